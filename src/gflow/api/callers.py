@@ -1,0 +1,40 @@
+"""Who calls, and what they may do: the kernel says who, and the rules are here and nowhere else."""
+
+import os
+import pwd
+from dataclasses import dataclass
+
+from quart import request
+
+from gflow.core.errors import Forbidden
+from gflow.core.model import Job
+from gflow.daemon.endpoints import Peer
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user of this machine; administrators may act on everybody's jobs."""
+
+    name: str
+    uid: int
+    admin: bool
+
+
+def user_name(uid: int) -> str:
+    """The name of a user in the system's database, or `uid:N`."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid:{uid}"
+
+
+def caller() -> Caller:
+    """Who sent the request being answered."""
+    peer: Peer = request.scope["state"]["peer"]
+    return Caller(user_name(peer.uid), peer.uid, admin=peer.uid in (0, os.geteuid()))
+
+
+def check_owner(who: Caller, job: Job) -> None:
+    """Raise Forbidden unless `who` owns the job or is an administrator."""
+    if not who.admin and job.spec.owner != who.name:
+        raise Forbidden(f"Job {job.id} belongs to {job.spec.owner}; you are {who.name}")

@@ -1,0 +1,92 @@
+"""The daemon itself: health, status, GPUs, groups."""
+
+import time
+
+from quart import Blueprint, Response
+
+from gflow.api import query
+from gflow.api.answers import answer, raw
+from gflow.api.body import json_body
+from gflow.api.callers import caller, check_owner
+from gflow.api.services import Services
+from gflow.core.errors import Malformed
+from gflow.core.model import State
+from gflow.wire.requests import GroupLimit, read
+from gflow.wire.stats import usage
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Routes about the daemon."""
+    routes = Blueprint("control", __name__)
+    runtime = services.runtime
+    engine, resources = runtime.engine, runtime.engine.resources
+    started = time.monotonic()
+
+    @routes.get("/")
+    async def root() -> Response:
+        return raw(b"gflow\n", content_type="text/plain")
+
+    @routes.get("/health")
+    async def health() -> Response:
+        query.allow()
+        body, well = services.health()
+        return answer(body, 200 if well else 503)
+
+    @routes.get("/status")
+    async def status() -> Response:
+        query.allow()
+        return answer(
+            {
+                **services.status,
+                "uptime_secs": int(time.monotonic() - started),
+                "gpu_total": len(resources.gpus),
+                "gpu_available": sum(not resources.holders(index) for index in resources.gpus),
+                "jobs": {state.value: engine.counts[state] for state in State},
+            }
+        )
+
+    @routes.get("/info")
+    async def info() -> Response:
+        query.allow()
+        gpus = [
+            {
+                "uuid": gpu.uuid,
+                "index": gpu.index,
+                "available": not resources.holders(gpu.index),
+                "name": gpu.name,
+                "memory_mb": gpu.memory_mb,
+                "simulated": gpu.simulated,
+                "jobs": list(resources.holders(gpu.index)),
+            }
+            for gpu in resources.gpus.values()
+        ]
+        return answer(
+            {
+                "gpus": gpus,
+                "allowed_gpu_indices": services.status["allowed_gpu_indices"],
+                "gpu_allocation_strategy": services.status["gpu_allocation_strategy"],
+                "executor": services.status["executor"],
+            }
+        )
+
+    @routes.get("/stats")
+    async def stats() -> Response:
+        query.allow("user", "since")
+        jobs = tuple(engine.jobs.values())
+        return answer(usage(jobs, runtime.clock(), user=query.text("user"), since=query.number("since")))
+
+    @routes.post("/groups/<group_id>/max-concurrency")
+    async def group_limit(group_id: str) -> Response:
+        query.allow()
+        wanted = read(GroupLimit, await json_body()).max_concurrent
+        if wanted is not None and wanted < 1:
+            raise Malformed(f"Invalid max_concurrent {wanted}: use 1 or more")
+        runtime.check_open()
+        who = caller()
+        for job_id in engine.members(group_id):
+            check_owner(who, engine.jobs[job_id])
+        updated, outcome = engine.set_group_limit(group_id, wanted, runtime.clock())
+        await runtime.durable(runtime.commit(outcome))
+        return answer({"group_id": group_id, "max_concurrent": wanted, "updated_jobs": updated})
+
+    return routes

@@ -1,0 +1,83 @@
+"""`/events`: what happens, as server-sent events (WHATWG HTML, section 9.2) with ids.
+
+A client that comes back with Last-Event-ID is sent what it missed; where that is no longer known, it is told so by an
+event named `missed`.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import trio
+from quart import Blueprint, Response, request
+
+from gflow.api import query
+from gflow.api.answers import encode
+from gflow.api.services import Services
+from gflow.core.errors import Malformed
+from gflow.core.events import Event
+from gflow.core.lifecycle import FINAL
+
+KEEP_ALIVE_SECS = 15.0
+
+
+def blueprint(services: Services) -> Blueprint:
+    """`GET /events`."""
+    routes = Blueprint("events", __name__)
+
+    @routes.get("/events")
+    async def events() -> Response:
+        query.allow("last_event_id")
+        services.runtime.check_open()
+        given = request.headers.get("Last-Event-ID") or query.text("last_event_id")
+        if given is not None and not (given.isascii() and given.isdigit() and len(given) < 19):
+            raise Malformed(f"Invalid Last-Event-ID '{given}': use the id of an event")
+        last_seen = int(given) if given is not None else services.runtime.bus.last_id
+        response = Response(_stream(services, last_seen), content_type="text/event-stream")
+        response.headers["Cache-Control"] = "no-cache"
+        response.timeout = None
+        return response
+
+    return routes
+
+
+async def _stream(services: Services, last_seen: int) -> AsyncIterator[bytes]:
+    bus = services.runtime.bus
+    yield b"event: connected\ndata: {}\n\n"
+    while not bus.closed:
+        missed, fresh = bus.since(last_seen)
+        if missed:
+            yield b'event: missed\ndata: {"type":"missed"}\n\n'
+        for number, event in fresh:
+            last_seen = number
+            yield message(number, event)
+        with trio.move_on_after(KEEP_ALIVE_SECS) as pause:
+            await bus.wait_for_more(last_seen)
+        if pause.cancelled_caught:
+            yield b": keep-alive\n\n"
+
+
+def message(number: int, event: Event) -> bytes:
+    """One event on the wire."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (number, event.kind.encode(), encode(event_json(event)))
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """The data of an event: its name, the job's id and what a follower of the queue wants to know."""
+    job = event.job
+    data: dict[str, Any] = {
+        "type": event.kind,
+        "job_id": job.id,
+        "state": job.state,
+        "user": job.spec.owner,
+        "name": job.run_name,
+        "at": event.at,
+        "gpu_ids": list(job.gpu_ids or ()),
+    }
+    if job.state in FINAL:
+        data |= {
+            "final_state": job.state,
+            "exit_code": job.exit_code,
+            "memory_mb": job.spec.memory_mb,
+            "retried_as": job.retried_as,
+        }
+    return data

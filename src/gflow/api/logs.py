@@ -1,0 +1,123 @@
+"""The output of jobs: where it is, its end, or all of it as it comes."""
+
+import os
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import trio
+from quart import Blueprint, Response
+
+from gflow.api import query
+from gflow.api.answers import answer
+from gflow.api.services import Services
+from gflow.core.errors import Malformed, NotFound
+from gflow.core.lifecycle import FINAL
+from gflow.core.model import JobId
+
+CHUNK_BYTES = 256 * 1024
+FOLLOW_SECS = 0.1
+"""How often a followed log is looked at for more."""
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Routes below `/jobs/ID/log`."""
+    routes = Blueprint("logs", __name__)
+    engine = services.runtime.engine
+
+    @routes.get("/jobs/<int:job_id>/log")
+    async def where(job_id: int) -> Response:
+        query.allow()
+        return answer(str(services.log_path(engine.job(job_id).id)))
+
+    @routes.get("/jobs/<int:job_id>/log/content")
+    async def content(job_id: int) -> Response:
+        query.allow("tail", "max_bytes")
+        path = services.log_path(engine.job(job_id).id)
+        tail = query.integer("tail", least=1, most=20_000) or 1000
+        max_bytes = query.integer("max_bytes", least=1, most=4_194_304) or 262_144
+        found = await trio.to_thread.run_sync(_tail, path, tail, max_bytes)
+        if found is None:
+            raise NotFound(f"Job {job_id} has no log yet")
+        size, truncated, text = found
+        return answer({"job_id": job_id, "path": str(path), "size": size, "truncated": truncated, "content": text})
+
+    @routes.get("/jobs/<int:job_id>/log/stream")
+    async def stream(job_id: int) -> Response:
+        query.allow("first", "last", "follow")
+        job = engine.job(job_id)
+        first, last = query.integer("first", least=1), query.integer("last", least=1)
+        if first is not None and last is not None:
+            raise Malformed("Give first or last, not both")
+        follow = query.flag("follow")
+        if not follow and not services.log_path(job.id).exists():
+            raise NotFound(f"Job {job_id} has no log yet")
+        response = Response(_stream(services, job.id, first, last, follow=follow), content_type="text/plain")
+        response.timeout = None
+        return response
+
+    return routes
+
+
+def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | None:
+    """Size of the log, whether something was left out, and its last lines; None if there is no log."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - max_bytes))
+            data = file.read(max_bytes)
+    except FileNotFoundError:
+        return None
+    kept = b"".join(data.splitlines(keepends=True)[-lines:])
+    return size, len(kept) < size, kept.decode(errors="replace")
+
+
+async def _stream(
+    services: Services, job_id: JobId, first: int | None, last: int | None, *, follow: bool
+) -> AsyncIterator[bytes]:
+    """The bytes of the log. With `follow`, until the job is over and all of them were sent."""
+    engine, bus, path = services.runtime.engine, services.runtime.bus, services.log_path(job_id)
+    offset = 0
+    if last is not None:
+        offset = await trio.to_thread.run_sync(_offset_of_last, path, last)
+    while True:
+        # asked before reading: what is written before a job is final is read below
+        over = not follow or bus.closed or engine.jobs[job_id].state in FINAL
+        data = await trio.to_thread.run_sync(_read, path, offset)
+        offset += len(data)
+        if data and first is not None:
+            data, first = _first_lines(data, first)
+        if data:
+            yield data
+        if first == 0 or (over and not data):
+            return
+        if not data:
+            await trio.sleep(FOLLOW_SECS)
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(CHUNK_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
+    lines = data.splitlines(keepends=True)[:wanted]
+    return b"".join(lines), wanted - sum(line.endswith(b"\n") for line in lines)
+
+
+def _offset_of_last(path: Path, lines: int) -> int:
+    """Where the last `lines` lines begin."""
+    starts: deque[int] = deque(maxlen=lines)
+    try:
+        with path.open("rb") as file:
+            offset = 0
+            for text in file:
+                starts.append(offset)
+                offset += len(text)
+    except FileNotFoundError:
+        return 0
+    return starts[0] if starts else 0

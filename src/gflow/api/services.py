@@ -1,0 +1,61 @@
+"""What the handlers may use: the runtime, and what it cannot tell itself."""
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gflow.api.answers import encode
+from gflow.core.model import Job, JobId
+from gflow.daemon.runtime import Runtime
+from gflow.launch.base import Launcher
+from gflow.store.spool import Spool
+from gflow.wire.jobs import job_json
+
+KEPT_ENCODINGS = 20_000
+"""Encoded jobs kept; about 1.2 kB each."""
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything the API stands on.
+
+    - health: the body of `/health` and whether it is well.
+    - render_environment: turns captured variables into what the spool keeps.
+    - session: the name of a job's terminal session.
+    """
+
+    runtime: Runtime
+    launcher: Launcher
+    spool: Spool
+    logs_dir: Path
+    env_drop: tuple[str, ...]
+    status: Mapping[str, Any]
+    health: Callable[[], tuple[dict[str, Any], bool]]
+    render_environment: Callable[[Mapping[str, str]], bytes]
+    session: Callable[[JobId], str]
+    _encoded: dict[JobId, tuple[Job, object, object, bytes]] = field(default_factory=dict)
+
+    def log_path(self, job_id: JobId) -> Path:
+        """Where the job's output goes."""
+        return self.logs_dir / f"{job_id}.log"
+
+    def job_bytes(self, job: Job) -> bytes:
+        """The job's record as JSON. Kept until the job changes: most of a long list is the same each time."""
+        engine = self.runtime.engine
+        reason = engine.reason(job)
+        group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
+        known = self._encoded.get(job.id)
+        if known is not None and known[0] is job and known[1] == reason and known[2] is group:
+            return known[3]
+        body = encode(job_json(job, reason, group, session=self.session(job.id), log_path=str(self.log_path(job.id))))
+        if len(self._encoded) >= KEPT_ENCODINGS:
+            self._encoded.clear()
+        self._encoded[job.id] = job, reason, group, body
+        return body
+
+
+def new_group_id() -> str:
+    """A name for the jobs of one submission."""
+    return str(uuid.uuid4())

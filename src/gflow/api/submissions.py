@@ -1,0 +1,164 @@
+"""Submitting jobs: from the request to the queue.
+
+Everything that takes time (reading a script, writing to the spool) is done before the one synchronous step that queues
+the jobs, and the answer waits for the disk.
+"""
+
+import os
+import stat
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import trio
+from quart import Blueprint, Response
+
+from gflow.api.answers import answer
+from gflow.api.body import json_body
+from gflow.api.callers import Caller, caller
+from gflow.api.services import Services, new_group_id
+from gflow.core.errors import Impossible, Malformed
+from gflow.core.model import Job, JobSpec
+from gflow.store.spool import Kind
+from gflow.wire.requests import JobRequest, read, read_batch, spec_from
+
+MAX_SCRIPT_BYTES = 4 << 20
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Routes that make jobs."""
+    routes = Blueprint("submissions", __name__)
+
+    @routes.post("/jobs")
+    async def submit() -> Response:
+        made = await _submit(services, [read(JobRequest, await json_body())], caller())
+        return answer(made[0], 201)
+
+    @routes.post("/jobs/batch")
+    async def submit_batch() -> Response:
+        return answer(await _submit(services, read_batch(await json_body()), caller()), 201)
+
+    return routes
+
+
+async def _submit(services: Services, requests: list[JobRequest], who: Caller) -> list[dict[str, Any]]:
+    runtime = services.runtime
+    runtime.check_open()
+    groups = _group(requests)
+    spooled = _Spooled(services)
+    try:
+        specs = [await spooled.spec(job, who) for job in requests]
+        runtime.check_open()
+        held = frozenset(position for position, job in enumerate(requests) if job.hold)
+        jobs, outcome = runtime.engine.submit(specs, runtime.clock(), groups=groups, hold=held)
+        seq = runtime.commit(outcome)
+    finally:
+        spooled.unpin()
+    await runtime.durable(seq)
+    return [_receipt(job, spooled.dropped) for job in jobs]
+
+
+def _receipt(job: Job, dropped: list[str]) -> dict[str, Any]:
+    return {"id": job.id, "run_name": job.run_name, "dropped_env": dropped}
+
+
+def _group(requests: list[JobRequest]) -> dict[str, int | None]:
+    """The groups with a limit in this submission; jobs that ask for one without naming a group share a new one."""
+    limits: dict[str, int | None] = {}
+    unnamed = new_group_id()
+    for job in requests:
+        if job.max_concurrent is None:
+            continue
+        if job.max_concurrent < 1:
+            raise Malformed(f"Invalid max_concurrent {job.max_concurrent}: use 1 or more")
+        job.group_id = job.group_id or unnamed
+        if limits.setdefault(job.group_id, job.max_concurrent) != job.max_concurrent:
+            raise Malformed(f"Group {job.group_id} is given two different limits")
+    return limits
+
+
+class _Spooled:
+    """The environments and scripts of one submission in the spool, each distinct one once, pinned until `unpin`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._pins: list[tuple[Kind, str]] = []
+        self._environments: dict[int, str] = {}
+        self._scripts: dict[str, str] = {}
+        self.dropped: list[str] = []
+
+    async def spec(self, job: JobRequest, who: Caller) -> JobSpec:
+        if job.run_dir is None:
+            raise Malformed("run_dir is missing: say in which directory the job runs")
+        work = [job.command, job.argv, job.script if job.script_text is None else job.script_text]
+        if sum(kind is not None for kind in work) != 1:
+            raise Malformed("A job needs exactly one of command, argv, script and script_text")
+        return spec_from(
+            job,
+            owner=who.name,
+            run_dir=job.run_dir,
+            script_digest=await self._script(job),
+            environment=await self._environment(job.environment),
+        )
+
+    async def _environment(self, variables: Any) -> str | None:
+        if variables is None:
+            return None
+        digest = self._environments.get(id(variables))
+        if digest is None:
+            if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
+                raise Malformed("Invalid request: environment is an object of strings")
+            kept = {name: value for name, value in variables.items() if not self._drops(name)}
+            self.dropped = sorted({*self.dropped, *(variables.keys() - kept.keys())})
+            try:
+                data = self._services.render_environment(kept)
+            except ValueError as error:
+                raise Malformed(f"Invalid environment: {error}") from None
+            digest = await self._put("env", data)
+            self._environments[id(variables)] = digest
+        return digest
+
+    async def _put(self, kind: Kind, data: bytes) -> str:
+        digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
+        self._pins.append((kind, digest))
+        return digest
+
+    def unpin(self) -> None:
+        """The jobs are in the engine, or refused: what they need is known from there."""
+        for kind, digest in self._pins:
+            self._services.spool.unpin(kind, digest)
+
+    def _drops(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._services.env_drop)
+
+    async def _script(self, job: JobRequest) -> str | None:
+        if job.script is None and job.script_text is None:
+            return None
+        key = job.script_text if job.script_text is not None else f"\0{job.script}"
+        if key not in self._scripts:
+            data = await self._script_bytes(job)
+            if not data.strip():
+                raise Impossible(f"The script {job.script or ''} is empty".replace("  ", " "))
+            if len(data) > MAX_SCRIPT_BYTES:
+                raise Impossible(f"The script is longer than {MAX_SCRIPT_BYTES >> 20} MiB")
+            self._scripts[key] = await self._put("script", data)
+        return self._scripts[key]
+
+    @staticmethod
+    async def _script_bytes(job: JobRequest) -> bytes:
+        if job.script_text is not None:
+            return job.script_text.encode(errors="surrogateescape")
+        return await trio.to_thread.run_sync(_read_script, Path(job.run_dir or "/", job.script or ""))
+
+
+def _read_script(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Impossible(f"The script {path} is not a regular file")
+            return file.read(MAX_SCRIPT_BYTES + 1)
+    except OSError as error:
+        raise Impossible(f"The script {path} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise Malformed("The script path contains a NUL character") from None

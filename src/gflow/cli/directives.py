@@ -1,0 +1,72 @@
+"""`# GFLOW` directives: the options a script carries in the comment block before its first command.
+
+A wrong one is an error that names file and line: whoever wrote it counts on it.
+"""
+
+from __future__ import annotations
+
+from gflow.cli.command import UsageError
+from gflow.cli.quick import Unclear, exclusive_message, read_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gflow.cli.command import Option, Values
+
+MARK = "# GFLOW"
+
+
+def read(text: str, origin: str, options: tuple[Option, ...], exclusive: tuple[tuple[str, ...], ...] = ()) -> Values:
+    """What the directives in `text` set, by dest; a later one wins. Raises `UsageError`, naming `origin` and line."""
+    given: Values = {}
+    for number, rest in lines(text):
+        where = f"{origin}:{number}: {MARK}"
+        words = _split(rest, where)
+        try:
+            found, left = read_options(options, words)
+        except Unclear:
+            found, left = {}, words
+        if left:
+            raise UsageError(f"{where}: {_complaint(options, words)}")
+        given |= found
+    for group in exclusive:
+        if sum(dest in given for dest in group) > 1:
+            raise UsageError(f"{origin}: {MARK}: {exclusive_message(options, group, given)}")
+    return given
+
+
+def lines(text: str) -> Iterator[tuple[int, str]]:
+    """(line number, what follows the mark) of every directive before the first command."""
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.rstrip()
+        if line.startswith(MARK) and (len(line) == len(MARK) or line[len(MARK)].isspace()):
+            yield number, line[len(MARK) :].strip()
+        elif line.strip() and not line.lstrip().startswith("#"):
+            return
+
+
+def merge(values: Values, directives: Values, exclusive: tuple[tuple[str, ...], ...] = ()) -> Values:
+    """`values` of the command line over those of the directives; one of an exclusive group replaces them all."""
+    said = {dest for dest, value in values.items() if value is not None and value is not False}
+    for group in exclusive:
+        if said.intersection(group):
+            said.update(group)
+    return values | {dest: value for dest, value in directives.items() if dest not in said}
+
+
+def _split(text: str, where: str) -> list[str]:
+    if not any(char in text for char in "'\"\\"):
+        return text.split()
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _complaint(options: tuple[Option, ...], words: list[str]) -> str:
+    from gflow.cli.full import complaint
+
+    return complaint(options, words)

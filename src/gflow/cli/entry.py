@@ -1,0 +1,101 @@
+"""The way in and out of every command: read the command line, run the handler, and turn every end into an exit
+status - 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 nobody reads the output any more."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gflow.cli.command import Command, Failure, Group, UsageError, fill, load
+from gflow.cli.quick import Unclear, read, read_options
+from gflow.client.errors import ClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from gflow.cli.command import Values
+
+
+def start(table: Command | Group, argv: list[str] | None = None, prog: str | None = None) -> NoReturn:
+    """Run the command line for `table` and exit."""
+    name = prog or table.name
+    sys.exit(_guarded(table, sys.argv[1:] if argv is None else argv, name))
+
+
+def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
+    try:
+        status = _run(table, argv, prog)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except UsageError as error:
+        return _say(f"{prog}: {error}", 2)
+    except (ClientError, Failure) as error:
+        return _say(f"{prog}: {error}", 1)
+    except KeyboardInterrupt:
+        return _leave_quietly(130)
+    except BrokenPipeError:
+        return _leave_quietly(141)
+    except OSError as error:
+        _leave_quietly(1)
+        return _say(f"{prog}: {error}", 1)
+    return status
+
+
+def _say(message: str, status: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _leave_quietly(status)
+    print(message, file=sys.stderr)
+    return status
+
+
+def _leave_quietly(status: int) -> int:
+    """Nothing more can reach stdout: the interpreter's last flush must not complain about it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return status
+
+
+def _run(table: Command | Group, argv: list[str], prog: str) -> int:
+    if isinstance(table, Command) and argv and argv[0] in table.words:
+        module, _ = table.words[argv[0]]
+        return _run(load(module), argv[1:], f"{prog} {argv[0]}")
+    if len(argv) == 2 and argv[0] == "completion":
+        return _completion(table, prog, argv[1])
+    command, given = _read(table, argv, prog)
+    return command.run(fill(command.options, given))
+
+
+def _read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values]:
+    if f"_{prog.upper()}_COMPLETE" not in os.environ:
+        try:
+            return _read_quickly(table, argv)
+        except Unclear:
+            pass
+    from gflow.cli import full
+
+    return full.read(table, argv, prog)
+
+
+def _read_quickly(table: Command | Group, argv: list[str]) -> tuple[Command, Values]:
+    if isinstance(table, Command):
+        return table, read(table, argv)
+    outer, words = read_options(table.options, argv, stop_at_argument=True)
+    member = table.load(words[0]) if words else None
+    if member is None:
+        raise Unclear("no such command")
+    command, given = _read_quickly(member, words[1:])
+    return command, outer | given
+
+
+def _completion(table: Command | Group, prog: str, shell: str) -> int:
+    from gflow.cli import full
+
+    try:
+        print(full.completion(table, prog, shell))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return 0

@@ -1,0 +1,214 @@
+"""The full reader of command lines: an asyncclick command made from the same table as the quick one.
+
+It is loaded for help, completion, and every command line `quick` does not take, so its words are what a person reads
+when something is wrong. asyncclick's coroutines never wait here, so they are driven by hand and no event loop is
+loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+import asyncclick as click
+from asyncclick.shell_completion import CompletionItem, get_completion_class
+
+from gflow import __version__
+from gflow.cli.command import Argument, Command, Group, Option
+from gflow.cli.quick import exclusive_message
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from gflow.cli.command import Convert, Values
+
+SHELLS = ("bash", "zsh", "fish")
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values]:
+    """The command meant and what was given. Ends the process after help, and with status 2 after an error."""
+    try:
+        outcome = _drive(_build(table, table.name).main(args=argv, prog_name=prog, standalone_mode=False))
+    except click.ClickException as error:
+        _refuse(error, prog)
+    if isinstance(outcome, int):
+        sys.exit(outcome)
+    return cast("tuple[Command, Values]", outcome)
+
+
+def complaint(options: tuple[Option, ...], words: list[str]) -> str:
+    """What is wrong with `words`, which `quick` did not take as `options`; one line."""
+    built = click.Command("directive", callback=_nothing, params=[*map(_option, options)], add_help_option=False)
+    try:
+        _drive(built.main(args=words, prog_name="directive", standalone_mode=False))
+    except click.ClickException as error:
+        return _one_line(error)
+    return "it cannot be read."
+
+
+def _nothing(**params: Any) -> None:
+    """The callback of a command that is only parsed."""
+
+
+def completion(table: Command | Group, prog: str, shell: str) -> str:
+    """The script that teaches `shell` to complete `prog`. Raises ValueError for other shells."""
+    made = get_completion_class(shell) if shell in SHELLS else None
+    if made is None:
+        raise ValueError(f"no completion for '{shell}'; there is one for {', '.join(SHELLS)}")
+    return made(_build(table, table.name), {}, prog, completion_variable(prog)).source()
+
+
+def completion_variable(prog: str) -> str:
+    """The environment variable through which the shell's script asks `prog` for completions."""
+    return f"_{prog.replace('-', '_')}_COMPLETE".upper()
+
+
+def _drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise RuntimeError("reading a command line must not wait for anything")
+
+
+def _refuse(error: click.ClickException, prog: str) -> NoReturn:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else prog
+    print(f"{path}: {_one_line(error)} See '{path} --help'.", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+def _one_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    return message if message.endswith((".", "?", "!", ")")) else f"{message}."
+
+
+class _Value(click.ParamType[Any]):
+    """A value read by one of our converters."""
+
+    def __init__(self, convert: Convert, metavar: str, choices: tuple[str, ...] = ()) -> None:
+        self.name = metavar.lower()
+        self._convert = convert
+        self._choices = choices
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self._convert(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        if not self._choices and self.name in ("path", "script|command", "dir"):
+            return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(choice) for choice in self._choices if choice.lower().startswith(incomplete.lower())]
+
+
+class _Members(click.Group):
+    """A group whose members are loaded when they are looked at."""
+
+    def __init__(self, table: Group, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(self._table.members)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        member = self._table.load(cmd_name)
+        return None if member is None else _build(member, cmd_name)
+
+    async def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
+            names = [*self._table.members, *self._table.aliases]
+            raise click.NoSuchCommand(args[0], possibilities=names, ctx=ctx)
+        return await super().resolve_command(ctx, args)
+
+
+def _build(table: Command | Group, name: str) -> click.Command:
+    if isinstance(table, Group):
+        return _Members(
+            table,
+            name=name,
+            help=table.summary,
+            epilog=_examples(table.examples),
+            params=[*map(_option, table.options), _version()],
+            context_settings=dict(_SETTINGS),
+            subcommand_metavar="COMMAND ...",
+        )
+    command = table
+
+    def collect(**params: Any) -> tuple[Command, Values]:
+        context = click.get_current_context()
+        outer = context.parent.params if context.parent is not None else {}
+        return command, _given(command.options, outer) | _collected(command, params)
+
+    return click.Command(
+        name,
+        callback=collect,
+        params=[*map(_option, command.options), *map(_argument, command.arguments), _version()],
+        help=command.summary,
+        epilog=_examples(command.examples),
+        context_settings={**_SETTINGS, "allow_interspersed_args": not command.stop_at_argument},
+    )
+
+
+def _collected(command: Command, params: Values) -> Values:
+    given = _given(command.options, params)
+    for group in command.exclusive:
+        if sum(dest in given for dest in group) > 1:
+            raise click.UsageError(exclusive_message(command.options, group, given))
+    for argument in command.arguments:
+        value = params[argument.dest]
+        given[argument.dest] = list(value) if argument.variadic else value
+    return given
+
+
+def _given(options: tuple[Option, ...], params: Values) -> Values:
+    values = {option: params.get(option.dest) for option in options}
+    return {
+        option.dest: list(value) if option.multiple else value
+        for option, value in values.items()
+        if value is not None and not (option.multiple and not value)
+    }
+
+
+def _option(option: Option) -> click.Option:
+    common: dict[str, Any] = {"help": option.help, "hidden": option.hidden, "default": None}
+    if option.convert is None:
+        return click.Option([option.dest, *option.names], is_flag=True, flag_value=True, **common)
+    kind = _Value(option.convert, option.metavar or "VALUE", option.choices)
+    return click.Option(
+        [option.dest, *option.names], type=kind, metavar=option.metavar, multiple=option.multiple, **common
+    )
+
+
+def _argument(argument: Argument) -> click.Argument:
+    return click.Argument(
+        [argument.dest],
+        type=_Value(argument.convert, argument.metavar),
+        metavar=argument.metavar + ("..." if argument.variadic else ""),
+        nargs=-1 if argument.variadic else 1,
+        required=argument.required,
+    )
+
+
+def _version() -> click.Option:
+    def show(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
+        if value and not ctx.resilient_parsing:
+            print(f"{ctx.find_root().info_name} {__version__}")
+            raise click.exceptions.Exit(0)
+
+    return click.Option(
+        ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help="Show the version and exit."
+    )
+
+
+def _examples(examples: tuple[tuple[str, str], ...]) -> str | None:
+    if not examples:
+        return None
+    lines = [line for example, meaning in examples for line in (f"  {example}", f"      {meaning}")]
+    return "\b\n" + "\n".join(["Examples:", *lines])

@@ -1,0 +1,209 @@
+"""`gflowd`: the daemon and its life. Not on anybody's fast path, so asyncclick runs the show here."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncclick as click
+
+from gflow import __version__, config, paths
+from gflow.config import Config, ConfigError
+from gflow.core.limits import format_duration
+from gflow.daemon import hosting
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+NOT_RUNNING = 3
+"""Exit code of `gflowd status` when there is no daemon, as in the Linux Standard Base."""
+
+_LEVELS = {-1: logging.ERROR, 0: logging.INFO}
+
+
+class _Context:
+    """What every subcommand needs: the settings, and the flags they came from."""
+
+    def __init__(self, named: str | None, verbosity: int) -> None:
+        self.named = named
+        self.verbosity = verbosity
+        self.flags: dict[str, str] = {}
+
+    def add(self, **flags: str | None) -> None:
+        self.flags |= {name: value for name, value in flags.items() if value is not None}
+
+    def settings(self) -> Config:
+        path = Path(self.named) if self.named else Path(paths.config_file())
+        loaded = config.load(path, config.environment(), must_exist=self.named is not None)
+        for name, value in self.flags.items():
+            loaded = config.with_daemon(loaded, {name: value}, f"--{name.replace('_', '-')}")
+        return loaded
+
+    def socket(self) -> Path:
+        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or paths.default_socket())))
+
+    def arguments(self) -> list[str]:
+        """The options for the daemon that `up` starts: all of those given to `up`."""
+        named = ["--config", os.path.abspath(self.named)] if self.named else []
+        level = ["-v"] * self.verbosity if self.verbosity > 0 else ["-q"] * -self.verbosity
+        return [*named, *level]
+
+    def run_flags(self) -> list[str]:
+        return [
+            word
+            for name, value in self.flags.items()
+            if name != "socket"
+            for word in (f"--{name.replace('_', '-')}", value)
+        ]
+
+
+def _daemon_options(command: _F) -> _F:
+    for option in (
+        click.option("--socket", metavar="PATH", help="Unix socket to listen on."),
+        click.option("--gpus", metavar="SPEC", help="GPUs that may be allocated: 0, 0,2,4, 0-3 or all."),
+        click.option("--gpu-allocation-strategy", metavar="NAME", help="sequential (lower indices first) or random."),
+        click.option("--gpu-poll-interval-secs", metavar="SECS", help="How often the GPUs are looked at."),
+        click.option("--simulated-gpus", metavar="N", help="Pretend to have N GPUs, for demonstrations and tests."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Examples:  gflowd up  |  gflowd status  |  gflowd run --socket /tmp/g/gflowd.sock",
+)
+@click.option("-c", "--config", "named", metavar="PATH", help="Configuration file.")
+@click.option("-v", "--verbose", count=True, help="More in the log (repeatable).")
+@click.option("-q", "--quiet", count=True, help="Less in the log.")
+@click.version_option(__version__, prog_name="gflowd")
+@click.pass_context
+async def gflowd(context: click.Context, named: str | None, verbose: int, quiet: int) -> None:
+    """The gflow daemon: queues jobs and runs them. Without a command: `run`."""
+    context.obj = _Context(named, verbose - quiet)
+    if context.invoked_subcommand is None:
+        await context.invoke(run)
+
+
+@gflowd.command()
+@_daemon_options
+@click.pass_obj
+async def run(given: _Context, **flags: str | None) -> None:
+    """Run the daemon in the foreground."""
+    given.add(**flags)
+    raise _Serve(given)
+
+
+@gflowd.command()
+@_daemon_options
+@click.pass_obj
+async def up(given: _Context, **flags: str | None) -> None:
+    """Start the daemon in the background (also: start)."""
+    given.add(**flags)
+    _start(given)
+
+
+@gflowd.command()
+@click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
+@click.pass_obj
+async def down(given: _Context, socket: str | None) -> None:
+    """Stop the daemon; running jobs go on (also: stop)."""
+    given.add(socket=socket)
+    _stop(given)
+
+
+@gflowd.command()
+@_daemon_options
+@click.pass_obj
+async def restart(given: _Context, **flags: str | None) -> None:
+    """Stop the daemon and start it anew; running jobs go on."""
+    given.add(**flags)
+    given.settings()  # a bad setting must not leave us without a daemon
+    _stop(given)
+    _start(given)
+
+
+@gflowd.command()
+@click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
+@click.pass_obj
+async def status(given: _Context, socket: str | None) -> None:
+    """Say how the daemon is. Exit code 0: healthy, 1: unhealthy, 3: not running."""
+    given.add(socket=socket)
+    found = hosting.find(given.socket())
+    if found is None:
+        click.echo(f"Status: Not running (nobody listens on {given.socket()}; start it with 'gflowd up')")
+        sys.exit(NOT_RUNNING)
+    if found.health is None or found.status is None or found.health.get("status") != "ok":
+        detail = (found.health or {}).get("detail", "it does not answer")
+        click.echo(f"Status: Unhealthy\nPID: {found.pid}\nDetail: {detail}")
+        sys.exit(1)
+    told = found.status
+    jobs = ", ".join(f"{count} {state}" for state, count in told["jobs"].items() if count)
+    click.echo("Status: Running")
+    click.echo(f"Version: {told['version']}\nPID: {found.pid}\nUptime: {format_duration(told['uptime_secs'])}")
+    click.echo(f"Executor: {told['executor']}\nGPUs: {told['gpu_available']} of {told['gpu_total']} available")
+    click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
+
+
+gflowd.add_command(up, "start")
+gflowd.add_command(down, "stop")
+
+
+class _Serve(Exception):
+    """Leaves asyncclick's event loop, so that the daemon gets one of its own."""
+
+    def __init__(self, given: _Context) -> None:
+        super().__init__()
+        self.given = given
+
+
+def _start(given: _Context) -> None:
+    given.settings()
+    found = hosting.find(given.socket())
+    if found is not None:
+        if found.health is None:
+            raise hosting.HostingFailed(f"pid {found.pid} listens on {given.socket()} but does not answer")
+        click.echo(f"gflowd is already running (pid {found.pid}).")
+        return
+    started = hosting.start(given.arguments(), given.run_flags(), given.socket(), Path(paths.data_dir()))
+    click.echo(f"gflowd started (pid {started.pid}).")
+
+
+def _stop(given: _Context) -> None:
+    pid = hosting.stop(given.socket())
+    click.echo("gflowd is not running." if pid is None else f"gflowd stopped (pid {pid}).")
+
+
+def _serve(given: _Context) -> None:
+    from gflow.daemon import run as daemon
+    from gflow.daemon.endpoints import SocketInUse
+    from gflow.launch.tmux import TmuxUnusable
+    from gflow.store.errors import Unreadable
+    from gflow.store.lock import Held
+
+    level = logging.DEBUG if given.verbosity > 0 else _LEVELS.get(given.verbosity, logging.ERROR)
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket())
+    try:
+        daemon.serve(settings)
+    except (Held, SocketInUse, TmuxUnusable, Unreadable, OSError, paths.UnsafeDirectory) as error:
+        sys.exit(f"gflowd: {error}")
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        gflowd(_anyio_backend="trio")
+    except _Serve as asked:
+        try:
+            _serve(asked.given)
+        except ConfigError as error:
+            sys.exit(f"gflowd: {error}")
+    except (ConfigError, hosting.HostingFailed, OSError, paths.UnsafeDirectory) as error:
+        sys.exit(f"gflowd: {error}")
+
+
+if __name__ == "__main__":
+    main()

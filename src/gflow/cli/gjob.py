@@ -1,0 +1,31 @@
+"""gjob: look at single jobs and change them. Each verb is a module of `job`, loaded when it is meant."""
+
+from __future__ import annotations
+
+from gflow.cli.command import Group
+from gflow.cli.entry import start
+
+COMMAND = Group(
+    "gjob",
+    "Look at jobs and change them.",
+    {
+        "show": "gflow.cli.job.show",
+        "log": "gflow.cli.job.log",
+        "attach": "gflow.cli.job.attach",
+        "why": "gflow.cli.job.why",
+        "wait": "gflow.cli.job.wait",
+        "hold": "gflow.cli.job.hold",
+        "release": "gflow.cli.job.release",
+        "update": "gflow.cli.job.update",
+    },
+    aliases={"a": "attach", "l": "log", "h": "hold", "r": "release", "u": "update", "s": "show"},
+    examples=(
+        ("gjob show 7", "everything about job 7"),
+        ("gjob log -f @", "follow the output of your latest job"),
+        ("gjob update 7 --time-limit +1:00:00", "an hour more"),
+    ),
+)
+
+
+def main() -> None:
+    start(COMMAND)

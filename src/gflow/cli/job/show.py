@@ -1,0 +1,152 @@
+"""gjob show: all there is to know about jobs."""
+
+from __future__ import annotations
+
+import time
+
+from gflow.cli.command import Command
+from gflow.cli.each import each
+from gflow.cli.job.arguments import MANY, many
+from gflow.cli.render.table import harmless
+from gflow.cli.render.times import seconds, stamp
+from gflow.cli.render.words import what_runs
+from gflow.cli.states import STATES
+from gflow.core.limits import format_duration, format_memory_mb
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflow.cli.command import Values
+
+    Record = dict[str, Any]
+    Field = tuple[str, object]
+
+
+def run(values: Values) -> int:
+    client, job_ids = many(values)
+    shown = 0
+
+    def show(job_id: int) -> None:
+        nonlocal shown
+        lines = describe(client.job(job_id), time.time())
+        print("\n".join(["=" * 80, *lines] if shown else lines))
+        shown += 1
+
+    return each("gjob show", job_ids, show)
+
+
+def describe(job: Record, now: float) -> list[str]:
+    """The job's details in sections; fields that are unset are left out."""
+    sections = (
+        ("Job Details:", _identity(job)),
+        ("Parameters:", sorted((job.get("parameters") or {}).items())),
+        ("Resources:", _resources(job)),
+        ("Execution:", _execution(job)),
+        ("Dependencies:", _dependencies(job)),
+        ("Timing:", _timing(job, now)),
+    )
+    lines = []
+    for title, fields in sections:
+        said = [f"  {name}={harmless(str(value))}" for name, value in fields if value is not None]
+        lines += [title, *said] if said else []
+    return lines
+
+
+def _identity(job: Record) -> list[Field]:
+    return [
+        ("ID", job["id"]),
+        ("Name", job.get("run_name")),
+        ("State", f"{job['state']} ({STATES.get(job['state'], '?')})"),
+        ("Stopping", job.get("stopping")),
+        ("Reason", _reason(job.get("reason"))),
+        ("ExitCode", job.get("exit_code")),
+        ("Signal", job.get("signal")),
+        ("Detail", job.get("status_detail")),
+        ("Priority", job.get("priority")),
+        ("SubmittedBy", job.get("submitted_by")),
+        ("Project", job.get("project")),
+        ("MaxRetries", job.get("max_retries") or None),
+        ("RestartCount", job.get("restart_count") or None),
+        ("RetriedFrom", job.get("retried_from")),
+        ("RetriedAs", job.get("retried_as")),
+        ("RedoneFrom", job.get("redone_from")),
+        ("GroupID", job.get("group_id")),
+        ("MaxConcurrent", job.get("max_concurrent")),
+        ("Script" if job.get("script") else "Command", what_runs(job)),
+    ]
+
+
+def _reason(reason: Any) -> str | None:
+    """A reason as `WaitingForGpu` or `DependencyFailed:3`."""
+    if isinstance(reason, dict):
+        return ", ".join(f"{kind}:{what}" for kind, what in reason.items())
+    return None if reason is None else str(reason)
+
+
+def _resources(job: Record) -> list[Field]:
+    gpu_ids = job.get("gpu_ids")
+    return [
+        ("GPUs", job.get("gpus")),
+        ("GPUSharing", str(job["gpu_sharing_mode"]).lower() if job.get("gpu_sharing_mode") else None),
+        ("GPUMemoryLimit", _memory(job.get("gpu_memory_limit_mb"))),
+        ("GPUIDs", ",".join(map(str, gpu_ids)) if gpu_ids else None),
+        ("MemoryLimit", _memory(job.get("memory_limit_mb"))),
+        ("CondaEnv", job.get("conda_env")),
+    ]
+
+
+def _memory(size_mb: int | None) -> str | None:
+    return None if size_mb is None else format_memory_mb(size_mb)
+
+
+def _execution(job: Record) -> list[Field]:
+    return [("WorkingDir", job.get("run_dir")), ("TmuxSession", job.get("session")), ("Log", job.get("log_path"))]
+
+
+def _dependencies(job: Record) -> list[Field]:
+    wanted = job.get("depends_on_ids") or []
+    task = ("TaskID", job.get("task_id"))
+    if not wanted:
+        return [task]
+    return [
+        ("DependsOn", ",".join(map(str, wanted))),
+        ("Mode", job.get("dependency_mode")),
+        ("AutoCancel", "enabled" if job.get("auto_cancel_on_dependency_failure") else "disabled"),
+        task,
+    ]
+
+
+def _timing(job: Record, now: float) -> list[Field]:
+    submitted, started, finished = (seconds(job.get(f"{what}_at")) for what in ("submitted", "started", "finished"))
+    limit = seconds(job.get("time_limit"))
+    early = job.get("early_signal")
+    left = started if started is not None else finished if finished is not None else now
+    return [
+        ("TimeLimit", "UNLIMITED" if limit is None else format_duration(limit)),
+        ("EarlySignal", f"{early['signal']} {early['secs_before']:g} s before the limit" if early else None),
+        ("BeginTime", None if job.get("scheduled_at") is None else stamp(job["scheduled_at"])),
+        ("Submitted", _moment(submitted, "waited", left)),
+        ("Started", _moment(started, "running", now, " so far") if finished is None else _moment(started)),
+        ("Finished", _moment(finished, "runtime", finished, since=started)),
+    ]
+
+
+def _moment(
+    at: float | None, word: str = "", until: float | None = None, suffix: str = "", since: float | None = None
+) -> str | None:
+    """A stamp, and in brackets how long from it (or from `since`) `until`."""
+    if at is None:
+        return None
+    if not word or until is None or (word == "runtime" and since is None):
+        return stamp(at)
+    return f"{stamp(at)} ({word} {format_duration(until - (at if since is None else since))}{suffix})"
+
+
+COMMAND = Command(
+    "show",
+    "Show the details of jobs.",
+    run,
+    arguments=(MANY,),
+    examples=(("gjob show 7", "one job"), ("gjob show @,@~1", "your latest two")),
+)

@@ -1,0 +1,34 @@
+"""gjob wait: return when jobs have ended, with their exit code."""
+
+from __future__ import annotations
+
+from gflow.cli.command import Command, Option
+from gflow.cli.job.arguments import MANY, many
+from gflow.cli.waiting import exit_status, outcome, wait_for_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflow.cli.command import Values
+
+
+def run(values: Values) -> int:
+    client, job_ids = many(values)
+    if not values["any"]:
+        return wait_for_all(client, job_ids, tell=not values["quiet"])
+    job = client.wait_any(job_ids)
+    if not values["quiet"]:
+        print(outcome(job))
+    return exit_status(job)
+
+
+COMMAND = Command(
+    "wait",
+    "Wait until jobs have ended; exit with their exit code (the largest of several).",
+    run,
+    options=(
+        Option("--any", help="Return as soon as one of them has ended."),
+        Option("-q", "--quiet", help="Print nothing."),
+    ),
+    arguments=(MANY,),
+    examples=(("gjob wait 7 && echo good", "exit status 0 only if job 7 finished"),),
+)

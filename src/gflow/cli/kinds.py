@@ -1,0 +1,148 @@
+"""Converters: the text of an option's value to what a handler works with. Each raises ValueError with one line."""
+
+from __future__ import annotations
+
+from gflow.core.limits import parse_memory_mb, parse_time_limit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_COUNT = 1_000_000
+
+
+def count(text: str) -> int:
+    """A whole number from 0 to a million."""
+    if not (text.isascii() and text.isdigit()) or int(text[:8]) > _MAX_COUNT:
+        raise ValueError(f"'{text}' is not a whole number from 0 to {_MAX_COUNT}")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    number = count(text)
+    if number == 0:
+        raise ValueError("it must be at least 1")
+    return number
+
+
+def signed(text: str) -> int:
+    """A whole number; a minus counts from the end."""
+    return -count(text[1:]) if text.startswith("-") else count(text)
+
+
+def gpus(text: str) -> int:
+    """`2`, or `gpu:2` as in Slurm's --gres."""
+    return count(text.removeprefix("gpu:"))
+
+
+def priority(text: str) -> int:
+    number = count(text)
+    if number > 255:
+        raise ValueError(f"{number} is not in the range 0-255")
+    return number
+
+
+def time_limit(text: str) -> int:
+    """Seconds."""
+    return parse_time_limit(text)
+
+
+def time_limit_change(text: str) -> tuple[str, int]:
+    """("set" or "add", seconds): a time limit, or with a sign in front a change of one."""
+    if text[:1] in ("+", "-"):
+        secs = parse_time_limit(text[1:])
+        return "add", secs if text[0] == "+" else -secs
+    return "set", parse_time_limit(text)
+
+
+def memory_mb(text: str) -> int:
+    return parse_memory_mb(text)
+
+
+def names(text: str) -> list[str]:
+    """A comma list of words."""
+    found = [item.strip() for item in text.split(",")]
+    if not all(found):
+        raise ValueError(f"'{text}' has an empty item")
+    return found
+
+
+def not_empty(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it must not be empty")
+    return text.strip()
+
+
+def array(text: str) -> tuple[int, int]:
+    """(first, last) of `A-B`."""
+    low, dash, high = text.partition("-")
+    if not dash:
+        raise ValueError(f"'{text}' is not a range A-B, e.g. 1-10")
+    first, last = count(low), count(high)
+    if first > last:
+        raise ValueError(f"'{text}' is empty: the first index is larger than the last")
+    if last - first >= 1000:
+        raise ValueError(f"'{text}' has {last - first + 1} jobs; one submission may have 1000")
+    return first, last
+
+
+def early_signal(text: str) -> tuple[int, int]:
+    """(signal number, seconds before the end) of `USR1@120`."""
+    name, at, secs = text.partition("@")
+    number = signal_number(name)
+    if not at:
+        raise ValueError(f"'{text}' does not say when: write NAME@SECS, e.g. USR1@120")
+    return number, positive(secs)
+
+
+def signal_number(name: str) -> int:
+    """The number of `USR1`, `SIGUSR1` or `10`."""
+    import signal
+
+    word = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
+    number = int(name) if name.isascii() and name.isdigit() else getattr(signal, word, None)
+    if "_" in word or not isinstance(number, int) or not 0 < number < 65:
+        raise ValueError(f"'{name}' is not a signal, e.g. USR1 or TERM")
+    return int(number)
+
+
+def export(text: str) -> str | list[str]:
+    """ "ALL", "NONE", or the names of variables."""
+    if text in ("ALL", "NONE"):
+        return text
+    found = names(text)
+    for name in found:
+        if "=" in name:
+            raise ValueError(f"'{name}' is not the name of a variable; give ALL, NONE or a list of names")
+    return found
+
+
+def begin(text: str) -> float:
+    """The moment, in seconds since the epoch."""
+    import time
+
+    from gflow.core.moments import parse_begin
+
+    return parse_begin(text, time.time())
+
+
+def since(text: str) -> int:
+    """The moment, in seconds since the epoch."""
+    import time
+
+    from gflow.core.moments import parse_since
+
+    return int(parse_since(text, time.time()))
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """One of `allowed`, in any case."""
+
+    def convert(text: str) -> str:
+        word = text.lower()
+        if word not in allowed:
+            raise ValueError(f"'{text}' is not one of {', '.join(allowed)}")
+        return word
+
+    return convert

@@ -1,0 +1,87 @@
+"""Jobs as data: `gqueue -o json|csv|yaml`.
+
+Which jobs, and in which order, is asked of the daemon in the same words as for the table, so that there is one answer
+to that; the records themselves come from the job route.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from gflow.cli import ids
+from gflow.cli.render.data import csv, yaml
+from gflow.cli.render.times import iso, seconds
+from gflow.client.http import Client
+from gflow.core.limits import format_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Record = dict[str, Any]
+
+_IDS_PER_REQUEST = 200
+_CSV_FIELDS = ("id", "name", "state", "time", "gpus", "user", "submitted_at", "reason")
+
+
+def print_listing(client: Client, filters: dict[str, Any], output: str) -> int:
+    """Print the jobs `filters` choose, and nothing but data, also when there are none."""
+    rows, total = client.queue(("JOBID", "TIME", "NODELIST(REASON)"), **filters)
+    found = _records(client, sorted(int(row[0]) for row in rows))
+    jobs = [entry(found[int(row[0])], row[1], row[2]) for row in rows if int(row[0]) in found]
+    if output == "csv":
+        sys.stdout.write(csv([_CSV_FIELDS, *map(_csv_row, jobs)]))
+        return 0
+    document = {"jobs": jobs, "total": total, "timestamp": iso(time.time())}
+    sys.stdout.write(yaml(document) if output == "yaml" else json.dumps(document, indent=2) + "\n")
+    return 0
+
+
+def _records(client: Client, wanted: list[int]) -> dict[int, Record]:
+    """The jobs by id; ids are asked for as ranges, some at a time, to keep the request line short."""
+    ranges = ids.compact(wanted)
+    parts = (ranges[at : at + _IDS_PER_REQUEST] for at in range(0, len(ranges), _IDS_PER_REQUEST))
+    return {job["id"]: job for part in parts for job in client.jobs(ids=ids.show(part))}
+
+
+def entry(job: Record, elapsed: str, place: str) -> Record:
+    """A job as other programs read it; `place` is the text of NODELIST(REASON)."""
+    limit = seconds(job.get("time_limit"))
+    waits = job["state"] in ("Queued", "Hold", "Cancelled")
+    fields: Record = {
+        "id": job["id"],
+        "name": job.get("run_name"),
+        "state": job["state"],
+        "time": elapsed,
+        "gpus": job.get("gpu_ids") or [],
+        "user": job.get("submitted_by"),
+        "project": job.get("project"),
+        "submitted_at": iso(job.get("submitted_at")),
+        "reason": place.strip("()") if waits and place else None,
+        "memory_mb": job.get("memory_limit_mb"),
+        "time_limit": None if limit is None else format_duration(limit),
+    }
+    optional = ("project", "submitted_at", "reason", "memory_mb", "time_limit")
+    fields = {name: value for name, value in fields.items() if value is not None or name not in optional}
+    return fields | {
+        "priority": job.get("priority"),
+        "gpus_requested": job.get("gpus"),
+        "started_at": iso(job.get("started_at")),
+        "finished_at": iso(job.get("finished_at")),
+        "exit_code": job.get("exit_code"),
+        "signal": job.get("signal"),
+        "status_detail": job.get("status_detail"),
+        "run_dir": job.get("run_dir"),
+        "log_path": job.get("log_path"),
+    }
+
+
+def _csv_row(job: Record) -> list[str]:
+    gpus = "[" + ",".join(map(str, job["gpus"])) + "]"
+    return [gpus if field == "gpus" else _text(job.get(field)) for field in _CSV_FIELDS]
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,29 @@
+"""Times and durations of the API's JSON as texts. Pure but for the local time zone."""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def seconds(value: Any) -> float | None:
+    """Seconds of a JSON duration ({"secs", "nanos"}), time ({"secs_since_epoch", …}) or number; None of None."""
+    if isinstance(value, dict):
+        suffix = "_since_epoch" if "secs_since_epoch" in value else ""
+        return float(value[f"secs{suffix}"]) + float(value[f"nanos{suffix}"]) / 1e9
+    return None if value is None else float(value)
+
+
+def iso(value: Any) -> str | None:
+    """A moment as `2026-02-04T12:30:45Z`."""
+    moment = seconds(value)
+    return None if moment is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+
+
+def stamp(value: Any) -> str:
+    """A moment as gflow shows it, `02/04-13:30:45` in local time, or `-`."""
+    moment = seconds(value)
+    return "-" if moment is None else time.strftime("%m/%d-%H:%M:%S", time.localtime(moment))

@@ -1,0 +1,135 @@
+"""A job request from the options of gbatch, and what of the caller's surroundings goes with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gflow.cli import ids
+from gflow.cli.command import Failure, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflow.cli.command import Values
+    from gflow.client.http import Client
+
+    Record = dict[str, Any]
+
+_AS_GIVEN = {
+    "name": "run_name",
+    "project": "project",
+    "conda_env": "conda_env",
+    "gpus": "gpus",
+    "gpu_memory": "gpu_memory_limit_mb",
+    "memory": "memory_limit_mb",
+    "priority": "priority",
+    "max_concurrent": "max_concurrent",
+    "time": "time_limit",
+    "max_retries": "max_retries",
+    "auto_close": "auto_close_tmux",
+    "keep_session": "keep_session",
+    "begin": "scheduled_at",
+    "hold": "hold",
+}
+"""Options whose value is a field of the request."""
+
+
+def check(values: Values) -> None:
+    """Raise `UsageError` for options that make no sense together."""
+    if values["shared"] and not values["gpu_memory"]:
+        raise UsageError("--shared needs --gpu-memory: jobs that share a GPU say how much of its memory they use")
+    if values["signal"] and not values["time"]:
+        raise UsageError("--signal needs --time: it is sent that long before the time limit")
+
+
+def build(values: Values, work: Record) -> Record:
+    """The request, without dependencies: fields that were not asked for are left to the daemon."""
+    run_dir = _run_dir(values["chdir"])
+    request = work | {"run_dir": run_dir, "umask": _umask(), "environment": environment(values["export"], run_dir)}
+    request |= {field: values[dest] for dest, field in _AS_GIVEN.items() if values[dest] is not False}
+    if values["shared"]:
+        request["gpu_sharing_mode"] = "Shared"
+    if values["no_auto_cancel"]:
+        request["auto_cancel_on_dependency_failure"] = False
+    if values["signal"]:
+        number, secs_before = values["signal"]
+        request["early_signal"] = {"signal": number, "secs_before": secs_before}
+    if values["max_concurrent"]:
+        request["group_id"] = new_group_id()
+    always = ("auto_cancel_on_dependency_failure",)
+    return {
+        field: value
+        for field, value in request.items()
+        if field in always or (value is not None and value is not False)
+    }
+
+
+def dependencies(values: Values, client: Client) -> Record:
+    """The fields that say what to wait for; shorthands are resolved by the daemon."""
+    for dest, mode in (("depends_on_all", "All"), ("depends_on_any", "Any")):
+        if values[dest]:
+            return {"depends_on_ids": ids.expand(values[dest], client), "dependency_mode": mode}
+    if values["depends_on"]:
+        return {"depends_on_ids": ids.expand([values["depends_on"]], client), "dependency_mode": "All"}
+    return {}
+
+
+def new_key() -> str:
+    """A name for one submission, by which the daemon knows a repeated request."""
+    return os.urandom(16).hex()
+
+
+def new_group_id() -> str:
+    """A random UUID (version 4); the uuid module is slow to load."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def environment(export: str | list[str] | None, run_dir: str) -> dict[str, str] | None:
+    """The variables to run with; None for none of the caller's. Names on stderr what cannot be passed on."""
+    if export == "NONE":
+        return None
+    if isinstance(export, list):
+        missing = [name for name in export if name not in os.environ]
+        if missing:
+            raise UsageError(f"--export: {', '.join(missing)} is not set in this environment")
+        chosen = {name: os.environ[name] for name in export}
+    else:
+        chosen = dict(os.environ)
+    unfit = [name for name, value in chosen.items() if not _is_text(name + value)]
+    if unfit:
+        print(f"gbatch: not UTF-8, left out of the environment: {', '.join(map(ascii, unfit))}", file=sys.stderr)
+    if "PWD" in chosen:
+        chosen["PWD"] = run_dir
+    return {name: value for name, value in chosen.items() if name not in unfit}
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _run_dir(chdir: str | None) -> str:
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        raise Failure("the current directory does not exist any more") from None
+    path = os.path.normpath(os.path.join(here, chdir)) if chdir else here
+    if not os.path.isdir(path):
+        raise Failure(f"--chdir: {path} is not a directory")
+    return path
+
+
+def _umask() -> int:
+    """The umask can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,236 @@
+"""The daemon's API, one method per verb, with the words of the routes.
+
+Jobs and other records are the plain dictionaries of the API's JSON. Every method raises a `ClientError`; a refusal of
+the daemon is a `Declined` with its sentence. JSON is loaded by the methods that need it, for the sake of those that
+do not.
+"""
+
+from __future__ import annotations
+
+from gflow.client import unix
+from gflow.client.errors import ClientError, ConnectionLost, Declined
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    Record = dict[str, Any]
+    Query = Mapping[str, "str | int | float | None"]
+
+_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
+
+
+def quote(text: str) -> str:
+    """Percent-encode `text` for a path segment or a query; commas stay, they separate our lists."""
+    data = text.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if byte in _SAFE else f"%{byte:02X}" for byte in data)
+
+
+def target(path: str, query: Query | None = None) -> str:
+    """`path` with the parameters that are not None."""
+    pairs = [f"{name}={quote(str(value))}" for name, value in (query or {}).items() if value is not None]
+    return f"{path}?{'&'.join(pairs)}" if pairs else path
+
+
+class Client:
+    """Talks to the daemon behind the Unix socket at `path`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    # Submitting
+
+    def submit(self, job: Record) -> Record:
+        """Queue one job; {"id", "run_name", "dropped_env"}. Safe to repeat if `job` has a submit_key."""
+        return self._record("POST", "/jobs", body=job, repeat=bool(job.get("submit_key")))
+
+    def submit_batch(self, defaults: Record, jobs: list[Record]) -> list[Record]:
+        """Queue jobs that share `defaults`, all or none. Safe to repeat if each has a submit_key."""
+        repeat = all("submit_key" in job for job in jobs)
+        return self._records("POST", "/jobs/batch", body={"defaults": defaults, "jobs": jobs}, repeat=repeat)
+
+    def resolve(self, shorthand: str) -> int:
+        """The id `@` or `@~N` stands for."""
+        answer = self._record("GET", "/jobs/resolve-dependency", query={"shorthand": shorthand})
+        return int(answer["job_id"])
+
+    # Looking
+
+    def jobs(self, **filters: str | int | None) -> list[Record]:
+        """Jobs by state, user, ids, name, project, limit, offset, created_after, order."""
+        return self._records("GET", "/jobs", query=filters)
+
+    def job(self, job_id: int) -> Record:
+        return self._record("GET", f"/jobs/{job_id}")
+
+    def why(self, job_id: int) -> Record:
+        """What the job waits for, and when it is expected to start."""
+        return self._record("GET", f"/jobs/{job_id}/why")
+
+    def queue(self, columns: Iterable[str], **filters: str | int | None) -> tuple[list[list[str]], int]:
+        """Rows of cell texts, and how many jobs matched before the limit."""
+        query = {"columns": ",".join(columns), **filters}
+        answer = self._ask("GET", "/queue", query=query)
+        text = answer.read().decode("utf-8", "replace")
+        rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
+        total = answer.headers.get("x-total", "")
+        return rows, int(total) if total.isdigit() else len(rows)
+
+    def info(self) -> Record:
+        return self._record("GET", "/info")
+
+    def status(self) -> Record:
+        return self._record("GET", "/status")
+
+    def health(self) -> Record:
+        return self._record("GET", "/health")
+
+    def stats(self, user: str | None = None, since: int | None = None) -> Record:
+        return self._record("GET", "/stats", query={"user": user, "since": since})
+
+    # Acting on a job
+
+    def update(self, job_id: int, changes: Record) -> Record:
+        """{"job", "updated_fields"}; a change to None clears."""
+        return self._record("PATCH", f"/jobs/{job_id}", body=changes)
+
+    def cancel(self, job_id: int) -> None:
+        self._ask("POST", f"/jobs/{job_id}/cancel").read()
+
+    def preview_cancel(self, job_id: int) -> Record:
+        """{"id", "state", "dependents"}: what a cancel would do."""
+        return self._record("POST", f"/jobs/{job_id}/cancel", query={"dry_run": 1})
+
+    def hold(self, job_id: int) -> None:
+        self._ask("POST", f"/jobs/{job_id}/hold").read()
+
+    def release(self, job_id: int, at: int | None = None) -> None:
+        """Back to the queue; `at`: not before (seconds since the epoch)."""
+        self._ask("POST", f"/jobs/{job_id}/release", query={"at": at}).read()
+
+    def finish(self, job_id: int) -> None:
+        self._ask("POST", f"/jobs/{job_id}/finish").read()
+
+    def fail(self, job_id: int) -> None:
+        self._ask("POST", f"/jobs/{job_id}/fail").read()
+
+    def set_group_limit(self, group_id: str, max_concurrent: int) -> Record:
+        """{"group_id", "max_concurrent", "updated_jobs"}."""
+        body = {"max_concurrent": max_concurrent}
+        return self._record("POST", f"/groups/{quote(group_id)}/max-concurrency", body=body)
+
+    # Watching a job
+
+    def wait(self, job_id: int) -> Record:
+        """The job, or the last of its retries, once it is final."""
+        return _as_record(_decode(self._accepted(self._ask_wait(job_id))))
+
+    def wait_any(self, job_ids: Iterable[int]) -> Record:
+        """The first of the jobs to be final."""
+        import select
+
+        questions = [self._ask_wait(job_id) for job_id in job_ids]
+        try:
+            poller = select.poll()
+            for question in questions:
+                poller.register(question, select.POLLIN)
+            ready = poller.poll()[0][0]
+            first = next(question for question in questions if question.fileno() == ready)
+            return _as_record(_decode(self._accepted(first)))
+        finally:
+            for question in questions:
+                question.close()
+
+    def _ask_wait(self, job_id: int) -> unix.Question:
+        return unix.ask(self.path, "GET", f"/jobs/{job_id}/wait?retries=1", timeout_secs=None)
+
+    def log(
+        self, job_id: int, *, first: int | None = None, last: int | None = None, follow: bool = False
+    ) -> unix.Answer:
+        """The job's output as raw bytes, whole or its first or last lines; with `follow` to its end."""
+        query = {"first": first, "last": last, "follow": 1 if follow else None}
+        return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
+
+    def attach(self, job_id: int, *, read_only: bool = False) -> list[str]:
+        """The command that opens the job's terminal."""
+        answer = self._record("GET", f"/jobs/{job_id}/attach", query={"read_only": 1 if read_only else None})
+        return [str(word) for word in answer["argv"]]
+
+    # The wire
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: Any = None,
+        timeout_secs: float | None = unix.ANSWER_TIMEOUT_SECS,
+    ) -> unix.Answer:
+        data = None if body is None else _encode(body)
+        return self._accepted(unix.ask(self.path, method, target(path, query), data, timeout_secs=timeout_secs))
+
+    @staticmethod
+    def _accepted(question: unix.Question) -> unix.Answer:
+        answer = question.answer()
+        if answer.status >= 400:
+            raise _declined(answer)
+        return answer
+
+    def _record(
+        self, method: str, path: str, *, query: Query | None = None, body: Any = None, repeat: bool = False
+    ) -> Record:
+        return _as_record(self._json(method, path, query=query, body=body, repeat=repeat))
+
+    def _records(
+        self, method: str, path: str, *, query: Query | None = None, body: Any = None, repeat: bool = False
+    ) -> list[Record]:
+        answer = self._json(method, path, query=query, body=body, repeat=repeat)
+        if not isinstance(answer, list):
+            raise ConnectionLost("gflow's answer is not a list")
+        return [_as_record(item) for item in answer]
+
+    def _json(self, method: str, path: str, *, query: Query | None, body: Any, repeat: bool) -> Any:
+        try:
+            return _decode(self._ask(method, path, query=query, body=body))
+        except ConnectionLost:
+            if not repeat:
+                raise
+        return _decode(self._ask(method, path, query=query, body=body))
+
+
+def _as_record(answer: Any) -> Record:
+    if not isinstance(answer, dict):
+        raise ConnectionLost("gflow's answer is not a record")
+    return answer
+
+
+def _decode(answer: unix.Answer) -> Any:
+    import json
+
+    try:
+        return json.loads(answer.read())
+    except ValueError as error:
+        raise ConnectionLost("gflow's answer is not JSON") from error
+
+
+def _encode(body: Any) -> bytes:
+    import json
+
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise ClientError("cannot send a path, argument or name that is not UTF-8 text") from error
+
+
+def _declined(answer: unix.Answer) -> Declined:
+    import json
+
+    content = answer.read()
+    try:
+        fields = json.loads(content)
+        return Declined(str(fields["error"]), answer.status, str(fields.get("code", "")))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]
+        return Declined(f"gflowd answered {answer.status}{': ' + said if said else ''}", answer.status, "")

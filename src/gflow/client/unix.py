@@ -1,0 +1,215 @@
+"""HTTP/1.1 over a Unix socket, as little of it as our own daemon needs: one request per connection.
+
+The standard library's client costs more to import than a whole command may take, so this stands on `_socket`.
+It keeps two rules: nothing is sent before the kernel has said who listens, and no failure is silent - a body that
+ends early raises, as does a stream.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import sys
+
+from gflow.client.errors import ConnectionLost, Unreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONNECT_TIMEOUT_SECS = 1
+ANSWER_TIMEOUT_SECS = 60.0
+"""Longer than any request waits for the disk; `None` is for requests that wait for a job."""
+
+_CHUNK = 65536
+_MAX_HEAD = 65536
+_NO_BODY = (204, 304)
+
+
+def connect(path: str) -> _socket.socket:
+    """A connected socket whose other end belongs to this user or to root. Raises `Unreachable` within a second."""
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    # A blocking connect with a send timeout waits for room in the listener's queue; a non-blocking one would give up.
+    half = 8 if sys.maxsize > 2**32 else 4
+    second = CONNECT_TIMEOUT_SECS.to_bytes(half, sys.byteorder) + bytes(half)
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, second)
+    try:
+        sock.connect(path)
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, bytes(2 * half))
+        _check_peer(sock, path)
+    except OSError as error:
+        sock.close()
+        why = error.strerror or str(error)
+        raise Unreachable(f"cannot reach gflowd at unix:{path} ({why}); start it with 'gflowd up'") from error
+    except Unreachable:
+        sock.close()
+        raise
+    return sock
+
+
+def _check_peer(sock: _socket.socket, path: str) -> None:
+    credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
+    if uid not in (0, os.geteuid()):
+        raise Unreachable(f"refusing to talk to unix:{path}: it is served by uid {uid}, which is neither you nor root")
+
+
+def ask(
+    path: str,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    *,
+    content_type: str = "application/json",
+    timeout_secs: float | None = ANSWER_TIMEOUT_SECS,
+) -> Question:
+    """Send one request. Raises `Unreachable` or `ConnectionLost`."""
+    head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAccept: */*\r\n"
+    if body is not None:
+        head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+    sock = connect(path)
+    try:
+        sock.settimeout(timeout_secs)
+        _send(sock, head.encode("ascii") + b"\r\n" + (body or b""))
+    except BaseException:
+        sock.close()
+        raise
+    return Question(sock, path)
+
+
+def _send(sock: _socket.socket, data: bytes) -> None:
+    try:
+        sock.sendall(data)
+    except (BrokenPipeError, ConnectionResetError):
+        # A server may answer before it has read everything (413, for one) and hang up: read what it said.
+        return
+    except OSError as error:
+        raise ConnectionLost(f"lost the connection to gflowd while asking ({error.strerror or error})") from error
+
+
+class Question:
+    """A request under way. `fileno` is for waiting for whichever of several is answered first."""
+
+    def __init__(self, sock: _socket.socket, path: str) -> None:
+        self._sock = sock
+        self._path = path
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def answer(self) -> Answer:
+        """The answer, once its head is there. Raises `ConnectionLost`."""
+        try:
+            return Answer(self._sock, self._path)
+        except BaseException:
+            self._sock.close()
+            raise
+
+
+class Answer:
+    """One answer: `status`, `headers` (lower-case names), and the body, to be read once.
+
+    `fileno` is for waiting until there is more to read.
+    """
+
+    def __init__(self, sock: _socket.socket, path: str) -> None:
+        self._sock = sock
+        self._path = path
+        self._buffer = b""
+        self._before_wait: Callable[[Answer], None] | None = None
+        while True:
+            self.status, self.headers = self._head()
+            if self.status >= 200:
+                return
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def read(self) -> bytes:
+        """The whole body; the connection is closed."""
+        return b"".join(self.chunks())
+
+    def chunks(self, before_wait: Callable[[Answer], None] | None = None) -> Iterator[bytes]:
+        """The body as it arrives; `before_wait` is called whenever the next byte has yet to come."""
+        self._before_wait = before_wait
+        try:
+            if self.status in _NO_BODY:
+                return
+            if self.headers.get("transfer-encoding", "").lower() == "chunked":
+                yield from self._chunked()
+            elif "content-length" in self.headers:
+                yield from self._sized(_number(self.headers["content-length"], 10))
+            else:
+                yield from self._until_closed()
+        finally:
+            self._sock.close()
+
+    def _receive(self) -> bytes:
+        if self._before_wait is not None:
+            self._before_wait(self)
+        try:
+            return self._sock.recv(_CHUNK)
+        except TimeoutError as error:
+            raise ConnectionLost(f"gflowd at unix:{self._path} does not answer") from error
+        except OSError as error:
+            raise ConnectionLost(f"lost the connection to gflowd ({error.strerror or error})") from error
+
+    def _more(self) -> None:
+        data = self._receive()
+        if not data:
+            raise ConnectionLost("gflowd closed the connection before it had answered")
+        self._buffer += data
+
+    def _head(self) -> tuple[int, dict[str, str]]:
+        while (end := self._buffer.find(b"\r\n\r\n")) < 0:
+            if len(self._buffer) > _MAX_HEAD:
+                raise ConnectionLost(f"what listens at unix:{self._path} does not speak HTTP")
+            self._more()
+        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+        first, *lines = head.decode("latin-1").split("\r\n")
+        version, _, status = first.partition(" ")
+        if not version.startswith("HTTP/1.") or not status[:3].isdigit():
+            raise ConnectionLost(f"what listens at unix:{self._path} does not speak HTTP")
+        fields = (line.partition(":") for line in lines)
+        return int(status[:3]), {name.strip().lower(): value.strip() for name, _, value in fields}
+
+    def _sized(self, left: int) -> Iterator[bytes]:
+        while left:
+            if not self._buffer:
+                self._more()
+            data, self._buffer = self._buffer[:left], self._buffer[left:]
+            left -= len(data)
+            yield data
+
+    def _chunked(self) -> Iterator[bytes]:
+        while size := _number(self._line().partition(b";")[0].decode("latin-1"), 16):
+            yield from self._sized(size)
+            self._line()
+        while self._line():
+            pass
+
+    def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            self._more()
+        line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
+        return line
+
+    def _until_closed(self) -> Iterator[bytes]:
+        data = self._buffer or self._receive()
+        self._buffer = b""
+        while data:
+            yield data
+            data = self._receive()
+
+
+def _number(text: str, base: int) -> int:
+    try:
+        return int(text, base)
+    except ValueError as error:
+        raise ConnectionLost("gflowd's answer is garbled") from error

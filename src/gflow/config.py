@@ -1,0 +1,247 @@
+"""The daemon's settings: flag over environment over file over default, each checked, none ignored.
+
+Every error names the file or variable, the key, and what is allowed. Settings of gflow that this version does not act
+on yet are accepted and named in `Config.unserved`, so that an existing gflow.toml starts the daemon.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
+"""Variables that are not stored with a job unless the configuration says otherwise."""
+
+
+class ConfigError(Exception):
+    """A setting is unknown or has a bad value; the message is one line."""
+
+
+class FairShare(Struct, forbid_unknown_fields=True):
+    """Settings of fair share."""
+
+    enabled: bool = False
+    half_life_secs: float = 604800
+
+
+class Daemon(Struct, forbid_unknown_fields=True):
+    """The `[daemon]` table."""
+
+    host: str | None = None
+    port: int | None = None
+    socket: str | None = None
+    gpus: list[int] | None = None
+    gpu_allocation_strategy: str = "sequential"
+    gpu_poll_interval_secs: float = 10
+    simulated_gpus: int = 0
+    simulated_gpu_memory_mb: int = 24576
+    kill_grace_secs: float = 10
+    env_drop: list[str] = field(default_factory=lambda: list(DEFAULT_ENV_DROP))
+    fair_share: FairShare = field(default_factory=FairShare)
+
+
+class Projects(Struct, forbid_unknown_fields=True):
+    """The `[projects]` table."""
+
+    known_projects: list[str] = []
+    require_project: bool = False
+
+
+class Executor(Struct, forbid_unknown_fields=True):
+    """The `[executor]` table."""
+
+    type: str = "tmux"
+
+
+class Webhook(Struct, forbid_unknown_fields=True):
+    """One target of webhooks."""
+
+    url: str
+    events: list[str] = field(default_factory=lambda: ["*"])
+    filter_users: list[str] = []
+    headers: dict[str, str] = {}
+    timeout_secs: float = 10
+    max_retries: int = 3
+
+
+class Email(Struct, forbid_unknown_fields=True, rename={"sender": "from"}, kw_only=True):
+    """One way mail is sent."""
+
+    smtp_url: str
+    sender: str
+    to: list[str]
+    events: list[str] = field(default_factory=lambda: ["*"])
+    filter_users: list[str] = []
+    subject_prefix: str | None = None
+    timeout_secs: float = 10
+    max_retries: int = 3
+
+
+class Notifications(Struct, forbid_unknown_fields=True):
+    """The `[notifications]` table."""
+
+    enabled: bool = False
+    max_concurrent_deliveries: int = 16
+    webhooks: list[Webhook] = []
+    emails: list[Email] = []
+
+
+class QuotaLimits(Struct, forbid_unknown_fields=True):
+    """Limits of a user or project."""
+
+    max_running_jobs: int | None = None
+    max_running_gpus: int | None = None
+    max_queued_jobs: int | None = None
+
+
+class Quota(Struct, forbid_unknown_fields=True):
+    """The `[quota]` table."""
+
+    default_user: QuotaLimits | None = None
+    default_project: QuotaLimits | None = None
+    users: dict[str, QuotaLimits] = {}
+    projects: dict[str, QuotaLimits] = {}
+
+
+class Config(Struct, forbid_unknown_fields=True):
+    """All settings."""
+
+    daemon: Daemon = field(default_factory=Daemon)
+    timezone: str | None = None
+    projects: Projects = field(default_factory=Projects)
+    executor: Executor = field(default_factory=Executor)
+    notifications: Notifications = field(default_factory=Notifications)
+    quota: Quota = field(default_factory=Quota)
+
+    def unserved(self) -> list[str]:
+        """Settings that are understood but that this version does not act on, in words for the log."""
+        daemon = self.daemon
+        notes = {
+            "daemon.host / daemon.port: this version listens on the Unix socket only": (
+                daemon.host is not None or daemon.port is not None
+            ),
+            "daemon.fair_share: queue order does not use it": daemon.fair_share.enabled,
+            "notifications: nothing is delivered": self.notifications.enabled,
+            "quota: no quota is enforced": self.quota != Quota(),
+            "projects: project codes are not checked": self.projects != Projects(),
+        }
+        return [note for note, applies in notes.items() if applies]
+
+
+def parse_gpu_list(spec: str) -> list[int]:
+    """Indices of `0`, `0,2,4`, `0-3`, `0-1,3,5-6`: sorted, each once. Raises ValueError naming the spec."""
+    indices: set[int] = set()
+    for part in spec.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
+            raise ValueError(f"invalid GPU list '{spec}': use e.g. 0 or 0,2,4 or 0-3 or 0-1,3,5-6")
+        low, high = int(first), int(last or first)
+        if high < low or high > 1023:
+            raise ValueError(f"invalid GPU list '{spec}': {part.strip()} is not a range of GPU indices")
+        indices.update(range(low, high + 1))
+    return sorted(indices)
+
+
+def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) -> Config:
+    """The settings in `path`, overridden by `GFLOW_DAEMON_…` and `GFLOW_DAEMON__…` variables. Raises ConfigError."""
+    config = _from_file(path, must_exist=must_exist)
+    for name in _fields(Daemon):
+        for variable in (f"GFLOW_DAEMON_{name.upper()}", f"GFLOW_DAEMON__{name.upper()}"):
+            if variable in environ:
+                config = with_daemon(config, {name: environ[variable]}, variable)
+    _check(config, str(path))
+    return config
+
+
+def with_daemon(config: Config, settings: Mapping[str, str], source: str) -> Config:
+    """`config` with `[daemon]` settings given as text, as flags and variables have them. Raises ConfigError."""
+    table = msgspec.to_builtins(config.daemon)
+    for name, text in settings.items():
+        try:
+            table[name] = _from_text(name, text)
+        except ValueError as error:
+            raise ConfigError(f"{source}: {error}") from None
+    daemon = _convert(table, Daemon, source, "daemon")
+    changed = msgspec.structs.replace(config, daemon=daemon)
+    _check(changed, source)
+    return changed
+
+
+def _from_text(name: str, text: str) -> object:
+    if name == "gpus":
+        return None if text.strip() in ("", "all") else parse_gpu_list(text)
+    if name == "env_drop":
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if name in ("port", "simulated_gpus", "simulated_gpu_memory_mb"):
+        return int(text)
+    if name in ("gpu_poll_interval_secs", "kill_grace_secs"):
+        return float(text)
+    return text
+
+
+def _fields(kind: type[Struct]) -> tuple[str, ...]:
+    return kind.__struct_encode_fields__
+
+
+def _from_file(path: Path, *, must_exist: bool) -> Config:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if must_exist:
+            raise ConfigError(f"{path}: no such configuration file") from None
+        return Config()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    config: Config = _convert(table, Config, str(path), "")
+    return config
+
+
+def _convert(table: dict[str, Any], kind: type[Any], source: str, prefix: str) -> Any:
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        key = (f"{prefix}{where.rstrip('`')}").strip(".")
+        allowed = ""
+        if "unknown field" in what:
+            allowed = f"; allowed here: {', '.join(_allowed(kind, where.rstrip('`')))}"
+        raise ConfigError(f"{source}: {key + ': ' if key else ''}{what[:1].lower()}{what[1:]}{allowed}") from None
+
+
+def _allowed(kind: type[Any], where: str) -> tuple[str, ...]:
+    for part in (name.partition("[")[0] for name in where.strip(".").split(".")):
+        found = {f.name: f.type for f in msgspec.structs.fields(kind)}.get(part)
+        nested = [t for t in getattr(found, "__args__", (found,)) if isinstance(t, type) and issubclass(t, Struct)]
+        if nested:
+            kind = nested[0]
+    return _fields(kind)
+
+
+def _check(config: Config, source: str) -> None:
+    daemon = config.daemon
+    rules = {
+        "executor.type: only 'tmux' is supported; there is no process executor": config.executor.type == "tmux",
+        f"daemon.gpu_allocation_strategy: '{daemon.gpu_allocation_strategy}' is unknown; use sequential or random": (
+            daemon.gpu_allocation_strategy in ("sequential", "random")
+        ),
+        "daemon.gpu_poll_interval_secs: must be more than 0": daemon.gpu_poll_interval_secs > 0,
+        "daemon.kill_grace_secs: must be 0 or more": daemon.kill_grace_secs >= 0,
+        "daemon.simulated_gpus: use 0 to 64": 0 <= daemon.simulated_gpus <= 64,
+        "daemon.gpus: indices are 0 or more": all(index >= 0 for index in daemon.gpus or ()),
+        "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,
+        "notifications.max_concurrent_deliveries: must be 1 or more": (
+            config.notifications.max_concurrent_deliveries >= 1
+        ),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise ConfigError(f"{source}: {rule}")
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment, read in this one place."""
+    return os.environ

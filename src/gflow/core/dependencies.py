@@ -1,0 +1,55 @@
+"""What a job's dependencies say, derived each time from their states and never counted up.
+
+Only Finished satisfies. A failed attempt that was retried counts as the attempt that took its place.
+"""
+
+import enum
+from collections.abc import Iterable, Mapping
+
+from gflow.core.lifecycle import FINAL
+from gflow.core.model import DependencyMode, Job, JobId, JobSpec, State
+
+
+class Verdict(enum.Enum):
+    """Whether a job's dependencies let it run."""
+
+    SATISFIED = "satisfied"
+    WAITING = "waiting"
+    IMPOSSIBLE = "impossible"
+
+
+def latest_attempt(job_id: JobId, jobs: Mapping[JobId, Job]) -> JobId:
+    """The attempt that now stands for `job_id`."""
+    while (job := jobs.get(job_id)) is not None and job.retried_as is not None:
+        job_id = job.retried_as
+    return job_id
+
+
+def judge(spec: JobSpec, jobs: Mapping[JobId, Job]) -> tuple[Verdict, JobId | None]:
+    """The verdict, and for IMPOSSIBLE the dependency that made it so."""
+    if not spec.depends_on:
+        return Verdict.SATISFIED, None
+    states = [(dependency, jobs[dependency].state) for dependency in spec.depends_on]
+    finished = [dependency for dependency, state in states if state is State.FINISHED]
+    dead = [dependency for dependency, state in states if state in FINAL and state is not State.FINISHED]
+    if spec.dependency_mode is DependencyMode.ANY:
+        if finished:
+            return Verdict.SATISFIED, None
+        return (Verdict.IMPOSSIBLE, dead[-1]) if len(dead) == len(states) else (Verdict.WAITING, None)
+    if dead:
+        return Verdict.IMPOSSIBLE, dead[0]
+    return (Verdict.SATISFIED if len(finished) == len(states) else Verdict.WAITING), None
+
+
+def closes_cycle(job_id: JobId, depends_on: Iterable[JobId], jobs: Mapping[JobId, Job]) -> bool:
+    """Whether `job_id` would, through `depends_on`, come to wait for itself."""
+    seen: set[JobId] = set()
+    todo = list(depends_on)
+    while todo:
+        current = todo.pop()
+        if current == job_id:
+            return True
+        if current not in seen and jobs[current].state not in FINAL:
+            seen.add(current)
+            todo.extend(jobs[current].spec.depends_on)
+    return False

@@ -1,0 +1,60 @@
+"""Refusals: what a caller asked for cannot be done, and nothing was changed.
+
+Each carries the stable word and the HTTP status the API answers with, so that the mapping exists once.
+"""
+
+
+class Refused(Exception):
+    """Base of all refusals. The message is one sentence for a person."""
+
+    code = "refused"
+    status = 400
+
+
+class Malformed(Refused):
+    """The request cannot be understood."""
+
+    code = "malformed"
+    status = 400
+
+
+class Forbidden(Refused):
+    """The caller may not do this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(Refused):
+    """There is no such thing."""
+
+    code = "not_found"
+    status = 404
+
+
+class WrongState(Refused):
+    """The job's state does not allow this."""
+
+    code = "wrong_state"
+    status = 409
+
+
+class TooLarge(Refused):
+    """More than is taken at once."""
+
+    code = "too_large"
+    status = 413
+
+
+class Impossible(Refused):
+    """Understood, but it could never be done."""
+
+    code = "impossible"
+    status = 422
+
+
+class Unavailable(Refused):
+    """Not now: the state cannot be written, or the daemon is stopping."""
+
+    code = "unavailable"
+    status = 503

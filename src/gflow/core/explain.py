@@ -1,0 +1,184 @@
+"""Why a job does not run, what would help, and when it is expected to start.
+
+It asks the predicates the scheduler itself starts jobs by and has no opinion of its own. All that stands in the way is
+told, not only the first thing.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gflow.core.dependencies import Verdict, judge
+from gflow.core.engine import Engine
+from gflow.core.forecast import expected_start
+from gflow.core.limits import format_duration, format_memory_mb
+from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, StopCause
+from gflow.core.order import queue_key
+from gflow.core.queue import Shape
+from gflow.core.stops import elapsed_secs, signal_name
+
+_MOST_NAMED = 8
+"""Longer lists of jobs are cut."""
+
+_STOPPED_FOR: dict[StopCause, str] = {
+    StopCause.CANCEL: "it was cancelled",
+    StopCause.TIMEOUT: "its time limit was reached",
+    StopCause.FINISH: "it was declared finished",
+    StopCause.FAIL: "it was declared failed",
+    StopCause.LEFTOVERS: "its command has ended, but left processes behind",
+    StopCause.LOST: "its terminal was lost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """One thing that keeps a job from starting, or what became of it: a sentence, and what would help ("" if nothing).
+
+    `reason` is None where gflow has no word for it, as for a job that runs.
+    """
+
+    reason: ReasonKind | None
+    text: str
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`expected_start` is seconds since the epoch, None when the time limits of other jobs do not tell."""
+
+    reasons: tuple[Why, ...]
+    expected_start: float | None = None
+
+
+def explain(engine: Engine, job: Job, now: Now) -> Explanation:
+    """Say why `job` waits; for a running or ended one, say that in a sentence."""
+    if job.state is State.RUNNING:
+        return Explanation((_running(job, now),))
+    if job.state not in (State.QUEUED, State.HOLD):
+        return Explanation((_ended(engine, job),))
+    reasons = tuple(_obstacles(engine, job, now))
+    if not reasons:
+        reasons = (Why(None, "Nothing stands in its way; it is about to start."),)
+    return Explanation(reasons, expected_start(engine, job, now))
+
+
+def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
+    shape = engine.shape(job)
+    if job.state is State.HOLD:
+        yield Why(ReasonKind.HELD, "It is on hold.", f"gjob release {job.id}")
+    yield from _begin(job, now)
+    yield from _dependencies(engine, job)
+    yield from _group(engine, job, shape)
+    yield from _memory(engine, job, shape)
+    yield from _gpus(engine, job, shape)
+    yield from _position(engine, job)
+
+
+def _begin(job: Job, now: Now) -> Iterator[Why]:
+    begin_at = job.spec.begin_at
+    if begin_at is not None and begin_at > now.wall:
+        text = f"It is not to start before {_stamp(begin_at)}, in {format_duration(begin_at - now.wall)}."
+        help_ = f"for another time: gjob hold {job.id}, then gjob release {job.id} --at TIME"
+        yield Why(ReasonKind.BEGIN_TIME, text, help_)
+
+
+def _dependencies(engine: Engine, job: Job) -> Iterator[Why]:
+    verdict, _ = judge(job.spec, engine.jobs)
+    if verdict is Verdict.SATISFIED:
+        return
+    awaited = [engine.jobs[job_id] for job_id in job.spec.depends_on]
+    open_ = [dependency for dependency in awaited if dependency.state is not State.FINISHED]
+    listed = _listed(f"job {dependency.id} ({dependency.state.value})" for dependency in open_)
+    if verdict is Verdict.IMPOSSIBLE:
+        help_ = f"gcancel {job.id}, or other dependencies: gjob update {job.id} --depends-on ID"
+        yield Why(ReasonKind.DEPENDENCY, f"It can never start: it depends on {listed}.", help_)
+        return
+    one_of = "one of " if job.spec.dependency_mode is DependencyMode.ANY and len(open_) > 1 else ""
+    held = [str(dependency.id) for dependency in open_ if dependency.state is State.HOLD]
+    help_ = f"gjob release {','.join(held)}" if held else ""
+    yield Why(ReasonKind.DEPENDENCY, f"It waits for {one_of}{listed} to finish.", help_)
+
+
+def _group(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
+    if engine.group_full(shape) and shape.group_id is not None:
+        cap, running = engine.groups[shape.group_id].max_concurrent, engine.group_running[shape.group_id]
+        text = f"Its group may run {cap} jobs at once, and {running} are running."
+        yield Why(ReasonKind.RESOURCES, text, f"gctl set-limit {job.id} {running + 1}")
+
+
+def _memory(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
+    total = engine.resources.memory_total_mb
+    if not engine.resources.lacks_memory(shape) or shape.memory_mb is None or total is None:
+        return
+    wanted = format_memory_mb(shape.memory_mb)
+    if shape.memory_mb > total:
+        text = f"It needs {wanted} of memory; this machine has {format_memory_mb(total)}."
+    else:
+        free = max(0, total - engine.resources.memory_used_mb)
+        text = f"It needs {wanted} of memory; {format_memory_mb(free)} of {format_memory_mb(total)} are not promised."
+    yield Why(ReasonKind.MEMORY, text, f"ask for less: gjob update {job.id} --memory-limit SIZE")
+
+
+def _gpus(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
+    resources = engine.resources
+    fitting = resources.fitting(shape) if shape.gpus else []
+    if len(fitting) >= shape.gpus:
+        return
+    taken = [index for index in resources.gpus if index not in fitting]
+    holders = sorted({job_id for index in taken for job_id in resources.holders(index)})
+    share = f" with {format_memory_mb(shape.gpu_memory_mb)} free" if shape.gpu_memory_mb is not None else ""
+    text = f"It needs {_count(shape.gpus, 'GPU')}{share}; {len(fitting)} of {len(resources.gpus)} can be had now"
+    if holders:
+        text += f", the others are held by {_jobs(holders)}"
+    yield Why(ReasonKind.GPU, f"{text}.", f"ask for less: gjob update {job.id} --gpus N")
+
+
+def _position(engine: Engine, job: Job) -> Iterator[Why]:
+    ahead = engine.ready.position(queue_key(job)) if job.id in engine.ready else 0
+    if ahead:
+        text = f"{_count(ahead, 'job')} {'is' if ahead == 1 else 'are'} ahead of it in the queue."
+        yield Why(ReasonKind.RESOURCES, text, f"gjob update {job.id} --priority N (it has {job.spec.priority})")
+
+
+def _running(job: Job, now: Now) -> Why:
+    if job.stop is not None:
+        return Why(None, f"It is being stopped: {job.stop.text or _STOPPED_FOR[job.stop.cause]}.")
+    if job.started_boot is None:
+        return Why(None, "It is being started.")
+    elapsed = elapsed_secs(job, now) or 0.0
+    limit = job.spec.time_limit_secs
+    left = f", and may run for another {format_duration(limit - elapsed)}" if limit is not None else ""
+    return Why(None, f"It has been running for {format_duration(elapsed)}{left}.")
+
+
+def _ended(engine: Engine, job: Job) -> Why:
+    kind = job.reason.kind if job.reason is not None else None
+    text = f"It is {job.state.value}"
+    if job.exit_code is not None:
+        text += f": ended by {signal_name(job.signal)}" if job.signal is not None else f": exit code {job.exit_code}"
+    if kind is ReasonKind.DEPENDENCY_FAILED and job.reason is not None and job.reason.job is not None:
+        cause = engine.jobs[job.reason.job]
+        text += f": it depended on job {cause.id}, which is {cause.state.value}"
+    if job.detail:
+        text += f" ({job.detail})"
+    if job.retried_as is not None:
+        return Why(kind, f"{text}. Job {job.retried_as} is the next attempt.", f"gjob why {job.retried_as}")
+    return Why(kind, f"{text}.")
+
+
+def _stamp(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _jobs(ids: list[JobId]) -> str:
+    return f"job {ids[0]}" if len(ids) == 1 else "jobs " + _listed(str(job_id) for job_id in ids)
+
+
+def _listed(items: Iterable[str]) -> str:
+    items = list(items)
+    rest = len(items) - _MOST_NAMED
+    return ", ".join(items[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,43 @@
+"""The states of a job and the one table of transitions; the only place that writes `Job.state`.
+
+The table is data, so the diagram in docs/ and the test of every (state, state) pair are made from it.
+"""
+
+from dataclasses import replace
+
+from gflow.core.errors import WrongState
+from gflow.core.model import Job, State
+
+CODES: dict[State, str] = {
+    State.QUEUED: "PD",
+    State.HOLD: "H",
+    State.RUNNING: "R",
+    State.FINISHED: "CD",
+    State.FAILED: "F",
+    State.CANCELLED: "CA",
+    State.TIMEOUT: "TO",
+}
+"""Slurm's short codes."""
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.HOLD, State.CANCELLED}),
+    State.HOLD: frozenset({State.QUEUED, State.CANCELLED}),
+    State.RUNNING: frozenset({State.FINISHED, State.FAILED, State.CANCELLED, State.TIMEOUT}),
+    State.FINISHED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+    State.TIMEOUT: frozenset(),
+}
+
+FINAL: frozenset[State] = frozenset(state for state, after in TRANSITIONS.items() if not after)
+ACTIVE: frozenset[State] = frozenset(State) - FINAL
+
+
+def move(job: Job, to: State, **changes: object) -> Job:
+    """`job` in state `to`, with other fields changed along.
+
+    Raises `WrongState`, naming the current state, if the table does not allow it.
+    """
+    if to not in TRANSITIONS[job.state]:
+        raise WrongState(f"Job {job.id} is {job.state.value} and cannot become {to.value}")
+    return replace(job, state=to, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,25 @@
+"""The order of the queue: priority first, then the bonus for having a time limit, then submission.
+
+The formula is gflow's, as its documents state it: priority x 1000 + bonus. A bonus is at most 300, so it never beats
+a higher priority.
+"""
+
+from gflow.core.model import Job, JobId
+
+_DAY_SECS = 86400
+_UNLIMITED_BONUS = 100
+
+QueueKey = tuple[int, JobId]
+"""Sorts ascending: the first key is the next job."""
+
+
+def time_bonus(time_limit_secs: float | None) -> int:
+    """100 without a limit; with one 200 (a day or more) to 300 (moments)."""
+    if time_limit_secs is None:
+        return _UNLIMITED_BONUS
+    return 200 + int((1 - min(time_limit_secs / _DAY_SECS, 1)) * 100)
+
+
+def queue_key(job: Job) -> QueueKey:
+    """Where `job` stands in the queue."""
+    return -(job.spec.priority * 1000 + time_bonus(job.spec.time_limit_secs)), job.id

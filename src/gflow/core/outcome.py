@@ -1,0 +1,27 @@
+"""What one step of the engine changed, said and wants done."""
+
+from dataclasses import dataclass, field
+
+from gflow.core.effects import Effect
+from gflow.core.events import Event, EventKind
+from gflow.core.model import Group, Job, JobId
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All of it belongs together: it is written to the log as one record, or not at all.
+
+    `jobs` and `groups` hold the newest version of everything that changed; `events` and `effects` are in order.
+    """
+
+    jobs: dict[JobId, Job] = field(default_factory=dict)
+    groups: dict[str, Group] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.jobs or self.groups or self.events or self.effects)
+
+    def tell(self, kind: EventKind, job: Job, at: float) -> None:
+        """Add an event."""
+        self.events.append(Event(kind, at, job))

@@ -1,0 +1,133 @@
+"""What can be seen to be wrong with a request before it is queued.
+
+Everything here raises a `Refused` with one line and changes nothing.
+"""
+
+import math
+import signal as signals
+from collections.abc import Iterable, Mapping
+
+from gflow.core import limits
+from gflow.core.dependencies import Verdict, judge
+from gflow.core.errors import Impossible, Malformed
+from gflow.core.model import Job, JobId, JobSpec
+from gflow.core.placement import Resources
+
+MAX_PRIORITY = 255
+MAX_NAME = 128
+MAX_PROJECT = 64
+MAX_COMMAND_BYTES = 128 * 1024 - 1
+"""Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
+
+
+FIXED = frozenset({"owner", "submit_key", "group_id", "task_id", "restart_count", "retried_from", "redone_from"})
+"""Fields of a specification that say where a job comes from; no update changes them."""
+
+RESOURCES = frozenset({"gpus", "shared", "gpu_memory_mb", "memory_mb"})
+"""Fields that `check_fits` looks at."""
+
+LATE_SECS = 60.0
+"""A begin time this far back is taken for a slow request, an earlier one for a mistake."""
+
+
+def check(spec: JobSpec) -> None:
+    """Refuse a specification that is malformed."""
+    _check_work(spec)
+    _check_texts(spec)
+    _check_numbers(spec)
+
+
+def check_begin(begin_at: float | None, now: float) -> None:
+    """Refuse a begin time in the past; both are seconds since the epoch."""
+    if begin_at is not None and not now - LATE_SECS <= begin_at < math.inf:
+        raise Impossible("The begin time is in the past")
+
+
+def check_group_limit(max_concurrent: int | None) -> None:
+    """Refuse a group limit under which nothing would ever run."""
+    if max_concurrent is not None and max_concurrent < 1:
+        raise Malformed(f"Invalid max_concurrent {max_concurrent}: use 1 or more")
+
+
+def check_dependencies(spec: JobSpec, jobs: Mapping[JobId, Job]) -> None:
+    """Refuse dependencies on jobs that never existed."""
+    for dependency in spec.depends_on:
+        if dependency not in jobs:
+            raise Impossible(f"Dependency job {dependency} does not exist")
+
+
+def doomed(spec: JobSpec, jobs: Mapping[JobId, Job]) -> JobId | None:
+    """The dependency that already makes an auto-cancelled job pointless."""
+    verdict, cause = judge(spec, jobs)
+    return cause if verdict is Verdict.IMPOSSIBLE and spec.auto_cancel else None
+
+
+def _check_work(spec: JobSpec) -> None:
+    given = [spec.command is not None, spec.argv is not None, spec.script_digest is not None]
+    if sum(given) != 1:
+        raise Malformed("A job needs exactly one of command, argv, script and script_text")
+    if spec.command is not None and not spec.command.strip():
+        raise Impossible("The command is empty")
+    if spec.argv is not None and not (spec.argv and spec.argv[0]):
+        raise Impossible("The command is empty")
+    for text in (spec.command or "", *(spec.argv or ()), *spec.script_args):
+        if len(text) > MAX_COMMAND_BYTES // 4 and len(text.encode(errors="surrogateescape")) > MAX_COMMAND_BYTES:
+            raise Impossible("The command is longer than 128 KiB, the most Linux passes on; put it into a script")
+
+
+def _check_texts(spec: JobSpec) -> None:
+    texts: Iterable[tuple[str, str | None]] = (
+        ("command", spec.command),
+        ("working directory", spec.run_dir),
+        ("script path", spec.script),
+        ("conda environment", spec.conda_env),
+        *(("argument", text) for text in (*(spec.argv or ()), *spec.script_args)),
+        *(("parameter", text) for pair in spec.parameters.items() for text in pair),
+    )
+    for what, text in texts:
+        if text is not None and "\0" in text:
+            raise Malformed(f"The {what} contains a NUL character")
+    for name in spec.parameters:
+        if not name.isidentifier() or not name.isascii():
+            raise Malformed(f"Invalid parameter name '{name}': use letters, digits and _")
+    if not spec.run_dir.startswith("/"):
+        raise Malformed(f"The working directory '{spec.run_dir}' is not an absolute path")
+    for what, text, most in (("name", spec.name, MAX_NAME), ("project", spec.project, MAX_PROJECT)):
+        if text is not None and (not text.isprintable() or not text.strip() or len(text) > most):
+            raise Malformed(f"Invalid {what}: use 1 to {most} printable characters")
+
+
+def _check_numbers(spec: JobSpec) -> None:
+    if not 0 <= spec.priority <= MAX_PRIORITY:
+        raise Malformed(f"Invalid priority {spec.priority}: use 0 to {MAX_PRIORITY}")
+    if not 0 <= spec.max_retries <= 1000:
+        raise Malformed(f"Invalid max_retries {spec.max_retries}: use 0 to 1000")
+    limit = spec.time_limit_secs
+    if limit is not None and not 0 < limit <= limits.MAX_TIME_LIMIT_SECS:
+        raise Malformed("Invalid time limit: it must be longer than 0 and at most 366 days")
+    for what, size in (("memory", spec.memory_mb), ("GPU memory", spec.gpu_memory_mb)):
+        if size is not None and not 0 < size <= limits.MAX_MEMORY_MB:
+            raise Malformed(f"Invalid {what} request: it must be at least 1 MB")
+    if spec.gpus < 0:
+        raise Malformed(f"Invalid GPU count {spec.gpus}")
+    if spec.shared and spec.gpu_memory_mb is None:
+        raise Impossible("A job that shares GPUs must say how much GPU memory it needs (--gpu-memory)")
+    early = spec.early_signal
+    if early is not None:
+        if early.signal not in {int(number) for number in signals.valid_signals()}:
+            raise Malformed(f"Invalid signal {early.signal}")
+        if limit is None:
+            raise Malformed("A signal before the time limit needs a time limit")
+        if not early.secs_before > 0:
+            raise Malformed("The signal must be sent some seconds before the time limit")
+
+
+def check_fits(spec: JobSpec, resources: Resources) -> None:
+    """Refuse a request that can never be met on this machine."""
+    if spec.gpus > len(resources.gpus):
+        raise Impossible(f"The job asks for {spec.gpus} GPUs, but this machine has {len(resources.gpus)}")
+    if spec.shared and resources.large_enough(spec.gpu_memory_mb or 0) < spec.gpus:
+        raise Impossible(f"The job asks for {spec.gpu_memory_mb} MB of GPU memory, more than the GPUs have")
+    total = resources.memory_total_mb
+    if spec.memory_mb is not None and total is not None and spec.memory_mb > total:
+        raise Impossible(f"The job asks for {spec.memory_mb} MB of memory, but this machine has {total} MB")

@@ -1,0 +1,1 @@
+"""The services of the daemon and what holds them together."""

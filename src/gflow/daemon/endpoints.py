@@ -1,0 +1,168 @@
+"""Sockets and the accept loop.
+
+hypercorn's own `serve` ends at one malformed packet, hangs at shutdown on a client that stopped reading, and tells
+nothing about who called; so the sockets and the loop are ours, and hypercorn handles one connection at a time.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Event
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.trio import tcp_server
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, LifespanState
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 512
+GRACE_SECS = 3.0
+"""What answers under way get at shutdown before their connections are closed."""
+
+MAX_HEADER_BYTES = 64 * 1024
+IDLE_SECS = 300.0
+
+
+class SocketInUse(Exception):
+    """Another daemon answers on the socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a Unix socket, as the kernel says."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
+    """The credentials of whoever connected (SO_PEERCRED)."""
+    return Peer(*struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))))
+
+
+def bind_unix(path: Path, mode: int = 0o600) -> socket.socket:
+    """A listening socket at `path`, with that mode from birth. The caller holds the lock of the data directory.
+
+    A socket file nobody listens on is replaced. Raises SocketInUse if somebody does, OSError if it cannot be made.
+    """
+    _clear_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        os.fchmod(listener.fileno(), mode)  # before bind: Linux gives the file the mode of the descriptor
+        umask = os.umask(0)
+        try:
+            listener.bind(os.fspath(path))
+        finally:
+            os.umask(umask)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _clear_stale(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SocketInUse(f"{path} exists and is not a socket; remove it or choose another with --socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        raise SocketInUse(f"pid {peer_of(probe).pid} already listens on {path}")
+
+
+class _Http1Only(ProtocolWrapper):
+    """HTTP/1.1 and nothing else: a client that asks for cleartext HTTP/2 is hung up on."""
+
+    async def handle(self, event: Event) -> None:
+        try:
+            await self.protocol.handle(event)
+        except (H2ProtocolAssumedError, H2CProtocolRequiredError):
+            raise ConnectionAbortedError("cleartext HTTP/2 is not spoken here") from None
+
+
+# The server looks the class up in its module; there is no parameter for it.
+tcp_server.ProtocolWrapper = _Http1Only  # type: ignore[attr-defined]
+
+
+class ApiServer:
+    """Serves an ASGI application on listening sockets until `close`."""
+
+    def __init__(self, app: ASGIFramework, listeners: list[socket.socket]) -> None:
+        self._app = ASGIWrapper(app)
+        self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
+        self._config = HypercornConfig()
+        self._config.keep_alive_timeout = IDLE_SECS
+        self._config.h11_max_incomplete_size = MAX_HEADER_BYTES
+        self._config.include_date_header = False
+        self._config.websocket_max_message_size = 1024
+        self._context = WorkerContext(None)
+        self._accepting = trio.CancelScope()
+        self._streams: set[trio.SocketStream] = set()
+        self._hung_up = trio.Event()
+        self._connections: trio.Nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until `close` is called or the task is cancelled."""
+        async with trio.open_nursery() as self._connections:
+            with self._accepting:
+                task_status.started()
+                await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        self._streams.add(stream)
+        try:
+            state: LifespanState = {"peer": peer_of(stream.socket)}
+            await tcp_server.TCPServer(self._app, self._config, self._context, state, stream)  # type: ignore[arg-type]
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError):
+            pass
+        except* Exception as errors:  # noqa: BLE001 - whatever a packet did to the parser, it did to this connection only
+            log.info("connection dropped: %s", "; ".join(f"{type(e).__name__}: {e}" for e in _leaves(errors)))
+        finally:
+            self._streams.discard(stream)
+            self._hung_up.set()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await trio.aclose_forcefully(stream)
+
+    async def close(self) -> None:
+        """Stop accepting, let answers finish for `GRACE_SECS`, then close what is left."""
+        self._accepting.cancel()
+        for listener in self._listeners:
+            listener.socket.close()
+        await self._context.terminated.set()
+        with trio.move_on_after(GRACE_SECS):
+            while self._streams:
+                self._hung_up = trio.Event()
+                await self._hung_up.wait()
+        for stream in tuple(self._streams):
+            # a send to a client that stopped reading is shielded; only closing the socket ends it
+            with contextlib.suppress(OSError):
+                stream.socket.shutdown(socket.SHUT_RDWR)
+            stream.socket.close()
+        self._connections.cancel_scope.cancel()
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    found: list[BaseException] = []
+    for error in group.exceptions:
+        found.extend(_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    return found

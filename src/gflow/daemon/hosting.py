@@ -1,0 +1,193 @@
+"""Starting and stopping a daemon in the background, and asking one how it is.
+
+A daemon is hosted in the tmux session `gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server`
+shows its log; where that is not to be had, as a detached process whose log is `gflowd.log` in the data directory.
+"""
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from gflow.daemon.endpoints import peer_of
+
+SESSION = "gflow_server"
+START_SECS = 15.0
+STOP_SECS = 30.0
+ANSWER_SECS = 5.0
+
+
+class HostingFailed(Exception):
+    """The daemon could not be started or stopped; the message says why and where to look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A daemon that listens: its pid as the kernel says, and `/health` and `/status` if it answers."""
+
+    pid: int
+    health: dict[str, Any] | None
+    status: dict[str, Any] | None
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("gflowd", timeout=ANSWER_SECS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(os.fspath(self._path))
+
+
+def find(path: Path) -> Running | None:
+    """The daemon on this socket, None if nobody listens there."""
+    connection = _UnixConnection(path)
+    try:
+        connection.connect()
+    except OSError:
+        return None
+    with contextlib.closing(connection):
+        pid = peer_of(connection.sock).pid
+        try:
+            return Running(pid, _get(connection, "/health"), _get(connection, "/status"))
+        except (OSError, HTTPException, ValueError):
+            return Running(pid, None, None)
+
+
+def _get(connection: HTTPConnection, path: str) -> dict[str, Any]:
+    connection.request("GET", path)
+    found: dict[str, Any] = json.loads(connection.getresponse().read())
+    return found
+
+
+def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Path) -> Running:
+    """Host `gflowd` with arguments `before` and `after` the word `run`; return once it answers on `path`.
+
+    Raises HostingFailed.
+    """
+    command = [sys.executable, "-m", "gflow.cli.gflowd", *before, "run", *after, "--socket", os.fspath(path)]
+    hosted = _start_in_tmux(command) or _start_detached(command, data_dir)
+    deadline = time.monotonic() + START_SECS
+    pause = 0.02
+    while time.monotonic() < deadline:
+        running = find(path)
+        if running is not None and running.health is not None:
+            return running
+        if not hosted.alive():
+            break
+        select.select([], [], [], pause)
+        pause = min(pause * 1.5, 0.25)
+    raise HostingFailed(f"gflowd did not start; {hosted.last_words()}")
+
+
+class _InTmux:
+    """A daemon in a session of the user's tmux server."""
+
+    def __init__(self, tmux: str) -> None:
+        self._tmux = tmux
+
+    def alive(self) -> bool:
+        # remain-on-exit keeps the pane of a daemon that ended, so that its last words can be read
+        asked = self._ask("list-panes", "-t", f"={SESSION}:", "-F", "#{pane_dead}")
+        return asked is not None and asked.strip() == "0"
+
+    def last_words(self) -> str:
+        shown = self._ask("capture-pane", "-p", "-t", f"={SESSION}:") or ""
+        self._ask("kill-session", "-t", f"={SESSION}")
+        lines = [line for line in shown.splitlines() if line.strip() and not line.startswith("Pane is dead")]
+        return lines[-1].strip() if lines else "it left no word"
+
+    def _ask(self, *words: str) -> str | None:
+        done = subprocess.run([self._tmux, *words], capture_output=True, text=True, check=False)
+        return done.stdout if done.returncode == 0 else None
+
+
+class _Detached:
+    """A daemon that is a process of its own session."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()
+        return f"{lines[-1].strip() if lines else 'it left no word'} (log: {self._log})"
+
+
+def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:
+    """Start in tmux; None if there is no tmux to be had, or the session's name is taken by something that runs."""
+    tmux = shutil.which("tmux")
+    if tmux is None:
+        return None
+    hosted = _InTmux(tmux)
+    if hosted.alive():
+        return None
+    subprocess.run([tmux, "kill-session", "-t", f"={SESSION}"], capture_output=True, check=False)
+    kept = [f"-e{name}={value}" for name, value in os.environ.items() if name.startswith(("GFLOW_", "XDG_"))]
+    kept += [f"-e{name}={os.environ[name]}" for name in ("HOME", "PATH", "LANG") if name in os.environ]
+    options = [";", "set-option", "-w", "-t", f"={SESSION}:", "remain-on-exit", "on"]
+    made = subprocess.run(
+        [tmux, "new-session", "-d", "-s", SESSION, *kept, *command, *options], capture_output=True, check=False
+    )
+    return hosted if made.returncode == 0 else None
+
+
+def _start_detached(command: Sequence[str], data_dir: Path) -> _Detached:
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = data_dir / "gflowd.log"
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/"
+        )
+    finally:
+        os.close(output)
+    return _Detached(process, log)
+
+
+def stop(path: Path) -> int | None:
+    """Stop the daemon on this socket, wait until it is gone, return its pid; None if there was none.
+
+    Raises HostingFailed.
+    """
+    running = find(path)
+    if running is None:
+        return None
+    try:
+        descriptor = os.pidfd_open(running.pid)
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+    except ProcessLookupError:
+        return running.pid
+    except PermissionError:
+        raise HostingFailed(f"gflowd (pid {running.pid}) belongs to another user") from None
+    try:
+        gone, _, _ = select.select([descriptor], [], [], STOP_SECS)
+    finally:
+        os.close(descriptor)
+    if not gone:
+        raise HostingFailed(f"gflowd (pid {running.pid}) is still there {STOP_SECS:.0f} s after SIGTERM")
+    _forget_session()
+    return running.pid
+
+
+def _forget_session() -> None:
+    """Close the session of a daemon that ended; it is kept open only for one that could not start."""
+    tmux = shutil.which("tmux")
+    if tmux is not None and not _InTmux(tmux).alive():
+        subprocess.run([tmux, "kill-session", "-t", f"={SESSION}"], capture_output=True, check=False)

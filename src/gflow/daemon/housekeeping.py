@@ -1,0 +1,40 @@
+"""Removes captured environments and scripts that no job needs any more, some seconds after jobs have ended."""
+
+import logging
+
+import trio
+
+from gflow.daemon.runtime import Runtime
+from gflow.store.spool import KINDS, Kind, Spool
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECS = 30.0
+"""Between two sweeps; ends of jobs come in bursts."""
+
+
+class Housekeeping:
+    """Sweeps the spool."""
+
+    def __init__(self, runtime: Runtime, spool: Spool) -> None:
+        self._runtime = runtime
+        self._spool = spool
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; the first sweep is at once."""
+        task_status.started()
+        while True:
+            seen = self._runtime.bus.last_id
+            await self._sweep()
+            await trio.sleep(PAUSE_SECS)
+            await self._runtime.bus.wait_for_more(seen)
+
+    async def _sweep(self) -> None:
+        environments, scripts = self._runtime.engine.live_digests()
+        live: dict[Kind, set[str]] = {"env": environments, "script": scripts}
+        for kind in KINDS:
+            condemned = self._spool.condemn(kind, live[kind])
+            try:
+                await trio.to_thread.run_sync(self._spool.remove, kind, condemned)
+            except OSError as error:
+                log.warning("cannot remove what no job needs any more: %s", error)

@@ -1,0 +1,353 @@
+"""The persistence writer: what was submitted is on disk before anybody is told so.
+
+A transaction is encoded when it is submitted, in the same step in which the state changed, and queued. One task takes
+all that is queued as one batch, writes and syncs it in a worker thread, and only then lets the effects and answers go
+(group commit). A batch that cannot be written stays in the queue and is tried again until it is on disk, so neither a
+full disk nor a cancelled caller loses anything.
+
+When the log has grown enough, the state as of one batch is written as a snapshot by another thread, while the log goes
+on in a new segment.
+"""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from gflow.core.errors import Unavailable
+from gflow.store.disk import DISK, Disk
+from gflow.store.load import Loaded
+from gflow.store.log import Log, remove_segments
+from gflow.store.records import Transaction, encode
+from gflow.store.snapshot import Abandoned, Snapshot, SnapshotState, write_snapshot
+
+logger = logging.getLogger(__name__)
+
+MAX_BATCH_BYTES = 32 << 20
+"""More than this is not written at one go, so that a long queue does not make the first in it wait for the last."""
+
+FIRST_BACKOFF_SECS = 0.1
+MAX_BACKOFF_SECS = 5.0
+COMPACTION_RETRY_SECS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionPolicy:
+    """When the log is long enough to be worth a snapshot.
+
+    By bytes; by changes of jobs in it, once there are as many as the state has jobs, so that writing snapshots costs no
+    more than writing the log; and by age.
+    """
+
+    log_bytes: int = 64 << 20
+    min_changes: int = 10_000
+    age_secs: float = 86_400.0
+
+    def is_due(self, log_bytes: int, changes: int, jobs: int, age_secs: float) -> bool:
+        """Whether a log of this size is to be replaced, `jobs` being the number of jobs in the state."""
+        return (
+            log_bytes >= self.log_bytes
+            or changes >= max(self.min_changes, jobs)
+            or (age_secs >= self.age_secs and changes > 0)
+        )
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is made durable by one sync. `done` is set when it is, or when it is known to take too long."""
+
+    transactions: list[Transaction] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    size: int = 0
+    taken: bool = False
+    done: trio.Event = field(default_factory=trio.Event)
+
+    @property
+    def first_seq(self) -> int:
+        return self.transactions[0].seq
+
+    @property
+    def last_seq(self) -> int:
+        return self.transactions[-1].seq
+
+
+class Persistence:
+    """Writes transactions to the log in `data_dir`, which `loaded` was read from.
+
+    - snapshot_source: the state as of everything submitted so far; called now and then, on the trio thread.
+    - on_durable: called on the trio thread with each transaction once it is on disk, in order. It must not raise.
+    - grace_secs: how long callers wait for a disk that fails before they are told.
+    - flush_secs: how long `close`, or a cancelled `run`, may go on writing.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        loaded: Loaded,
+        snapshot_source: Callable[[], SnapshotState],
+        on_durable: Callable[[Transaction], None],
+        *,
+        policy: CompactionPolicy | None = None,
+        grace_secs: float = 3.0,
+        flush_secs: float = 5.0,
+        disk: Disk = DISK,
+    ) -> None:
+        self._data_dir = data_dir
+        self._snapshot_source = snapshot_source
+        self._on_durable = on_durable
+        self._policy = policy or CompactionPolicy()
+        self._grace_secs = grace_secs
+        self._flush_secs = flush_secs
+        self._disk = disk
+        self._log = Log(data_dir, loaded.segment, disk=disk)
+
+        self._last_seq = loaded.seq
+        self._durable_seq = loaded.seq
+        self._queue: deque[_Batch] = deque()
+        self._work = trio.Event()
+        self._closing = False
+        self._ended = trio.Event()
+        self._flush_deadline = math.inf
+        self._writer_thread = trio.CapacityLimiter(1)
+
+        self._last_error: str | None = None
+        self._failing_since = math.inf
+        self._unavailable = False
+
+        self._log_bytes = loaded.log_bytes
+        self._log_changes = loaded.log_changes
+        self._saved_jobs = len(loaded.jobs)
+        self._saved_segment = loaded.first_segment
+        self._saved_at = -math.inf
+        self._compact_not_before = -math.inf
+        self._compacting = False
+        self._leaving = False
+        self._snapshot_thread = trio.CapacityLimiter(1)
+
+    # -- for those who change the state ----------------------------------------------------------------------------
+
+    @property
+    def next_seq(self) -> int:
+        """The `seq` the next transaction must have."""
+        return self._last_seq + 1
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last attempt to write succeeded."""
+        return self._last_error is None
+
+    @property
+    def last_error(self) -> str | None:
+        """Why writing fails just now, None if it does not."""
+        return self._last_error
+
+    def submit(self, transaction: Transaction) -> int:
+        """Queue a transaction for the log and return its seq; once this returns it will be written, whoever waits.
+
+        Raises ValueError if its seq is not `next_seq`, Unavailable once the writer has ended, TooLarge, TypeError or
+        OverflowError if it cannot be encoded; then it is not queued.
+        """
+        if transaction.seq != self.next_seq:
+            raise ValueError(f"transaction {transaction.seq} submitted where {self.next_seq} was due")
+        if self._ended.is_set():
+            raise Unavailable("The daemon is stopping and takes no changes")
+        record = encode(transaction)
+        batch = self._open_batch(len(record))
+        batch.transactions.append(transaction)
+        batch.records.append(record)
+        batch.size += len(record)
+        self._last_seq = transaction.seq
+        self._work.set()
+        return transaction.seq
+
+    def _open_batch(self, size: int) -> _Batch:
+        if not self._queue or self._queue[-1].taken or self._queue[-1].size + size > MAX_BATCH_BYTES:
+            self._queue.append(_Batch())
+        return self._queue[-1]
+
+    async def durable(self, seq: int) -> None:
+        """Wait until transaction `seq` is on disk.
+
+        Raises Unavailable if the disk has been failing for some seconds; the transaction stays queued all the same.
+        """
+        if seq <= self._durable_seq:
+            await trio.lowlevel.checkpoint()
+        while seq > self._durable_seq:
+            if self._unavailable:
+                raise Unavailable(f"The state cannot be written: {self._last_error or 'the daemon is stopping'}")
+            await self._batch_of(seq).done.wait()
+
+    def _batch_of(self, seq: int) -> _Batch:
+        for batch in self._queue:
+            if seq <= batch.last_seq:
+                return batch
+        raise ValueError(f"transaction {seq} was never submitted")
+
+    # -- the service -----------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Write until `close`. When cancelled, first write what has been submitted, for at most `flush_secs`."""
+        self._saved_at = trio.current_time()
+        try:
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                try:
+                    await self._write_until_closed(nursery)
+                finally:
+                    self._leaving = True
+        finally:
+            with trio.CancelScope(shield=True, deadline=self._deadline()):
+                await self._flush()
+            self._end()
+
+    async def close(self) -> None:
+        """Have `run` write what was submitted and end; wait for that, also if cancelled, for at most `flush_secs`."""
+        self._closing = True
+        self._work.set()
+        with trio.CancelScope(shield=True, deadline=self._deadline()):
+            await self._ended.wait()
+
+    def _deadline(self) -> float:
+        self._flush_deadline = min(self._flush_deadline, trio.current_time() + self._flush_secs)
+        return self._flush_deadline
+
+    async def _write_until_closed(self, nursery: trio.Nursery) -> None:
+        while self._queue or not self._closing:
+            if not self._queue:
+                self._work = trio.Event()
+                await self._work.wait()
+                continue
+            batch = self._take()
+            # In the same step as taking: the state is the one after this batch, and no later change is in it.
+            state = self._snapshot_source() if self._compaction_is_due() else None
+            await self._write(batch)
+            if state is not None:
+                await self._compact(state, batch.last_seq, nursery)
+
+    async def _flush(self) -> None:
+        while self._queue:
+            await self._write(self._take())
+
+    def _take(self) -> _Batch:
+        batch = self._queue[0]
+        batch.taken = True
+        return batch
+
+    def _end(self) -> None:
+        """Nothing is written any more; whoever still waits is told."""
+        if self._queue:
+            lost = self._last_seq - self._durable_seq
+            logger.error("stopping with %d changes that could not be written: %s", lost, self._last_error)
+        self._log.close()
+        self._ended.set()
+        self._tell_waiters()
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def _write(self, batch: _Batch) -> None:
+        """Return once the batch, the first of the queue, is on disk and everybody knows."""
+        pauses = _backoff()
+        while not await self._try_to_write(batch):
+            await trio.sleep_until(min(trio.current_time() + next(pauses), self._next_news()))
+            if trio.current_time() >= self._next_news():
+                self._tell_waiters()
+        self._recovered()
+        self._settle(batch)
+
+    async def _try_to_write(self, batch: _Batch) -> bool:
+        try:
+            await trio.to_thread.run_sync(self._log.append, batch.records, batch.first_seq, limiter=self._writer_thread)
+        except OSError as error:
+            self._failed(error)
+            return False
+        return True
+
+    def _settle(self, batch: _Batch) -> None:
+        self._queue.popleft()
+        self._durable_seq = batch.last_seq
+        self._log_bytes += batch.size
+        self._log_changes += sum(len(transaction.jobs) or 1 for transaction in batch.transactions)
+        try:
+            for transaction in batch.transactions:
+                self._on_durable(transaction)
+        finally:
+            batch.done.set()
+
+    def _failed(self, error: OSError) -> None:
+        if self._last_error is None:
+            logger.error("cannot write to %s: %s; trying again until it works", self._data_dir, error)
+            self._failing_since = trio.current_time()
+        self._last_error = str(error)
+
+    def _recovered(self) -> None:
+        if self._last_error is not None:
+            logger.warning("writing to %s works again", self._data_dir)
+        self._last_error = None
+        self._failing_since = math.inf
+        self._unavailable = False
+
+    def _next_news(self) -> float:
+        """When those who wait are to be told that it takes longer; never, if they have been."""
+        return math.inf if self._unavailable else self._failing_since + self._grace_secs
+
+    def _tell_waiters(self) -> None:
+        self._unavailable = True
+        for batch in self._queue:
+            batch.done.set()
+            batch.done = trio.Event()
+
+    # -- compaction ------------------------------------------------------------------------------------------------
+
+    def _compaction_is_due(self) -> bool:
+        now = trio.current_time()
+        if self._compacting or len(self._queue) > 1 or now < self._compact_not_before:
+            return False
+        return self._policy.is_due(self._log_bytes, self._log_changes, self._saved_jobs, now - self._saved_at)
+
+    async def _compact(self, state: SnapshotState, seq: int, nursery: trio.Nursery) -> None:
+        """Let the log go on in a new segment, and start writing the snapshot that it goes on from."""
+        try:
+            segment = await trio.to_thread.run_sync(self._log.rotate, seq + 1, limiter=self._writer_thread)
+        except OSError as error:
+            self._compaction_failed(error)
+            return
+        self._compacting = True
+        nursery.start_soon(self._save, Snapshot(seq, segment, state), self._log_bytes, self._log_changes)
+
+    async def _save(self, snapshot: Snapshot, log_bytes: int, log_changes: int) -> None:
+        try:
+            await trio.to_thread.run_sync(self._write_snapshot, snapshot, limiter=self._snapshot_thread)
+        except Abandoned:
+            return
+        except OSError as error:
+            self._compaction_failed(error)
+            return
+        finally:
+            self._compacting = False
+        self._log_bytes -= log_bytes
+        self._log_changes -= log_changes
+        self._saved_jobs = len(snapshot.state.jobs)
+        self._saved_at = trio.current_time()
+        logger.info("wrote a snapshot of %d jobs as of change %d", self._saved_jobs, snapshot.seq)
+
+    def _write_snapshot(self, snapshot: Snapshot) -> None:
+        """In a worker thread. The segments kept are those that go on from the snapshot before this one."""
+        write_snapshot(self._data_dir, snapshot, disk=self._disk, abandoned=lambda: self._leaving)
+        before = self._saved_segment
+        self._saved_segment = snapshot.segment
+        remove_segments(self._data_dir, before, disk=self._disk)
+
+    def _compaction_failed(self, error: OSError) -> None:
+        logger.warning("cannot write a snapshot to %s: %s; the log keeps everything", self._data_dir, error)
+        self._compact_not_before = trio.current_time() + COMPACTION_RETRY_SECS
+
+
+def _backoff() -> Iterator[float]:
+    pause = FIRST_BACKOFF_SECS
+    while True:
+        yield pause
+        pause = min(2 * pause, MAX_BACKOFF_SECS)

@@ -1,0 +1,239 @@
+"""The composition root: builds the daemon's parts, starts them in one nursery, and stops them in order.
+
+This is the only module that knows the concrete launcher, probe and server.
+"""
+
+import logging
+import os
+import random
+import resource
+import secrets
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import trio
+
+from gflow import __version__, clock
+from gflow.api.app import create_app
+from gflow.api.services import Services
+from gflow.config import Config
+from gflow.core.engine import Engine
+from gflow.core.model import Gpu
+from gflow.core.placement import keep_order
+from gflow.daemon.endpoints import ApiServer, bind_unix
+from gflow.daemon.housekeeping import Housekeeping
+from gflow.daemon.persistence import Persistence
+from gflow.daemon.runtime import Runtime
+from gflow.daemon.scheduler import Scheduler
+from gflow.daemon.timeouts import TimeoutEnforcer
+from gflow.daemon.watcher import Watcher
+from gflow.daemon.webhooks import WebhookPool
+from gflow.gpu.simulated import simulated_gpus
+from gflow.launch.script import render_environment
+from gflow.launch.tmux import Tmux, session_name
+from gflow.store.disk import private_directory
+from gflow.store.load import Loaded, load
+from gflow.store.lock import DataLock
+from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
+from gflow.store.spool import Spool
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECS = 5.0
+"""What deliveries under way get at shutdown."""
+
+
+class Service(Protocol):
+    """A task of the daemon: serves until cancelled, `started()` once it is usable."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where a daemon lives, and its configuration."""
+
+    config: Config
+    data_dir: Path
+    socket: Path
+
+
+def serve(settings: Settings) -> None:
+    """Run a daemon until SIGTERM, SIGINT or SIGHUP.
+
+    Raises store.lock.Held, endpoints.SocketInUse, store.errors.Unreadable or OSError if it cannot start.
+    """
+    os.umask(0o077)
+    _raise_descriptor_limit()
+    private_directory(settings.socket.parent)
+    with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
+        trio.run(_Daemon(settings).run, strict_exception_groups=True)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each running job costs two descriptors; the usual soft limit of 1024 is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _Daemon:
+    """The parts of one daemon."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loaded = load(settings.data_dir)
+        self._boot_id = clock.boot_id()
+        for warning in self._loaded.warnings:
+            log.warning("%s", warning)
+        self._spool = Spool(settings.data_dir / "spool")
+        self._runtime = self._make_runtime(self._loaded)
+        self._launcher = Tmux(
+            settings.data_dir,
+            settings.socket.parent,
+            clock.read,
+            lambda digest: self._spool.path("env", digest),
+            lambda digest: self._spool.path("script", digest),
+        )
+        self._watcher = Watcher(self._runtime, self._launcher)
+        self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
+        self._persistence = Persistence(settings.data_dir, self._loaded, self._snapshot_state, self._runtime.on_durable)
+        self._runtime.connect(self._persistence, self._watcher.perform, self._pool.offer)
+        self._started_log()
+
+    def _make_runtime(self, loaded: Loaded) -> Runtime:
+        daemon = self._settings.config.daemon
+        shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
+        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle)
+        engine.set_machine(self._gpus(), _memory_total_mb())
+        engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read())
+        return Runtime(
+            engine,
+            clock.read,
+            _run_ids(),
+            next_seq=loaded.seq + 1,
+            next_event_id=loaded.next_event_id,
+            past_events=list(loaded.events),
+        )
+
+    def _gpus(self) -> list[Gpu]:
+        daemon = self._settings.config.daemon
+        found = simulated_gpus(daemon.simulated_gpus, daemon.simulated_gpu_memory_mb)
+        return [gpu for gpu in found if daemon.gpus is None or gpu.index in daemon.gpus]
+
+    def _snapshot_state(self) -> SnapshotState:
+        engine = self._runtime.engine
+        return SnapshotState(
+            jobs=tuple(engine.jobs.values()),
+            groups=tuple(engine.groups.values()),
+            settings={},
+            events=tuple(self._runtime.latest_events(KEPT_EVENTS)),
+            next_job_id=engine.next_job_id,
+            next_event_id=self._runtime.next_event_id,
+            boot_id=self._boot_id,
+        )
+
+    def _started_log(self) -> None:
+        counts = self._runtime.engine.counts
+        log.info("gflowd %s, pid %d, data in %s", __version__, os.getpid(), self._settings.data_dir)
+        log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
+        for note in self._settings.config.unserved():
+            log.warning("configured, but not acted on by this version: %s", note)
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Start every service, serve until a signal, stop in order."""
+        listener = bind_unix(self._settings.socket)
+        server = ApiServer(create_app(self._services()), [listener])
+        try:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+                async with trio.open_nursery() as nursery:
+                    await self._start_and_serve(nursery, server, signals)
+        finally:
+            listener.close()
+            self._settings.socket.unlink(missing_ok=True)
+
+    async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
+        scopes: dict[str, trio.CancelScope] = {}
+
+        async def start(name: str, service: Service) -> None:
+            async def under_scope(*, task_status: trio.TaskStatus[None]) -> None:
+                with trio.CancelScope() as scopes[name]:
+                    await service.run(task_status=task_status)
+
+            await nursery.start(under_scope)
+
+        await start("persistence", self._persistence)
+        await start("webhooks", self._pool)
+        await start("launcher", self._launcher)
+        await start("watcher", self._watcher)
+        await start("scheduler", Scheduler(self._runtime))
+        await start("timeouts", TimeoutEnforcer(self._runtime))
+        await start("housekeeping", Housekeeping(self._runtime, self._spool))
+        await start("api", server)
+        log.info("listening on %s", self._settings.socket)
+        await anext(aiter(signals))
+        log.info("stopping; running jobs go on")
+        await self._stop(scopes, server)
+        nursery.cancel_scope.cancel()
+
+    async def _stop(self, scopes: dict[str, trio.CancelScope], server: ApiServer) -> None:
+        """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
+        self._runtime.stopping = True
+        self._runtime.bus.close()
+        await server.close()
+        for name in ("scheduler", "timeouts", "housekeeping", "watcher"):
+            scopes[name].cancel()
+        self._pool.drain()
+        with trio.move_on_after(DRAIN_SECS):
+            await self._pool.drained.wait()
+        await self._persistence.close()
+        await self._launcher.close()
+
+    # -- for the API -----------------------------------------------------------------------------------------------
+
+    def _services(self) -> Services:
+        daemon = self._settings.config.daemon
+        return Services(
+            runtime=self._runtime,
+            launcher=self._launcher,
+            spool=self._spool,
+            logs_dir=self._settings.data_dir / "logs",
+            env_drop=tuple(daemon.env_drop),
+            status={
+                "version": __version__,
+                "pid": os.getpid(),
+                "executor": "tmux",
+                "endpoint": f"unix:{self._settings.socket}",
+                "data_dir": str(self._settings.data_dir),
+                "allowed_gpu_indices": daemon.gpus,
+                "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
+            },
+            health=self._health,
+            render_environment=render_environment,
+            session=session_name,
+        )
+
+    def _health(self) -> tuple[dict[str, Any], bool]:
+        if self._persistence.healthy:
+            return {"status": "ok", "pid": os.getpid()}, True
+        detail = f"the state cannot be written: {self._persistence.last_error}"
+        return {"status": "read_only", "pid": os.getpid(), "detail": detail}, False
+
+
+def _run_ids() -> Iterator[str]:
+    """Names for launches that nobody can guess or meet twice."""
+    while True:
+        yield secrets.token_hex(8)
+
+
+def _memory_total_mb() -> int | None:
+    """Memory of this machine in MiB (sysconf), None if it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    except (ValueError, OSError):
+        return None

@@ -1,0 +1,125 @@
+"""The runtime owns the engine and the order in which a change takes effect: decided, on disk, done, told.
+
+A change is one synchronous call into the engine, so it needs no lock. Its record goes to the log at once; only when it
+is on disk are its effects carried out and its events published, in the order the changes were made. Whoever answers a
+caller waits for `durable` first.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from gflow.core.effects import Effect
+from gflow.core.engine import Engine
+from gflow.core.errors import Unavailable
+from gflow.core.events import Event
+from gflow.core.model import Now
+from gflow.core.outcome import Outcome
+from gflow.daemon.bus import Bus
+from gflow.daemon.wake import Wake
+from gflow.store.records import Transaction
+
+
+class Journal(Protocol):
+    """Where changes are made durable."""
+
+    def submit(self, transaction: Transaction) -> int:
+        """Queue a transaction for the log, at once and whole; returns its number."""
+
+    async def durable(self, seq: int) -> None:
+        """Wait until the transaction with this number is on disk."""
+
+
+class Runtime:
+    """The engine with its clock, its log and its readers."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], Now],
+        run_ids: Iterator[str],
+        *,
+        next_seq: int = 1,
+        next_event_id: int = 1,
+        past_events: list[tuple[int, Event]] | None = None,
+    ) -> None:
+        self.engine = engine
+        self.clock = clock
+        self.run_ids = run_ids
+        self.bus = Bus(past_events or (), next_event_id)
+        self.schedule_wake = Wake()
+        self.deadline_wake = Wake()
+        self.journal: Journal
+        self.perform: Callable[[Effect], None]
+        self.notify: Callable[[int, Event], None]
+        self.stopping = False
+        self._next_seq = next_seq
+        self._next_event_id = next_event_id
+        self._effects: dict[int, list[Effect]] = {}
+        self._pending_events: deque[tuple[int, Event]] = deque()
+
+    @property
+    def next_event_id(self) -> int:
+        """The id the next event will get."""
+        return self._next_event_id
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest transaction."""
+        return self._next_seq - 1
+
+    def latest_events(self, count: int) -> list[tuple[int, Event]]:
+        """The newest events, those that are not on disk yet among them: what a snapshot keeps."""
+        return [*self.bus.latest(count), *self._pending_events][-count:]
+
+    def connect(
+        self, journal: Journal, perform: Callable[[Effect], None], notify: Callable[[int, Event], None]
+    ) -> None:
+        """Say where records, effects and events go; once, before the services start."""
+        self.journal, self.perform, self.notify = journal, perform, notify
+
+    def commit(self, outcome: Outcome) -> int:
+        """Log what the engine did, and wake whoever decides next. Returns the number to wait for with `durable`."""
+        if not outcome:
+            return self.last_seq
+        self._next_event_id += len(outcome.events)
+        seq = self._next_seq
+        self._next_seq += 1
+        if outcome.effects:
+            self._effects[seq] = outcome.effects
+        transaction = Transaction(
+            seq=seq,
+            jobs=tuple(outcome.jobs.values()),
+            groups=tuple(outcome.groups.values()),
+            events=tuple(outcome.events),
+            settings={},
+            next_job_id=self.engine.next_job_id,
+            next_event_id=self._next_event_id,
+        )
+        self._pending_events.extend(transaction.numbered_events)
+        self.journal.submit(transaction)
+        self.schedule_wake.set()
+        self.deadline_wake.set()
+        return seq
+
+    async def durable(self, seq: int) -> None:
+        """Wait until transaction `seq` is on disk. Raises Unavailable while nothing can be written."""
+        if seq:
+            await self.journal.durable(seq)
+
+    def check_open(self) -> None:
+        """Raise Unavailable once the daemon is stopping: nothing new is taken then."""
+        if self.stopping:
+            raise Unavailable("The daemon is stopping")
+
+    def on_durable(self, transaction: Transaction) -> None:
+        """A transaction reached the disk: carry out what it asks for, then tell of it."""
+        for effect in self._effects.pop(transaction.seq, ()):
+            self.perform(effect)
+        if transaction.events:
+            numbered = transaction.numbered_events
+            for _ in numbered:
+                self._pending_events.popleft()
+            self.bus.publish(numbered)
+            for number, event in numbered:
+                self.notify(number, event)

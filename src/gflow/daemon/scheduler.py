@@ -1,0 +1,32 @@
+"""The scheduler service: a pass of the engine whenever something changed, and at the next begin time. No polling."""
+
+import time
+
+import trio
+
+from gflow.daemon.alarm import Alarm
+from gflow.daemon.runtime import Runtime
+
+
+class Scheduler:
+    """Starts jobs. Decides only; the launching is done by others once the decision is on disk."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._alarm = Alarm(time.CLOCK_REALTIME)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        runtime, wake = self._runtime, self._runtime.schedule_wake
+        task_status.started()
+        try:
+            while True:
+                wake.clear()
+                outcome = runtime.engine.schedule(runtime.clock(), runtime.run_ids)
+                if outcome:
+                    runtime.commit(outcome)
+                    wake.clear()  # what this pass did frees nothing
+                await trio.lowlevel.checkpoint()
+                await wake.wait_or(self._alarm, runtime.engine.next_begin_at())
+        finally:
+            self._alarm.close()

@@ -1,0 +1,51 @@
+"""The timeout enforcer: wakes at the next deadline of a running job and takes the next step of its stop.
+
+Deadlines are in CLOCK_BOOTTIME: they hold over suspends, and over steps of the wall clock.
+"""
+
+import logging
+import time
+
+import trio
+
+from gflow.core.model import Stop, StopCause, StopStep
+from gflow.core.outcome import Outcome
+from gflow.daemon.alarm import Alarm
+from gflow.daemon.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class TimeoutEnforcer:
+    """Owner of early signals, time limits and the ladder Ctrl-C, SIGTERM, SIGKILL."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._alarm = Alarm(time.CLOCK_BOOTTIME)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        runtime, wake = self._runtime, self._runtime.deadline_wake
+        task_status.started()
+        try:
+            while True:
+                wake.clear()
+                outcome = runtime.engine.enforce(runtime.clock())
+                if outcome:
+                    _warn(outcome)
+                    runtime.commit(outcome)
+                await trio.lowlevel.checkpoint()
+                await wake.wait_or(self._alarm, runtime.engine.next_deadline_boot())
+        finally:
+            self._alarm.close()
+
+
+def _warn(outcome: Outcome) -> None:
+    for job in outcome.jobs.values():
+        match job.stop:
+            case Stop(cause=StopCause.TIMEOUT, step=StopStep.INTERRUPT):
+                log.warning("Job %d has exceeded time limit, terminating...", job.id)
+            case Stop(step=StopStep.KILL):
+                log.warning("Job %d does not end by itself; killing its processes", job.id)
+            case _:
+                pass

@@ -1,0 +1,1 @@
+"""Where GPUs come from."""

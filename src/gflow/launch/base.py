@@ -1,0 +1,73 @@
+"""What the daemon asks of a launcher. `tmux.Tmux` is the real one; tests have a fake that passes the same contract.
+
+A launch is named by `job.run_id`. Everything a launcher must find again after the daemon was killed follows from the
+job alone, so none of these calls needs memory of an earlier one.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from gflow.core.model import Exit, Job
+
+
+class LaunchFailed(Exception):  # noqa: N818 - it is a fact about the job, not a fault of ours
+    """The job could not be started; the message is what its owner reads."""
+
+
+class Trace(enum.Enum):
+    """What is left of a launch when the daemon comes back."""
+
+    ALIVE = "alive"
+    ENDED = "ended"
+    NEVER_STARTED = "never started"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """When the first instruction ran: seconds since the epoch, and of CLOCK_BOOTTIME."""
+
+    at: float
+    boot: float
+
+
+class Launcher(Protocol):
+    """Starts jobs, watches them end, and stops them."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; `started()` once `launch` can be called. Never ends a job when it is cancelled."""
+
+    async def launch(self, job: Job) -> Start:
+        """Start `job`; return once its first instruction has run. Raises LaunchFailed; then nothing of it runs, ever."""
+
+    async def wait(self, job: Job) -> Exit:
+        """Wait until the job's main process is gone and its log is complete; any number of callers, any time."""
+
+    async def survivors(self, job: Job) -> bool:
+        """Whether processes of the job outlive its main process, which is gone."""
+
+    async def wait_gone(self, job: Job) -> None:
+        """Wait until no process of the job is left."""
+
+    async def interrupt(self, job: Job) -> None:
+        """Type Ctrl-C at the job's terminal."""
+
+    async def send_signal(self, job: Job, signal: int) -> int:
+        """Signal every process of the job, wherever it moved to; return how many there were."""
+
+    async def trace(self, job: Job) -> Trace:
+        """What became of a launch of an earlier daemon. NEVER_STARTED is a promise that it never will."""
+
+    def started(self, job: Job) -> Start | None:
+        """When the first instruction ran, None if that is not known to have happened."""
+
+    async def discard(self, job: Job) -> None:
+        """The end of `job` is on disk: drop the traces of the launch. The log stays, and a kept terminal too."""
+
+    def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
+        """The command that opens the job's terminal, None if it has none."""
+
+    async def close(self) -> None:
+        """The daemon leaves: let go of what is not needed by jobs."""

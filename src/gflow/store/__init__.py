@@ -1,0 +1,1 @@
+"""File formats of the state: log, snapshot, spool. Synchronous; knows the core only."""

@@ -1,0 +1,103 @@
+"""Every system call that changes the store, in one place.
+
+What is durable depends on the order of these calls and on nothing else, so tests put a failing or a forgetful disk
+in this one's place and see the whole truth. Files are born 0600 and directories 0700.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+class Disk:
+    """The real disk. All methods raise OSError."""
+
+    def create(self, path: Path) -> int:
+        """A descriptor that appends to a new file; the file must not exist."""
+        return os.open(path, _CREATE, FILE_MODE)
+
+    def write(self, fd: int, data: bytes | memoryview) -> int:
+        """Append; returns how many bytes were taken."""
+        return os.write(fd, data)
+
+    def sync(self, fd: int) -> None:
+        """Return once the data of the file, and its size, are on the medium."""
+        os.fdatasync(fd)
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut the file to `size` bytes."""
+        os.ftruncate(fd, size)
+
+    def close(self, fd: int) -> None:
+        """Give the descriptor back."""
+        os.close(fd)
+
+    def replace(self, source: Path, target: Path) -> None:
+        """Rename, over `target` if it exists."""
+        source.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file."""
+        path.unlink()
+
+    def sync_directory(self, path: Path) -> None:
+        """Return once the names in a directory are on the medium, where its file system can say so."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(fd)
+
+
+DISK = Disk()
+
+
+def write_all(disk: Disk, fd: int, data: bytes) -> None:
+    """Append all of `data`, however many calls it takes."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[disk.write(fd, rest) :]
+
+
+def write_new(disk: Disk, path: Path, chunks: Iterable[bytes], *, sync_every: int = 1 << 20) -> None:
+    """Make the file `path` of `chunks`, with its content on the medium; the name is not until the directory is synced.
+
+    Syncing every `sync_every` bytes keeps a long file from piling up work that another file's sync would wait for.
+    If it fails there is no file.
+    """
+    fd = disk.create(path)
+    try:
+        try:
+            unsynced = 0
+            for chunk in chunks:
+                write_all(disk, fd, chunk)
+                unsynced += len(chunk)
+                if unsynced >= sync_every:
+                    disk.sync(fd)
+                    unsynced = 0
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            disk.remove(path)
+        raise
+
+
+def private_directory(path: Path) -> None:
+    """Make a directory, and those above it that are missing, for the owner's eyes only."""
+    if path.is_dir():
+        return
+    private_directory(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=DIRECTORY_MODE)

@@ -1,0 +1,78 @@
+"""One daemon per data directory: a lock that is held for life.
+
+The kernel drops it when the holder dies, however it dies, so a file left behind means nothing.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gflow.store.disk import FILE_MODE, private_directory
+
+NAME = "gflowd.lock"
+
+
+class Held(Exception):
+    """Another daemon has the data directory. `pid` and `socket` are None if it has not said yet."""
+
+    def __init__(self, data_dir: Path, pid: int | None, socket: str | None) -> None:
+        who = f"process {pid}" if pid is not None else "another process"
+        where = f" (listening on {socket})" if socket else ""
+        super().__init__(f"{data_dir} is in use by gflowd, {who}{where}: stop that one first, or use another directory")
+        self.pid = pid
+        self.socket = socket
+
+
+class DataLock:
+    """The lock on `data_dir`, held from construction to `close` or the end of the process.
+
+    Makes the directory, 0700, if it is missing. Raises Held, or OSError if the directory cannot be used.
+    """
+
+    def __init__(self, data_dir: Path, *, socket: str, started: float) -> None:
+        private_directory(data_dir)
+        self.path = data_dir / NAME
+        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+        try:
+            self._take(data_dir)
+            body = json.dumps({"pid": os.getpid(), "started": started, "socket": socket})
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, body.encode(errors="surrogateescape"), 0)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _take(self, data_dir: Path) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid, socket = _holder(os.pread(self._fd, 4096, 0))
+            raise Held(data_dir, pid, socket) from None
+
+    def close(self) -> None:
+        """Let the next daemon in."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _holder(body: bytes) -> tuple[int | None, str | None]:
+    try:
+        said = json.loads(body)
+        return int(said["pid"]), str(said["socket"])
+    except (ValueError, KeyError, TypeError):
+        return None, None

@@ -1,0 +1,231 @@
+"""The snapshot `state.msgpack`: the whole state after one transaction, as a single msgpack map.
+
+    format   "gflow-state"           tells our file from those of other programs
+    version  1
+    segment  number of the first log segment to replay on top
+    seq, next_job_id, next_event_id, boot_id, settings, groups, jobs, events (pairs of id and event)
+    crc32    of all bytes before this number; always the last value, in its five-byte form
+
+It holds no paths of the machine but those the jobs hold. It is written beside the old one, synced and renamed; the old
+one stays as `state.msgpack.previous`, together with the segments that go on from it, until the next one is in place.
+"""
+
+import contextlib
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import msgpack  # type: ignore[import-untyped]
+
+from gflow.core.events import Event
+from gflow.core.model import Group, Job, JobId
+from gflow.store.codec import Map, event_from_map, event_to_map, group_from_map, group_to_map, job_from_map, job_to_map
+from gflow.store.disk import DISK, Disk, write_new
+from gflow.store.errors import Damaged, Foreign, Newer
+
+NAME = "state.msgpack"
+PREVIOUS = "state.msgpack.previous"
+TEMPORARY = "state.msgpack.tmp"
+FORMAT = "gflow-state"
+VERSION = 1
+KEPT_EVENTS = 1000
+"""How many of the latest events are kept for clients that come back."""
+
+_T = TypeVar("_T")
+
+_CRC = struct.Struct(">BI")
+_UINT32 = 0xCE  # msgpack's tag of a four-byte unsigned integer
+_CHUNK_JOBS = 40  # about half a millisecond of work between two writes, which let other threads run
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotState:
+    """The state at one moment. Nothing in it may change afterwards: it is written by another thread.
+
+    - settings: the values now set. events: the latest, with their ids.
+    - boot_id: the boot that the `_boot` times of the jobs belong to.
+    """
+
+    jobs: tuple[Job, ...]
+    groups: tuple[Group, ...]
+    settings: Mapping[str, Any]
+    events: tuple[tuple[int, Event], ...]
+    next_job_id: int
+    next_event_id: int
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A state, the seq of the transaction it was taken after, and the first segment to replay on top of it."""
+
+    seq: int
+    segment: int
+    state: SnapshotState
+
+
+class Abandoned(Exception):
+    """Writing was given up because the daemon stops."""
+
+
+def _never() -> bool:
+    return False
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def write_snapshot(
+    directory: Path, snapshot: Snapshot, *, disk: Disk = DISK, abandoned: Callable[[], bool] = _never
+) -> None:
+    """Put `snapshot` in the place of the one before, which becomes the previous one.
+
+    Raises OSError, or Abandoned soon after `abandoned` turns true; then the files that count are as they were.
+    """
+    temporary = directory / TEMPORARY
+    with contextlib.suppress(FileNotFoundError):
+        disk.remove(temporary)
+    write_new(disk, temporary, _watched(_with_crc(_chunks(snapshot)), abandoned))
+    current = directory / NAME
+    if current.exists():
+        disk.replace(current, directory / PREVIOUS)
+    disk.replace(temporary, current)
+    disk.sync_directory(directory)
+
+
+def _watched(chunks: Iterator[bytes], abandoned: Callable[[], bool]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if abandoned():
+            raise Abandoned
+        yield chunk
+
+
+def _with_crc(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    crc = 0
+    for chunk in chunks:
+        crc = zlib.crc32(chunk, crc)
+        yield chunk
+    yield _CRC.pack(_UINT32, crc)
+
+
+def _chunks(snapshot: Snapshot) -> Iterator[bytes]:
+    """The file, up to the value of the checksum."""
+    state = snapshot.state
+    packer = msgpack.Packer(unicode_errors="surrogatepass")
+    known = {job.id: job for job in state.jobs}
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "segment": snapshot.segment,
+        "seq": snapshot.seq,
+        "next_job_id": state.next_job_id,
+        "next_event_id": state.next_event_id,
+        "boot_id": state.boot_id,
+        "settings": dict(state.settings),
+    }
+    yield packer.pack_map_header(len(head) + 4)
+    for key, value in head.items():
+        yield packer.pack(key) + packer.pack(value)
+    yield from _list(packer, "groups", state.groups, group_to_map)
+    yield from _list(packer, "jobs", state.jobs, job_to_map)
+    yield from _list(packer, "events", state.events, lambda pair: (pair[0], event_to_map(pair[1], known)))
+    yield packer.pack("crc32")
+
+
+def _list(packer: msgpack.Packer, key: str, items: Sequence[_T], plain: Callable[[_T], object]) -> Iterator[bytes]:
+    yield packer.pack(key) + packer.pack_array_header(len(items))
+    rest = iter(items)
+    while chunk := list(islice(rest, _CHUNK_JOBS)):
+        yield b"".join([packer.pack(plain(item)) for item in chunk])
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Takes the map apart value by value, so that only one job at a time is there twice."""
+
+    unpacker: msgpack.Unpacker
+    values: Map = field(default_factory=dict)
+    jobs: dict[JobId, Job] = field(default_factory=dict)
+    events: list[Map] = field(default_factory=list)
+
+    def read(self) -> None:
+        for _ in range(self.unpacker.read_map_header()):
+            key = self.unpacker.unpack()
+            if key == "jobs":
+                for _ in range(self.unpacker.read_array_header()):
+                    job = job_from_map(self.unpacker.unpack())
+                    self.jobs[job.id] = job
+            else:
+                self.values[key] = self.unpacker.unpack()
+
+    def snapshot(self) -> Snapshot:
+        values = self.values
+        state = SnapshotState(
+            jobs=tuple(self.jobs.values()),
+            groups=tuple(group_from_map(group) for group in values["groups"]),
+            settings=values["settings"],
+            events=tuple((number, event_from_map(event, self.jobs)) for number, event in values["events"]),
+            next_job_id=values["next_job_id"],
+            next_event_id=values["next_event_id"],
+            boot_id=values["boot_id"],
+        )
+        return Snapshot(values["seq"], values["segment"], state)
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """The snapshot in a file. Raises FileNotFoundError, Damaged, Newer, Foreign or OSError; changes nothing."""
+    _check(path)
+    with path.open("rb") as file:
+        unpacker = msgpack.Unpacker(file, unicode_errors="surrogatepass", strict_map_key=False, max_buffer_size=0)
+        reader = _Reader(unpacker)
+        try:
+            reader.read()
+            return reader.snapshot()
+        except (msgpack.UnpackException, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Damaged(path, unpacker.tell(), f"it does not hold a state ({error!r})") from error
+
+
+def _check(path: Path) -> None:
+    """Raise what is wrong with the file as a whole. Every version has its checksum at the end, so that comes first."""
+    with path.open("rb") as file:
+        start = file.read(64)
+        sound = _crc_is_right(file)
+    if not sound:
+        if b"format" not in start and FORMAT.encode() not in start:
+            raise Foreign(path, "it was not written by this program")
+        raise Damaged(path, 0, "its checksum is wrong: it was cut short or has changed since it was written")
+    name, version = _format_and_version(start)
+    if name != FORMAT or not isinstance(version, int):
+        raise Foreign(path, "it was not written by this program")
+    if version > VERSION:
+        raise Newer(path, version, VERSION)
+
+
+def _crc_is_right(file: BinaryIO) -> bool:
+    crc = 0
+    rest = file.seek(0, os.SEEK_END) - _CRC.size
+    file.seek(0)
+    while rest > 0 and (chunk := file.read(min(1 << 20, rest))):
+        crc = zlib.crc32(chunk, crc)
+        rest -= len(chunk)
+    return rest == 0 and file.read() == _CRC.pack(_UINT32, crc)
+
+
+def _format_and_version(start: bytes) -> tuple[object, object]:
+    """The first two values of the map."""
+    unpacker = msgpack.Unpacker(strict_map_key=False)
+    unpacker.feed(start)
+    try:
+        unpacker.read_map_header()
+        _, name, _, version = (unpacker.unpack() for _ in range(4))
+    except (msgpack.UnpackException, ValueError):
+        return None, None
+    return name, version

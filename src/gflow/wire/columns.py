@@ -1,0 +1,125 @@
+"""The columns of the queue, as text. The daemon makes the cells so that `gqueue` needs to load almost nothing.
+
+Every column is one function of a row; the words are Slurm's and gflow's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gflow.core.lifecycle import CODES
+from gflow.core.limits import format_duration, format_memory_mb
+from gflow.core.model import Job, Now, Reason, ReasonKind, State
+from gflow.core.stops import elapsed_secs
+from gflow.wire.jobs import signal_name
+
+CELL_END = "\x1f"
+"""ASCII's unit separator: no printable text has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """All a cell may be made of."""
+
+    job: Job
+    reason: Reason | None
+    now: Now
+
+
+SHORT_REASONS: dict[ReasonKind, str] = {
+    ReasonKind.DEPENDENCY: "(Dependency)",
+    ReasonKind.BEGIN_TIME: "(BeginTime)",
+    ReasonKind.RESOURCES: "(Resources)",
+    ReasonKind.GPU: "(Resources)",
+    ReasonKind.MEMORY: "(Resources)",
+    ReasonKind.QUOTA: "(Quota)",
+    ReasonKind.HELD: "(JobHeldUser)",
+    ReasonKind.CANCELLED: "-",
+}
+
+
+def short_reason(reason: Reason | None) -> str:
+    """The reason as the NODELIST(REASON) column has it."""
+    if reason is None:
+        return "-"
+    if reason.kind is ReasonKind.DEPENDENCY_FAILED:
+        return f"(DependencyFailed:{reason.job})"
+    return SHORT_REASONS.get(reason.kind, "-")
+
+
+def _place_or_reason(row: Row) -> str:
+    if row.job.state is State.RUNNING:
+        return ",".join(map(str, row.job.gpu_ids or ())) or "-"
+    return short_reason(row.reason)
+
+
+def _elapsed(row: Row) -> str:
+    elapsed = elapsed_secs(row.job, row.now)
+    return "-" if elapsed is None else format_duration(elapsed)
+
+
+def _limit(row: Row) -> str:
+    limit = row.job.spec.time_limit_secs
+    return "UNLIMITED" if limit is None else format_duration(limit)
+
+
+def _remaining(row: Row) -> str:
+    limit, elapsed = row.job.spec.time_limit_secs, elapsed_secs(row.job, row.now)
+    if limit is None:
+        return "UNLIMITED"
+    if row.job.state is not State.RUNNING or elapsed is None:
+        return "-"
+    return format_duration(limit - elapsed)
+
+
+def _clock(at: float | None) -> str:
+    return "-" if at is None else datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _start(row: Row) -> str:
+    return _clock(row.job.started_at if row.job.started_at is not None else row.job.spec.begin_at)
+
+
+def _exit(row: Row) -> str:
+    signal = signal_name(row.job.signal)
+    code = row.job.exit_code
+    return "-" if code is None else f"{code}" if signal is None else f"{code}:{signal}"
+
+
+def _memory(row: Row) -> str:
+    return "-" if row.job.spec.memory_mb is None else format_memory_mb(row.job.spec.memory_mb)
+
+
+def _why(row: Row) -> str:
+    return row.job.detail or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "JOBID": lambda row: str(row.job.id),
+    "NAME": lambda row: row.job.run_name,
+    "ST": lambda row: CODES[row.job.state],
+    "TIME": _elapsed,
+    "TIMELIMIT": _limit,
+    "REMAINING": _remaining,
+    "NODES": lambda row: str(row.job.spec.gpus),
+    "NODELIST(REASON)": _place_or_reason,
+    "MEMORY": _memory,
+    "USER": lambda row: row.job.spec.owner,
+    "PROJECT": lambda row: row.job.spec.project or "-",
+    "PRIORITY": lambda row: str(row.job.spec.priority),
+    "SUBMIT": lambda row: _clock(row.job.submitted_at),
+    "START": _start,
+    "END": lambda row: _clock(row.job.finished_at),
+    "EXIT": _exit,
+    "REASON": _why,
+}
+
+
+def line(row: Row, cells: list[Callable[[Row], str]]) -> str:
+    """One job as a line of cells. Control characters in names become `?`, so a line stays a line."""
+    return CELL_END.join([printable(cell(row)) for cell in cells]) + "\n"
+
+
+def printable(text: str) -> str:
+    """`text` without characters that would move a cursor or end a line."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)

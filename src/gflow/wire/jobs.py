@@ -1,0 +1,112 @@
+"""How a job looks in the API: gflow's own record, field for field, plus ours.
+
+Clients of gflow refuse unknown values of `state` and `reason`, so those two keep its words exactly; everything gflow
+cannot say (exit code, detail, …) is in fields of its own.
+"""
+
+import signal as signals
+from typing import Any
+
+from gflow.core.model import DependencyMode, Group, Job, Reason, ReasonKind, State
+
+Json = dict[str, Any]
+
+
+def duration(secs: float | None) -> Json | None:
+    """Seconds as gflow's `{"secs", "nanos"}`."""
+    if secs is None:
+        return None
+    whole = int(secs)
+    return {"secs": whole, "nanos": round((secs - whole) * 1e9)}
+
+
+def moment(at: float | None) -> Json | None:
+    """Seconds since the epoch as gflow's `{"secs_since_epoch", "nanos_since_epoch"}`."""
+    if at is None:
+        return None
+    whole = int(at)
+    return {"secs_since_epoch": whole, "nanos_since_epoch": round((at - whole) * 1e9)}
+
+
+def reason_json(reason: Reason | None) -> str | Json | None:
+    """A reason as gflow writes it: a word, or a one-key object."""
+    if reason is None:
+        return None
+    if reason.kind is ReasonKind.DEPENDENCY_FAILED:
+        return {reason.kind.value: reason.job}
+    if reason.kind is ReasonKind.SYSTEM:
+        return {reason.kind.value: reason.text}
+    return reason.kind.value
+
+
+def signal_name(number: int | None) -> str | None:
+    """`SIGINT` for 2; a number without a name as `SIG64`."""
+    if number is None:
+        return None
+    try:
+        return signals.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"
+
+
+def job_json(job: Job, reason: Reason | None, group: Group | None, *, session: str, log_path: str) -> Json:
+    """The job record. `session` is the name of its terminal session, `log_path` where its output goes."""
+    spec = job.spec
+    depends_on = list(spec.depends_on)
+    single = depends_on[0] if len(depends_on) == 1 and spec.dependency_mode is not DependencyMode.ANY else None
+    early = spec.early_signal
+    return {
+        "id": job.id,
+        "script": spec.script,
+        "command": spec.command if spec.argv is None else _shell_line(spec.argv),
+        "gpus": spec.gpus,
+        "conda_env": spec.conda_env,
+        "run_dir": spec.run_dir,
+        "priority": spec.priority,
+        "depends_on": single,
+        "depends_on_ids": depends_on,
+        "dependency_mode": spec.dependency_mode,
+        "auto_cancel_on_dependency_failure": spec.auto_cancel,
+        "task_id": spec.task_id,
+        "gpu_sharing_mode": "Shared" if spec.shared else "Exclusive",
+        "gpu_memory_limit_mb": spec.gpu_memory_mb,
+        "time_limit": duration(spec.time_limit_secs),
+        "memory_limit_mb": spec.memory_mb,
+        "submitted_by": spec.owner,
+        "redone_from": spec.redone_from,
+        "retried_from": spec.retried_from,
+        "max_retries": spec.max_retries,
+        "auto_close_tmux": spec.auto_close,
+        "parameters": dict(spec.parameters),
+        "group_id": spec.group_id,
+        "max_concurrent": group.max_concurrent if group is not None else None,
+        "run_name": job.run_name,
+        "project": spec.project,
+        "state": job.state,
+        "gpu_ids": list(job.gpu_ids) if job.gpu_ids is not None else None,
+        "submitted_at": moment(job.submitted_at),
+        "started_at": moment(job.started_at),
+        "finished_at": moment(job.finished_at),
+        "reason": reason_json(reason),
+        **({"alive": True} if job.state is State.RUNNING else {}),
+        "scheduled_at": moment(spec.begin_at),
+        "argv": list(spec.argv) if spec.argv is not None else None,
+        "script_args": list(spec.script_args),
+        "exit_code": job.exit_code,
+        "signal": signal_name(job.signal),
+        "status_detail": job.detail,
+        "stopping": job.stop.cause if job.stop is not None else None,
+        "early_signal": {"signal": early.signal, "secs_before": early.secs_before} if early else None,
+        "keep_session": spec.keep_session,
+        "session": session,
+        "log_path": log_path,
+        "restart_count": spec.restart_count,
+        "retried_as": job.retried_as,
+    }
+
+
+def _shell_line(argv: tuple[str, ...]) -> str:
+    """An argument vector as a person would type it; gflow's record has no other place for it."""
+    import shlex
+
+    return shlex.join(argv)

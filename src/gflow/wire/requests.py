@@ -1,0 +1,293 @@
+"""What callers may send. Strict: unknown fields and wrong types are refused, not ignored.
+
+gflow's clients send their whole job record, so the fields only the server may set are accepted, and not looked at.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from gflow.core.errors import Malformed, TooLarge
+from gflow.core.model import DependencyMode, EarlySignal, JobId, JobSpec
+
+MAX_BATCH = 1000
+
+_T = TypeVar("_T")
+
+
+class Duration(Struct, forbid_unknown_fields=True):
+    """gflow's duration."""
+
+    secs: int
+    nanos: int = 0
+
+
+class Moment(Struct, forbid_unknown_fields=True):
+    """gflow's moment."""
+
+    secs_since_epoch: int
+    nanos_since_epoch: int = 0
+
+
+class SignalBefore(Struct, forbid_unknown_fields=True):
+    """A signal number, and how many seconds before the time limit it is sent."""
+
+    signal: int
+    secs_before: float
+
+
+class Notifications(Struct, forbid_unknown_fields=True):
+    """Mail wishes of a job."""
+
+    emails: list[str] = []
+    events: list[str] = []
+
+
+class JobRequest(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A job as a caller asks for it; see docs/api.md for each field."""
+
+    command: str | None = None
+    argv: list[str] | None = None
+    script: str | None = None
+    script_text: str | None = None
+    script_args: list[str] = []
+    run_dir: str | None = None
+    environment: Any = None  # checked where it is used: as Any, the jobs of a batch share one object
+    umask: int | None = None
+    run_name: str | None = None
+    project: str | None = None
+    conda_env: str | None = None
+    gpus: int = 0
+    gpu_sharing_mode: str = "Exclusive"
+    gpu_memory_limit_mb: int | None = None
+    memory_limit_mb: int | None = None
+    priority: int = 10
+    depends_on: int | None = None
+    depends_on_ids: list[int] | None = None
+    dependency_mode: DependencyMode | None = None
+    auto_cancel_on_dependency_failure: bool = True
+    task_id: int | None = None
+    group_id: str | None = None
+    max_concurrent: int | None = None
+    parameters: dict[str, str] = {}
+    time_limit: Duration | float | None = None
+    early_signal: SignalBefore | None = None
+    max_retries: int = 0
+    auto_close_tmux: bool = False
+    keep_session: bool = False
+    scheduled_at: Moment | float | None = None
+    redone_from: int | None = None
+    submit_key: str | None = None
+    hold: bool = False
+    notifications: Notifications | None = None
+    # Only the server sets these; gflow's clients send them all the same.
+    id: Any = None
+    submitted_by: Any = None
+    retried_from: Any = None
+    state: Any = None
+    gpu_ids: Any = None
+    submitted_at: Any = None
+    started_at: Any = None
+    finished_at: Any = None
+    reason: Any = None
+    alive: Any = None
+
+
+class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Changes to a job: what is absent stays, null clears."""
+
+    command: str | UnsetType = UNSET
+    argv: list[str] | UnsetType = UNSET
+    gpus: int | UnsetType = UNSET
+    conda_env: str | UnsetType | None = UNSET
+    priority: int | UnsetType = UNSET
+    parameters: dict[str, str] | UnsetType = UNSET
+    time_limit: Duration | float | UnsetType | None = UNSET
+    time_limit_delta: float | UnsetType = UNSET
+    early_signal: SignalBefore | UnsetType | None = UNSET
+    memory_limit_mb: int | UnsetType | None = UNSET
+    gpu_memory_limit_mb: int | UnsetType | None = UNSET
+    depends_on: int | UnsetType | None = UNSET
+    depends_on_ids: list[int] | UnsetType | None = UNSET
+    dependency_mode: DependencyMode | UnsetType | None = UNSET
+    auto_cancel_on_dependency_failure: bool | UnsetType = UNSET
+    max_concurrent: int | UnsetType | None = UNSET
+    max_retries: int | UnsetType = UNSET
+    run_name: str | UnsetType | None = UNSET
+    project: str | UnsetType | None = UNSET
+    scheduled_at: Moment | float | UnsetType | None = UNSET
+    keep_session: bool | UnsetType = UNSET
+
+
+class GroupLimit(Struct, forbid_unknown_fields=True):
+    """How many jobs of a group may run at once; null lifts the limit."""
+
+    max_concurrent: int | None
+
+
+def read(kind: type[_T], data: object) -> _T:
+    """`data` (decoded JSON) as a request of `kind`. Raises Malformed, naming the field."""
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"Invalid request: {error}") from None
+
+
+def read_batch(data: object) -> list[JobRequest]:
+    """A list of jobs, or `{"defaults": job, "jobs": [job, …]}`. Raises Malformed, TooLarge."""
+    defaults: Mapping[str, object] = {}
+    if isinstance(data, dict):
+        if set(data) != {"defaults", "jobs"} or not isinstance(data["defaults"], dict):
+            raise Malformed('Invalid request: a batch is a list of jobs, or {"defaults": {…}, "jobs": […]}')
+        defaults, data = data["defaults"], data["jobs"]
+    if not isinstance(data, list):
+        raise Malformed("Invalid request: a batch is a list of jobs")
+    if not data:
+        raise Malformed("Batch must contain at least one job")
+    if len(data) > MAX_BATCH:
+        raise TooLarge(f"Batch size exceeds maximum of {MAX_BATCH} jobs")
+    if not all(isinstance(job, dict) for job in data):
+        raise Malformed("Invalid request: every job of a batch is an object")
+    return [read(JobRequest, {**defaults, **job}) for job in data]
+
+
+def seconds(value: Duration | float | None) -> float | None:
+    """A duration in seconds."""
+    return value.secs + value.nanos / 1e9 if isinstance(value, Duration) else value
+
+
+def epoch(value: Moment | float | None) -> float | None:
+    """A moment in seconds since the epoch."""
+    return value.secs_since_epoch + value.nanos_since_epoch / 1e9 if isinstance(value, Moment) else value
+
+
+def _dependencies(
+    single: int | None, several: list[int] | None, mode: DependencyMode | None
+) -> tuple[tuple[JobId, ...], DependencyMode | None]:
+    ids = tuple(dict.fromkeys(JobId(job_id) for job_id in (several or ([single] if single is not None else []))))
+    if single is not None and single not in ids:
+        raise Malformed("depends_on and depends_on_ids disagree; give depends_on_ids")
+    return ids, (mode or DependencyMode.ALL) if ids else None
+
+
+def _shared(mode: str) -> bool:
+    if mode not in ("Exclusive", "Shared"):
+        raise Malformed(f"Invalid gpu_sharing_mode '{mode}': use Exclusive or Shared")
+    return mode == "Shared"
+
+
+def _early(value: SignalBefore | None) -> EarlySignal | None:
+    return EarlySignal(value.signal, value.secs_before) if value is not None else None
+
+
+def _blank_is_none(text: str | None) -> str | None:
+    return (text.strip() or None) if text is not None else None
+
+
+def spec_from(
+    request: JobRequest, *, owner: str, run_dir: str, script_digest: str | None, environment: str | None
+) -> JobSpec:
+    """The specification a request asks for. Digests name what the caller put into the spool. Raises Malformed."""
+    depends_on, mode = _dependencies(request.depends_on, request.depends_on_ids, request.dependency_mode)
+    if request.umask is not None and not 0 <= request.umask <= 0o777:
+        raise Malformed(f"Invalid umask {request.umask}")
+    return JobSpec(
+        owner=owner,
+        run_dir=run_dir,
+        command=request.command,
+        argv=tuple(request.argv) if request.argv is not None else None,
+        script=request.script,
+        script_digest=script_digest,
+        script_args=tuple(request.script_args),
+        environment=environment,
+        umask=request.umask,
+        name=_blank_is_none(request.run_name),
+        project=_blank_is_none(request.project),
+        conda_env=_blank_is_none(request.conda_env),
+        gpus=request.gpus,
+        shared=_shared(request.gpu_sharing_mode),
+        gpu_memory_mb=request.gpu_memory_limit_mb,
+        memory_mb=request.memory_limit_mb,
+        priority=request.priority,
+        depends_on=depends_on,
+        dependency_mode=mode,
+        auto_cancel=request.auto_cancel_on_dependency_failure,
+        task_id=request.task_id,
+        group_id=request.group_id,
+        parameters=request.parameters,
+        time_limit_secs=seconds(request.time_limit),
+        early_signal=_early(request.early_signal),
+        max_retries=request.max_retries,
+        redone_from=JobId(request.redone_from) if request.redone_from is not None else None,
+        auto_close=request.auto_close_tmux,
+        keep_session=request.keep_session,
+        begin_at=epoch(request.scheduled_at),
+        submit_key=request.submit_key,
+    )
+
+
+_PLAIN_UPDATES = {
+    "command": "command",
+    "gpus": "gpus",
+    "conda_env": "conda_env",
+    "priority": "priority",
+    "parameters": "parameters",
+    "memory_limit_mb": "memory_mb",
+    "gpu_memory_limit_mb": "gpu_memory_mb",
+    "auto_cancel_on_dependency_failure": "auto_cancel",
+    "max_retries": "max_retries",
+    "run_name": "name",
+    "project": "project",
+    "keep_session": "keep_session",
+}
+"""Fields of an update that go into the specification as they are, and their names there."""
+
+
+def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
+    """What an update changes in the specification `old`. Raises Malformed.
+
+    `max_concurrent` belongs to the group and is left to the caller.
+    """
+    changes: dict[str, object] = {}
+    for field, name in _PLAIN_UPDATES.items():
+        value = getattr(update, field)
+        if value is not UNSET:
+            changes[name] = value
+    if update.argv is not UNSET:
+        changes["argv"] = tuple(update.argv)
+    if "argv" in changes and "command" in changes:
+        raise Malformed("A job needs exactly one of command, argv, script and script_text")
+    if "argv" in changes or "command" in changes:
+        cleared = {"command": None, "argv": None, "script": None, "script_digest": None, "script_args": ()}
+        changes = {**cleared, **changes}
+    if update.early_signal is not UNSET:
+        changes["early_signal"] = _early(update.early_signal)
+    if update.scheduled_at is not UNSET:
+        changes["begin_at"] = epoch(update.scheduled_at)
+    return {**changes, **_limit_changes(update, old), **_dependency_changes(update, old)}
+
+
+def _limit_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
+    if update.time_limit is not UNSET and update.time_limit_delta is not UNSET:
+        raise Malformed("Give time_limit or time_limit_delta, not both")
+    if update.time_limit is not UNSET:
+        return {"time_limit_secs": seconds(update.time_limit)}
+    if update.time_limit_delta is not UNSET:
+        if old.time_limit_secs is None:
+            raise Malformed("The job has no time limit to add to; give the limit itself")
+        return {"time_limit_secs": old.time_limit_secs + update.time_limit_delta}
+    return {}
+
+
+def _dependency_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
+    if update.depends_on is UNSET and update.depends_on_ids is UNSET:
+        if update.dependency_mode is UNSET:
+            return {}
+        return {"dependency_mode": (update.dependency_mode or DependencyMode.ALL) if old.depends_on else None}
+    single = None if update.depends_on is UNSET else update.depends_on
+    several = None if update.depends_on_ids is UNSET else update.depends_on_ids
+    mode = old.dependency_mode if update.dependency_mode is UNSET else update.dependency_mode
+    depends_on, mode = _dependencies(single, several, mode)
+    return {"depends_on": depends_on, "dependency_mode": mode}

@@ -1,0 +1,102 @@
+"""Hypothesis strategies for the records of the core: any value a field may hold, not only sensible ones."""
+
+from hypothesis import strategies as st
+
+from gflow.core.events import Event, EventKind
+from gflow.core.model import (
+    DependencyMode,
+    EarlySignal,
+    Group,
+    Job,
+    JobId,
+    JobSpec,
+    Reason,
+    ReasonKind,
+    State,
+    Stop,
+    StopCause,
+    StopStep,
+)
+
+texts = st.text(st.characters(), max_size=20)
+"""Any characters, lone surrogates included."""
+
+ids = st.integers(1, 2**40).map(JobId)
+counts = st.integers(0, 2**31)
+moments = st.floats(0, 2**40, allow_nan=False)
+digests = st.text("0123456789abcdef", min_size=64, max_size=64)
+
+
+def maybe(strategy: st.SearchStrategy) -> st.SearchStrategy:
+    """Either None or a value."""
+    return st.none() | strategy
+
+
+def tuples_of(strategy: st.SearchStrategy) -> st.SearchStrategy:
+    """Tuples of up to three values."""
+    return st.lists(strategy, max_size=3).map(tuple)
+
+
+reasons = st.builds(Reason, st.sampled_from(ReasonKind), maybe(ids), maybe(texts))
+stops = st.builds(Stop, st.sampled_from(StopCause), st.sampled_from(StopStep), moments, maybe(texts), maybe(texts))
+early_signals = st.builds(EarlySignal, st.integers(1, 64), moments)
+groups = st.builds(Group, texts, maybe(counts))
+
+specs = st.builds(
+    JobSpec,
+    owner=texts,
+    run_dir=texts,
+    command=maybe(texts),
+    argv=maybe(tuples_of(texts)),
+    script=maybe(texts),
+    script_digest=maybe(digests),
+    script_args=tuples_of(texts),
+    environment=maybe(digests),
+    umask=maybe(st.integers(0, 0o777)),
+    name=maybe(texts),
+    project=maybe(texts),
+    conda_env=maybe(texts),
+    gpus=counts,
+    shared=st.booleans(),
+    gpu_memory_mb=maybe(counts),
+    memory_mb=maybe(counts),
+    priority=st.integers(0, 255),
+    depends_on=tuples_of(ids),
+    dependency_mode=maybe(st.sampled_from(DependencyMode)),
+    auto_cancel=st.booleans(),
+    task_id=maybe(counts),
+    group_id=maybe(texts),
+    parameters=st.dictionaries(texts, texts, max_size=3),
+    time_limit_secs=maybe(moments | counts),
+    early_signal=maybe(early_signals),
+    max_retries=counts,
+    restart_count=counts,
+    redone_from=maybe(ids),
+    retried_from=maybe(ids),
+    auto_close=st.booleans(),
+    keep_session=st.booleans(),
+    begin_at=maybe(moments),
+    submit_key=maybe(texts),
+)
+
+jobs = st.builds(
+    Job,
+    id=ids,
+    spec=specs,
+    run_name=texts,
+    state=st.sampled_from(State),
+    submitted_at=moments,
+    reason=maybe(reasons),
+    gpu_ids=maybe(tuples_of(counts)),
+    run_id=maybe(texts),
+    started_at=maybe(moments),
+    started_boot=maybe(moments),
+    finished_at=maybe(moments),
+    exit_code=maybe(st.integers(0, 255)),
+    detail=maybe(texts),
+    stop=maybe(stops),
+    signalled=st.booleans(),
+    retried_as=maybe(ids),
+)
+
+events = st.builds(Event, st.sampled_from(EventKind), moments, jobs)
