@@ -1,10 +1,10 @@
 """Dependencies: who waits for whom, who is given up when one fails, and that nobody is given up twice."""
 
 import pytest
-from support.jobs import Bench
 
 from gflow.core.errors import Impossible
 from gflow.core.model import DependencyMode, Reason, ReasonKind, StopCause
+from support.jobs import Bench
 
 ALL, ANY = DependencyMode.ALL, DependencyMode.ANY
 
@@ -194,7 +194,7 @@ def test_cycles_are_refused(bench: Bench) -> None:
 
 def test_a_long_chain_is_no_trouble(bench: Bench) -> None:
     first = bench.queued(hold=True)
-    last, _ = first, None
+    last = first
     for _ in range(1500):
         last = int(bench.engine.submit([bench.job(first).spec], bench.now)[0][0].id)
         bench.engine.update(last, {"depends_on": (last - 1,)}, bench.now, may_raise_limit=False)

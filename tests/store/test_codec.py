@@ -3,12 +3,12 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import strategies
-from support.ledger import make_job
 
 from gflow.core.events import Event, EventKind
 from gflow.core.model import Job, JobSpec
 from gflow.store import codec
+from support import strategies
+from support.ledger import make_job
 
 
 def through_msgpack(value):
@@ -103,5 +103,9 @@ def test_no_two_jobs_share_a_changeable_value():
 
 def test_an_event_names_its_job_only_if_it_is_the_same_object():
     job, equal = make_job(7), make_job(7)
-    assert codec.event_to_map(Event(EventKind.HELD, 1.0, job), {job.id: job}) == {"kind": "job_held", "at": 1.0, "id": 7}
+    assert codec.event_to_map(Event(EventKind.HELD, 1.0, job), {job.id: job}) == {
+        "kind": "job_held",
+        "at": 1.0,
+        "id": 7,
+    }
     assert "job" in codec.event_to_map(Event(EventKind.HELD, 1.0, equal), {job.id: job})

@@ -13,7 +13,7 @@ from gflow.core.engine import Engine
 from gflow.core.errors import Refused
 from gflow.core.events import OUTCOMES, Event, EventKind
 from gflow.core.invariants import check, check_settled
-from gflow.core.model import Exit, Gpu, Job, JobId, JobSpec, Now, Reason, State, StopCause
+from gflow.core.model import Exit, Gpu, Group, Job, JobId, JobSpec, Now, Reason, State, StopCause
 from gflow.core.outcome import Outcome
 
 START = Now(wall=1_700_000_000.0, boot=5_000.0)
@@ -70,10 +70,13 @@ class Bench:
         self.engine = Engine(grace_secs=grace_secs)
         self.engine.set_machine(gpus(gpu_count, gpu_memory_mb), memory_mb)
         self.now = START
-        self.over_cap: set[str] = set()
-        self._run_ids = (f"run-{number}" for number in count(1))
+        self.stored_jobs: dict[JobId, Job] = {}
+        self.stored_groups: dict[str, Group] = {}
+        self._over_cap: set[str] = set()
+        self.run_ids = (f"run-{number}" for number in count(1))
         self._events: list[Event] = []
         self._effects: list[Effect] = []
+        self._later: list[Bench] = []
 
     # -- looking
 
@@ -88,23 +91,28 @@ class Bench:
 
     def told(self) -> list[Told]:
         """The events since the last call, as (word after `job_`, id)."""
-        events, self._events = self._events, []
-        return [(event.kind.value.removeprefix("job_"), event.job.id) for event in events]
+        return [(event.kind.value.removeprefix("job_"), event.job.id) for event in self.events()]
 
     def events(self) -> list[Event]:
         """The events since the last call, whole."""
         events, self._events = self._events, []
         return events
 
+    def effects(self) -> list[Effect]:
+        """The effects since the last call, whole."""
+        effects, self._effects = self._effects, []
+        return effects
+
     def asked(self) -> list[Asked]:
         """The effects since the last call, as ("launch", id), ("interrupt", id) or ("signal", id, number)."""
-        effects, self._effects = self._effects, []
-        return [_plain(effect) for effect in effects]
+        return [_plain(effect) for effect in self.effects()]
 
     def assert_heard(self) -> None:
         """Fail if the test did not look at everything that was said and asked for."""
         assert self.told() == []
         assert self.asked() == []
+        for bench in self._later:
+            bench.assert_heard()
 
     # -- steps
 
@@ -119,13 +127,19 @@ class Bench:
         outcome = result[-1] if isinstance(result, tuple) else result
         if isinstance(outcome, Outcome):
             self._account(outcome, before)
-        check(self.engine, over_cap=self.over_cap)
+        check(self.engine, over_cap=self._over_cap)
+        self._over_cap = {group_id for group_id in self.engine.groups if self._exceeds(group_id)}
         return result
+
+    def _exceeds(self, group_id: str) -> bool:
+        cap = self.engine.groups[group_id].max_concurrent
+        return cap is not None and self.engine.group_running[group_id] > cap
 
     def _account(self, outcome: Outcome, before: dict[str, Any]) -> None:
         jobs: dict[JobId, Job] = before["jobs"]
         assert_names_changes(outcome.jobs, jobs, self.engine.jobs)
-        assert_names_changes(outcome.groups, {**outcome.groups, **before["groups"]}, self.engine.groups)
+        implied = {group_id: group for group_id, group in self.engine.groups.items() if group == Group(group_id)}
+        assert_names_changes(outcome.groups, {**implied, **before["groups"]}, self.engine.groups)
         for job_id, job in outcome.jobs.items():
             old = jobs[job_id].state if job_id in jobs else None
             kinds = [event.kind for event in outcome.events if event.job.id == job_id]
@@ -136,6 +150,9 @@ class Bench:
             if event.kind in OUTCOMES.values():
                 assert OUTCOMES[event.job.state] is event.kind
                 assert event.job.finished_at is not None
+        self._over_cap |= {group_id for group_id in outcome.groups if self._exceeds(group_id)}
+        self.stored_jobs.update(outcome.jobs)
+        self.stored_groups.update(outcome.groups)
         self._events += outcome.events
         self._effects += outcome.effects
 
@@ -152,7 +169,7 @@ class Bench:
 
     def schedule(self) -> list[int]:
         """A pass; returns the jobs it started, in order."""
-        outcome = self.step(self.engine.schedule, self.now, self._run_ids)
+        outcome = self.step(self.engine.schedule, self.now, self.run_ids)
         check_settled(self.engine)
         return [effect.job.id for effect in outcome.effects]
 
@@ -188,8 +205,6 @@ class Bench:
         return self.asked()
 
     def set_group_limit(self, group_id: str, cap: int | None) -> int:
-        if cap is not None and self.engine.group_running[group_id] > cap:
-            self.over_cap.add(group_id)
         concerned, _ = self.step(self.engine.set_group_limit, group_id, cap, self.now)
         return int(concerned)
 
@@ -233,11 +248,13 @@ class Bench:
         return job_id
 
     def restarted(self) -> "Bench":
-        """Another bench, whose engine took over the stored state of this one."""
+        """Another bench, whose engine took over what the outcomes of this one said was to be stored."""
         other = Bench(grace_secs=self.engine.grace_secs)
+        self._later.append(other)
         other.engine.set_machine(tuple(self.engine.resources.gpus.values()), self.engine.resources.memory_total_mb)
-        other.now, other.over_cap, other._run_ids = self.now, self.over_cap.copy(), self._run_ids
-        stored = self.engine.jobs.values(), self.engine.groups.values(), self.engine.next_job_id, self.now
+        other.now, other._over_cap, other.run_ids = self.now, self._over_cap.copy(), self.run_ids
+        other.stored_jobs, other.stored_groups = self.stored_jobs.copy(), self.stored_groups.copy()
+        stored = self.stored_jobs.values(), self.stored_groups.values(), self.engine.next_job_id, self.now
         other.step(other.engine.restore, *stored)
         return other
 

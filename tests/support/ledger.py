@@ -96,9 +96,9 @@ def facts(state: Ledger | Loaded) -> tuple[object, ...]:
     """All there is to know about a state, for comparing."""
     return (
         state.seq,
-        state.jobs,
-        state.groups,
-        state.settings,
+        dict(state.jobs),
+        dict(state.groups),
+        dict(state.settings),
         list(state.events),
         state.next_job_id,
         state.next_event_id,

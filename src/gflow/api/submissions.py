@@ -119,7 +119,8 @@ class _Spooled:
         return digest
 
     async def _put(self, kind: Kind, data: bytes) -> str:
-        digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
+        spool = self._services.spool
+        digest = spool.pin(kind, data) or await trio.to_thread.run_sync(spool.put, kind, data)
         self._pins.append((kind, digest))
         return digest
 

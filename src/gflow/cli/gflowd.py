@@ -179,7 +179,7 @@ def _stop(given: _Context) -> None:
 def _serve(given: _Context) -> None:
     from gflow.daemon import run as daemon
     from gflow.daemon.endpoints import SocketInUse
-    from gflow.launch.tmux import TmuxUnusable
+    from gflow.launch.tmux_server import TmuxUnusable
     from gflow.store.errors import Unreadable
     from gflow.store.lock import Held
 
@@ -195,14 +195,20 @@ def _serve(given: _Context) -> None:
 def main() -> None:
     """Entry point."""
     try:
-        gflowd(_anyio_backend="trio")
-    except _Serve as asked:
-        try:
-            _serve(asked.given)
-        except ConfigError as error:
-            sys.exit(f"gflowd: {error}")
+        asked = _parse()
+        if asked is not None:
+            _serve(asked)
     except (ConfigError, hosting.HostingFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {error}")
+
+
+def _parse() -> _Context | None:
+    """Do what the command line says; if that is to be a daemon, return its context."""
+    try:
+        gflowd(_anyio_backend="trio")
+    except _Serve as asked:
+        return asked.given
+    return None
 
 
 if __name__ == "__main__":

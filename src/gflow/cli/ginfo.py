@@ -53,15 +53,13 @@ def rows(gpus: list[Record], names: dict[int, str]) -> list[list[str]]:
         found.setdefault((bool(gpu.get("simulated")), *_use(gpu, names)), []).append(gpu["index"])
     idle_first = sorted(found.items(), key=lambda item: item[0][1] != "idle")
     return [
-        [
-            "gpu (simulated)" if simulated else "gpu",
-            str(len(indices)),
-            ",".join(map(str, indices)),
-            state,
-            harmless(text),
-        ]
+        [_partition(simulated), str(len(indices)), ",".join(map(str, indices)), state, harmless(text)]
         for (simulated, state, text), indices in idle_first
     ]
+
+
+def _partition(simulated: bool) -> str:
+    return "gpu (simulated)" if simulated else "gpu"
 
 
 def _use(gpu: Record, names: dict[int, str]) -> tuple[str, str]:

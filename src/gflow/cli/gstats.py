@@ -89,11 +89,8 @@ def describe(stats: Record) -> list[str]:
     for what in counts:
         share = f" ({100 * stats[f'{what}_jobs'] / ended:.0f}%)" if ended and what in counts[:4] else ""
         lines.append(_line(what.capitalize(), f"{stats[f'{what}_jobs']}{share}"))
-    lines += ["", "Efficiency"]
-    lines += [
-        _line("Success rate", f"{stats['success_rate']:.1f}%"),
-        _line("Average wait", _secs(stats["avg_wait_secs"])),
-    ]
+    lines += ["", "Efficiency", _line("Success rate", f"{stats['success_rate']:.1f}%")]
+    lines += [_line("Average wait", _secs(stats["avg_wait_secs"]))]
     lines += [_line("Average runtime", _secs(stats["avg_runtime_secs"])), "", "GPU Usage"]
     lines += [_line("GPU hours", metric(stats, "total_gpu_hours")), _line("Jobs with GPUs", stats["jobs_with_gpus"])]
     lines += [_line("GPUs per job", metric(stats, "avg_gpus_per_job")), _line("Peak GPUs", stats["peak_gpu_usage"])]
@@ -127,7 +124,7 @@ COMMAND = Command(
             "--user",
             convert=not_empty,
             metavar="NAME",
-            help="This user's jobs (default: yours; all: everybody's).",
+            help="This user's (default: yours; all: everybody's).",
         ),
         Option("-a", "--all-users", help="Everybody's jobs."),
         Option("-t", "--since", convert=since, metavar="TIME", help="Since: 2h, 3d, 1w, today, yesterday or a date."),

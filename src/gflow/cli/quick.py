@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gflow.cli.command import Convert, Values
 
+    Found = dict[Option, list[str]]
+
 
 class Unclear(Exception):
     """This reader does not take it; the message says why."""
@@ -32,7 +34,7 @@ def read_options(
 ) -> tuple[Values, list[str]]:
     """The options in `argv`, and the words that are left. Raises `Unclear`."""
     by_name = {name: option for option in options for name in option.names}
-    given: Values = {}
+    found: Found = {}
     words: list[str] = []
     rest = argv[::-1]
     while rest:
@@ -44,35 +46,33 @@ def read_options(
             if stop_at_argument:
                 break
         elif word.startswith("--"):
-            _long(by_name, word, rest, given)
+            _long(by_name, word, rest, found)
         else:
-            _short(by_name, word, rest, given)
-    return given, words + rest[::-1]
+            _short(by_name, word, rest, found)
+    return {option.dest: _value(option, texts) for option, texts in found.items()}, words + rest[::-1]
 
 
-def _long(by_name: dict[str, Option], word: str, rest: list[str], given: Values) -> None:
+def _long(by_name: dict[str, Option], word: str, rest: list[str], found: Found) -> None:
     name, equals, value = word.partition("=")
     option = by_name.get(name)
     if option is None:
         raise Unclear(f"no such option: {name}")
-    if option.convert is None:
-        if equals:
-            raise Unclear(f"option {name} takes no value")
-        given[option.dest] = True
-    else:
-        _store(option, name, value if equals else _next(name, rest), given)
+    texts = found.setdefault(option, [])
+    if option.convert is not None:
+        texts.append(value if equals else _next(name, rest))
+    elif equals:
+        raise Unclear(f"option {name} takes no value")
 
 
-def _short(by_name: dict[str, Option], word: str, rest: list[str], given: Values) -> None:
+def _short(by_name: dict[str, Option], word: str, rest: list[str], found: Found) -> None:
     for at in range(1, len(word)):
         name = f"-{word[at]}"
         option = by_name.get(name)
         if option is None:
             raise Unclear(f"no such option: {name}")
-        if option.convert is None:
-            given[option.dest] = True
-        else:
-            _store(option, name, word[at + 1 :] or _next(name, rest), given)
+        texts = found.setdefault(option, [])
+        if option.convert is not None:
+            texts.append(word[at + 1 :] or _next(name, rest))
             return
 
 
@@ -82,13 +82,13 @@ def _next(name: str, rest: list[str]) -> str:
     return rest.pop()
 
 
-def _store(option: Option, name: str, text: str, given: Values) -> None:
-    assert option.convert is not None
-    value = _converted(option.convert, name, text)
+def _value(option: Option, texts: list[str]) -> object:
+    """What the handler gets: of an option that was repeated, the last text counts."""
+    if option.convert is None:
+        return True
     if option.multiple:
-        given.setdefault(option.dest, []).append(value)
-    else:
-        given[option.dest] = value
+        return [_converted(option.convert, option.dest, text) for text in texts]
+    return _converted(option.convert, option.dest, texts[-1])
 
 
 def _converted(convert: Convert, name: str, text: str) -> object:

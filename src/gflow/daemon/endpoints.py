@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,7 @@ class ApiServer:
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
         self._config.keep_alive_timeout = IDLE_SECS
+        self._config.keep_alive_max_requests = sys.maxsize
         self._config.h11_max_incomplete_size = MAX_HEADER_BYTES
         self._config.include_date_header = False
         self._config.websocket_max_message_size = 1024

@@ -241,7 +241,7 @@ class Persistence:
         """Nothing is written any more; whoever still waits is told."""
         if self._queue:
             lost = self._last_seq - self._durable_seq
-            logger.error("stopping with %d changes that could not be written: %s", lost, self._last_error)
+            logger.error("stopping; changes that could not be written: %d (%s)", lost, self._last_error)
         self._log.close()
         self._ended.set()
         self._tell_waiters()
@@ -281,7 +281,7 @@ class Persistence:
         if self._last_error is None:
             logger.error("cannot write to %s: %s; trying again until it works", self._data_dir, error)
             self._failing_since = trio.current_time()
-        self._last_error = str(error)
+        self._last_error = error.strerror or str(error)
 
     def _recovered(self) -> None:
         if self._last_error is not None:

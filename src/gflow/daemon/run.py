@@ -71,7 +71,16 @@ def serve(settings: Settings) -> None:
     _raise_descriptor_limit()
     private_directory(settings.socket.parent)
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
-        trio.run(_Daemon(settings).run, strict_exception_groups=True)
+        try:
+            trio.run(_Daemon(settings).run, strict_exception_groups=True)
+        except BaseExceptionGroup as group:
+            raise _first_cause(group) from group
+
+
+def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What one service fell over; a nursery wraps even a single error."""
+    first = group.exceptions[0]
+    return _first_cause(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _raise_descriptor_limit() -> None:

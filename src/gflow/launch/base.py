@@ -13,7 +13,7 @@ import trio
 from gflow.core.model import Exit, Job
 
 
-class LaunchFailed(Exception):  # noqa: N818 - it is a fact about the job, not a fault of ours
+class LaunchFailed(Exception):
     """The job could not be started; the message is what its owner reads."""
 
 

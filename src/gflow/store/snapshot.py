@@ -199,7 +199,7 @@ def _check(path: Path) -> None:
         start = file.read(64)
         sound = _crc_is_right(file)
     if not sound:
-        if b"format" not in start and FORMAT.encode() not in start:
+        if start.strip(b"\0") and b"format" not in start and FORMAT.encode() not in start:
             raise Foreign(path, "it was not written by this program")
         raise Damaged(path, 0, "its checksum is wrong: it was cut short or has changed since it was written")
     name, version = _format_and_version(start)

@@ -21,7 +21,7 @@ def run(values: Values) -> int:
     # Inside a tmux of the user's own, tmux would refuse to nest; the job's server is another one.
     os.environ.pop("TMUX", None)
     try:
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606 - the daemon's own words
     except OSError as error:
         raise Failure(f"cannot run {argv[0]}: {error.strerror}") from error
 

@@ -31,9 +31,7 @@ COMMAND = Command(
     "release",
     "Let held jobs go back to the queue.",
     run,
-    options=(
-        Option("--at", convert=begin, metavar="TIME", help="Not before: now+2h, +30 (minutes), HH:MM or a date."),
-    ),
+    options=(Option("--at", convert=begin, metavar="TIME", help="Not before: now+2h, +30, HH:MM or a date."),),
     arguments=(MANY,),
     examples=(("gjob release @", "your latest job"), ("gjob release 7 --at 22:00", "tonight")),
 )

@@ -26,7 +26,7 @@ _FIELDS = {
     "max_concurrent": "max_concurrent",
     "max_retries": "max_retries",
 }
-_CLEARED = {
+_CLEARED: dict[str, tuple[str, list[int] | None]] = {
     "clear_time_limit": ("time_limit", None),
     "clear_memory_limit": ("memory_limit_mb", None),
     "clear_gpu_memory_limit": ("gpu_memory_limit_mb", None),

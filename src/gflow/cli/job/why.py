@@ -22,11 +22,14 @@ def run(values: Values) -> int:
 def lines(answer: dict[str, Any]) -> list[str]:
     """The explanation, one reason a line."""
     found = [f"Job {answer['id']} is {answer['state']}."]
-    for reason in answer.get("reasons") or ():
-        found.append(f"  {reason['text']}" + (f" ({reason['help']})" if reason.get("help") else ""))
+    found += [_line(reason) for reason in answer.get("reasons") or ()]
     if answer.get("expected_start") is not None:
         found.append(f"  Expected to start at {stamp(answer['expected_start'])}.")
     return found
+
+
+def _line(reason: dict[str, Any]) -> str:
+    return f"  {reason['text']}" + (f" ({reason['help']})" if reason.get("help") else "")
 
 
 COMMAND = Command(

@@ -1,0 +1,196 @@
+"""Which processes belong to a job, and signalling them without ever hitting another one.
+
+A process belongs to a launch if it is in the session of its wrapper, carries the launch's GFLOW_RUN_ID in its initial
+environment, or descends from such a process. Once found it stays found, whatever it does to its group, session or
+parent.
+
+/proc is the only source, and reading three files of every process for each job that ends would be most of the
+daemon's work. What is known of a process is therefore kept for as long as its /proc directory has the same inode
+number: the kernel numbers these anew for every process, and a listing gives them for nothing (1,000 processes: 1 ms
+instead of 120). Before anything is done to a process its start time is compared as well, behind an open pidfd.
+"""
+
+import contextlib
+import os
+import signal as signals
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import trio
+
+RUN_ID_VARIABLE = "GFLOW_RUN_ID"
+_PREFIX = f"{RUN_ID_VARIABLE}=".encode()
+_KERNEL_THREADS = 2
+_TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
+
+
+class Process(NamedTuple):
+    """A process for good: ids are used again, an id with a start time (clock ticks since boot) is not."""
+
+    pid: int
+    start_ticks: int
+
+    @property
+    def start_boot(self) -> float:
+        """When it started, in seconds of CLOCK_BOOTTIME."""
+        return self.start_ticks / _TICKS_PER_SEC
+
+
+class Stat(NamedTuple):
+    """What is used of /proc/PID/stat."""
+
+    process: Process
+    state: str
+    parent: int
+    session: int
+    foreground_group: int
+
+    @property
+    def gone(self) -> bool:
+        """Only its entry is left."""
+        return self.state in "ZX"
+
+
+class _Known(NamedTuple):
+    inode: int
+    process: Process
+    run_id: str | None
+
+
+def read_stat(pid: int) -> Stat | None:
+    """The process `pid`, None if there is none."""
+    text = _read(pid, "stat")
+    if not text:
+        return None
+    fields = text[text.rindex(b")") + 2 :].split()
+    return Stat(
+        Process(pid, int(fields[19])),
+        fields[0].decode(),
+        int(fields[1]),
+        int(fields[3]),
+        foreground_group=int(fields[5]),
+    )
+
+
+def run_id_of(pid: int) -> str | None:
+    """The launch whose mark the process `pid` was started with."""
+    for entry in _read(pid, "environ").split(b"\0"):
+        if entry.startswith(_PREFIX):
+            return entry.removeprefix(_PREFIX).decode("ascii", "replace")
+    return None
+
+
+def is_alive(process: Process) -> bool:
+    """Whether it runs: neither gone, nor a zombie, nor another one by now."""
+    stat = read_stat(process.pid)
+    return stat is not None and stat.process == process and not stat.gone
+
+
+def open_process(process: Process) -> int | None:
+    """A pidfd, None if `process` is gone. The caller closes it."""
+    try:
+        pidfd = os.pidfd_open(process.pid)
+    except (ProcessLookupError, OSError):
+        return None
+    if is_alive(process):
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def send(process: Process, signal: int) -> bool:
+    """Signal exactly `process`; False if it is gone. Raises PermissionError if it belongs to somebody else."""
+    pidfd = open_process(process)
+    if pidfd is None:
+        return False
+    try:
+        signals.pidfd_send_signal(pidfd, signal)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(pidfd)
+    return True
+
+
+async def wait_process(process: Process) -> None:
+    """Return once `process` is gone."""
+    pidfd = open_process(process)
+    if pidfd is None:
+        return
+    try:
+        await trio.lowlevel.wait_readable(pidfd)
+    finally:
+        os.close(pidfd)
+
+
+class ProcessTable:
+    """The processes of all launches. Scans run in a thread, one at a time, and one serves all who asked before it."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, _Known] = {}
+        self._wrappers: dict[int, str] = {}
+        self._asked = 0
+        self._answered = 0
+        self._scanning = trio.Lock()
+
+    def register(self, run_id: str, wrapper_pid: int) -> None:
+        """Processes in the session of `wrapper_pid` belong to `run_id` from now on."""
+        self._wrappers[wrapper_pid] = run_id
+
+    def forget(self, run_id: str) -> None:
+        """The launch is over: process ids that named it may name something else."""
+        self._wrappers = {pid: known for pid, known in self._wrappers.items() if known != run_id}
+
+    async def members(self, run_id: str) -> list[Process]:
+        """The living processes of `run_id`, without its wrapper."""
+        await self._scan()
+        found = [known.process for known in self._known.values() if known.run_id == run_id]
+        return [process for process in found if self._wrappers.get(process.pid) != run_id and is_alive(process)]
+
+    async def _scan(self) -> None:
+        """Bring the table up to date with at least this moment."""
+        self._asked += 1
+        ticket = self._asked
+        async with self._scanning:
+            if self._answered >= ticket:
+                return
+            asked = self._asked
+            self._known = await trio.to_thread.run_sync(_scan, self._known, dict(self._wrappers))
+            self._answered = asked
+
+
+def _scan(before: Mapping[int, _Known], wrappers: Mapping[int, str]) -> dict[int, _Known]:
+    """The table now. `wrappers`: the launch each wrapper's process id stands for."""
+    inodes = _list_processes()
+    table = {pid: known for pid, known in before.items() if inodes.get(pid) == known.inode}
+    fresh = [stat for stat in map(read_stat, inodes.keys() - table.keys()) if stat is not None and not stat.gone]
+    for stat in sorted(fresh, key=_parents_first):
+        pid = stat.process.pid
+        table[pid] = _Known(inodes[pid], stat.process, _run_id(stat, table, wrappers))
+    return table
+
+
+def _parents_first(stat: Stat) -> tuple[int, int]:
+    return stat.process.start_ticks, stat.process.pid
+
+
+def _run_id(stat: Stat, table: Mapping[int, _Known], wrappers: Mapping[int, str]) -> str | None:
+    if stat.parent == _KERNEL_THREADS:
+        return None
+    if stat.session in wrappers:
+        return wrappers[stat.session]
+    parent = table.get(stat.parent)
+    return run_id_of(stat.process.pid) or wrappers.get(stat.parent) or (parent.run_id if parent else None)
+
+
+def _list_processes() -> dict[int, int]:
+    """Process id -> inode number of its /proc directory."""
+    with os.scandir("/proc") as entries:
+        return {int(entry.name): entry.inode() for entry in entries if entry.name.isdigit()}
+
+
+def _read(pid: int, name: str) -> bytes:
+    """A file of the process `pid`; empty if it is gone or may not be read."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+        return file.read()
+    return b""

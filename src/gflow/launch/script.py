@@ -1,0 +1,134 @@
+"""The wrapper: the small POSIX shell script that is the main process of a job. Pure.
+
+It is written anew for every launch and its path is all that tmux is told. Rules it keeps:
+
+- Its first act is to create the mark `started`, which must not exist. A daemon that gives a launch up creates the
+  mark itself, so a launch happens once or never, whoever else is still on the way.
+- It prints nothing, and what its shell would like to say (as "Killed") goes nowhere: the log is the job's alone.
+- The program runs in a subshell that is replaced by it, with default signals. Ctrl-C, SIGQUIT, SIGTERM and SIGHUP
+  reach the program, and leave the wrapper alive to record how it ended.
+- `exit` gets the status in one write of one line, `CODE [WORD]`. The line is valid once it ends in a newline, so no
+  rename (a process per job) is needed; the file is made beforehand and only overwritten, so a full disk does not lose it.
+- Then it closes the terminal and waits for the hang-up. tmux takes the death of a pane's process for the end of its
+  output even when the kernel still holds some (seen with 3.3a on a busy machine: one large log in nine was cut).
+  Closed by its last writer the terminal reads to its very end, tmux hangs up at once, and the wait is over. Only a
+  left-over process that keeps the terminal open makes it last its full two seconds.
+"""
+
+import shlex
+from dataclasses import dataclass
+
+from gflow.core.model import Job
+from gflow.launch.environment import render_environment as render_environment
+from gflow.launch.program import Program, job_variables
+from gflow.launch.program import check_command_size as check_command_size
+
+DEFAULT_UMASK = 0o022
+
+MARK = "started"
+"""In the run directory: `PID PPID PANE` of the wrapper, written as its first act."""
+
+EXIT = "exit"
+"""In the run directory: `CODE [WORD]`, then what is left of the text it was made with."""
+
+_TERMINAL = "TMUX TMUX_PANE TERM_PROGRAM TERM_PROGRAM_VERSION"
+_SERVER = "PATH HOME SHELL LANG LC_ALL PWD OLDPWD"
+
+_WRAPPER = """\
+# gflow: job {job_id}, launch {run_id}
+exec 3>&2 2>/dev/null
+set -C
+echo "$$ $PPID ${{TMUX_PANE-}}" >{run}/started || exit 1
+set +C
+gflow_stopped= gflow_hung_up=
+trap 'gflow_stopped=1' INT QUIT TERM
+trap 'gflow_hung_up=1' HUP
+gflow_end() {{
+  echo "$@" 1<>{run}/exit
+  gflow_code=$1
+  trap '' INT QUIT
+  trap 'kill -9 $!; wait; exit "$gflow_code"' HUP
+  exec </dev/null >/dev/null 3>&-
+  [ "$gflow_hung_up" ] || {{ {sleep} 2 & wait; }}
+  exit "$gflow_code"
+}}
+gflow_exec() {{ exec "$@"; }}
+gflow_term=$TERM
+unset {unset}
+command . {environment} || gflow_end 1 environment
+[ "$PATH" ] || PATH=/usr/local/bin:/usr/bin:/bin
+export TERM="$gflow_term"
+{conda}{exports}
+umask {umask:04o}
+cd {cwd} || gflow_end 1 chdir
+unset OLDPWD
+export PWD
+{limit}{find}
+[ "$gflow_stopped" ] && gflow_end 130
+( exec 2>&3 3>&-; gflow_exec {argv} )
+gflow_end $?
+"""
+
+_CONDA = """\
+{{
+  gflow_hook=$("${{CONDA_EXE:-conda}}" shell.posix hook) && command eval "$gflow_hook" && conda activate {name}
+}} >{run}/conda 2>&1 </dev/null || gflow_end 1 conda
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Absolute paths the wrapper refers to, and the limit of open files (None: as inherited) the job gets.
+
+    environment: a file made by `render_environment`. sleep: the program of that name.
+    """
+
+    run_directory: str
+    environment: str
+    sleep: str
+    open_files: int | None = None
+
+
+def render_wrapper(job: Job, program: Program, places: Places) -> bytes:
+    """The wrapper that runs `program` for `job`."""
+    spec = job.spec
+    run = shlex.quote(places.run_directory)
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in job_variables(job).items())
+    text = _WRAPPER.format(
+        job_id=job.id,
+        run_id=job.run_id,
+        run=run,
+        sleep=shlex.quote(places.sleep),
+        unset=f"{_TERMINAL} {_SERVER}",
+        environment=shlex.quote(places.environment),
+        exports=exports,
+        conda=_CONDA.format(name=shlex.quote(spec.conda_env), run=run) if spec.conda_env else "",
+        umask=DEFAULT_UMASK if spec.umask is None else spec.umask,
+        cwd=shlex.quote(spec.run_dir),
+        limit=f"ulimit -S -n {places.open_files}\n" if places.open_files else "",
+        find=_find(program),
+        argv=_command(program),
+    )
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _find(program: Program) -> str:
+    """Notice a missing program before a shell has to complain about it in the job's log."""
+    name = shlex.quote(program.argv[0])
+    if program.any_python:
+        return (
+            "gflow_python=python\ncommand -v python >/dev/null || gflow_python=python3\n"
+            'command -v "$gflow_python" >/dev/null || gflow_end 127 missing'
+        )
+    if "/" not in program.argv[0]:
+        return f"command -v {name} >/dev/null || gflow_end 127 missing"
+    return f"[ -e {name} ] || gflow_end 127 missing\n[ -f {name} ] && [ -x {name} ] || gflow_end 126 refused"
+
+
+def _command(program: Program) -> str:
+    words = list(map(shlex.quote, program.argv))
+    if program.any_python:
+        words[0] = '"$gflow_python"'
+    if program.argv[0].startswith("-"):
+        words[:0] = ["/usr/bin/env", "--"]
+    return " ".join(words)

@@ -1,0 +1,290 @@
+"""The private tmux server all jobs run in: starting it, adopting it, noticing its loss, calling it.
+
+It must outlive the daemon, and know nothing of the daemon's surroundings:
+
+- It runs in the foreground (`-D`) of a session of its own, started through a tiny helper that first makes it a child
+  subreaper. Orphans of jobs then become its children, stay findable, and are reaped even where process 1 does not.
+- Its environment is made from nothing, no tmux.conf of the user is read, and its working directory is the logs
+  directory: all paths tmux ever hands to a shell are short relative names that we made.
+- A daemon finds a running server by connecting to its socket; the kernel says who listens there.
+- Every client is told never to start a server (`-N`): that one would have the user's configuration.
+"""
+
+import os
+import re
+import resource
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Never
+
+import trio
+
+from gflow.launch.processes import Process, read_stat, wait_process
+
+MIN_VERSION = (3, 2)
+"""The first with `new-session -e` and `-N`."""
+
+_MAX_SOCKET_PATH = 107
+_START_DEADLINE_SECS = 10.0
+_CALL_DEADLINE_SECS = 20.0
+_STABLE_SECS = 10.0
+_BACKOFF_SECS = (0.0, 0.1, 0.5, 2.0, 10.0, 30.0)
+_MAX_OPEN_FILES = 65536
+
+_HELPER = """\
+import ctypes, os, resource, signal, sys
+tmux, logs, open_files = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.setsid()
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+os.umask(0o077)
+os.chdir(logs)
+for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+    signal.signal(number, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_SETMASK, ())
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, hard))
+os.execv(tmux, ["tmux", *sys.argv[4:]])
+"""
+
+_CONFIGURATION = """\
+set-option -s exit-empty off
+set-option -s exit-unattached off
+set-option -s escape-time 25
+set-option -s default-terminal screen-256color
+set-option -g update-environment ""
+set-option -g history-limit 2000
+set-option -g remain-on-exit off
+set-option -g allow-rename off
+set-option -gq remain-on-exit-format "The job has ended (status #{pane_dead_status}). Detach to close this terminal."
+set-hook -g client-session-changed 'set-option -w remain-on-exit on'
+set-hook -g client-detached {
+  if-shell -F '#{||:#{session_attached},#{@keep}}' '' {
+    if-shell -F '#{||:#{pane_dead},#{@ended}}' kill-session 'set-option -w remain-on-exit off'
+  }
+}
+"""
+"""A terminal somebody looks at stays when its job ends, until the last viewer leaves; `@keep` marks those that stay
+on, `@ended` those whose job is over."""
+
+
+class TmuxUnusable(Exception):
+    """tmux cannot be used on this machine; the message is one line for its administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a tmux client said: its exit status, and its output with errors, stripped."""
+
+    status: int
+    text: str
+
+    @property
+    def server_lost(self) -> bool:
+        """The server was not there, or went away before it answered."""
+        return self.status != 0 and any(sign in self.text for sign in _NO_SERVER)
+
+
+_NO_SERVER = ("no server running", "error connecting", "server exited", "lost server")
+
+
+class TmuxServer:
+    """One server on one socket. `logs`: its working directory."""
+
+    def __init__(self, socket_path: Path, logs: Path) -> None:
+        self.socket_path = socket_path
+        self._logs = logs
+        self._tmux = "tmux"
+        self._environment = clean_environment(os.environ)
+        self._running: Process | None = None
+        self._up = trio.Event()
+        self._trouble = "it is being started"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, None while there is no server."""
+        return self._running.pid if self._running else None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> Never:
+        """Keep a server up until cancelled, then leave it running. `started()` once it can be called.
+
+        Raises TmuxUnusable if there cannot be one. Later losses are mended, ever more slowly if they go on.
+        """
+        self._tmux = await trio.to_thread.run_sync(_find_tmux)
+        _check_socket_path(self.socket_path)
+        await self._ensure()
+        task_status.started()
+        failures = 0
+        while True:
+            up_since = trio.current_time()
+            await self._wait_lost()
+            failures = 1 if trio.current_time() - up_since > _STABLE_SECS else failures + 1
+            while not await self._restored(failures):
+                failures += 1
+
+    async def wait_up(self) -> str | None:
+        """Wait until there is a server: None, or after a while what is wrong."""
+        with trio.move_on_after(_START_DEADLINE_SECS):
+            while self._running is None:
+                await self._up.wait()
+        return None if self._running else self._trouble
+
+    def call(self, *arguments: str, stdin: str | None = None, deadline_secs: float = _CALL_DEADLINE_SECS) -> Answer:
+        """Run one tmux client. Blocks: call it in a thread. A late answer has status 124."""
+        command = [self._tmux, "-N", "-S", os.fspath(self.socket_path), *arguments]
+        try:
+            done = subprocess.run(  # noqa: PLW1510 - the status is part of the answer
+                command,
+                input=None if stdin is None else stdin.encode(),
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env=self._environment,
+                timeout=deadline_secs,
+            )
+        except subprocess.TimeoutExpired:
+            return Answer(124, f"tmux did not answer within {deadline_secs:g} s")
+        except OSError as error:
+            return Answer(127, f"tmux cannot be run: {error.strerror}")
+        return Answer(done.returncode, done.stdout.decode("utf-8", "replace").strip())
+
+    async def ask(self, *arguments: str, stdin: str | None = None) -> Answer:
+        """`call`, in a thread."""
+        return await trio.to_thread.run_sync(lambda: self.call(*arguments, stdin=stdin))
+
+    async def leave(self) -> None:
+        """Let the server end with its last session: at once if there is none."""
+        answer = await self.ask("set-option", "-s", "exit-empty", "on", ";", "list-sessions", "-F", "#{session_name}")
+        server = self._running
+        if server and not answer.text:
+            with trio.move_on_after(2):
+                await wait_process(server)
+                _reap(server.pid)
+
+    async def _restored(self, failures: int) -> bool:
+        await trio.sleep(_BACKOFF_SECS[min(failures, len(_BACKOFF_SECS)) - 1])
+        try:
+            await self._ensure()
+        except TmuxUnusable as error:
+            self._trouble = str(error)
+            return False
+        return True
+
+    async def _wait_lost(self) -> None:
+        if self._running is None:
+            return
+        await wait_process(self._running)
+        _reap(self._running.pid)
+        self._running = None
+        self._up = trio.Event()
+        self._trouble = "it was lost and is being started again"
+
+    async def _ensure(self) -> None:
+        """Find a server or start one, and tell it our configuration.
+
+        The one found may be about to leave: then another try starts one.
+        """
+        for _ in range(3):
+            pid = _listening_pid(self.socket_path)
+            if pid is None:
+                pid = await self._start()
+            stat = read_stat(pid)
+            answer = await self.ask("source-file", "-", stdin=_CONFIGURATION)
+            if stat is not None and answer.status == 0:
+                self._running = stat.process
+                self._up.set()
+                return
+            if not answer.server_lost:
+                break
+        raise TmuxUnusable(f"the tmux server on {self.socket_path} cannot be used: {answer.text or 'it is gone'}")
+
+    async def _start(self) -> int:
+        errors = os.memfd_create("tmux-errors")
+        try:
+            child = await trio.to_thread.run_sync(self._spawn, errors)
+            with trio.move_on_after(_START_DEADLINE_SECS):
+                while _reap(child) is False:
+                    pid = _listening_pid(self.socket_path)
+                    if pid is not None:
+                        return pid
+                    await trio.sleep(0.005)
+            said = os.pread(errors, 2000, 0).decode("utf-8", "replace").strip().split("\n")[-1]
+        finally:
+            os.close(errors)
+        raise TmuxUnusable(f"the tmux server on {self.socket_path} does not start: {said or 'no reason given'}")
+
+    def _spawn(self, errors: int) -> int:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        open_files = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
+        tmux = ["-S", os.fspath(self.socket_path), "-f", "/dev/null", "-D"]
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-S", "-c", _HELPER, self._tmux, os.fspath(self._logs), str(open_files), *tmux],
+            self._environment,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, errors, 2),
+            ],
+        )
+
+
+def clean_environment(surroundings: Mapping[str, str]) -> dict[str, str]:
+    """The environment of the server and its clients: a UTF-8 locale, and where programs and the user's home are."""
+    return {
+        "PATH": surroundings.get("PATH") or os.defpath,
+        "HOME": surroundings.get("HOME") or "/",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def _find_tmux() -> str:
+    """The tmux binary. Raises TmuxUnusable if there is none, or if it is too old."""
+    path = shutil.which("tmux")
+    if path is None:
+        raise TmuxUnusable("tmux is not installed: gflow runs every job in it; install tmux 3.2 or newer")
+    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout.strip()
+    version = re.match(r"tmux (?:next-)?(\d+)\.(\d+)", said)
+    if version and (int(version[1]), int(version[2])) < MIN_VERSION:
+        raise TmuxUnusable(f"{said} at {path} is too old: install tmux 3.2 or newer")
+    return path
+
+
+def _check_socket_path(path: Path) -> None:
+    """Raise TmuxUnusable if no server could listen there, or others could put theirs in its place."""
+    length = len(os.fsencode(path))
+    if length > _MAX_SOCKET_PATH:
+        raise TmuxUnusable(
+            f"the path of the tmux socket has {length} bytes and may have {_MAX_SOCKET_PATH}: choose a shorter runtime"
+            f" directory than {path.parent}"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.parent.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise TmuxUnusable(f"others may write to the runtime directory {path.parent}: make it yours, with mode 0700")
+
+
+def _listening_pid(path: Path) -> int | None:
+    """The process that listens on the socket `path`, None if none does."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        try:
+            client.connect(os.fspath(path))
+        except OSError:
+            return None
+        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[0])
+
+
+def _reap(child: int) -> bool:
+    """Collect `child` if it has ended and is ours; False if it goes on."""
+    try:
+        return os.waitpid(child, os.WNOHANG)[0] == child
+    except ChildProcessError:
+        return True

@@ -1,0 +1,93 @@
+"""`# GFLOW` lines: where they count, what they may hold, and that wrong ones are named with file and line."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflow.cli import directives
+from gflow.cli.command import UsageError
+from gflow.cli.gbatch import DIRECTIVES, EXCLUSIVE
+
+
+def read(text):
+    return directives.read(text, "job.sh", DIRECTIVES, EXCLUSIVE)
+
+
+def test_the_script_of_the_manual():
+    text = "#!/bin/bash\n# GFLOW --time 3:00:00\n# GFLOW --gpus 2\n# GFLOW --priority 20\n\necho\n"
+    assert read(text) == {"time": 10800, "gpus": 2, "priority": 20}
+
+
+def test_values_may_be_joined_quoted_and_share_a_line():
+    text = "# GFLOW --name='my job' --gpus=1\n# GFLOW --chdir \"/a b\" --shared --gpu-memory 20G\n"
+    assert read(text) == {"name": "my job", "gpus": 1, "chdir": "/a b", "shared": True, "gpu_memory": 20480}
+
+
+def test_dependencies_names_retries_and_arrays_count():
+    text = "# GFLOW --depends-on 3\n# GFLOW --max-retries 2\n# GFLOW --array 1-3\n# GFLOW --job-name x\n"
+    assert read(text) == {"depends_on": (3, 3), "max_retries": 2, "array": (1, 3), "name": "x"}
+
+
+def test_only_the_comment_block_before_the_first_command_counts():
+    text = (
+        "#!/bin/sh\n\n# a note\n  # indented note\n# GFLOW --gpus 1\ncat <<E\n# GFLOW --gpus 8\nE\n# GFLOW --gpus 9\n"
+    )
+    assert read(text) == {"gpus": 1}
+
+
+@pytest.mark.parametrize(
+    "line", ["#GFLOW --gpus 1", " # GFLOW --gpus 1", "## GFLOW --gpus 1", "# GFLOWER", "# gflow --gpus 1", "# GFLOW"]
+)
+def test_other_comments_are_comments(line):
+    assert read(f"{line}\n") == {}
+
+
+def test_carriage_returns_do_not_become_part_of_a_value():
+    assert read("#!/bin/sh\r\n# GFLOW --name x\r\n# GFLOW --gpus 1\r\necho\r\n") == {"name": "x", "gpus": 1}
+
+
+@pytest.mark.parametrize(
+    ("directive", "complaint"),
+    [
+        ("--nosuch 1", "No such option '--nosuch'"),
+        ("--gpu 1", "--gpus"),
+        ("--time 0", "longer than 0"),
+        ("--gpus", "requires an argument"),
+        ("--shared=yes", "does not take a value"),
+        ("--gpus 1 stray", "unexpected extra argument"),
+        ("stray", "unexpected extra argument"),
+        ("--dry-run", "No such option"),
+        ("--wait", "No such option"),
+        ("--config x", "No such option"),
+        ("--notify-email a@b", "No such option"),
+        ("--name 'open", "No closing quotation"),
+        ("--gpus 1 # two", "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_directive_is_named_with_file_and_line(directive, complaint):
+    with pytest.raises(UsageError, match=complaint) as caught:
+        read(f"#!/bin/sh\n# GFLOW {directive}\n")
+    assert str(caught.value).startswith("job.sh:2: # GFLOW: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_contradicting_directives_are_refused():
+    with pytest.raises(UsageError, match="--depends-on and --depends-on-any cannot be used together"):
+        read("# GFLOW --depends-on 1\n# GFLOW --depends-on-any 1,2\n")
+
+
+def test_the_command_line_wins():
+    said = {"gpus": 2, "time": 60, "shared": True, "depends_on": (1, 1)}
+    line = {"gpus": 0, "time": None, "shared": False, "depends_on": None, "depends_on_any": [(5, 5)]}
+    merged = directives.merge(line, said, EXCLUSIVE)
+    assert merged == {"gpus": 0, "time": 60, "shared": True, "depends_on": None, "depends_on_any": [(5, 5)]}
+
+
+@given(st.lists(st.text(st.characters(codec="ascii", exclude_characters="\n\r"), max_size=30), max_size=6))
+def test_no_script_makes_the_reader_stumble(lines):
+    complaint = "job.sh:"
+    try:
+        read("\n".join(f"# GFLOW {line}" for line in lines))
+    except UsageError as error:
+        complaint = str(error)
+    assert complaint.startswith("job.sh:")

@@ -1,0 +1,454 @@
+"""gbatch: what is submitted for which command line, and what is printed."""
+
+import io
+import os
+import stat
+import sys
+from itertools import count
+
+import pytest
+
+from gflow.cli.gbatch import COMMAND, DIRECTIVES
+from support.fake_daemon import reply
+
+
+class _Submissions:
+    """The submit routes; keeps the jobs that came."""
+
+    def __init__(self, daemon):
+        self.jobs = []
+        self.ids = count(42)
+        self.dropped = []
+        daemon.on("POST", "/jobs", self.single)
+        daemon.on("POST", "/jobs/batch", self.batch)
+
+    def single(self, asked):
+        self.jobs.append(asked.json)
+        return reply(self._answer(), 201)
+
+    def batch(self, asked):
+        made = [asked.json["defaults"] | job for job in asked.json["jobs"]]
+        self.jobs += made
+        return reply([self._answer() for _ in made], 201)
+
+    def _answer(self):
+        job_id = next(self.ids)
+        return {"id": job_id, "run_name": f"elegant-mountain-{1192 + job_id}", "dropped_env": self.dropped}
+
+
+@pytest.fixture
+def submitted(daemon):
+    return _Submissions(daemon)
+
+
+@pytest.fixture
+def gbatch(run, submitted, tmp_path, monkeypatch):
+    """Run gbatch in a directory of its own and return what came of it and the one job submitted."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*argv, status=0):
+        done = run(COMMAND, *argv)
+        assert done.status == status, done.err
+        return done
+
+    return command
+
+
+def job_of(submitted):
+    (job,) = submitted.jobs
+    return job
+
+
+def test_several_words_are_taken_as_typed(gbatch, submitted, tmp_path):
+    done = gbatch("--time", "2:00:00", "--gpus", "1", "python", "train.py", "--epochs", "100")
+    assert done.out == "Submitted batch job 42 (elegant-mountain-1234)\n"
+    assert done.err == ""
+    job = job_of(submitted)
+    assert job["argv"] == ["python", "train.py", "--epochs", "100"]
+    assert (job["time_limit"], job["gpus"], job["run_dir"]) == (7200, 1, str(tmp_path))
+    assert "command" not in job
+    assert "script_text" not in job
+
+
+AWKWARD = [
+    "# comment",
+    "exit 3; echo",
+    "a 'b' \"c\"",
+    "$HOME",
+    "!x",
+    "two\nlines",
+    "tab\there",
+    "--opt",
+    ";",
+    "é日",
+    "{braces}",
+    "x" * 100_000,
+    "",
+    "&",
+    "a b",
+]
+
+
+@pytest.mark.parametrize("word", AWKWARD, ids=range(len(AWKWARD)))
+def test_every_character_of_a_word_is_sent(gbatch, submitted, word):
+    gbatch("echo", word, "end")
+    assert job_of(submitted)["argv"] == ["echo", word, "end"]
+
+
+@pytest.mark.parametrize(
+    "line", ["echo one two", "a|b", "x; y", "echo $HOME", "sleep 1 &", "cat <in >out", "echo 'it'", "ls *.txt", "# c"]
+)
+def test_one_quoted_word_is_a_line_for_the_shell(gbatch, submitted, line):
+    gbatch(line)
+    job = job_of(submitted)
+    assert job["command"] == line
+    assert "argv" not in job
+
+
+@pytest.mark.parametrize("word", ["true", "./run", "/bin/ls", "a=b", "x{1}"])
+def test_one_plain_word_is_a_program(gbatch, submitted, word):
+    gbatch(word)
+    assert job_of(submitted)["argv"] == [word]
+
+
+def test_a_word_with_blanks_that_names_a_file_is_that_program(gbatch, submitted, tmp_path):
+    (tmp_path / "my prog").write_bytes(b"\x7fELF\0\0")
+    gbatch("./my prog")
+    assert job_of(submitted)["argv"] == ["./my prog"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("job", "#!/bin/sh\necho\n"), ("job.sh", "echo\n"), ("job.py", "print()\n"), ("note", "# GFLOW --gpus 1\necho\n")],
+)
+def test_scripts_are_known_by_their_first_line_directives_or_suffix(gbatch, submitted, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    gbatch(name, "arg", "--x")
+    job = job_of(submitted)
+    assert (job["script"], job["script_text"], job["script_args"]) == (str(tmp_path / name), text, ["arg", "--x"])
+    assert "argv" not in job
+    assert "command" not in job
+
+
+@pytest.mark.parametrize(("name", "content"), [("data", b"just text\n"), ("prog", b"\x7fELF\0# GFLOW --x\n")])
+def test_other_files_are_programs(gbatch, submitted, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    gbatch(name, "arg")
+    assert job_of(submitted)["argv"] == [name, "arg"]
+
+
+def test_a_directory_is_no_script(gbatch, submitted, tmp_path):
+    (tmp_path / "python.sh").mkdir()
+    gbatch("python.sh", "x")
+    assert job_of(submitted)["argv"] == ["python.sh", "x"]
+
+
+def test_directives_count_and_the_command_line_wins(gbatch, submitted, tmp_path):
+    (tmp_path / "experiment.sh").write_text(
+        "#!/bin/bash\n# GFLOW --time 3:00:00\n# GFLOW --gpus 2\n# GFLOW --priority 20\necho\n"
+    )
+    gbatch("--time", "1:00:00", "experiment.sh")
+    job = job_of(submitted)
+    assert (job["time_limit"], job["gpus"], job["priority"]) == (3600, 2, 20)
+
+
+def test_a_wrong_directive_queues_nothing(gbatch, submitted, tmp_path):
+    (tmp_path / "bad.sh").write_text("#!/bin/sh\n# GFLOW --gpsu 2\n")
+    done = gbatch("bad.sh", status=2)
+    assert "bad.sh:2: # GFLOW: No such option '--gpsu'" in done.err
+    assert submitted.jobs == []
+
+
+def test_a_script_that_is_not_text_is_refused(gbatch, submitted, tmp_path):
+    (tmp_path / "bad.sh").write_bytes(b"#!/bin/sh\necho \xff\n")
+    assert "not UTF-8" in gbatch("bad.sh", status=1).err
+    assert submitted.jobs == []
+
+
+class _Stdin:
+    def __init__(self, content, tty=False):
+        self.buffer = io.BytesIO(content)
+        self.isatty = lambda: tty
+
+
+@pytest.mark.parametrize("argv", [[], ["-"], ["-", "arg"]])
+def test_a_script_from_standard_input(gbatch, submitted, monkeypatch, argv):
+    monkeypatch.setattr(sys, "stdin", _Stdin(b"# GFLOW --gpus 1\necho hi\n"))
+    gbatch(*argv)
+    job = job_of(submitted)
+    assert (job["script_text"], job["script_args"], job["gpus"]) == ("# GFLOW --gpus 1\necho hi\n", argv[1:], 1)
+    assert "script" not in job
+
+
+def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", _Stdin(b" \n"))
+    assert "No content provided via stdin" in gbatch(status=1).err
+    monkeypatch.setattr(sys, "stdin", _Stdin(b"", tty=True))
+    assert "nothing to submit" in gbatch(status=2).err
+    assert submitted.jobs == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--nosuch", "1"],
+        ["--nosuch"],
+        ["-z", "echo"],
+        ["--param", "a=1", "echo"],
+        ["--notify-email", "a@b", "echo"],
+        ["--time", "0", "echo"],
+        ["--time", "-5", "echo"],
+        ["--gpus", "x", "echo"],
+        ["--priority", "300", "echo"],
+        ["--array", "9-1", "echo"],
+        ["--begin", "2001-01-01", "echo"],
+        ["--shared", "echo"],
+        ["--signal", "USR1@60", "echo"],
+        ["--depends-on", "1", "--depends-on-all", "2", "echo"],
+        ["--export", "NO_SUCH_VARIABLE_HERE", "echo"],
+        [""],
+        [" "],
+        ["--time"],
+    ],
+)
+def test_a_wrong_option_queues_nothing_and_is_one_line(gbatch, submitted, argv):
+    done = gbatch(*argv, status=2)
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert submitted.jobs == []
+
+
+def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
+    (tmp_path / "sub").mkdir()
+    argv = "-g 2 --shared --gpu-memory 20G -m 16G -t 30 --signal USR1@120 -p 20 --depends-on-any 1,2 --no-auto-cancel"
+    argv += (
+        " --max-retries 2 --begin now+2h --hold -n train -P ml -c base --export NONE --chdir sub --keep-session true"
+    )
+    gbatch(*argv.split())
+    job = job_of(submitted)
+    key = job.pop("submit_key")
+    assert len(key) == 32
+    assert job == {
+        "argv": ["true"],
+        "run_dir": str(tmp_path / "sub"),
+        "umask": job["umask"],
+        "gpus": 2,
+        "gpu_sharing_mode": "Shared",
+        "gpu_memory_limit_mb": 20480,
+        "memory_limit_mb": 16384,
+        "time_limit": 1800,
+        "early_signal": {"signal": 10, "secs_before": 120},
+        "priority": 20,
+        "depends_on_ids": [1, 2],
+        "dependency_mode": "Any",
+        "auto_cancel_on_dependency_failure": False,
+        "max_retries": 2,
+        "scheduled_at": 1_800_007_200.0,
+        "hold": True,
+        "run_name": "train",
+        "project": "ml",
+        "conda_env": "base",
+        "keep_session": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("long", "aliases"),
+    [
+        ("--gpus=1", ["--gres=1", "--gres=gpu:1", "-g1"]),
+        ("--priority=9", ["--nice=9", "-p9"]),
+        ("--depends-on=3", ["--dependency=3", "-d3"]),
+        ("--time=10", ["--time-limit=10", "--timelimit=10", "-t10"]),
+        ("--memory=1G", ["--max-mem=1G", "--max-memory=1G", "-m1G"]),
+        ("--gpu-memory=1G", ["--max-gpu-mem=1G", "--max-gpu-memory=1G"]),
+        ("--name=x", ["--job-name=x", "-nx", "-Jx"]),
+    ],
+)
+def test_aliases_mean_the_same(gbatch, submitted, long, aliases):
+    for option in (long, *aliases):
+        gbatch(option, "true")
+    jobs = [{name: value for name, value in job.items() if name != "submit_key"} for job in submitted.jobs]
+    assert all(job == jobs[0] for job in jobs)
+
+
+def test_what_was_not_asked_for_is_left_to_the_daemon(gbatch, submitted):
+    gbatch("true")
+    assert set(job_of(submitted)) == {"argv", "run_dir", "umask", "environment", "submit_key"}
+
+
+def test_shorthands_are_resolved_by_the_daemon(gbatch, submitted, daemon):
+    daemon.on(
+        "GET",
+        "/jobs/resolve-dependency",
+        lambda asked: reply({"job_id": {"@": 41, "@~1": 40}[asked.query["shorthand"]]}),
+    )
+    gbatch("-d", "@", "true")
+    gbatch("--depends-on-all", "@~1,@,7", "true")
+    assert [job["depends_on_ids"] for job in submitted.jobs] == [[41], [7, 40, 41]]
+    assert {job["dependency_mode"] for job in submitted.jobs} == {"All"}
+
+
+def test_an_array_is_one_batch_with_a_key_each(gbatch, submitted, daemon):
+    done = gbatch("--array", "3-5", "--time", "30", "python", "process.py", "--task", "$GFLOW_ARRAY_TASK_ID")
+    assert [job["task_id"] for job in submitted.jobs] == [3, 4, 5]
+    assert len({job["submit_key"] for job in submitted.jobs}) == 3
+    assert {job["time_limit"] for job in submitted.jobs} == {1800}
+    assert [asked.path for asked in daemon.asked] == ["/jobs/batch"]
+    assert done.out == "".join(f"Submitted batch job {n} (elegant-mountain-{n + 1192})\n" for n in (42, 43, 44))
+
+
+def test_an_array_with_a_limit_names_its_group(gbatch, submitted):
+    import uuid
+
+    done = gbatch("--array", "1-2", "--max-concurrent", "1", "true")
+    (group,) = {job["group_id"] for job in submitted.jobs}
+    assert uuid.UUID(group).version == 4
+    assert {job["max_concurrent"] for job in submitted.jobs} == {1}
+    assert done.out.splitlines()[:2] == [
+        f"Submitted 2 batch jobs with group_id: {group}",
+        "  (You can update the limit with: gctl set-limit 42 <N>)",
+    ]
+
+
+def test_parsable_prints_only_ids(gbatch):
+    assert gbatch("--parsable", "true").out == "42\n"
+    assert gbatch("--parsable", "--array", "1-2", "--max-concurrent", "1", "true").out == "43\n44\n"
+
+
+def test_dry_runs_submit_nothing(gbatch, daemon, tmp_path):
+    (tmp_path / "t.sh").write_text("# GFLOW --gpus 2\n")
+    assert gbatch("--dry-run", "echo", "a b").out == "Would submit 1 batch job:\n  [1] echo 'a b' (GPUs: 0)\n"
+    assert gbatch("--dry-run", "t.sh").out == f"Would submit 1 batch job:\n  [1] {tmp_path}/t.sh (GPUs: 2)\n"
+    assert gbatch("--dry-run", "--array", "4-5", "-d", "@", "x y").out == (
+        "Would submit 2 array job(s):\n  [1] x y (GPUs: 0, task_id: 4)\n  [2] x y (GPUs: 0, task_id: 5)\n"
+    )
+    assert daemon.asked == []
+
+
+def test_the_environment_and_umask_go_along(gbatch, submitted, monkeypatch, tmp_path):
+    monkeypatch.setenv("MY_TOKEN", "x=y\nz")
+    monkeypatch.setenv("PWD", "/elsewhere")
+    previous = os.umask(0o027)
+    try:
+        gbatch("true")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(previous)
+    job = job_of(submitted)
+    assert job["umask"] == 0o027
+    assert job["environment"]["MY_TOKEN"] == "x=y\nz"
+    assert job["environment"]["PWD"] == str(tmp_path)
+    assert job["environment"]["PATH"] == os.environ["PATH"]
+
+
+def test_a_list_of_variables_is_all_that_goes_along(gbatch, submitted, monkeypatch):
+    monkeypatch.setenv("A_ONE", "1")
+    gbatch("--export", "A_ONE,HOME", "true")
+    assert job_of(submitted)["environment"] == {"A_ONE": "1", "HOME": os.environ["HOME"]}
+
+
+def test_what_is_left_out_of_the_environment_is_said(gbatch, submitted, monkeypatch):
+    submitted.dropped = ["AWS_SECRET", "API_KEY"]
+    monkeypatch.setenv("BROKEN", "\udcff")
+    done = gbatch("--array", "1-2", "true")
+    assert "BROKEN" not in submitted.jobs[0]["environment"]
+    assert "not UTF-8, left out of the environment: 'BROKEN'" in done.err
+    assert "left out of the job's environment: API_KEY, AWS_SECRET\n" in done.err
+
+
+def test_an_answer_that_got_lost_does_not_queue_twice(gbatch, submitted, daemon):
+    keys = []
+
+    def lose_first(asked):
+        keys.append(asked.json["submit_key"])
+        return b"" if len(keys) == 1 else submitted.single(asked)
+
+    daemon.on("POST", "/jobs", lose_first)
+    assert gbatch("true").out == "Submitted batch job 42 (elegant-mountain-1234)\n"
+    assert keys[0] == keys[1]
+
+
+def test_a_refusal_is_one_line(gbatch, daemon):
+    daemon.on("POST", "/jobs", reply({"error": "9 GPUs asked for, the machine has 2", "code": "impossible"}, 422))
+    done = gbatch("-g", "9", "true", status=1)
+    assert (done.out, done.err) == ("", "gbatch: 9 GPUs asked for, the machine has 2\n")
+
+
+@pytest.mark.parametrize(
+    ("ends", "status"),
+    [
+        ([{"state": "Finished", "exit_code": 0}], 0),
+        ([{"state": "Failed", "exit_code": 3}], 3),
+        ([{"state": "Failed", "exit_code": None}], 1),
+        ([{"state": "Timeout", "exit_code": 0}], 1),
+        ([{"state": "Timeout", "exit_code": 130, "signal": "SIGINT"}], 130),
+        (
+            [
+                {"state": "Finished", "exit_code": 0},
+                {"state": "Failed", "exit_code": 7},
+                {"state": "Failed", "exit_code": 4},
+            ],
+            7,
+        ),
+    ],
+)
+def test_waiting_exits_as_the_job_does(gbatch, submitted, daemon, ends, status):
+    for job_id, end in enumerate(ends, 42):
+        daemon.on("GET", f"/jobs/{job_id}/wait", reply({"id": job_id} | end))
+    array = ["--array", f"1-{len(ends)}"] if len(ends) > 1 else []
+    assert gbatch("--wait", "--parsable", *array, "false", status=status).out.split() == [
+        str(42 + n) for n in range(len(ends))
+    ]
+
+
+def test_waiting_tells_how_it_ended(gbatch, submitted, daemon):
+    daemon.on(
+        "GET", "/jobs/42/wait", reply({"id": 42, "state": "Failed", "exit_code": 3, "status_detail": "out of luck"})
+    )
+    assert gbatch("--wait", "false", status=3).out.splitlines()[1] == "Job 42 Failed (exit code 3, out of luck)"
+
+
+def test_a_missing_directory_is_refused(gbatch, submitted):
+    assert "is not a directory" in gbatch("--chdir", "none", "true", status=1).err
+    assert submitted.jobs == []
+
+
+def test_a_deleted_directory_is_refused(gbatch, submitted, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "does not exist any more" in gbatch("true", status=1).err
+    assert submitted.jobs == []
+
+
+def test_new_writes_a_script_that_can_be_submitted_and_nothing_twice(gbatch, submitted, tmp_path):
+    assert gbatch("new", "train").out == "Wrote train.sh; submit it with: gbatch train.sh\n"
+    script = tmp_path / "train.sh"
+    assert stat.S_IMODE(script.stat().st_mode) & 0o700 == 0o700
+    uncommented = script.read_text().replace("## GFLOW", "# GFLOW")
+    (tmp_path / "filled.sh").write_text(uncommented)
+    gbatch("filled.sh")
+    assert (job_of(submitted)["gpus"], job_of(submitted)["run_name"]) == (1, "train")
+    script.write_text("mine")
+    assert "exists already" in gbatch("new", "train.sh", status=1).err
+    assert script.read_text() == "mine"
+
+
+def test_a_program_called_new_can_still_be_run(gbatch, submitted):
+    gbatch("--", "new", "x")
+    assert job_of(submitted)["argv"] == ["new", "x"]
+
+
+def test_no_daemon_is_one_line_with_the_endpoint(run, home):
+    done = run(COMMAND, "true")
+    assert done.status == 1
+    assert done.err.count("\n") == 1
+    assert f"unix:{home}/gflow/gflowd.sock" in done.err
+    assert "gflowd up" in done.err
+
+
+def test_every_option_about_the_job_can_be_a_directive():
+    names = {option.dest for option in COMMAND.options} - {option.dest for option in DIRECTIVES}
+    assert names == {"dry_run", "wait", "parsable", "url", "config"}

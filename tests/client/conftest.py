@@ -1,0 +1,23 @@
+"""A fake daemon on a socket whose path is short enough for the kernel."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.fake_daemon import FakeDaemon
+
+
+@pytest.fixture
+def short_dir() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="gf-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def daemon(short_dir: Path) -> Iterator[FakeDaemon]:
+    with FakeDaemon(short_dir / "d.sock") as fake:
+        yield fake

@@ -1,0 +1,143 @@
+"""The client's verbs: the routes they use, what they do with answers, and when they ask again."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflow.client.errors import ClientError, ConnectionLost, Declined
+from gflow.client.http import Client, quote, target
+from support.fake_daemon import reply
+
+
+@pytest.fixture
+def client(daemon):
+    return Client(str(daemon.path))
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_quoting_is_undone_by_the_standard_library(text):
+    from urllib.parse import unquote
+
+    quoted = quote(text)
+    assert unquote(quoted) == text
+    assert not set(quoted) & set(" &=?#+\r\n/%".replace("%", ""))
+
+
+def test_targets_leave_out_what_is_not_given():
+    assert target("/jobs", {"state": "Queued,Hold", "user": None, "limit": 3}) == "/jobs?state=Queued,Hold&limit=3"
+    assert target("/jobs", {"user": None}) == "/jobs"
+
+
+def test_every_verb_uses_its_route(client, daemon):
+    verbs = [
+        (lambda: client.job(7), "GET", "/jobs/7", {}),
+        (lambda: client.why(7), "GET", "/jobs/7/why", {}),
+        (client.info, "GET", "/info", {}),
+        (client.status, "GET", "/status", {}),
+        (client.health, "GET", "/health", {}),
+        (lambda: client.stats("ann", 5), "GET", "/stats", {"user": "ann", "since": "5"}),
+        (lambda: client.cancel(7), "POST", "/jobs/7/cancel", {}),
+        (lambda: client.preview_cancel(7), "POST", "/jobs/7/cancel", {"dry_run": "1"}),
+        (lambda: client.hold(7), "POST", "/jobs/7/hold", {}),
+        (lambda: client.release(7, 99), "POST", "/jobs/7/release", {"at": "99"}),
+        (lambda: client.finish(7), "POST", "/jobs/7/finish", {}),
+        (lambda: client.fail(7), "POST", "/jobs/7/fail", {}),
+        (lambda: client.wait(7), "GET", "/jobs/7/wait", {"retries": "1"}),
+        (lambda: client.update(7, {"priority": 3}), "PATCH", "/jobs/7", {}),
+        (lambda: client.set_group_limit("g", 2), "POST", "/groups/g/max-concurrency", {}),
+    ]
+    for verb, method, path, query in verbs:
+        daemon.on(method, path, reply({}))
+        verb()
+        asked = daemon.asked[-1]
+        assert (asked.method, asked.path, asked.query) == (method, path, query)
+
+
+def test_the_queue_is_rows_and_a_total(client, daemon):
+    daemon.on("GET", "/queue", reply("1\x1fa b\x1f\n2\x1fü\x1fx\n", headers={"X-Total": "9"}))
+    assert client.queue(("JOBID", "NAME", "PROJECT"), mine=1, users=None) == ([["1", "a b", ""], ["2", "ü", "x"]], 9)
+    assert daemon.asked[0].query == {"columns": "JOBID,NAME,PROJECT", "mine": "1"}
+
+
+def test_an_empty_queue_has_no_rows(client, daemon):
+    daemon.on("GET", "/queue", reply("", headers={"X-Total": "0"}))
+    assert client.queue(("JOBID",)) == ([], 0)
+
+
+def test_a_refusal_keeps_its_sentence_status_and_code(client, daemon):
+    daemon.on("POST", "/jobs/7/hold", reply({"error": "Job 7 is Running", "code": "wrong_state"}, 409))
+    with pytest.raises(Declined, match=r"^Job 7 is Running$") as caught:
+        client.hold(7)
+    assert (caught.value.status, caught.value.code) == (409, "wrong_state")
+
+
+@pytest.mark.parametrize("body", [b"", b"plain\nwords", b"[1]", b'{"detail": 1}', b"\xff"])
+def test_a_refusal_in_another_shape_is_still_one_line(client, daemon, body):
+    daemon.on("GET", "/info", reply(body, 500))
+    with pytest.raises(Declined, match="gflowd answered 500") as caught:
+        client.info()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"3", b"\xff"])
+def test_an_answer_that_is_not_a_record_is_an_error(client, daemon, body):
+    daemon.on("GET", "/info", reply(body))
+    with pytest.raises(ConnectionLost):
+        client.info()
+
+
+class _FailsFirst:
+    """Loses the connection on the first request, after having taken it."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.count = 0
+
+    def __call__(self, asked):
+        self.count += 1
+        return b"" if self.count == 1 else self.answer
+
+
+def test_a_submission_with_a_key_is_repeated_once_with_the_same_key(client, daemon):
+    daemon.on("POST", "/jobs", _FailsFirst(reply({"id": 1}, 201)))
+    assert client.submit({"command": "x", "submit_key": "k"}) == {"id": 1}
+    assert [asked.json["submit_key"] for asked in daemon.asked] == ["k", "k"]
+
+
+def test_a_submission_that_fails_twice_is_given_up(client, daemon):
+    daemon.on("POST", "/jobs", b"")
+    with pytest.raises(ConnectionLost):
+        client.submit({"submit_key": "k"})
+    assert len(daemon.asked) == 2
+
+
+def test_what_has_no_key_is_not_repeated(client, daemon):
+    for method, path in (("POST", "/jobs"), ("PATCH", "/jobs/1"), ("POST", "/jobs/batch")):
+        daemon.on(method, path, b"")
+    for verb in (lambda: client.submit({}), lambda: client.update(1, {}), lambda: client.submit_batch({}, [{}])):
+        with pytest.raises(ConnectionLost):
+            verb()
+    assert len(daemon.asked) == 3
+
+
+def test_text_that_is_not_utf8_is_refused_before_sending(client, daemon):
+    with pytest.raises(ClientError, match="UTF-8"):
+        client.submit({"argv": ["\udcff"]})
+    assert daemon.asked == []
+
+
+def test_waiting_for_any_returns_the_first_to_end(client, daemon):
+    never = threading.Event()
+
+    def hangs(asked):
+        assert never.wait(30)
+        return reply({})
+
+    daemon.on("GET", "/jobs/1/wait", hangs)
+    daemon.on("GET", "/jobs/2/wait", reply({"id": 2, "state": "Finished"}))
+    try:
+        assert client.wait_any([1, 2])["id"] == 2
+    finally:
+        never.set()
