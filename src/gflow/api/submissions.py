@@ -120,7 +120,9 @@ class _Spooled:
 
     async def _put(self, kind: Kind, data: bytes) -> str:
         spool = self._services.spool
-        digest = spool.pin(kind, data) or await trio.to_thread.run_sync(spool.put, kind, data)
+        digest = spool.pin(kind, data)
+        if digest is None:
+            digest = await trio.to_thread.run_sync(spool.put, kind, data)
         self._pins.append((kind, digest))
         return digest
 

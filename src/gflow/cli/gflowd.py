@@ -90,7 +90,7 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 @gflowd.command()
 @_daemon_options
 @click.pass_obj
-async def run(given: _Context, **flags: str | None) -> None:
+async def run(given: _Context, /, **flags: str | None) -> None:
     """Run the daemon in the foreground."""
     given.add(**flags)
     raise _Serve(given)
@@ -99,7 +99,7 @@ async def run(given: _Context, **flags: str | None) -> None:
 @gflowd.command()
 @_daemon_options
 @click.pass_obj
-async def up(given: _Context, **flags: str | None) -> None:
+async def up(given: _Context, /, **flags: str | None) -> None:
     """Start the daemon in the background (also: start)."""
     given.add(**flags)
     _start(given)
@@ -117,7 +117,7 @@ async def down(given: _Context, socket: str | None) -> None:
 @gflowd.command()
 @_daemon_options
 @click.pass_obj
-async def restart(given: _Context, **flags: str | None) -> None:
+async def restart(given: _Context, /, **flags: str | None) -> None:
     """Stop the daemon and start it anew; running jobs go on."""
     given.add(**flags)
     given.settings()  # a bad setting must not leave us without a daemon

@@ -515,6 +515,15 @@ class Engine:
         for job_id in sorted(self.jobs):
             self._enter(self.jobs[job_id], now.wall)
 
+    def machine_restarted(self, now: Now) -> Outcome:
+        """The stored CLOCK_BOOTTIME values are of an earlier boot: nothing is to be concluded from them any more."""
+        out = Outcome()
+        for job_id in tuple(self.running):
+            job = self.jobs[job_id]
+            stop = replace(job.stop, next_at_boot=now.boot + self.grace_secs) if job.stop is not None else None
+            self._put(out, replace(job, started_boot=None, stop=stop))
+        return out
+
     # -- the one place that stores a job, and its indexes ----------------------------------------------------------
 
     def _put(self, out: Outcome, job: Job) -> None:

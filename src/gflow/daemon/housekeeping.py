@@ -32,9 +32,10 @@ class Housekeeping:
     async def _sweep(self) -> None:
         environments, scripts = self._runtime.engine.live_digests()
         live: dict[Kind, set[str]] = {"env": environments, "script": scripts}
+        # all condemned in the step that asked what is needed: a job submitted later cannot lose its files
+        condemned = {kind: self._spool.condemn(kind, live[kind]) for kind in KINDS}
         for kind in KINDS:
-            condemned = self._spool.condemn(kind, live[kind])
             try:
-                await trio.to_thread.run_sync(self._spool.remove, kind, condemned)
+                await trio.to_thread.run_sync(self._spool.remove, kind, condemned[kind])
             except OSError as error:
                 log.warning("cannot remove what no job needs any more: %s", error)

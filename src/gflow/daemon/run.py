@@ -111,7 +111,9 @@ class _Daemon:
         self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
         self._persistence = Persistence(settings.data_dir, self._loaded, self._snapshot_state, self._runtime.on_durable)
         self._runtime.connect(self._persistence, self._watcher.perform, self._pool.offer)
-        self._started_log()
+        if self._loaded.boot_id != self._boot_id:
+            self._runtime.commit(self._runtime.engine.machine_restarted(clock.read()), self._boot_id)
+        self._log_start()
 
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
@@ -145,7 +147,7 @@ class _Daemon:
             boot_id=self._boot_id,
         )
 
-    def _started_log(self) -> None:
+    def _log_start(self) -> None:
         counts = self._runtime.engine.counts
         log.info("gflowd %s, pid %d, data in %s", __version__, os.getpid(), self._settings.data_dir)
         log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
@@ -201,6 +203,7 @@ class _Daemon:
         with trio.move_on_after(DRAIN_SECS):
             await self._pool.drained.wait()
         await self._persistence.close()
+        scopes["launcher"].cancel()
         await self._launcher.close()
 
     # -- for the API -----------------------------------------------------------------------------------------------

@@ -78,9 +78,12 @@ class Runtime:
         """Say where records, effects and events go; once, before the services start."""
         self.journal, self.perform, self.notify = journal, perform, notify
 
-    def commit(self, outcome: Outcome) -> int:
-        """Log what the engine did, and wake whoever decides next. Returns the number to wait for with `durable`."""
-        if not outcome:
+    def commit(self, outcome: Outcome, boot_id: str | None = None) -> int:
+        """Log what the engine did, and wake whoever decides next. Returns the number to wait for with `durable`.
+
+        `boot_id` is given when the outcome brings the state over from an earlier boot of the machine.
+        """
+        if not outcome and boot_id is None:
             return self.last_seq
         self._next_event_id += len(outcome.events)
         seq = self._next_seq
@@ -95,6 +98,7 @@ class Runtime:
             settings={},
             next_job_id=self.engine.next_job_id,
             next_event_id=self._next_event_id,
+            boot_id=boot_id,
         )
         self._pending_events.extend(transaction.numbered_events)
         self.journal.submit(transaction)
