@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gflow.api import queue
 from gflow.cli import columns, ids, kinds, states
+from gflow.cli.gqueue import SORTS
 from gflow.core.lifecycle import CODES, FINAL
 from gflow.core.model import State
+from gflow.wire import columns as wire
 
 CONVERTERS = [
     kinds.count,
@@ -105,6 +108,11 @@ def test_what_is_wrong(convert, text):
 def test_the_states_are_those_of_the_core():
     assert {State(name): code for name, code in states.STATES.items()} == CODES
     assert {State(name) for name in states.FINAL} == FINAL
+
+
+def test_columns_and_sorts_are_those_of_the_daemon():
+    assert set(columns.COLUMNS) == set(wire.COLUMNS)
+    assert set(SORTS) == set(queue.SORTS)
 
 
 def test_states_are_read_by_name_and_code_in_any_case():

@@ -59,7 +59,7 @@ def entry(job: Record, elapsed: str, place: str) -> Record:
         "user": job.get("submitted_by"),
         "project": job.get("project"),
         "submitted_at": iso(job.get("submitted_at")),
-        "reason": place.strip("()") if waits and place else None,
+        "reason": place.strip("()") if waits and place != "-" else None,
         "memory_mb": job.get("memory_limit_mb"),
         "time_limit": None if limit is None else format_duration(limit),
     }

@@ -23,7 +23,7 @@ def run(values: Values) -> int:
 
 COMMAND = Command(
     "wait",
-    "Wait until jobs have ended; exit with their exit code (the largest of several).",
+    "Wait until jobs have ended, and exit as they did (largest exit code).",
     run,
     options=(
         Option("--any", help="Return as soon as one of them has ended."),
