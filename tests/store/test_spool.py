@@ -124,25 +124,24 @@ def test_a_submission_in_flight_is_never_swept(spool):
 
 
 def test_pinning_what_is_there_costs_no_write_and_keeps_it(spool, disk):
-    assert spool.pin("env", b"x") is None
     digest = spool.put("env", b"x")
     spool.unpin("env", digest)
     disk.calls.clear()
-    assert spool.pin("env", b"x") == digest
+    assert spool.pin("env", digest)
     assert disk.calls == []
     spool.sweep("env", set())
     assert stored(spool, "env") == {digest}
     spool.unpin("env", digest)
     spool.sweep("env", set())
     assert stored(spool, "env") == set()
-    assert spool.pin("env", b"x") is None
+    assert not spool.pin("env", digest)
 
 
-def test_what_was_spoilt_or_is_elsewhere_cannot_be_pinned(spool):
+def test_what_was_removed_or_is_elsewhere_cannot_be_pinned(spool):
     digest = spool.put("env", b"x")
-    assert spool.pin("script", b"x") is None
+    assert not spool.pin("script", digest)
     spool.path("env", digest).unlink()
-    assert spool.pin("env", b"x") is None
+    assert not spool.pin("env", digest)
     spool.unpin("env", digest)
     assert spool.condemn("env", set()) == {digest}, "a pin that failed leaves none behind"
 

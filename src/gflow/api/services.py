@@ -17,6 +17,15 @@ KEPT_ENCODINGS = 20_000
 """Encoded jobs kept; about 1.2 kB each."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownEnvironment:
+    """Captured variables, the digest of what the spool keeps of them, and the names that were left out."""
+
+    variables: Mapping[str, str]
+    digest: str
+    dropped: frozenset[str]
+
+
 @dataclass(slots=True)
 class Services:
     """Everything the API stands on.
@@ -35,6 +44,7 @@ class Services:
     health: Callable[[], tuple[dict[str, Any], bool]]
     render_environment: Callable[[Mapping[str, str]], bytes]
     session: Callable[[JobId], str]
+    known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, bytes]] = field(default_factory=dict)
 
     def log_path(self, job_id: JobId) -> Path:

@@ -16,13 +16,15 @@ from quart import Blueprint, Response
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller
-from gflow.api.services import Services, new_group_id
+from gflow.api.services import KnownEnvironment, Services, new_group_id
 from gflow.core.errors import Impossible, Malformed
 from gflow.core.model import Job, JobSpec
 from gflow.store.spool import Kind
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
 MAX_SCRIPT_BYTES = 4 << 20
+KEPT_ENVIRONMENTS = 32
+"""Environments whose place in the spool is remembered."""
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -108,21 +110,35 @@ class _Spooled:
         if digest is None:
             if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
                 raise Malformed("Invalid request: environment is an object of strings")
-            kept = {name: value for name, value in variables.items() if not self._drops(name)}
-            self.dropped = sorted({*self.dropped, *(variables.keys() - kept.keys())})
-            try:
-                data = self._services.render_environment(kept)
-            except ValueError as error:
-                raise Malformed(f"Invalid environment: {error}") from None
-            digest = await self._put("env", data)
+            digest, dropped = await self._captured(variables)
+            self.dropped = sorted({*self.dropped, *dropped})
             self._environments[id(variables)] = digest
         return digest
 
+    async def _captured(self, variables: dict[str, str]) -> tuple[str, frozenset[str]]:
+        """The digest of these variables in the spool, and the names left out. One user's are mostly the same."""
+        known, key = self._services.known_environments, hash(tuple(variables.items()))
+        if key in known and known[key].variables == variables and self._pin("env", known[key].digest):
+            return known[key].digest, known[key].dropped
+        kept = {name: value for name, value in variables.items() if not self._drops(name)}
+        try:
+            data = self._services.render_environment(kept)
+        except ValueError as error:
+            raise Malformed(f"Invalid environment: {error}") from None
+        digest, dropped = await self._put("env", data), frozenset(variables.keys() - kept.keys())
+        if len(known) >= KEPT_ENVIRONMENTS:
+            known.clear()
+        known[key] = KnownEnvironment(variables, digest, dropped)
+        return digest, dropped
+
+    def _pin(self, kind: Kind, digest: str) -> bool:
+        pinned = self._services.spool.pin(kind, digest)
+        if pinned:
+            self._pins.append((kind, digest))
+        return pinned
+
     async def _put(self, kind: Kind, data: bytes) -> str:
-        spool = self._services.spool
-        digest = spool.pin(kind, data)
-        if digest is None:
-            digest = await trio.to_thread.run_sync(spool.put, kind, data)
+        digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
         self._pins.append((kind, digest))
         return digest
 

@@ -14,6 +14,8 @@ import trio
 _TFD_NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
 _TFD_TIMER_ABSTIME = 1
 _TFD_TIMER_CANCEL_ON_SET = 2
+_FAR_SECS = 1e15
+"""Moments beyond this do not fit; none comes, so nobody is woken too early."""
 
 
 class _Timespec(ctypes.Structure):
@@ -46,14 +48,14 @@ class Alarm:
         flags = _TFD_TIMER_ABSTIME
         if self._clock == time.CLOCK_REALTIME:
             flags |= _TFD_TIMER_CANCEL_ON_SET
-        nanos = max(1, int(when * 1e9))  # 0 would disarm it
+        nanos = max(1, int(min(when, _FAR_SECS) * 1e9))  # 0 would disarm it
         setting = _Itimerspec(_Timespec(0, 0), _Timespec(*divmod(nanos, 1_000_000_000)))
         self._checked(_libc.timerfd_settime(self._fd, flags, ctypes.byref(setting), None))
         await trio.lowlevel.wait_readable(self._fd)
         try:
             os.read(self._fd, 8)
-        except (BlockingIOError, OSError):
-            return  # ECANCELED: the clock was set
+        except OSError:
+            return  # ECANCELED: the clock was set; EAGAIN: it was not yet time after all
 
     @staticmethod
     def _checked(result: int) -> int:

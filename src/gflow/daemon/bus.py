@@ -6,19 +6,20 @@ back says what it saw last and is given the rest, or is told that it missed some
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 
 import trio
 
 from gflow.core.events import Event
 
-KEPT_EVENTS = 4096
+RING_LENGTH = 4096
 
 
 class Bus:
-    """`published` events, the newest `KEPT_EVENTS` of them."""
+    """The newest `RING_LENGTH` events."""
 
     def __init__(self, past: Iterable[tuple[int, Event]] = (), next_id: int = 1) -> None:
-        self._ring: deque[tuple[int, Event]] = deque(past, maxlen=KEPT_EVENTS)
+        self._ring: deque[tuple[int, Event]] = deque(past, maxlen=RING_LENGTH)
         self._next_id = next_id
         self._more = trio.Event()
         self.closed = False
@@ -48,10 +49,7 @@ class Bus:
     def since(self, last_seen: int) -> tuple[bool, list[tuple[int, Event]]]:
         """Events after `last_seen`, and whether some before those are gone already."""
         oldest = self._ring[0][0] if self._ring else self._next_id
-        if last_seen >= self.last_id:
-            return False, []
-        skip = max(0, last_seen + 1 - oldest)
-        return last_seen + 1 < oldest, [entry for position, entry in enumerate(self._ring) if position >= skip]
+        return last_seen + 1 < oldest, list(islice(self._ring, max(0, last_seen + 1 - oldest), None))
 
     async def wait_for_more(self, last_seen: int) -> None:
         """Return when there are events after `last_seen`, or the bus is closed."""

@@ -17,12 +17,10 @@ from pathlib import Path
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.events import Event
-from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
-from hypercorn.trio import tcp_server
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
+
+from gflow.daemon.connection import Connection
 
 log = logging.getLogger(__name__)
 
@@ -91,20 +89,6 @@ def _clear_stale(path: Path) -> None:
         raise SocketInUse(f"pid {peer_of(probe).pid} already listens on {path}")
 
 
-class _Http1Only(ProtocolWrapper):
-    """HTTP/1.1 and nothing else: a client that asks for cleartext HTTP/2 is hung up on."""
-
-    async def handle(self, event: Event) -> None:
-        try:
-            await self.protocol.handle(event)
-        except (H2ProtocolAssumedError, H2CProtocolRequiredError):
-            raise ConnectionAbortedError("cleartext HTTP/2 is not spoken here") from None
-
-
-# The server looks the class up in its module; there is no parameter for it.
-tcp_server.ProtocolWrapper = _Http1Only  # type: ignore[attr-defined]
-
-
 class ApiServer:
     """Serves an ASGI application on listening sockets until `close`."""
 
@@ -112,14 +96,13 @@ class ApiServer:
         self._app = ASGIWrapper(app)
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
-        self._config.keep_alive_timeout = IDLE_SECS
         self._config.keep_alive_max_requests = sys.maxsize
         self._config.h11_max_incomplete_size = MAX_HEADER_BYTES
         self._config.include_date_header = False
         self._config.websocket_max_message_size = 1024
         self._context = WorkerContext(None)
         self._accepting = trio.CancelScope()
-        self._streams: set[trio.SocketStream] = set()
+        self._open: set[Connection] = set()
         self._hung_up = trio.Event()
         self._connections: trio.Nursery
 
@@ -127,23 +110,36 @@ class ApiServer:
         """Serve until `close` is called or the task is cancelled."""
         async with trio.open_nursery() as self._connections:
             with self._accepting:
+                self._connections.start_soon(self._close_idle)
                 task_status.started()
                 await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        self._streams.add(stream)
+        state: LifespanState = {"peer": peer_of(stream.socket)}
+        connection = Connection(self._app, self._config, self._context, state, stream)
+        self._open.add(connection)
         try:
-            state: LifespanState = {"peer": peer_of(stream.socket)}
-            await tcp_server.TCPServer(self._app, self._config, self._context, state, stream)  # type: ignore[arg-type]
+            await connection
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError):
             pass
         except* Exception as errors:  # noqa: BLE001 - whatever a packet did to the parser, it did to this connection only
             log.info("connection dropped: %s", "; ".join(f"{type(e).__name__}: {e}" for e in _leaves(errors)))
         finally:
-            self._streams.discard(stream)
+            self._open.discard(connection)
             self._hung_up.set()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await trio.aclose_forcefully(stream)
+
+    async def _close_idle(self) -> None:
+        while True:
+            await trio.sleep(IDLE_SECS / 10)
+            self._hang_up(trio.current_time() - IDLE_SECS)
+
+    def _hang_up(self, idle_since: float) -> None:
+        """Close connections without a request under way that have been so since `idle_since` (trio time)."""
+        for connection in self._open:
+            if connection.idle.since <= idle_since:
+                _shut(connection.socket)
 
     async def close(self) -> None:
         """Stop accepting, let answers finish for `GRACE_SECS`, then close what is left."""
@@ -151,16 +147,22 @@ class ApiServer:
         for listener in self._listeners:
             listener.socket.close()
         await self._context.terminated.set()
+        self._hang_up(trio.current_time())
         with trio.move_on_after(GRACE_SECS):
-            while self._streams:
+            while self._open:
                 self._hung_up = trio.Event()
                 await self._hung_up.wait()
-        for stream in tuple(self._streams):
+        for connection in tuple(self._open):
             # a send to a client that stopped reading is shielded; only closing the socket ends it
-            with contextlib.suppress(OSError):
-                stream.socket.shutdown(socket.SHUT_RDWR)
-            stream.socket.close()
+            _shut(connection.socket)
+            connection.socket.close()
         self._connections.cancel_scope.cancel()
+
+
+def _shut(sock: trio.socket.SocketType) -> None:
+    """End both directions: the reader sees the end of the stream, a blocked sender an error."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

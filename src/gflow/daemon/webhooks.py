@@ -65,8 +65,11 @@ class WebhookPool:
         self._lanes = [_Lane(target, *trio.open_memory_channel[tuple[int, Event]](QUEUE_LENGTH)) for target in targets]
 
     def offer(self, number: int, event: Event) -> None:
-        """Queue an event for every target that wants it; never waits. A full queue drops the event, and says so."""
-        for lane in self._lanes:
+        """Queue an event for every target that wants it; never waits. A full queue drops the event, and says so.
+
+        After `drain` nothing is taken.
+        """
+        for lane in self._lanes if not self._closing.is_set() else ():
             if lane.target.wants(event):
                 try:
                     lane.send.send_nowait((number, event))

@@ -11,6 +11,7 @@ instead of 120). Before anything is done to a process its start time is compared
 """
 
 import contextlib
+import math
 import os
 import signal as signals
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ import trio
 RUN_ID_VARIABLE = "GFLOW_RUN_ID"
 _PREFIX = f"{RUN_ID_VARIABLE}=".encode()
 _KERNEL_THREADS = 2
+_REST = 3
 _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 
 
@@ -124,13 +126,17 @@ async def wait_process(process: Process) -> None:
 
 
 class ProcessTable:
-    """The processes of all launches. Scans run in a thread, one at a time, and one serves all who asked before it."""
+    """The processes of all launches. Scans run in a thread, one at a time, and one serves all who asked before it.
+
+    Under load they pause so long between two that they take a quarter of the time at most.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
         self._wrappers: dict[int, str] = {}
         self._asked = 0
         self._answered = 0
+        self._rested_at = -math.inf
         self._scanning = trio.Lock()
 
     def register(self, run_id: str, wrapper_pid: int) -> None:
@@ -154,9 +160,12 @@ class ProcessTable:
         async with self._scanning:
             if self._answered >= ticket:
                 return
+            await trio.sleep_until(self._rested_at)
             asked = self._asked
+            began = trio.current_time()
             self._known = await trio.to_thread.run_sync(_scan, self._known, dict(self._wrappers))
             self._answered = asked
+            self._rested_at = trio.current_time() + _REST * (trio.current_time() - began)
 
 
 def _scan(before: Mapping[int, _Known], wrappers: Mapping[int, str]) -> dict[int, _Known]:

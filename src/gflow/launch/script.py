@@ -45,12 +45,10 @@ trap 'gflow_stopped=1' INT QUIT TERM
 trap 'gflow_hung_up=1' HUP
 gflow_end() {{
   echo "$@" 1<>{run}/exit
-  gflow_code=$1
+  [ "$gflow_hung_up" ] && exit "$1"
   trap '' INT QUIT
-  trap 'kill -9 $!; wait; exit "$gflow_code"' HUP
-  exec </dev/null >/dev/null 3>&-
-  [ "$gflow_hung_up" ] || {{ {sleep} 2 & wait; }}
-  exit "$gflow_code"
+  trap - HUP
+  exec {sleep} 2 </dev/null >/dev/null 3>&-
 }}
 gflow_exec() {{ exec "$@"; }}
 gflow_term=$TERM

@@ -61,7 +61,7 @@ set-option -g update-environment ""
 set-option -g history-limit 2000
 set-option -g remain-on-exit off
 set-option -g allow-rename off
-set-option -gq remain-on-exit-format "The job has ended (status #{pane_dead_status}). Detach to close this terminal."
+set-option -gq remain-on-exit-format "The job has ended. Detach to close this terminal."
 set-hook -g client-session-changed 'set-option -w remain-on-exit on'
 set-hook -g client-detached {
   if-shell -F '#{||:#{session_attached},#{@keep}}' '' {
