@@ -217,6 +217,7 @@ def test_the_early_signal_comes_once_before_the_limit(bench: Bench) -> None:
 
 def test_an_early_signal_longer_than_the_limit_comes_at_once(bench: Bench) -> None:
     job = bench.running(time_limit_secs=MINUTE, early_signal=EarlySignal(USR1, 120))
+    assert due_in(bench) == 0
     assert bench.enforce() == [("signal", job, USR1)]
     assert due_in(bench) == MINUTE
 
@@ -328,3 +329,18 @@ def test_the_limit_of_a_job_on_a_lost_gpu_can_be_changed(make_bench: type[Bench]
 @pytest.mark.parametrize(("number", "name"), [(2, "SIGINT"), (15, "SIGTERM"), (9, "SIGKILL"), (50, "SIG50")])
 def test_signals_have_names(number: int, name: str) -> None:
     assert signal_name(number) == name
+
+
+def test_after_a_reboot_nothing_is_concluded_from_the_clock_of_the_earlier_boot(bench: Bench) -> None:
+    limited, stopped = bench.running(time_limit_secs=MINUTE), bench.running()
+    bench.cancel(stopped)
+    assert bench.asked() == [(INT, stopped)]
+    bench.now = bench.now._replace(boot=3.0)
+    bench.step(bench.engine.machine_restarted, bench.now)
+    assert bench.job(limited).started_boot is None
+    assert due_in(bench) == 10
+    bench.sleep(HOUR)
+    assert bench.enforce() == [("signal", stopped, TERM)]
+    bench.launched(limited)
+    bench.sleep(MINUTE)
+    assert (INT, limited) in bench.enforce()

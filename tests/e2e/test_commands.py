@@ -26,7 +26,6 @@ ARGUMENTS = {
     "lone semicolon": ";",
     "backslash": "one\\",
     "non-ASCII": "grüße, мир, 世界, 🐧",
-    "no text": "\udcff\udc80",
     "braces": "{braces} {a,b} {} {{x}} #{pane_id} %1 ~",
     "blank": " ",
     "empty": "",
@@ -55,6 +54,13 @@ def test_an_argument_reaches_the_program_byte_for_byte(shared: Daemon, show: Pat
     assert shared.wait_job(job_id)["exit_code"] == 0, shared.log(job_id)
     assert seen.read_bytes().split(b"\0") == [b"first", os.fsencode(argument), os.fsencode(argument)]
     assert shared.log(job_id) == b""
+
+
+def test_an_argument_that_is_no_text_reaches_the_program_over_the_api(shared: Daemon, show: Path, tmp_path: Path):
+    argument = "\udcff \udc80\n"
+    job_id = shared.submit(argv=[sys.executable, str(show), str(tmp_path / "seen"), argument])
+    assert shared.wait_job(job_id)["argv"][-1] == argument
+    assert (tmp_path / "seen").read_bytes() == b"\xff \x80\n"
 
 
 LINES = {

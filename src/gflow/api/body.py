@@ -1,6 +1,7 @@
 """Reading request bodies."""
 
 import json
+import math
 from typing import Any
 
 from quart import request
@@ -14,6 +15,13 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is too large a number")
+    return number
+
+
 async def json_body() -> Any:
     """The body as JSON. Raises Malformed.
 
@@ -24,6 +32,6 @@ async def json_body() -> Any:
     if not data:
         raise Malformed("The request has no body; a JSON body is expected")
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        return json.loads(data, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"The body is not valid JSON: {error}") from None

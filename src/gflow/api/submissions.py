@@ -47,6 +47,7 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
     runtime = services.runtime
     runtime.check_open()
     groups = _group(requests)
+    await _check_directories(services, requests, who)
     spooled = _Spooled(services)
     try:
         specs = [await spooled.spec(job, who) for job in requests]
@@ -58,6 +59,31 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
         spooled.unpin()
     await runtime.durable(seq)
     return [_receipt(job, spooled.dropped) for job in jobs]
+
+
+async def _check_directories(services: Services, requests: list[JobRequest], who: Caller) -> None:
+    """Raise Impossible for a working directory that is not there; a repeated submission is not held to it again."""
+    known = services.runtime.engine.submitted_under
+    wanted = {
+        job.run_dir
+        for job in requests
+        if job.run_dir is not None and (job.submit_key is None or known(who.name, job.submit_key) is None)
+    }
+    missing = await trio.to_thread.run_sync(_first_missing, wanted)
+    if missing is not None:
+        raise Impossible(f"The working directory '{missing}' does not exist, or is not a directory")
+
+
+def _first_missing(directories: set[str]) -> str | None:
+    for path in directories:
+        try:
+            if path.startswith("/") and not stat.S_ISDIR(os.stat(path).st_mode):
+                return path
+        except (FileNotFoundError, NotADirectoryError):
+            return path
+        except (OSError, ValueError):
+            continue  # what may not be looked at is for the launch to find out
+    return None
 
 
 def _receipt(job: Job, dropped: list[str]) -> dict[str, Any]:

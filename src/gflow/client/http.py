@@ -8,15 +8,20 @@ do not.
 from __future__ import annotations
 
 from gflow.client import unix
-from gflow.client.errors import ClientError, ConnectionLost, Declined
+from gflow.client.errors import ClientError, ConnectionLost, Declined, Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     Record = dict[str, Any]
     Query = Mapping[str, "str | int | float | None"]
+
+RESTART_SECS = 60.0
+"""How long a command that waits for a job puts up with a daemon that is not there."""
+
+RETRY_SECS = 0.2
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
 
@@ -123,11 +128,35 @@ class Client:
     # Watching a job
 
     def wait(self, job_id: int) -> Record:
-        """The job, or the last of its retries, once it is final."""
-        return _as_record(_decode(self._accepted(self._ask_wait(job_id))))
+        """The job, or the last of its retries, once it is final; also if the daemon is restarted meanwhile."""
+        return self._over_restarts(lambda: _as_record(_decode(self._accepted(self._ask_wait(job_id)))))
 
     def wait_any(self, job_ids: Iterable[int]) -> Record:
-        """The first of the jobs to be final."""
+        """The first of the jobs to be final; also if the daemon is restarted meanwhile."""
+        ids = list(job_ids)
+        return self._over_restarts(lambda: self._wait_any(ids))
+
+    def _over_restarts(self, ask: Callable[[], Record]) -> Record:
+        """Ask, and ask again when the daemon went away while it was thinking; give up if it is gone for a minute."""
+        import select
+        import time
+
+        give_up = 0.0
+        while True:
+            try:
+                return ask()
+            except (ConnectionLost, Declined) as error:
+                if isinstance(error, Declined) and error.status != 503:
+                    raise
+                give_up = give_up or time.monotonic() + RESTART_SECS
+            except Unreachable:
+                if not give_up:
+                    raise  # there was no daemon to begin with
+            if time.monotonic() > give_up:
+                raise ConnectionLost("gflowd went away and did not come back; the job may still run")
+            select.select([], [], [], RETRY_SECS)
+
+    def _wait_any(self, job_ids: Iterable[int]) -> Record:
         import select
 
         questions = [self._ask_wait(job_id) for job_id in job_ids]

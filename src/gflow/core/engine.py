@@ -53,6 +53,7 @@ _ENDINGS: dict[StopCause, State] = {
     StopCause.FAIL: State.FAILED,
     StopCause.LOST: State.FAILED,
 }
+_REASONS = {kind: Reason(kind) for kind in ReasonKind}
 _UNASKED = frozenset({StopCause.LEFTOVERS, StopCause.LOST})
 """Stops that follow from the job's own end: they rule out neither a retry nor a cancel."""
 
@@ -90,13 +91,13 @@ class Engine:
     def reason(self, job: Job) -> Reason | None:
         """Why the job waits, or ended as it did."""
         if job.state is State.HOLD:
-            return Reason(ReasonKind.HELD)
+            return _REASONS[ReasonKind.HELD]
         if job.state is not State.QUEUED:
             return job.reason
         if job.id in self.ready:
             blocked = self.ready.blocked(job.id)
-            return Reason(blocked) if blocked is not None else None
-        return Reason(ReasonKind.BEGIN_TIME if job.id in self._early else ReasonKind.DEPENDENCY)
+            return _REASONS[blocked] if blocked is not None else None
+        return _REASONS[ReasonKind.BEGIN_TIME if job.id in self._early else ReasonKind.DEPENDENCY]
 
     def shape(self, job: Job) -> Shape:
         """What the job needs to start."""
@@ -456,7 +457,7 @@ class Engine:
         for dependent_id in sorted(self._dependents.get(failed.id, ())):
             dependent = self.jobs[dependent_id]
             moved = (attempt.id if d == failed.id else d for d in dependent.spec.depends_on)
-            self._put(out, dependent.with_spec(depends_on=tuple(dict.fromkeys(moved))))
+            self._put(out, dependent.with_spec(depends_on=tuple(moved)))
         return replace(failed, retried_as=attempt.id)
 
     def enforce(self, now: Now) -> Outcome:

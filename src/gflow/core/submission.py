@@ -3,7 +3,6 @@
 Everything here raises a `Refused` with one line and changes nothing.
 """
 
-import math
 import signal as signals
 from collections.abc import Iterable, Mapping
 
@@ -29,6 +28,9 @@ RESOURCES = frozenset({"gpus", "shared", "gpu_memory_mb", "memory_mb"})
 LATE_SECS = 60.0
 """A begin time this far back is taken for a slow request, an earlier one for a mistake."""
 
+FAR_SECS = 3660.0 * 86400
+"""Ten years; a later begin time is a mistake, too."""
+
 
 def check(spec: JobSpec) -> None:
     """Refuse a specification that is malformed."""
@@ -38,9 +40,9 @@ def check(spec: JobSpec) -> None:
 
 
 def check_begin(begin_at: float | None, now: float) -> None:
-    """Refuse a begin time in the past; both are seconds since the epoch."""
-    if begin_at is not None and not now - LATE_SECS <= begin_at < math.inf:
-        raise Impossible("The begin time is in the past")
+    """Refuse a begin time in the past, or too far away; both are seconds since the epoch."""
+    if begin_at is not None and not now - LATE_SECS <= begin_at <= now + FAR_SECS:
+        raise Impossible("The begin time is in the past or more than ten years away")
 
 
 def check_group_limit(max_concurrent: int | None) -> None:

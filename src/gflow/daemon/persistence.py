@@ -177,9 +177,13 @@ class Persistence:
         if seq <= self._durable_seq:
             await trio.lowlevel.checkpoint()
         while seq > self._durable_seq:
-            if self._unavailable:
-                raise Unavailable(f"The state cannot be written: {self._last_error or 'the daemon is stopping'}")
+            self.check_writable()
             await self._batch_of(seq).done.wait()
+
+    def check_writable(self) -> None:
+        """Raise Unavailable if the disk has been failing for some seconds, or the writer has ended."""
+        if self._unavailable:
+            raise Unavailable(f"The state cannot be written: {self._last_error or 'the daemon is stopping'}")
 
     def _batch_of(self, seq: int) -> _Batch:
         for batch in self._queue:

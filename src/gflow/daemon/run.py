@@ -42,6 +42,9 @@ from gflow.store.spool import Spool
 
 log = logging.getLogger(__name__)
 
+LAUNCH_SECS = 5.0
+"""What launches under way get at shutdown, so that their outcome is recorded."""
+
 DRAIN_SECS = 5.0
 """What deliveries under way get at shutdown."""
 
@@ -87,6 +90,28 @@ def _raise_descriptor_limit() -> None:
     """Each running job costs two descriptors; the usual soft limit of 1024 is for programs that use select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _Started:
+    """A service that runs, and can be stopped by itself."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run the service until it ends or is stopped."""
+        try:
+            with self._scope:
+                await self._service.run(task_status=task_status)
+        finally:
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Cancel the service and wait until it has ended."""
+        self._scope.cancel()
+        await self._ended.wait()
 
 
 class _Daemon:
@@ -169,14 +194,11 @@ class _Daemon:
             self._settings.socket.unlink(missing_ok=True)
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
-        scopes: dict[str, trio.CancelScope] = {}
+        started: dict[str, _Started] = {}
 
         async def start(name: str, service: Service) -> None:
-            async def under_scope(*, task_status: trio.TaskStatus[None]) -> None:
-                with trio.CancelScope() as scopes[name]:
-                    await service.run(task_status=task_status)
-
-            await nursery.start(under_scope)
+            started[name] = _Started(service)
+            await nursery.start(started[name].run)
 
         await start("persistence", self._persistence)
         await start("webhooks", self._pool)
@@ -189,21 +211,23 @@ class _Daemon:
         log.info("listening on %s", self._settings.socket)
         await anext(aiter(signals))
         log.info("stopping; running jobs go on")
-        await self._stop(scopes, server)
+        await self._stop(started, server)
         nursery.cancel_scope.cancel()
 
-    async def _stop(self, scopes: dict[str, trio.CancelScope], server: ApiServer) -> None:
+    async def _stop(self, started: dict[str, "_Started"], server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
         self._runtime.stopping = True
         self._runtime.bus.close()
         await server.close()
-        for name in ("scheduler", "timeouts", "housekeeping", "watcher"):
-            scopes[name].cancel()
+        for name in ("scheduler", "timeouts", "housekeeping"):
+            await started[name].stop()
+        with trio.move_on_after(LAUNCH_SECS):
+            await started["watcher"].stop()
         self._pool.drain()
         with trio.move_on_after(DRAIN_SECS):
             await self._pool.drained.wait()
         await self._persistence.close()
-        scopes["launcher"].cancel()
+        await started["launcher"].stop()
         await self._launcher.close()
 
     # -- for the API -----------------------------------------------------------------------------------------------

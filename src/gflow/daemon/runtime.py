@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import trio
+
 from gflow.core.effects import Effect
 from gflow.core.engine import Engine
 from gflow.core.errors import Unavailable
@@ -27,7 +29,10 @@ class Journal(Protocol):
         """Queue a transaction for the log, at once and whole; returns its number."""
 
     async def durable(self, seq: int) -> None:
-        """Wait until the transaction with this number is on disk."""
+        """Wait until the transaction with this number is on disk. Raises Unavailable while nothing can be written."""
+
+    def check_writable(self) -> None:
+        """Raise Unavailable if nothing could be written for some time."""
 
 
 class Runtime:
@@ -53,10 +58,13 @@ class Runtime:
         self.perform: Callable[[Effect], None]
         self.notify: Callable[[int, Event], None]
         self.stopping = False
+        self.fault: Exception | None = None
         self._next_seq = next_seq
         self._next_event_id = next_event_id
         self._effects: dict[int, list[Effect]] = {}
         self._pending_events: deque[tuple[int, Event]] = deque()
+        self._durable_seq = next_seq - 1
+        self._awaited: dict[int, trio.Event] = {}
 
     @property
     def next_event_id(self) -> int:
@@ -81,7 +89,9 @@ class Runtime:
     def commit(self, outcome: Outcome, boot_id: str | None = None) -> int:
         """Log what the engine did, and wake whoever decides next. Returns the number to wait for with `durable`.
 
-        `boot_id` is given when the outcome brings the state over from an earlier boot of the machine.
+        `boot_id` is given when the outcome brings the state over from an earlier boot of the machine. Raises
+        Unavailable once nothing is written any more. If the outcome cannot be logged for another reason, the engine
+        no longer is what the log says: `fault` is set, and whoever decides next ends the daemon.
         """
         if not outcome and boot_id is None:
             return self.last_seq
@@ -101,9 +111,16 @@ class Runtime:
             boot_id=boot_id,
         )
         self._pending_events.extend(transaction.numbered_events)
-        self.journal.submit(transaction)
-        self.schedule_wake.set()
-        self.deadline_wake.set()
+        try:
+            self.journal.submit(transaction)
+        except Unavailable:
+            raise
+        except Exception as error:
+            self.fault = error
+            raise
+        finally:
+            self.schedule_wake.set()
+            self.deadline_wake.set()
         return seq
 
     async def durable(self, seq: int) -> None:
@@ -111,15 +128,24 @@ class Runtime:
         if seq:
             await self.journal.durable(seq)
 
+    async def on_disk(self, seq: int) -> None:
+        """Wait until transaction `seq` is on disk, however long that takes: for those who have nobody to tell."""
+        if seq > self._durable_seq:
+            await self._awaited.setdefault(seq, trio.Event()).wait()
+
     def check_open(self) -> None:
-        """Raise Unavailable once the daemon is stopping: nothing new is taken then."""
+        """Raise Unavailable if nothing new is taken: the daemon is stopping, or its disk fails."""
         if self.stopping:
             raise Unavailable("The daemon is stopping")
+        self.journal.check_writable()
 
     def on_durable(self, transaction: Transaction) -> None:
         """A transaction reached the disk: carry out what it asks for, then tell of it."""
+        self._durable_seq = transaction.seq
         for effect in self._effects.pop(transaction.seq, ()):
             self.perform(effect)
+        if (awaited := self._awaited.pop(transaction.seq, None)) is not None:
+            awaited.set()
         if transaction.events:
             numbered = transaction.numbered_events
             for _ in numbered:

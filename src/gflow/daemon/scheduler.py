@@ -21,6 +21,8 @@ class Scheduler:
         task_status.started()
         try:
             while True:
+                if runtime.fault is not None:
+                    raise RuntimeError("a change could not be logged; starting again from the log") from runtime.fault
                 wake.clear()
                 outcome = runtime.engine.schedule(runtime.clock(), runtime.run_ids)
                 if outcome:

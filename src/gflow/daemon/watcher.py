@@ -1,13 +1,16 @@
 """The watcher: one task for each running job, from its launch to its last process.
 
-What is done to one job is done in order: a Ctrl-C asked for while the job is being launched waits for the launch.
+What is asked for while a job is being launched, as a Ctrl-C, waits for the launch. Once the daemon is leaving nothing
+is begun any more: the next one finds what there is to do on disk.
 """
 
 import logging
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from gflow.core.effects import Effect, Interrupt, Launch, SendSignal
+from gflow.core.errors import Unavailable
 from gflow.core.model import Exit, Job, JobId, State
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher, LaunchFailed, Trace
@@ -26,29 +29,38 @@ class Watcher:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; takes up the running jobs of an earlier daemon first."""
-        try:
-            async with trio.open_nursery() as self._nursery:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
                 for job_id in tuple(self._runtime.engine.running):
                     self._launched[job_id] = trio.Event()
-                    self._nursery.start_soon(self._take_up, self._runtime.engine.jobs[job_id])
+                    self._begin(self._take_up, self._runtime.engine.jobs[job_id])
                 task_status.started()
                 await trio.sleep_forever()
-        finally:
-            self._nursery = None
+            finally:
+                self._nursery = None  # before the nursery closes
 
     def perform(self, effect: Effect) -> None:
-        """Begin to carry out an effect. Once the daemon is leaving nothing begins: the next one finds it on disk."""
-        nursery = self._nursery
-        if nursery is None:
-            return
+        """Begin to carry out an effect."""
         match effect:
             case Launch(job):
-                self._launched[job.id] = trio.Event()
-                nursery.start_soon(self._launch, job)
+                self._launched.setdefault(job.id, trio.Event())
+                self._begin(self._launch, job)
             case Interrupt(job):
-                nursery.start_soon(self._interrupt, job)
+                self._begin(self._interrupt, job)
             case SendSignal(job, signal):
-                nursery.start_soon(self._send_signal, job, signal)
+                self._begin(self._send_signal, job, signal)
+
+    def _begin(self, task: Callable[..., Awaitable[None]], job: Job, *args: object) -> None:
+        async def unless_leaving() -> None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:
+                await task(job, *args)
+            except Unavailable:
+                log.info("Job %d: what became of it is left to the next daemon", job.id)
+
+        if self._nursery is not None:
+            self._nursery.start_soon(unless_leaving)
 
     async def _launch(self, job: Job) -> None:
         try:
@@ -66,6 +78,7 @@ class Watcher:
         engine = self._runtime.engine
         trace = await self._launcher.trace(job)
         log.info("Job %d was running before the restart: %s", job.id, trace.value)
+        job = engine.jobs[job.id]  # somebody may have stopped it meanwhile
         if trace is Trace.NEVER_STARTED and job.stop is None:
             self._runtime.commit(engine.relaunch(job.id, next(self._runtime.run_ids)))
             return
@@ -88,7 +101,7 @@ class Watcher:
     async def _finish(self, job: Job, how: Exit) -> None:
         seq = self._runtime.commit(self._runtime.engine.ended(job.id, how, self._runtime.clock()))
         self._launched.pop(job.id).set()
-        await self._runtime.journal.durable(seq)
+        await self._runtime.on_disk(seq)
         await self._launcher.discard(job)
 
     async def _ready_for_signals(self, job: Job) -> bool:

@@ -1,13 +1,14 @@
 """The run directory: what a launch leaves on disk, so that a later daemon knows what became of it.
 
-`D/runs/<id>.<run_id>/` holds the wrapper (`run.sh`), its mark (`started`), the status (`exit`), the process id of the
-log writer (`logger`) and the text of a script. The truth about a launch is in here and nowhere else.
+`D/runs/<id>.<run_id>/` holds the wrapper (`run.sh`), its mark (`started`), the `record` and, for scripts, their text.
+The truth about a launch is in here and nowhere else.
 
-`exit` is made with the id of the machine's boot in it. What the wrapper has not overwritten therefore also tells
-whether the machine was restarted under the job.
+The record is one small file, made at the launch, with three lines: the exit status (dashes until the wrapper writes
+over them, in place, so that this needs no room on the disk), the id of the machine's boot the launch was made in, and,
+appended by it, the process id of the log writer. Creating files is what a launch costs most, so there are few.
 """
 
-import contextlib
+import functools
 import os
 import re
 import shutil
@@ -17,19 +18,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gflow.core.model import Job
-from gflow.launch.script import EXIT, MARK
+from gflow.launch.script import MARK, RECORD
 
 WRAPPER = "run.sh"
-LOGGER = "logger"
-ENVIRONMENT = "environment"
 CONDA_OUTPUT = "conda"
 
-_EXIT_LINE = re.compile(rb"(\d{1,3})(?: ([a-z]+))?\n")
+_STATUS = re.compile(rb"(\d{1,3})(?: ([a-z]+))?\n")
+_BOOT = re.compile(rb"^[0-9a-f]{8}-[0-9a-f-]{27}$", re.MULTILINE)
+_LOGGER = re.compile(rb"^[0-9a-f]{8}-[0-9a-f-]{27}\n(\d+)\n", re.MULTILINE)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Mark(NamedTuple):
-    """What the wrapper wrote when it started; `pid` is None if that could not be read. `at`: seconds since the epoch."""
+    """What the wrapper wrote when it started, `at` seconds since the epoch.
+
+    The process ids are None if nobody started (see `claim`), or if the disk was too full to write them.
+    """
 
     pid: int | None
     server_pid: int | None
@@ -37,14 +41,21 @@ class Mark(NamedTuple):
     at: float
 
 
-class Status(NamedTuple):
-    """A recorded end: exit code, the wrapper's word for a failure of its own, and when (seconds since the epoch)."""
+class Record(NamedTuple):
+    """What became of the launch.
 
-    code: int
+    code: the exit status, None if there is none (yet). word: what failed in the wrapper itself. written_at: of the
+    last writing, seconds since the epoch. boot: the boot the launch was made in. logger_pid: of the log writer.
+    """
+
+    code: int | None
     word: str | None
-    at: float
+    written_at: float
+    boot: str | None
+    logger_pid: int | None
 
 
+@functools.cache
 def boot_id() -> str:
     """The kernel's name for this boot of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -65,12 +76,12 @@ class RunDirectory:
 
     def create(self, wrapper: bytes, files: Iterable[tuple[str, bytes]]) -> None:
         """Make it, with everything the wrapper needs. Raises OSError, as FileExistsError for a second launch."""
-        self.path.mkdir(mode=0o700)
-        for name, content in [(WRAPPER, wrapper), (EXIT, boot_id().encode()), *files]:
-            target = self.path / name
-            if target.parent != self.path:
-                target.parent.mkdir(mode=0o700, exist_ok=True)
-            _write_new(target, content)
+        os.mkdir(self.path, 0o700)
+        record = f"{'-' * 31}\n{boot_id()}\n".encode()
+        for name, content in [(WRAPPER, wrapper), (RECORD, record), *files]:
+            if "/" in name:
+                (self.path / name).parent.mkdir(mode=0o700, exist_ok=True)
+            write_new(self.path / name, content)
 
     def claim(self) -> bool:
         """Make the mark in the wrapper's place, so that it never runs; False if the wrapper was first.
@@ -78,7 +89,7 @@ class RunDirectory:
         A missing directory counts as claimed: without it there is no wrapper.
         """
         try:
-            os.close(os.open(self.path / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            write_new(self.path / MARK, b"")
         except FileExistsError:
             return False
         except FileNotFoundError:
@@ -86,53 +97,51 @@ class RunDirectory:
         return True
 
     def mark(self) -> Mark | None:
-        """The wrapper's mark, None if it did not start."""
-        try:
-            with open(self.path / MARK, "rb") as file:
-                words = file.read().decode("ascii", "replace").split()
-                at = os.fstat(file.fileno()).st_mtime
-        except OSError:
+        """The mark, None if there is none."""
+        content, at = self._read(MARK)
+        if content is None:
             return None
-        pids = [int(word) for word in words[:2] if word.isdigit()]
-        if len(pids) < 2:
+        words = content.decode("ascii", "replace").split()
+        if len(words) < 2 or not (words[0].isdigit() and words[1].isdigit()):
             return Mark(None, None, None, at)
-        return Mark(pids[0], pids[1], words[2] if len(words) > 2 else None, at)
+        return Mark(int(words[0]), int(words[1]), words[2] if len(words) > 2 else None, at)
 
-    def status(self) -> Status | None:
-        """The recorded end, None if there is none (yet)."""
-        try:
-            with open(self.path / EXIT, "rb") as file:
-                line = _EXIT_LINE.match(file.read())
-                at = os.fstat(file.fileno()).st_mtime
-        except OSError:
-            return None
-        return Status(int(line[1]), line[2].decode() if line[2] else None, at) if line else None
-
-    def boot(self) -> str | None:
-        """The boot the launch was made in; None once there is a status, or if that is not on disk."""
-        try:
-            return (self.path / EXIT).read_text(encoding="ascii", errors="replace") or None
-        except OSError:
-            return None
-
-    def logger_pid(self) -> int | None:
-        """The process that writes the log, None if it has not said so."""
-        with contextlib.suppress(OSError, ValueError):
-            return int((self.path / LOGGER).read_bytes())
-        return None
+    def record(self) -> Record:
+        """The record; all fields are None (`written_at`: 0) if there is none."""
+        content, at = self._read(RECORD)
+        if content is None:
+            return Record(None, None, 0.0, None, None)
+        status, boot, logger = _STATUS.match(content), _BOOT.search(content), _LOGGER.search(content)
+        return Record(
+            code=int(status[1]) if status else None,
+            word=status[2].decode() if status and status[2] else None,
+            written_at=at,
+            boot=boot[0].decode() if boot else None,
+            logger_pid=int(logger[1]) if logger else None,
+        )
 
     def conda_output(self) -> str | None:
         """The last line conda printed."""
-        with contextlib.suppress(OSError):
-            lines = (self.path / CONDA_OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
-            return next((line.strip() for line in reversed(lines) if line.strip()), None)
-        return None
+        lines = (self._read(CONDA_OUTPUT)[0] or b"").decode("utf-8", "replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), None)
 
     def remove(self) -> None:
         """Delete it, if it is there."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def _read(self, name: str) -> tuple[bytes | None, float]:
+        """A file's content and time of modification; (None, 0) if it is not there."""
+        try:
+            descriptor = os.open(self.path / name, os.O_RDONLY)
+        except OSError:
+            return None, 0.0
+        try:
+            return os.read(descriptor, 1 << 20), os.fstat(descriptor).st_mtime
+        finally:
+            os.close(descriptor)
 
-def _write_new(path: Path, content: bytes) -> None:
+
+def write_new(path: Path, content: bytes) -> None:
+    """Create `path`, which must not exist, readable by its owner only. Raises OSError."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)

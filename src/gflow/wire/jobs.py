@@ -16,16 +16,23 @@ def duration(secs: float | None) -> Json | None:
     """Seconds as gflow's `{"secs", "nanos"}`."""
     if secs is None:
         return None
-    whole = int(secs)
-    return {"secs": whole, "nanos": round((secs - whole) * 1e9)}
+    whole, nanos = _split(secs)
+    return {"secs": whole, "nanos": nanos}
 
 
 def moment(at: float | None) -> Json | None:
     """Seconds since the epoch as gflow's `{"secs_since_epoch", "nanos_since_epoch"}`."""
     if at is None:
         return None
-    whole = int(at)
-    return {"secs_since_epoch": whole, "nanos_since_epoch": round((at - whole) * 1e9)}
+    whole, nanos = _split(at)
+    return {"secs_since_epoch": whole, "nanos_since_epoch": nanos}
+
+
+def _split(secs: float) -> tuple[int, int]:
+    """Whole seconds, and the rest in nanoseconds: always less than a second of them."""
+    whole = int(secs)
+    over, nanos = divmod(round((secs - whole) * 1e9), 1_000_000_000)
+    return whole + over, nanos
 
 
 def reason_json(reason: Reason | None) -> str | Json | None:

@@ -4,15 +4,20 @@ gflow's clients send their whole job record, so the fields only the server may s
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gflow.core.errors import Malformed, TooLarge
 from gflow.core.model import DependencyMode, EarlySignal, JobId, JobSpec
 
 MAX_BATCH = 1000
+
+MOST = 2**53 - 1
+"""Numbers beyond this are not the same in every JSON reader, and the log could not hold them all."""
+
+Int = Annotated[int, Meta(ge=-MOST, le=MOST)]
 
 _T = TypeVar("_T")
 
@@ -20,21 +25,21 @@ _T = TypeVar("_T")
 class Duration(Struct, forbid_unknown_fields=True):
     """gflow's duration."""
 
-    secs: int
-    nanos: int = 0
+    secs: Int
+    nanos: Int = 0
 
 
 class Moment(Struct, forbid_unknown_fields=True):
     """gflow's moment."""
 
-    secs_since_epoch: int
-    nanos_since_epoch: int = 0
+    secs_since_epoch: Int
+    nanos_since_epoch: Int = 0
 
 
 class SignalBefore(Struct, forbid_unknown_fields=True):
     """A signal number, and how many seconds before the time limit it is sent."""
 
-    signal: int
+    signal: Int
     secs_before: float
 
 
@@ -55,30 +60,30 @@ class JobRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     script_args: list[str] = []
     run_dir: str | None = None
     environment: Any = None  # checked where it is used: as Any, the jobs of a batch share one object
-    umask: int | None = None
+    umask: Int | None = None
     run_name: str | None = None
     project: str | None = None
     conda_env: str | None = None
-    gpus: int = 0
+    gpus: Int = 0
     gpu_sharing_mode: str = "Exclusive"
-    gpu_memory_limit_mb: int | None = None
-    memory_limit_mb: int | None = None
-    priority: int = 10
-    depends_on: int | None = None
-    depends_on_ids: list[int] | None = None
+    gpu_memory_limit_mb: Int | None = None
+    memory_limit_mb: Int | None = None
+    priority: Int = 10
+    depends_on: Int | None = None
+    depends_on_ids: list[Int] | None = None
     dependency_mode: DependencyMode | None = None
     auto_cancel_on_dependency_failure: bool = True
-    task_id: int | None = None
+    task_id: Int | None = None
     group_id: str | None = None
-    max_concurrent: int | None = None
+    max_concurrent: Int | None = None
     parameters: dict[str, str] = {}
     time_limit: Duration | float | None = None
     early_signal: SignalBefore | None = None
-    max_retries: int = 0
+    max_retries: Int = 0
     auto_close_tmux: bool = False
     keep_session: bool = False
     scheduled_at: Moment | float | None = None
-    redone_from: int | None = None
+    redone_from: Int | None = None
     submit_key: str | None = None
     hold: bool = False
     notifications: Notifications | None = None
@@ -96,35 +101,35 @@ class JobRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Changes to a job: what is absent stays, null clears."""
+    """Changes to a job: what is absent stays, null clears, that is, it brings back the default."""
 
     command: str | UnsetType = UNSET
     argv: list[str] | UnsetType = UNSET
-    gpus: int | UnsetType = UNSET
+    gpus: Int | UnsetType | None = UNSET
     conda_env: str | UnsetType | None = UNSET
-    priority: int | UnsetType = UNSET
-    parameters: dict[str, str] | UnsetType = UNSET
+    priority: Int | UnsetType | None = UNSET
+    parameters: dict[str, str] | UnsetType | None = UNSET
     time_limit: Duration | float | UnsetType | None = UNSET
     time_limit_delta: float | UnsetType = UNSET
     early_signal: SignalBefore | UnsetType | None = UNSET
-    memory_limit_mb: int | UnsetType | None = UNSET
-    gpu_memory_limit_mb: int | UnsetType | None = UNSET
-    depends_on: int | UnsetType | None = UNSET
-    depends_on_ids: list[int] | UnsetType | None = UNSET
+    memory_limit_mb: Int | UnsetType | None = UNSET
+    gpu_memory_limit_mb: Int | UnsetType | None = UNSET
+    depends_on: Int | UnsetType | None = UNSET
+    depends_on_ids: list[Int] | UnsetType | None = UNSET
     dependency_mode: DependencyMode | UnsetType | None = UNSET
-    auto_cancel_on_dependency_failure: bool | UnsetType = UNSET
-    max_concurrent: int | UnsetType | None = UNSET
-    max_retries: int | UnsetType = UNSET
+    auto_cancel_on_dependency_failure: bool | UnsetType | None = UNSET
+    max_concurrent: Int | UnsetType | None = UNSET
+    max_retries: Int | UnsetType | None = UNSET
     run_name: str | UnsetType | None = UNSET
     project: str | UnsetType | None = UNSET
     scheduled_at: Moment | float | UnsetType | None = UNSET
-    keep_session: bool | UnsetType = UNSET
+    keep_session: bool | UnsetType | None = UNSET
 
 
 class GroupLimit(Struct, forbid_unknown_fields=True):
     """How many jobs of a group may run at once; null lifts the limit."""
 
-    max_concurrent: int | None
+    max_concurrent: Int | None
 
 
 def read(kind: type[_T], data: object) -> _T:
@@ -231,18 +236,20 @@ def spec_from(
 _PLAIN_UPDATES = {
     "command": "command",
     "gpus": "gpus",
-    "conda_env": "conda_env",
     "priority": "priority",
     "parameters": "parameters",
     "memory_limit_mb": "memory_mb",
     "gpu_memory_limit_mb": "gpu_memory_mb",
     "auto_cancel_on_dependency_failure": "auto_cancel",
     "max_retries": "max_retries",
-    "run_name": "name",
-    "project": "project",
     "keep_session": "keep_session",
 }
 """Fields of an update that go into the specification as they are, and their names there."""
+
+_NAME_UPDATES = {"run_name": "name", "project": "project", "conda_env": "conda_env"}
+"""The same, for names: blanks around them do not count, and nothing but blanks is none."""
+
+_NOTHING_ASKED = JobRequest()
 
 
 def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
@@ -254,7 +261,11 @@ def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
     for field, name in _PLAIN_UPDATES.items():
         value = getattr(update, field)
         if value is not UNSET:
-            changes[name] = value
+            changes[name] = getattr(_NOTHING_ASKED, field) if value is None else value
+    for field, name in _NAME_UPDATES.items():
+        value = getattr(update, field)
+        if value is not UNSET:
+            changes[name] = _blank_is_none(value)
     if update.argv is not UNSET:
         changes["argv"] = tuple(update.argv)
     if "argv" in changes and "command" in changes:
