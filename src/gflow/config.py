@@ -6,7 +6,7 @@ on yet are accepted and named in `Config.unserved`, so that an existing gflow.to
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from msgspec import Struct, field
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
+
+DAY_SECS = 86400
 
 
 class ConfigError(Exception):
@@ -149,11 +151,14 @@ def parse_gpu_list(spec: str) -> list[int]:
 def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) -> Config:
     """The settings in `path`, overridden by `GFLOW_DAEMON_…` and `GFLOW_DAEMON__…` variables. Raises ConfigError."""
     config = _from_file(path, must_exist=must_exist)
-    for name in _fields(Daemon):
-        for variable in (f"GFLOW_DAEMON_{name.upper()}", f"GFLOW_DAEMON__{name.upper()}"):
-            if variable in environ:
-                config = with_daemon(config, {name: environ[variable]}, variable)
     _check(config, str(path))
+    for variable in sorted(environ, reverse=True):  # the spelling that commands look at first comes last, and wins
+        if variable.startswith(_PREFIX):
+            name = variable.removeprefix(_PREFIX).removeprefix("_").lower()
+            if name not in _FROM_TEXT:
+                allowed = ", ".join(_PREFIX + known.upper() for known in _FROM_TEXT)
+                raise ConfigError(f"{variable}: there is no such setting; allowed: {allowed}")
+            config = with_daemon(config, {name: environ[variable]}, variable)
     return config
 
 
@@ -162,25 +167,50 @@ def with_daemon(config: Config, settings: Mapping[str, str], source: str) -> Con
     table = msgspec.to_builtins(config.daemon)
     for name, text in settings.items():
         try:
-            table[name] = _from_text(name, text)
+            table[name] = _FROM_TEXT[name](text)
         except ValueError as error:
-            raise ConfigError(f"{source}: {error}") from None
+            raise ConfigError(f"{source}: daemon.{name}: {error}") from None
     daemon = _convert(table, Daemon, source, "daemon")
     changed = msgspec.structs.replace(config, daemon=daemon)
     _check(changed, source)
     return changed
 
 
-def _from_text(name: str, text: str) -> object:
-    if name == "gpus":
-        return None if text.strip() in ("", "all") else parse_gpu_list(text)
-    if name == "env_drop":
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if name in ("port", "simulated_gpus", "simulated_gpu_memory_mb"):
-        return int(text)
-    if name in ("gpu_poll_interval_secs", "kill_grace_secs"):
+def _gpus(text: str) -> list[int] | None:
+    return None if text.strip() in ("", "all") else parse_gpu_list(text)
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise ValueError(f"invalid number '{text}': use a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
         return float(text)
-    return text
+    except ValueError:
+        raise ValueError(f"invalid number '{text}': use a number of seconds") from None
+
+
+_PREFIX = "GFLOW_DAEMON_"
+_FROM_TEXT: dict[str, Callable[[str], object]] = {
+    "host": str,
+    "port": _whole,
+    "socket": str,
+    "gpus": _gpus,
+    "gpu_allocation_strategy": str,
+    "gpu_poll_interval_secs": _seconds,
+    "simulated_gpus": _whole,
+    "simulated_gpu_memory_mb": _whole,
+    "kill_grace_secs": _seconds,
+    "env_drop": _list,
+}
+"""How the settings of `[daemon]` are written in variables and flags. Nested tables are for the file only."""
 
 
 def _fields(kind: type[Struct]) -> tuple[str, ...]:
@@ -228,9 +258,12 @@ def _check(config: Config, source: str) -> None:
         f"daemon.gpu_allocation_strategy: '{daemon.gpu_allocation_strategy}' is unknown; use sequential or random": (
             daemon.gpu_allocation_strategy in ("sequential", "random")
         ),
-        "daemon.gpu_poll_interval_secs: must be more than 0": daemon.gpu_poll_interval_secs > 0,
-        "daemon.kill_grace_secs: must be 0 or more": daemon.kill_grace_secs >= 0,
+        f"daemon.gpu_poll_interval_secs: use more than 0, at most {DAY_SECS}": (
+            0 < daemon.gpu_poll_interval_secs <= DAY_SECS
+        ),
+        f"daemon.kill_grace_secs: use 0 to {DAY_SECS}": 0 <= daemon.kill_grace_secs <= DAY_SECS,
         "daemon.simulated_gpus: use 0 to 64": 0 <= daemon.simulated_gpus <= 64,
+        "daemon.simulated_gpu_memory_mb: use 1 or more": daemon.simulated_gpu_memory_mb >= 1,
         "daemon.gpus: indices are 0 or more": all(index >= 0 for index in daemon.gpus or ()),
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,
         "notifications.max_concurrent_deliveries: must be 1 or more": (

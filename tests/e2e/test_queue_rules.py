@@ -1,14 +1,11 @@
 """Dependencies, arrays, retries, holds and begin times, through the real commands and the real queue."""
 
 import time
+from pathlib import Path
 from typing import Any
 
-from support.daemon import Daemon
+from support.daemon import Daemon, moment
 from support.wait import until
-
-
-def moment(stamp: dict[str, int]) -> float:
-    return stamp["secs_since_epoch"] + stamp["nanos_since_epoch"] / 1e9
 
 
 def most_at_once(jobs: list[dict[str, Any]]) -> int:
@@ -119,10 +116,10 @@ def test_raising_the_limit_of_an_array_starts_more_at_once(shared: Daemon):
     assert {job["state"] for job in shared.wait_jobs(ids)} == {"Cancelled"}
 
 
-def test_a_retry_succeeds_and_the_dependent_follows_it(shared: Daemon):
+def test_a_retry_succeeds_and_the_dependent_follows_it(shared: Daemon, tmp_path: Path):
     script = "echo $GFLOW_RESTART_COUNT >>tries; [ $GFLOW_RESTART_COUNT = 1 ] || exit 7"
-    first = shared.gbatch("--hold", "--max-retries", "2", "--name", "again", script)
-    dependent = shared.gbatch("--depends-on", str(first), "cat", "tries")
+    first = shared.gbatch("--hold", "--max-retries", "2", "--name", "again", script, cwd=tmp_path)
+    dependent = shared.gbatch("--depends-on", str(first), "cat", "tries", cwd=tmp_path)
     assert shared.cli("gjob", "release", str(first)).returncode == 0
     assert shared.wait_job(dependent)["state"] == "Finished"
     assert shared.log(dependent) == b"0\n1\n"

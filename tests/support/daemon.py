@@ -27,6 +27,11 @@ _PR_CAPBSET_DROP = 24
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
 
 
+def moment(stamp: dict[str, int]) -> float:
+    """Seconds since the epoch of a moment in a job's record."""
+    return stamp["secs_since_epoch"] + stamp["nanos_since_epoch"] / 1e9
+
+
 @dataclass(frozen=True)
 class Answer:
     """An HTTP answer with its JSON body, read."""

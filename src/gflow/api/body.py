@@ -9,6 +9,8 @@ from quart import request
 from gflow.core.errors import Malformed
 
 MAX_BODY_BYTES = 8 << 20
+_SURROGATES = (b"\\ud", b"\\uD", b"\xed")
+"""What a body with a surrogate in it has, and few others."""
 
 
 def _no_constant(name: str) -> None:
@@ -26,12 +28,15 @@ async def json_body() -> Any:
     """The body as JSON. Raises Malformed.
 
     The standard library's reader, not msgspec's: it keeps the lone surrogates by which Python clients send bytes that
-    are no text.
+    are no text. Other surrogates stand for nothing and are refused.
     """
     data = await request.get_data(cache=False)
     if not data:
         raise Malformed("The request has no body; a JSON body is expected")
     try:
-        return json.loads(data, parse_constant=_no_constant, parse_float=_finite)
+        found = json.loads(data.decode(errors="surrogatepass"), parse_constant=_no_constant, parse_float=_finite)
+        if any(mark in data for mark in _SURROGATES):
+            json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
     except (ValueError, RecursionError) as error:
         raise Malformed(f"The body is not valid JSON: {error}") from None
+    return found

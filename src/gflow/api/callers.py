@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from quart import request
 
+from gflow.core.engine import Engine
 from gflow.core.errors import Forbidden
 from gflow.core.model import Job
 from gflow.daemon.endpoints import Peer
@@ -32,6 +33,12 @@ def caller() -> Caller:
     """Who sent the request being answered."""
     peer: Peer = request.scope["state"]["peer"]
     return Caller(user_name(peer.uid), peer.uid, admin=peer.uid in (0, os.geteuid()))
+
+
+def check_group(who: Caller, engine: Engine, group_id: str) -> None:
+    """Raise Forbidden unless all jobs of the group, if it has any, are such that `who` may act on them."""
+    for job_id in engine.members(group_id):
+        check_owner(who, engine.jobs[job_id])
 
 
 def check_owner(who: Caller, job: Job) -> None:

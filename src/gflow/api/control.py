@@ -7,7 +7,7 @@ from quart import Blueprint, Response
 from gflow.api import query
 from gflow.api.answers import answer, raw
 from gflow.api.body import json_body
-from gflow.api.callers import caller, check_owner
+from gflow.api.callers import caller, check_group
 from gflow.api.services import Services
 from gflow.core.errors import Malformed
 from gflow.core.model import State
@@ -82,9 +82,7 @@ def blueprint(services: Services) -> Blueprint:
         if wanted is not None and wanted < 1:
             raise Malformed(f"Invalid max_concurrent {wanted}: use 1 or more")
         runtime.check_open()
-        who = caller()
-        for job_id in engine.members(group_id):
-            check_owner(who, engine.jobs[job_id])
+        check_group(caller(), engine, group_id)
         updated, outcome = engine.set_group_limit(group_id, wanted, runtime.clock())
         await runtime.durable(runtime.commit(outcome))
         return answer({"group_id": group_id, "max_concurrent": wanted, "updated_jobs": updated})

@@ -31,7 +31,10 @@ def blueprint(services: Services) -> Blueprint:
         given = request.headers.get("Last-Event-ID") or query.text("last_event_id")
         if given is not None and not (given.isascii() and given.isdigit() and len(given) < 19):
             raise Malformed(f"Invalid Last-Event-ID '{given}': use the id of an event")
-        last_seen = int(given) if given is not None else services.runtime.bus.last_id
+        newest = services.runtime.bus.last_id
+        last_seen = int(given) if given is not None else newest
+        if last_seen > newest:  # of another life of the data directory: all its events are gone
+            last_seen = 0
         response = Response(_stream(services, last_seen), content_type="text/event-stream")
         response.headers["Cache-Control"] = "no-cache"
         response.timeout = None

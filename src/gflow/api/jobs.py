@@ -11,12 +11,14 @@ from quart import Blueprint, Response
 from gflow.api import query
 from gflow.api.answers import answer, raw
 from gflow.api.body import json_body
-from gflow.api.callers import caller, check_owner
+from gflow.api.callers import Caller, caller, check_group, check_owner
 from gflow.api.services import Services
+from gflow.core.engine import Engine
 from gflow.core.errors import Impossible, Malformed, NotFound, WrongState
 from gflow.core.explain import explain
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, State, StopCause
+from gflow.core.submission import check_group_limit
 from gflow.wire.requests import JobUpdate, read, spec_changes
 
 CHUNK = 500
@@ -76,20 +78,19 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.patch("/jobs/<int:job_id>")
     async def update(job_id: int) -> Response:
+        query.allow()
         body = read(JobUpdate, await json_body())
         who, job = caller(), owned(job_id)
         changes = spec_changes(body, job.spec)
         named = [name for name in JobUpdate.__struct_fields__ if getattr(body, name) is not msgspec.UNSET]
         if not named:
             raise Malformed("Nothing to change: the update names no field")
-        if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is None:
-            raise Impossible(f"Job {job_id} is in no group, so it has no max_concurrent")
+        if body.max_concurrent is not msgspec.UNSET:
+            _check_group_change(engine, job, body.max_concurrent, who)
         seq = 0
         if changes:
             seq = runtime.commit(engine.update(job_id, changes, runtime.clock(), may_raise_limit=who.admin))
         if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is not None:
-            if body.max_concurrent is not None and body.max_concurrent < 1:
-                raise Malformed(f"Invalid max_concurrent {body.max_concurrent}: use 1 or more")
             _, outcome = engine.set_group_limit(job.spec.group_id, body.max_concurrent, runtime.clock())
             seq = runtime.commit(outcome)
         await runtime.durable(seq)
@@ -156,6 +157,14 @@ def blueprint(services: Services) -> Blueprint:
         return answer({"job_id": _resolve(services, user, query.text("shorthand") or "").id})
 
     return routes
+
+
+def _check_group_change(engine: Engine, job: Job, max_concurrent: int | None, who: Caller) -> None:
+    """Refuse a new limit for the job's group before anything of the job is changed along with it."""
+    if job.spec.group_id is None:
+        raise Impossible(f"Job {job.id} is in no group, so it has no max_concurrent")
+    check_group_limit(max_concurrent)
+    check_group(who, engine, job.spec.group_id)
 
 
 def _resolve(services: Services, user: str, shorthand: str) -> Job:

@@ -1,5 +1,6 @@
 """The output of jobs: where it is, its end, or all of it as it comes."""
 
+import io
 import os
 from collections import deque
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from gflow.core.lifecycle import FINAL
 from gflow.core.model import JobId
 
 CHUNK_BYTES = 256 * 1024
+MAX_LINES = 1_000_000_000
 FOLLOW_SECS = 0.1
 """How often a followed log is looked at for more."""
 
@@ -46,7 +48,7 @@ def blueprint(services: Services) -> Blueprint:
     async def stream(job_id: int) -> Response:
         query.allow("first", "last", "follow")
         job = engine.job(job_id)
-        first, last = query.integer("first", least=1), query.integer("last", least=1)
+        first, last = query.integer("first", least=1, most=MAX_LINES), query.integer("last", least=1, most=MAX_LINES)
         if first is not None and last is not None:
             raise Malformed("Give first or last, not both")
         follow = query.flag("follow")
@@ -68,7 +70,7 @@ def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | Non
             data = file.read(max_bytes)
     except FileNotFoundError:
         return None
-    kept = b"".join(data.splitlines(keepends=True)[-lines:])
+    kept = b"".join(io.BytesIO(data).readlines()[-lines:])
     return size, len(kept) < size, kept.decode(errors="replace")
 
 
@@ -105,8 +107,10 @@ def _read(path: Path, offset: int) -> bytes:
 
 
 def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
-    lines = data.splitlines(keepends=True)[:wanted]
-    return b"".join(lines), wanted - sum(line.endswith(b"\n") for line in lines)
+    lines = data.split(b"\n", wanted)
+    if len(lines) > wanted:
+        return data[: len(data) - len(lines[-1])], 0
+    return data, wanted - len(lines) + 1
 
 
 def _offset_of_last(path: Path, lines: int) -> int:

@@ -34,7 +34,7 @@ SORTS: dict[str, Callable[[Job, Now], Any]] = {
 def blueprint(services: Services) -> Blueprint:
     """`GET /queue`."""
     routes = Blueprint("queue", __name__)
-    engine, clock = services.runtime.engine, services.runtime.clock
+    clock = services.runtime.clock
 
     @routes.get("/queue")
     async def queue() -> Response:
@@ -48,7 +48,7 @@ def blueprint(services: Services) -> Blueprint:
         total, jobs = len(jobs), _limited(jobs)
         lines: list[str] = []
         for start in range(0, len(jobs), CHUNK):
-            lines.extend(line(Row(job, engine.reason(job), now), cells) for job in jobs[start : start + CHUNK])
+            lines.extend(line(Row(job, services.reason(job), now), cells) for job in jobs[start : start + CHUNK])
             await trio.lowlevel.checkpoint()
         body = "".join(lines).encode(errors="surrogateescape")
         response = raw(body, content_type="text/plain; charset=utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gflow.api.answers import encode
-from gflow.core.model import Job, JobId
+from gflow.core.model import Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher
 from gflow.store.spool import Spool
@@ -44,6 +44,7 @@ class Services:
     health: Callable[[], tuple[dict[str, Any], bool]]
     render_environment: Callable[[Mapping[str, str]], bytes]
     session: Callable[[JobId], str]
+    seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, bytes]] = field(default_factory=dict)
 
@@ -51,10 +52,15 @@ class Services:
         """Where the job's output goes."""
         return self.logs_dir / f"{job_id}.log"
 
+    def reason(self, job: Job) -> Reason | None:
+        """Why the job waits or ended as it did. One that has changed since it was looked up is told no new reason."""
+        engine = self.runtime.engine
+        return engine.reason(job) if engine.jobs[job.id] is job else job.reason
+
     def job_bytes(self, job: Job) -> bytes:
         """The job's record as JSON. Kept until the job changes: most of a long list is the same each time."""
         engine = self.runtime.engine
-        reason = engine.reason(job)
+        reason = self.reason(job)
         group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
         known = self._encoded.get(job.id)
         if known is not None and known[0] is job and known[1] == reason and known[2] is group:

@@ -4,6 +4,7 @@ Everything that takes time (reading a script, writing to the spool) is done befo
 the jobs, and the answer waits for the disk.
 """
 
+import math
 import os
 import stat
 from fnmatch import fnmatchcase
@@ -13,9 +14,10 @@ from typing import Any
 import trio
 from quart import Blueprint, Response
 
+from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
-from gflow.api.callers import Caller, caller
+from gflow.api.callers import Caller, caller, check_group
 from gflow.api.services import KnownEnvironment, Services, new_group_id
 from gflow.core.errors import Impossible, Malformed
 from gflow.core.model import Job, JobSpec
@@ -23,6 +25,10 @@ from gflow.store.spool import Kind
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
 MAX_SCRIPT_BYTES = 4 << 20
+DIRECTORY_SECS = 10.0
+"""How long a directory that was there is taken to be there; the launch looks again in any case."""
+
+KEPT_DIRECTORIES = 1000
 KEPT_ENVIRONMENTS = 32
 """Environments whose place in the spool is remembered."""
 
@@ -33,11 +39,13 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.post("/jobs")
     async def submit() -> Response:
+        query.allow()
         made = await _submit(services, [read(JobRequest, await json_body())], caller())
         return answer(made[0], 201)
 
     @routes.post("/jobs/batch")
     async def submit_batch() -> Response:
+        query.allow()
         return answer(await _submit(services, read_batch(await json_body()), caller()), 201)
 
     return routes
@@ -52,6 +60,8 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
     try:
         specs = [await spooled.spec(job, who) for job in requests]
         runtime.check_open()
+        for group_id in {spec.group_id for spec in specs if spec.group_id is not None}:
+            check_group(who, runtime.engine, group_id)
         held = frozenset(position for position, job in enumerate(requests) if job.hold)
         jobs, outcome = runtime.engine.submit(specs, runtime.clock(), groups=groups, hold=held)
         seq = runtime.commit(outcome)
@@ -69,9 +79,16 @@ async def _check_directories(services: Services, requests: list[JobRequest], who
         for job in requests
         if job.run_dir is not None and (job.submit_key is None or known(who.name, job.submit_key) is None)
     }
+    now, seen = trio.current_time(), services.seen_directories
+    wanted = {path for path in wanted if seen.get(path, -math.inf) < now - DIRECTORY_SECS}
+    if not wanted:
+        return
     missing = await trio.to_thread.run_sync(_first_missing, wanted)
     if missing is not None:
         raise Impossible(f"The working directory '{missing}' does not exist, or is not a directory")
+    if len(seen) >= KEPT_DIRECTORIES:
+        seen.clear()
+    seen.update(dict.fromkeys(wanted, now))
 
 
 def _first_missing(directories: set[str]) -> str | None:

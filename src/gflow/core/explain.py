@@ -159,7 +159,7 @@ def _ended(engine: Engine, job: Job) -> Why:
     if kind is ReasonKind.DEPENDENCY_FAILED and job.reason is not None and job.reason.job is not None:
         cause = engine.jobs[job.reason.job]
         text += f": it depended on job {cause.id}, which is {cause.state.value}"
-    if job.detail:
+    elif job.detail:
         text += f" ({job.detail})"
     if job.retried_as is not None:
         return Why(kind, f"{text}. Job {job.retried_as} is the next attempt.", f"gjob why {job.retried_as}")

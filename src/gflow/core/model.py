@@ -10,6 +10,7 @@ Units: `_at` are seconds since the Unix epoch (UTC), `_boot` are seconds of CLOC
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import NamedTuple, NewType
 
 JobId = NewType("JobId", int)
@@ -125,7 +126,7 @@ class Exit:
         return self.code - 128 if self.code is not None and 128 < self.code <= 192 else None
 
 
-NO_PARAMETERS: Mapping[str, str] = {}
+NO_PARAMETERS: Mapping[str, str] = MappingProxyType({})
 """Shared by all jobs that have none; nobody writes to it."""
 
 

@@ -62,6 +62,8 @@ def bind_unix(path: Path, mode: int = 0o600) -> socket.socket:
         umask = os.umask(0)
         try:
             listener.bind(os.fspath(path))
+        except OSError as error:
+            raise OSError(f"cannot listen on {path}: {error.strerror or error}") from None
         finally:
             os.umask(umask)
         listener.listen(BACKLOG)
@@ -86,6 +88,8 @@ def _clear_stale(path: Path) -> None:
         except ConnectionRefusedError:
             path.unlink(missing_ok=True)
             return
+        except (BlockingIOError, TimeoutError):
+            raise SocketInUse(f"another daemon listens on {path} and takes no connections") from None
         raise SocketInUse(f"pid {peer_of(probe).pid} already listens on {path}")
 
 

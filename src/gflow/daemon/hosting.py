@@ -169,21 +169,28 @@ def stop(path: Path) -> int | None:
     running = find(path)
     if running is None:
         return None
-    try:
-        descriptor = os.pidfd_open(running.pid)
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-    except ProcessLookupError:
-        return running.pid
-    except PermissionError:
-        raise HostingFailed(f"gflowd (pid {running.pid}) belongs to another user") from None
-    try:
-        gone, _, _ = select.select([descriptor], [], [], STOP_SECS)
-    finally:
-        os.close(descriptor)
-    if not gone:
+    if not _end(running.pid):
         raise HostingFailed(f"gflowd (pid {running.pid}) is still there {STOP_SECS:.0f} s after SIGTERM")
     _forget_session()
     return running.pid
+
+
+def _end(pid: int) -> bool:
+    """SIGTERM; whether the process is gone within `STOP_SECS`."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        gone, _, _ = select.select([descriptor], [], [], STOP_SECS)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        raise HostingFailed(f"gflowd (pid {pid}) belongs to another user") from None
+    finally:
+        os.close(descriptor)
+    return bool(gone)
 
 
 def _forget_session() -> None:

@@ -40,7 +40,7 @@ class Launcher(Protocol):
         """Serve until cancelled; `started()` once `launch` can be called. Never ends a job when it is cancelled."""
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`; return once its first instruction has run. Raises LaunchFailed; then nothing of it runs, ever."""
+        """Start `job`; return once it has started. Raises LaunchFailed; then nothing of it runs, ever."""
 
     async def wait(self, job: Job) -> Exit:
         """Wait until the job's main process is gone and its log is complete; any number of callers, any time."""

@@ -23,6 +23,8 @@ RUN_ID_VARIABLE = "GFLOW_RUN_ID"
 _PREFIX = f"{RUN_ID_VARIABLE}=".encode()
 _KERNEL_THREADS = 2
 _REST = 3
+_ROUNDS = 5
+_ENDING = (signals.SIGTERM, signals.SIGKILL)
 _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 
 
@@ -152,6 +154,24 @@ class ProcessTable:
         await self._scan()
         found = [known.process for known in self._known.values() if known.run_id == run_id]
         return [process for process in found if self._wrappers.get(process.pid) != run_id and is_alive(process)]
+
+    async def signal(self, run_id: str, signal: int) -> int:
+        """Signal every process of `run_id` but its wrapper, once; return how many there were.
+
+        One that is to be ended takes along the processes that appear meanwhile, and is woken up if it was stopped.
+        """
+        reached: set[Process] = set()
+        for _ in range(_ROUNDS if signal in _ENDING else 1):
+            fresh = [process for process in await self.members(run_id) if process not in reached]
+            if not fresh:
+                break
+            for process in fresh:
+                with contextlib.suppress(PermissionError):
+                    send(process, signal)
+                    if signal == signals.SIGTERM:
+                        send(process, signals.SIGCONT)
+            reached.update(fresh)
+        return len(reached)
 
     async def _scan(self) -> None:
         """Bring the table up to date with at least this moment."""

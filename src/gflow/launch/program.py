@@ -75,10 +75,15 @@ def check_command_size(spec: JobSpec) -> None:
     """Raise Impossible if Linux could not start `spec`, before it is queued; placeholders are counted as typed."""
     if spec.command is not None:
         _check_sizes(("bash", "-c", fill_line(spec.command, spec.parameters)))
-    _check_sizes(spec.argv or spec.script_args)
+    elif spec.argv is not None:
+        _check_sizes(spec.argv)
+    else:
+        _check_sizes(("bash", *spec.script_args))
 
 
 def _check_sizes(argv: tuple[str, ...]) -> None:
+    if not argv:
+        raise Impossible("The command is empty: say what to run")
     if any("\0" in argument for argument in argv):
         raise Impossible("The command contains a NUL byte, which no argument can: remove it")
     sizes = [len(argument.encode("utf-8", "surrogateescape")) for argument in argv]

@@ -7,8 +7,8 @@ It is written anew for every launch and its path is all that tmux is told. Rules
 - It prints nothing, and what its shell would like to say (as "Killed") goes nowhere: the log is the job's alone.
 - The program runs in a subshell that is replaced by it, with default signals. Ctrl-C, SIGQUIT, SIGTERM and SIGHUP
   reach the program, and leave the wrapper alive to record how it ended.
-- `exit` gets the status in one write of one line, `CODE [WORD]`. The line is valid once it ends in a newline, so no
-  rename (a process per job) is needed; the file is made beforehand and only overwritten, so a full disk does not lose it.
+- The status goes into the record in one write of one line, `CODE [WORD]`, valid once it ends in a newline; so no rename
+  (a process per job) is needed. It overwrites what is there already, so a full disk does not lose it.
 - Then it closes the terminal and waits for the hang-up. tmux takes the death of a pane's process for the end of its
   output even when the kernel still holds some (seen with 3.3a on a busy machine: one large log in nine was cut).
   Closed by its last writer the terminal reads to its very end, tmux hangs up at once, and the wait is over. Only a
@@ -28,8 +28,8 @@ DEFAULT_UMASK = 0o022
 MARK = "started"
 """In the run directory: `PID PPID PANE` of the wrapper, written as its first act."""
 
-EXIT = "exit"
-"""In the run directory: `CODE [WORD]`, then what is left of the text it was made with."""
+RECORD = "record"
+"""In the run directory: its first line becomes `CODE [WORD]`."""
 
 _TERMINAL = "TMUX TMUX_PANE TERM_PROGRAM TERM_PROGRAM_VERSION"
 _SERVER = "PATH HOME SHELL LANG LC_ALL PWD OLDPWD"
@@ -44,7 +44,7 @@ gflow_stopped= gflow_hung_up=
 trap 'gflow_stopped=1' INT QUIT TERM
 trap 'gflow_hung_up=1' HUP
 gflow_end() {{
-  echo "$@" 1<>{run}/exit
+  echo "$@" 1<>{run}/record
   [ "$gflow_hung_up" ] && exit "$1"
   trap '' INT QUIT
   trap - HUP

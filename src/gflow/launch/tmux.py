@@ -24,7 +24,8 @@ import trio
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import LaunchFailed, Start, Trace
-from gflow.launch.outcome import DISK_FULL, HUNG_UP, KILLED, NEVER_RAN, RESTARTED, SERVER_LOST, describe
+from gflow.launch.ending import exit_of
+from gflow.launch.log import find_writer, make_log, writer_command
 from gflow.launch.processes import (
     RUN_ID_VARIABLE,
     Process,
@@ -36,16 +37,15 @@ from gflow.launch.processes import (
     wait_process,
 )
 from gflow.launch.program import program_of
-from gflow.launch.run_directory import ENVIRONMENT, WRAPPER, RunDirectory, boot_id
+from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
 
 _CONCURRENT_LAUNCHES = 4
 _LOG_DEADLINE_SECS = 60.0
-_LOGGER_START_SECS = 2.0
-_SIGNAL_ROUNDS = 5
 _LAST_WORD_SECS = 0.2
 _BOOT = "boot"
+_ENVIRONMENT = "environment"
 
 
 class Tmux:
@@ -65,7 +65,7 @@ class Tmux:
     ) -> None:
         self._logs = data_dir / "logs"
         self._runs = data_dir / "runs"
-        for directory in (self._logs, self._runs):
+        for directory in (data_dir, self._logs, self._runs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
         self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs)
@@ -78,7 +78,7 @@ class Tmux:
         self._table = ProcessTable()
         self._wrappers: dict[str, Process | None] = {}
         self._visited: set[str] = set()
-        self._boot_noted = False
+        self._prepared = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the tmux server up until cancelled. Raises TmuxUnusable if there cannot be one."""
@@ -92,10 +92,11 @@ class Tmux:
         try:
             directory = self._directory(job)
             answer = await trio.to_thread.run_sync(self._launch, job, directory, limiter=self._limiter)
-        except (OSError, Impossible, ValueError) as error:
-            raise LaunchFailed(_refusal(error)) from error
-        process = self._launched(job, directory, answer)
-        return self._start_of(process, directory)
+        except OSError as error:
+            raise LaunchFailed(f"Cannot use {os.fsdecode(error.filename or self._runs)}: {error.strerror}") from error
+        except (Impossible, ValueError) as error:
+            raise LaunchFailed(str(error)) from error
+        return self._start_of(self._launched(job, directory, answer), directory)
 
     async def wait(self, job: Job) -> Exit:
         """Wait for the end of the wrapper and of its log."""
@@ -103,49 +104,43 @@ class Tmux:
         process = self._wrapper(job, directory)
         if process:
             await wait_process(process)
+        seen_at = self._clock().wall if process else None
         await self._log_complete(job, directory)
-        return self._exit(job, directory, ended_at=self._clock().wall if process else None)
+        return exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
 
-    async def survivors(self, job: Job) -> bool:
-        """Whether anything of the job but its wrapper runs."""
-        return bool(await self._members(job))
-
-    async def wait_gone(self, job: Job) -> None:
-        """Wait for all that runs of the job, and for what that started meanwhile."""
-        while survivors := await self._members(job):
-            for process in survivors:
-                await wait_process(process)
+    async def wait_gone(self, job: Job) -> bool:
+        """False if nothing of the job runs, else True once all that does now has ended."""
+        survivors = await self._members(job)
+        for process in survivors:
+            await wait_process(process)
+        return bool(survivors)
 
     async def interrupt(self, job: Job) -> None:
         """Type Ctrl-C, whatever the terminal shows; without a terminal, SIGINT to its foreground processes."""
         directory = self._directory(job)
         mark = directory.mark()
         if mark and mark.pane:
-            pane = mark.pane
-            leave_mode = f"if-shell -F -t {pane} '#{{pane_in_mode}}' 'send-keys -t {pane} -X cancel'"
-            keys = f"{leave_mode} ; send-keys -t {pane} C-c ; display-message -p sent"
-            answer = await self._server.ask("if-shell", "-F", "-t", pane, f"#{{==:#{{pane_pid}},{mark.pid}}}", keys)
+            answer = await self._server.ask(*_type_ctrl_c(mark.pane, mark.pid))
             if answer.text == "sent":
                 return
-        self._interrupt_foreground(job, directory)
+        process = self._wrapper(job, directory)
+        stat = read_stat(process.pid) if process else None
+        if stat and stat.process == process and stat.foreground_group > 0:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(stat.foreground_group, signals.SIGINT)
 
     async def send_signal(self, job: Job, signal: int) -> int:
-        """Signal the job's processes, also those that appear meanwhile if it is to end them.
+        """Signal the job's processes.
 
         The wrapper is spared, as it is to record the end, unless nothing else is left to be ended.
         """
-        ending = signal in (signals.SIGTERM, signals.SIGKILL)
-        reached: set[Process] = set()
-        for _ in range(_SIGNAL_ROUNDS if ending else 1):
-            fresh = [process for process in await self._members(job) if process not in reached]
-            if not fresh:
-                break
-            for process in fresh:
-                _send(process, signal)
-            reached.update(fresh)
-        if ending and not reached:
-            return await self._end_wrapper(job, signal)
-        return len(reached)
+        process = self._wrapper(job, self._directory(job))
+        reached = await self._table.signal(job.run_id or "", signal)
+        if reached or process is None or signal not in (signals.SIGTERM, signals.SIGKILL):
+            return reached
+        with trio.move_on_after(_LAST_WORD_SECS):
+            await wait_process(process)
+        return int(send(process, signal))
 
     async def trace(self, job: Job) -> Trace:
         """Look, and where nothing started make sure that nothing will."""
@@ -190,14 +185,14 @@ class Tmux:
     def _directory(self, job: Job) -> RunDirectory:
         return RunDirectory.of(self._runs, job)
 
-    # --- starting -----------------------------------------------------------------------------------------------
+    # Starting.
 
     def _launch(self, job: Job, directory: RunDirectory) -> Answer:
         """All that blocks, in one thread."""
-        self._note_boot()
+        self._prepare()
         self._create(job, directory)
-        _make_log(self.log_path(job.id), self._clock().wall)
-        command = _new_session(job, directory)
+        make_log(self.log_path(job.id), self._clock().wall)
+        command = self._new_session(job, directory)
         answer = self._server.call(*command)
         if answer.text.startswith("duplicate session"):
             name = session_name(job.id)
@@ -205,18 +200,35 @@ class Tmux:
             answer = self._server.call(*command)
         return answer
 
+    def _prepare(self) -> None:
+        """Before the first launch: put the boot it is made in on disk, and the environment of jobs that have none."""
+        if self._prepared:
+            return
+        _replace(self._runs / _BOOT, boot_id().encode())
+        _replace(self._runs / _ENVIRONMENT, render_environment(_minimal_environment()))
+        self._prepared = True
+
     def _create(self, job: Job, directory: RunDirectory) -> None:
         spec = job.spec
         text = self._script_file(spec.script_digest).read_bytes() if spec.script_digest else None
         program = program_of(job, os.fspath(directory.path), text)
-        files = list(program.files)
-        if spec.environment is None:
-            files.append((ENVIRONMENT, render_environment(_minimal_environment())))
-            environment = directory.path / ENVIRONMENT
-        else:
-            environment = self._environment_file(spec.environment)
-        places = Places(os.fspath(directory.path), os.fspath(environment), self._sleep, self._open_files)
-        directory.create(render_wrapper(job, program, places), files)
+        stored = self._environment_file(spec.environment) if spec.environment else self._runs / _ENVIRONMENT
+        places = Places(os.fspath(directory.path), os.fspath(stored), self._sleep, self._open_files)
+        directory.create(render_wrapper(job, program, places), program.files)
+
+    def _new_session(self, job: Job, directory: RunDirectory) -> list[str]:
+        name = session_name(job.id)
+        pane = f"={name}:"
+        keep = [
+            *(";", "set-option", "-t", pane, "@keep", "1"),
+            *(";", "set-option", "-w", "-t", pane, "remain-on-exit", "on"),
+        ]
+        return [
+            *("new-session", "-d", "-s", name, "-x", "160", "-y", "48", "-e", f"{RUN_ID_VARIABLE}={job.run_id}"),
+            *("-P", "-F", "#{pane_pid}", "/bin/sh", os.fspath(directory.path / WRAPPER)),
+            *(keep if job.spec.keep_session else []),
+            *(";", "pipe-pane", "-t", pane, writer_command(self.log_path(job.id), directory)),
+        ]
 
     def _launched(self, job: Job, directory: RunDirectory, answer: Answer) -> Process | None:
         """The wrapper after tmux' answer, None if it has ended already. Raises LaunchFailed if there is none.
@@ -229,9 +241,9 @@ class Tmux:
             return self._wrapper(job, directory)
         stat = read_stat(int(answer.text))
         alive = stat is not None and stat.parent == self._server.pid and not stat.gone
-        process = stat.process if stat and alive else None
-        self._remember(job, process)
-        return process
+        self._wrappers[job.run_id or ""] = stat.process if stat and alive else None
+        self._table.register(job.run_id or "", int(answer.text))
+        return self._wrappers[job.run_id or ""]
 
     def _start_of(self, process: Process | None, directory: RunDirectory) -> Start:
         now = self._clock()
@@ -241,7 +253,7 @@ class Tmux:
         at = mark.at if mark else now.wall
         return Start(at, now.boot - (now.wall - at))
 
-    # --- finding it again ---------------------------------------------------------------------------------------
+    # Finding it again.
 
     def _wrapper(self, job: Job, directory: RunDirectory) -> Process | None:
         """The wrapper's process, None if it is gone or did not start."""
@@ -252,18 +264,17 @@ class Tmux:
                 return None
             stat = read_stat(mark.pid)
             alive = stat is not None and not stat.gone and run_id_of(mark.pid) == run_id
+            self._wrappers[run_id] = stat.process if stat and alive else None
             self._table.register(run_id, mark.pid)
-            self._remember(job, stat.process if stat and alive else None)
         return self._wrappers[run_id]
 
-    def _remember(self, job: Job, process: Process | None) -> None:
-        self._wrappers[job.run_id or ""] = process
-        if process:
-            self._table.register(job.run_id or "", process.pid)
+    async def _members(self, job: Job) -> list[Process]:
+        self._wrapper(job, self._directory(job))
+        return await self._table.members(job.run_id or "")
 
     def _trace(self, job: Job) -> Trace:
         directory = self._directory(job)
-        if directory.status():
+        if directory.record().code is not None:
             return Trace.ENDED
         if directory.mark() is None and self._machine_restarted(directory):
             return Trace.ENDED
@@ -275,53 +286,28 @@ class Tmux:
     def _machine_restarted(self, directory: RunDirectory) -> bool:
         """Whether the machine was restarted since the launch: then what is missing may just not have reached the disk,
         and "never started" cannot be promised."""
-        with contextlib.suppress(OSError):
-            noted = directory.boot() if directory.path.exists() else (self._runs / _BOOT).read_text(encoding="ascii")
-            return noted != boot_id()
-        return False
-
-    def _note_boot(self) -> None:
-        """Before the first launch, put the boot it is made in on disk."""
-        if self._boot_noted:
-            return
-        with open(os.open(self._runs / _BOOT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(boot_id().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        _fsync_directory(self._runs)
-        self._boot_noted = True
-
-    # --- its end ------------------------------------------------------------------------------------------------
+        if directory.path.exists():
+            return directory.record().boot != boot_id()
+        boot = self._runs / _BOOT
+        return boot.exists() and boot.read_text(encoding="ascii") != boot_id()
 
     async def _log_complete(self, job: Job, directory: RunDirectory) -> None:
         """Wait for the end of the process that writes the log.
 
         tmux ends it with the pane. A pane that stays (somebody looks at it, or it is kept) has said all once it is
-        dead; then the log writer is ended here as soon as it sleeps, for it sleeps only when it has nothing to write.
+        dead, and tmux 3.3 has no command to close its pipe; so the writer is ended here as soon as it sleeps, which it
+        does only when there is nothing left to write.
         """
         with trio.move_on_after(_LOG_DEADLINE_SECS):
-            logger = await self._logger(job, directory)
+            writer = await find_writer(directory, self.log_path(job.id))
             pause_secs = 0.0 if job.spec.keep_session else 0.2
-            while logger and is_alive(logger):
+            while writer and is_alive(writer):
                 with trio.move_on_after(pause_secs):
-                    await wait_process(logger)
+                    await wait_process(writer)
                     return
                 pause_secs = 0.05
-                if await self._pane_is_dead(directory) and (stat := read_stat(logger.pid)) and stat.state == "S":
-                    send(logger, signals.SIGTERM)
-
-    async def _logger(self, job: Job, directory: RunDirectory) -> Process | None:
-        """The process that writes the log, None if it is gone. It says who it is some milliseconds after the launch."""
-        with trio.move_on_after(_LOGGER_START_SECS):
-            while (pid := directory.logger_pid()) is None:
-                if directory.mark() is None:
-                    return None
-                await trio.sleep(0.002)
-            stat = read_stat(pid)
-            with contextlib.suppress(OSError):
-                if stat and os.path.samefile(f"/proc/{pid}/fd/1", self.log_path(job.id)):
-                    return stat.process
-        return None
+                if await self._pane_is_dead(directory) and (stat := read_stat(writer.pid)) and stat.state == "S":
+                    send(writer, signals.SIGTERM)
 
     async def _pane_is_dead(self, directory: RunDirectory) -> bool:
         mark = directory.mark()
@@ -330,127 +316,26 @@ class Tmux:
         answer = await self._server.ask("display-message", "-p", "-t", mark.pane, "#{pane_pid} #{pane_dead}")
         return answer.text == f"{mark.pid} 1"
 
-    def _exit(self, job: Job, directory: RunDirectory, ended_at: float | None) -> Exit:
-        status = directory.status()
-        if status is None:
-            return Exit(None, ended_at or self._last_sign(job, directory), self._cause(directory))
-        text = describe(job.spec, _program_name(job), status.code, status.word, _note(job, directory, status.word))
-        if status.code == HUNG_UP and self._server_lost(directory):
-            text = SERVER_LOST
-        return Exit(status.code, status.at, text)
-
-    def _cause(self, directory: RunDirectory) -> str:
-        """Why there is no exit status."""
-        mark = directory.mark()
-        if directory.boot() != boot_id():
-            return RESTARTED
-        if mark is None:
-            return NEVER_RAN
-        if mark.pid is None:
-            return DISK_FULL
-        if self._server_lost(directory):
-            return SERVER_LOST
-        return DISK_FULL if os.statvfs(self._runs).f_bavail == 0 else KILLED
-
-    def _server_lost(self, directory: RunDirectory) -> bool:
-        mark = directory.mark()
-        if mark is None or mark.server_pid is None:
-            return False
-        stat = read_stat(mark.server_pid)
-        return self._server.pid not in (None, mark.server_pid) or stat is None or stat.gone
-
-    def _last_sign(self, job: Job, directory: RunDirectory) -> float:
-        """The latest moment a job nobody saw ending is known to have lived, seconds since the epoch."""
-        mark = directory.mark()
-        signs = [mark.at] if mark else []
-        with contextlib.suppress(OSError):
-            signs.append(self.log_path(job.id).stat().st_mtime)
-        return max(signs, default=self._clock().wall)
-
-    # --- its processes ------------------------------------------------------------------------------------------
-
-    async def _members(self, job: Job) -> list[Process]:
-        self._wrapper(job, self._directory(job))
-        return await self._table.members(job.run_id or "")
-
-    async def _end_wrapper(self, job: Job, signal: int) -> int:
-        """Signal a wrapper that is alone; not if it was just about to record the end."""
-        process = self._wrapper(job, self._directory(job))
-        if process is None:
-            return 0
-        with trio.move_on_after(_LAST_WORD_SECS):
-            await wait_process(process)
-        return int(_send(process, signal))
-
-    def _interrupt_foreground(self, job: Job, directory: RunDirectory) -> None:
-        process = self._wrapper(job, directory)
-        stat = read_stat(process.pid) if process else None
-        if stat and stat.process == process and stat.foreground_group > 0:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(stat.foreground_group, signals.SIGINT)
-
 
 def session_name(job_id: JobId) -> str:
     """The tmux session of a job; without `.` and `:`, which tmux would change."""
     return f"gjob-{job_id}"
 
 
-def _new_session(job: Job, directory: RunDirectory) -> list[str]:
-    """Session and log in one call. Log and logger are named relative to the server's working directory."""
-    name = session_name(job.id)
-    log = f"exec >>{job.id}.log; echo $$ >../runs/{directory.path.name}/logger; exec cat"
-    keep = [
-        ";",
-        "set-option",
-        "-t",
-        f"={name}:",
-        "@keep",
-        "1",
-        ";",
-        "set-option",
-        "-w",
-        "-t",
-        f"={name}:",
-        "remain-on-exit",
-        "on",
-    ]
-    return [
-        *("new-session", "-d", "-s", name, "-x", "160", "-y", "48", "-e", f"{RUN_ID_VARIABLE}={job.run_id}"),
-        *("-P", "-F", "#{pane_pid}", "/bin/sh", os.fspath(directory.path / WRAPPER)),
-        *(keep if job.spec.keep_session else []),
-        *(";", "pipe-pane", "-t", f"={name}:", log),
-    ]
+def _type_ctrl_c(pane: str, wrapper_pid: int | None) -> list[str]:
+    """Says "sent" if `pane` is still the wrapper's; pane numbers begin anew with every server."""
+    leave_mode = f"if-shell -F -t {pane} '#{{pane_in_mode}}' 'send-keys -t {pane} -X cancel'"
+    keys = f"{leave_mode} ; send-keys -t {pane} C-c ; display-message -p sent"
+    return ["if-shell", "-F", "-t", pane, f"#{{==:#{{pane_pid}},{wrapper_pid}}}", keys]
 
 
 def _close_when_left(name: str) -> list[str]:
-    unwatched = "#{||:#{session_attached},#{@keep}}"
-    target = f"={name}:"
+    pane = f"={name}:"
+    stays = "#{||:#{session_attached},#{@keep}}"
     return [
-        "set-option",
-        "-t",
-        target,
-        "@ended",
-        "1",
-        ";",
-        "if-shell",
-        "-F",
-        "-t",
-        target,
-        unwatched,
-        "",
-        f"kill-session -t {target}",
+        *("set-option", "-t", pane, "@ended", "1"),
+        *(";", "if-shell", "-F", "-t", pane, stays, "", f"kill-session -t {pane}"),
     ]
-
-
-def _make_log(path: Path, now: float) -> None:
-    """An empty log. An earlier one is renamed."""
-    secs = int(now)
-    while path.exists():
-        old = path.with_name(f"{path.name}.old.{secs}")
-        secs += 1
-        if not old.exists():
-            path.rename(old)
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _minimal_environment() -> dict[str, str]:
@@ -465,40 +350,17 @@ def _minimal_environment() -> dict[str, str]:
     }
 
 
-def _program_name(job: Job) -> str:
-    spec = job.spec
-    return "bash" if spec.command is not None else (spec.argv or (f"the interpreter of {spec.script}",))[0]
-
-
-def _note(job: Job, directory: RunDirectory, word: str | None) -> str | None:
-    if word == "conda":
-        return directory.conda_output()
-    if word == "chdir":
-        return "permission denied" if os.path.isdir(job.spec.run_dir) else "no such directory"
-    return None
-
-
-def _refusal(error: Exception) -> str:
-    match error:
-        case OSError(filename=str() | bytes() | None as name):
-            return f"Cannot write or read {os.fsdecode(name or 'its files')}: {error.strerror}"
-        case _:
-            return str(error)
-
-
-def _send(process: Process, signal: int) -> bool:
-    """Also wakes a stopped process up for SIGTERM: it could not act on it otherwise."""
-    with contextlib.suppress(PermissionError):
-        sent = send(process, signal)
-        if sent and signal == signals.SIGTERM:
-            send(process, signals.SIGCONT)
-        return sent
-    return False
-
-
-def _fsync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _replace(path: Path, content: bytes) -> None:
+    """Write `path` so that it is on disk, as a whole. Safe from several threads."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)

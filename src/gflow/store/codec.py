@@ -14,6 +14,7 @@ import msgpack  # type: ignore[import-untyped]
 
 from gflow.core.events import Event, EventKind
 from gflow.core.model import (
+    NO_PARAMETERS,
     DependencyMode,
     EarlySignal,
     Group,
@@ -51,7 +52,7 @@ _SPEC: Map = {
     "auto_cancel": True,
     "task_id": None,
     "group_id": None,
-    "parameters": {},
+    "parameters": NO_PARAMETERS,
     "time_limit_secs": None,
     "early_signal": None,
     "max_retries": 0,
@@ -181,7 +182,7 @@ def _spec(plain: Map) -> JobSpec:
         if read is not None:
             values[key] = value if read is _same else read(value)
     if "parameters" not in plain:
-        values["parameters"] = {}
+        values["parameters"] = NO_PARAMETERS
     return JobSpec(**values)
 
 

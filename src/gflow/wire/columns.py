@@ -10,8 +10,7 @@ from datetime import datetime
 from gflow.core.lifecycle import CODES
 from gflow.core.limits import format_duration, format_memory_mb
 from gflow.core.model import Job, Now, Reason, ReasonKind, State
-from gflow.core.stops import elapsed_secs
-from gflow.wire.jobs import signal_name
+from gflow.core.stops import elapsed_secs, signal_name
 
 CELL_END = "\x1f"
 """ASCII's unit separator: no printable text has it."""
@@ -81,9 +80,8 @@ def _start(row: Row) -> str:
 
 
 def _exit(row: Row) -> str:
-    signal = signal_name(row.job.signal)
-    code = row.job.exit_code
-    return "-" if code is None else f"{code}" if signal is None else f"{code}:{signal}"
+    code, signal = row.job.exit_code, row.job.signal
+    return "-" if code is None else f"{code}" if signal is None else f"{code}:{signal_name(signal)}"
 
 
 def _memory(row: Row) -> str:

@@ -4,10 +4,10 @@ Clients of gflow refuse unknown values of `state` and `reason`, so those two kee
 cannot say (exit code, detail, …) is in fields of its own.
 """
 
-import signal as signals
 from typing import Any
 
 from gflow.core.model import DependencyMode, Group, Job, Reason, ReasonKind, State
+from gflow.core.stops import signal_name
 
 Json = dict[str, Any]
 
@@ -44,16 +44,6 @@ def reason_json(reason: Reason | None) -> str | Json | None:
     if reason.kind is ReasonKind.SYSTEM:
         return {reason.kind.value: reason.text}
     return reason.kind.value
-
-
-def signal_name(number: int | None) -> str | None:
-    """`SIGINT` for 2; a number without a name as `SIG64`."""
-    if number is None:
-        return None
-    try:
-        return signals.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"
 
 
 def job_json(job: Job, reason: Reason | None, group: Group | None, *, session: str, log_path: str) -> Json:
@@ -100,7 +90,7 @@ def job_json(job: Job, reason: Reason | None, group: Group | None, *, session: s
         "argv": list(spec.argv) if spec.argv is not None else None,
         "script_args": list(spec.script_args),
         "exit_code": job.exit_code,
-        "signal": signal_name(job.signal),
+        "signal": signal_name(job.signal) if job.signal is not None else None,
         "status_detail": job.detail,
         "stopping": job.stop.cause if job.stop is not None else None,
         "early_signal": {"signal": early.signal, "secs_before": early.secs_before} if early else None,

@@ -3,6 +3,8 @@
 gflow's clients send their whole job record, so the fields only the server may set are accepted, and not looked at.
 """
 
+import json
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
@@ -10,9 +12,10 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gflow.core.errors import Malformed, TooLarge
-from gflow.core.model import DependencyMode, EarlySignal, JobId, JobSpec
+from gflow.core.model import NO_PARAMETERS, DependencyMode, EarlySignal, JobId, JobSpec
 
 MAX_BATCH = 1000
+MAX_REPEATED = 32 << 20
 
 MOST = 2**53 - 1
 """Numbers beyond this are not the same in every JSON reader, and the log could not hold them all."""
@@ -153,9 +156,20 @@ def read_batch(data: object) -> list[JobRequest]:
         raise Malformed("Batch must contain at least one job")
     if len(data) > MAX_BATCH:
         raise TooLarge(f"Batch size exceeds maximum of {MAX_BATCH} jobs")
+    _check_repeated(defaults, len(data))
     if not all(isinstance(job, dict) for job in data):
         raise Malformed("Invalid request: every job of a batch is an object")
     return [read(JobRequest, {**defaults, **job}) for job in data]
+
+
+def _check_repeated(defaults: Mapping[str, object], count: int) -> None:
+    """Refuse what a short request would blow up to. Environments and scripts are kept once, however many share them."""
+    repeated = {name: value for name, value in defaults.items() if name not in ("environment", "script_text")}
+    if len(json.dumps(repeated, ensure_ascii=False)) * count > MAX_REPEATED:
+        raise TooLarge(
+            f"The defaults of the batch, written out for each of its {count} jobs, are longer than"
+            f" {MAX_REPEATED >> 20} MiB; put long texts into a script"
+        )
 
 
 def seconds(value: Duration | float | None) -> float | None:
@@ -200,7 +214,7 @@ def spec_from(
         raise Malformed(f"Invalid umask {request.umask}")
     return JobSpec(
         owner=owner,
-        run_dir=run_dir,
+        run_dir=sys.intern(run_dir),
         command=request.command,
         argv=tuple(request.argv) if request.argv is not None else None,
         script=request.script,
@@ -221,7 +235,7 @@ def spec_from(
         auto_cancel=request.auto_cancel_on_dependency_failure,
         task_id=request.task_id,
         group_id=request.group_id,
-        parameters=request.parameters,
+        parameters=request.parameters or NO_PARAMETERS,
         time_limit_secs=seconds(request.time_limit),
         early_signal=_early(request.early_signal),
         max_retries=request.max_retries,

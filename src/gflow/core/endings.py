@@ -1,0 +1,50 @@
+"""How a job's end reads: its final state, its reason, and one sentence about it. Pure functions of job and exit."""
+
+from gflow.core.limits import format_duration
+from gflow.core.model import Exit, Job, Reason, ReasonKind, State, StopCause
+
+_ENDINGS: dict[StopCause, State] = {
+    StopCause.CANCEL: State.CANCELLED,
+    StopCause.TIMEOUT: State.TIMEOUT,
+    StopCause.FINISH: State.FINISHED,
+    StopCause.FAIL: State.FAILED,
+    StopCause.LOST: State.FAILED,
+}
+UNASKED = frozenset({StopCause.LEFTOVERS, StopCause.LOST})
+"""Stops that follow from the job's own end: they rule out neither a retry nor a cancel."""
+
+
+def final_state(job: Job, how: Exit) -> State:
+    """What the stop under way says, else what the exit code says."""
+    if job.stop is not None and job.stop.cause in _ENDINGS:
+        return _ENDINGS[job.stop.cause]
+    return State.FINISHED if how.code == 0 else State.FAILED
+
+
+def final_reason(state: State, how: Exit) -> Reason | None:
+    """In gflow's words; None where the state says it all."""
+    if state is State.CANCELLED:
+        return Reason(ReasonKind.CANCELLED)
+    if state is State.FAILED and how.text is not None:
+        return Reason(ReasonKind.SYSTEM, text=how.text)
+    return None
+
+
+def detail(job: Job, state: State, how: Exit) -> str | None:
+    """What a person is told beyond state and exit code."""
+    stop = job.stop
+    if stop is not None and stop.text is not None:
+        return stop.text
+    if state is State.CANCELLED:
+        return f"cancelled by {stop.by}" if stop and stop.by else "cancelled"
+    if state is State.TIMEOUT:
+        return f"time limit of {format_duration(job.spec.time_limit_secs or 0)} reached"
+    if stop is not None and stop.cause in (StopCause.FINISH, StopCause.FAIL) and stop.by:
+        return f"ended as {state.value} by {stop.by}"
+    return how.text
+
+
+def retries(job: Job) -> bool:
+    """Whether a failure of this job is followed by another attempt."""
+    stopped = job.stop is not None and job.stop.cause not in UNASKED
+    return not stopped and job.spec.restart_count < job.spec.max_retries

@@ -1,0 +1,229 @@
+"""All jobs, with every index over them: the one place that stores a job.
+
+`_put` replaces a job and brings each index along, so that looking costs what is found, and a step what changed.
+`invariants.check` derives every index anew and compares.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from gflow.core import stops
+from gflow.core.dependencies import Verdict, judge
+from gflow.core.errors import NotFound
+from gflow.core.lifecycle import ACTIVE
+from gflow.core.model import Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
+from gflow.core.order import queue_key
+from gflow.core.outcome import Outcome
+from gflow.core.placement import Resources, Shuffle
+from gflow.core.queue import ReadyQueue, Shape
+from gflow.core.submission import doomed
+
+_REASONS = {kind: Reason(kind) for kind in ReasonKind}
+
+
+class Table:
+    """The jobs and groups, and what follows from them. `shuffle` orders GPUs to choose from."""
+
+    def __init__(self, shuffle: Shuffle) -> None:
+        self.jobs: dict[JobId, Job] = {}
+        self.groups: dict[str, Group] = {}
+        self.next_job_id = JobId(1)
+        self.counts: Counter[State] = Counter()
+        self.resources = Resources(shuffle)
+        self.running: dict[JobId, None] = {}
+        self.group_running: Counter[str] = Counter()
+        self.ready = ReadyQueue()
+        self._early: set[JobId] = set()
+        self._begins: list[tuple[float, JobId]] = []
+        self._deadlines: list[tuple[float, JobId]] = []
+        self._dependents: dict[JobId, set[JobId]] = {}
+        self._members: dict[str, set[JobId]] = {}
+        self._keys: dict[tuple[str, str], JobId] = {}
+        self._by_owner: dict[str, list[JobId]] = {}
+
+    def job(self, job_id: int) -> Job:
+        """The job with this id. Raises NotFound."""
+        try:
+            return self.jobs[JobId(job_id)]
+        except KeyError:
+            raise NotFound(f"Job {job_id} does not exist") from None
+
+    def reason(self, job: Job) -> Reason | None:
+        """Why the job waits, or ended as it did."""
+        if job.state is State.HOLD:
+            return _REASONS[ReasonKind.HELD]
+        if job.state is not State.QUEUED:
+            return job.reason
+        if job.id in self.ready:
+            blocked = self.ready.blocked(job.id)
+            return _REASONS[blocked] if blocked is not None else None
+        return _REASONS[ReasonKind.BEGIN_TIME if job.id in self._early else ReasonKind.DEPENDENCY]
+
+    def shape(self, job: Job) -> Shape:
+        """What the job needs to start."""
+        spec = job.spec
+        group = self.groups.get(spec.group_id) if spec.group_id is not None else None
+        capped = group.id if group is not None and group.max_concurrent is not None else None
+        share = spec.gpu_memory_mb if spec.shared else None
+        return Shape(spec.gpus, spec.shared, share, spec.memory_mb, capped)
+
+    def room(self, shape: Shape) -> tuple[int, ...] | ReasonKind:
+        """GPU indices for a job of this shape, or what there is too little of."""
+        return ReasonKind.RESOURCES if self.group_full(shape) else self.resources.place(shape)
+
+    def group_full(self, shape: Shape) -> bool:
+        """Whether the group's limit keeps a job of this shape from starting."""
+        if shape.group_id is None:
+            return False
+        cap = self.groups[shape.group_id].max_concurrent
+        return cap is not None and self.group_running[shape.group_id] >= cap
+
+    def dependents(self, job_id: JobId) -> Iterator[tuple[Job, JobId]]:
+        """Active jobs that would be cancelled along with `job_id`, each with the dependency that dooms it."""
+        fallen = {job_id}
+        todo = [job_id]
+        while todo:
+            for dependent_id in sorted(self._dependents.get(todo.pop(0), ())):
+                dependent = self.jobs[dependent_id]
+                cause = self._doomed_with(dependent, fallen)
+                if dependent_id not in fallen and cause is not None:
+                    fallen.add(dependent_id)
+                    todo.append(dependent_id)
+                    yield dependent, cause
+
+    def _doomed_with(self, job: Job, fallen: set[JobId]) -> JobId | None:
+        awaited = {dependency: self.jobs[dependency] for dependency in job.spec.depends_on}
+        gone = {d: replace(awaited[d], state=State.CANCELLED) for d in awaited if d in fallen}
+        return doomed(job.spec, {**awaited, **gone})
+
+    def recent(self, owner: str, back: int) -> Job:
+        """The owner's latest job (`back` 0), the one before (1), … Raises NotFound."""
+        ids = self._by_owner.get(owner, [])
+        if not 0 <= back < len(ids):
+            raise NotFound(f"Cannot resolve '@~{back}' for user '{owner}': {len(ids)} jobs submitted")
+        return self.jobs[ids[-1 - back]]
+
+    def submitted_under(self, owner: str, key: str) -> Job | None:
+        """The job an earlier submission with the same key made."""
+        job_id = self._keys.get((owner, key))
+        return self.jobs[job_id] if job_id is not None else None
+
+    def members(self, group_id: str) -> Iterable[JobId]:
+        """Ids of the jobs in a group."""
+        return self._members.get(group_id, ())
+
+    def live_digests(self) -> tuple[set[str], set[str]]:
+        """Environments and scripts that a job which has not ended still needs."""
+        active = [job.spec for job in self.jobs.values() if job.state in ACTIVE]
+        return {s.environment for s in active if s.environment}, {s.script_digest for s in active if s.script_digest}
+
+    def next_deadline_boot(self) -> float | None:
+        """When `enforce` will next have something to do, in CLOCK_BOOTTIME."""
+        while self._deadlines:
+            due, job_id = self._deadlines[0]
+            job = self.jobs[job_id]
+            if job.state is State.RUNNING and stops.due_boot(job) == due:
+                return due
+            heapq.heappop(self._deadlines)
+        return None
+
+    def next_begin_at(self) -> float | None:
+        """When `schedule` will next find a job whose begin time has come, in seconds since the epoch."""
+        while self._begins:
+            begin_at, job_id = self._begins[0]
+            job = self.jobs[job_id]
+            if job_id in self._early and job.spec.begin_at == begin_at:
+                return begin_at
+            heapq.heappop(self._begins)
+        return None
+
+    # -- storing ---------------------------------------------------------------------------------------------------
+
+    def set_machine(self, gpus: Sequence[Gpu], memory_total_mb: int | None) -> None:
+        """What this machine has now. Running jobs keep what they were given."""
+        self.resources.set_gpus(gpus)
+        self.resources.memory_total_mb = memory_total_mb
+
+    def restore(self, jobs: Iterable[Job], groups: Iterable[Group], next_job_id: int, now: Now) -> None:
+        """Take over a stored state, into an empty engine."""
+        for group in groups:
+            self.groups[group.id] = group
+        self.jobs = {job.id: job for job in jobs}
+        self.next_job_id = JobId(max([next_job_id, *(job_id + 1 for job_id in self.jobs)]))
+        for job_id in sorted(self.jobs):
+            self._enter(self.jobs[job_id], now.wall)
+
+    def _put(self, out: Outcome, job: Job) -> None:
+        old = self.jobs.get(job.id)
+        if old is not None:
+            self._leave(old)
+        self.jobs[job.id] = job
+        self._enter(job, None)
+        out.jobs[job.id] = job
+
+    def _leave(self, job: Job) -> None:
+        self.counts[job.state] -= 1
+        self.ready.discard(job.id)
+        self._early.discard(job.id)
+        for dependency in job.spec.depends_on:
+            waiting = self._dependents.get(dependency, set())
+            waiting.discard(job.id)
+            if not waiting:
+                self._dependents.pop(dependency, None)
+        if job.state is State.RUNNING:
+            del self.running[job.id]
+            self.resources.free(job)
+            if job.spec.group_id is not None:
+                self.group_running[job.spec.group_id] -= 1
+
+    def _enter(self, job: Job, wall: float | None) -> None:
+        self.counts[job.state] += 1
+        self._enter_names(job)
+        if job.state in (State.QUEUED, State.HOLD):
+            for dependency in job.spec.depends_on:
+                self._dependents.setdefault(dependency, set()).add(job.id)
+        if job.state is State.QUEUED:
+            self._queue(job, wall)
+        elif job.state is State.RUNNING:
+            self._enter_running(job)
+
+    def _enter_names(self, job: Job) -> None:
+        ids = self._by_owner.setdefault(job.spec.owner, [])
+        if job.spec.retried_from is None and (not ids or ids[-1] < job.id):
+            ids.append(job.id)
+        if job.spec.submit_key is not None:
+            self._keys[job.spec.owner, job.spec.submit_key] = job.id
+        if job.spec.group_id is not None:
+            self.groups.setdefault(job.spec.group_id, Group(job.spec.group_id))
+            self._members.setdefault(job.spec.group_id, set()).add(job.id)
+
+    def _enter_running(self, job: Job) -> None:
+        self.running[job.id] = None
+        self.resources.take(job)
+        if job.spec.group_id is not None:
+            self.group_running[job.spec.group_id] += 1
+        due = stops.due_boot(job)
+        if due is not None:
+            heapq.heappush(self._deadlines, (due, job.id))
+
+    def _queue(self, job: Job, wall: float | None) -> None:
+        """Put a queued job where it waits: for its begin time, for its dependencies, or for room."""
+        begin_at = job.spec.begin_at
+        if begin_at is not None and (wall is None or begin_at > wall):
+            self._early.add(job.id)
+            heapq.heappush(self._begins, (begin_at, job.id))
+        elif judge(job.spec, self.jobs)[0] is Verdict.SATISFIED:
+            self.ready.add(self.shape(job), queue_key(job))
+
+    def _waits_elsewhere(self, job: Job) -> bool:
+        return job.id in self.ready or job.id in self._early
+
+    def _put_group(self, out: Outcome, group: Group) -> None:
+        self.groups[group.id] = group
+        out.groups[group.id] = group
+        for job_id in self._members.get(group.id, ()):
+            if job_id in self.ready:
+                self.ready.discard(job_id)
+                self.ready.add(self.shape(self.jobs[job_id]), queue_key(self.jobs[job_id]))

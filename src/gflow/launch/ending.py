@@ -1,0 +1,96 @@
+"""How a job ended, told from what is left of it: an exit code, or why there is none, and a sentence for a person.
+
+The wrapper has one word for each thing of its own that can fail, shells have two exit codes with a meaning; the rest
+speaks for itself and gets no text.
+"""
+
+import os
+from pathlib import Path
+
+from gflow.core.model import Exit, Job, JobSpec
+from gflow.launch.processes import read_stat
+from gflow.launch.run_directory import Record, RunDirectory, boot_id
+
+HUNG_UP = 129
+"""128 + SIGHUP: what a job ends with when its terminal is taken away."""
+
+NEVER_RAN = "It ended before its first instruction"
+RESTARTED = "The machine was restarted while the job ran"
+SERVER_LOST = "The tmux server was lost while the job ran"
+DISK_FULL = "The disk was full, so its exit status could not be recorded"
+KILLED = "Its shell was killed from outside (kill -9, or out of memory), so its exit status is unknown"
+
+
+def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path, seen_at: float | None) -> Exit:
+    """How the launch in `directory`, whose wrapper is gone, ended.
+
+    server_pid: the tmux server there is now. seen_at: when the wrapper was seen to end (seconds since the epoch), None
+    if it was gone before anybody looked; then the last sign of life counts.
+    """
+    record = directory.record()
+    if record.code is None:
+        return Exit(None, seen_at or _last_sign(directory, log), _why_no_status(directory, record, server_pid))
+    if record.code == HUNG_UP and _server_lost(directory, server_pid):
+        return Exit(record.code, record.written_at, SERVER_LOST)
+    return Exit(record.code, record.written_at, describe(job.spec, record.code, record.word, directory.conda_output()))
+
+
+def describe(spec: JobSpec, code: int, word: str | None, note: str | None = None) -> str | None:
+    """One sentence about exit `code` and the wrapper's `word`, None if there is nothing to add.
+
+    note: conda's last words.
+    """
+    match word, code:
+        case "chdir", _:
+            why = "permission denied" if os.path.isdir(spec.run_dir) else "no such directory"
+            return f"Cannot change to the working directory '{spec.run_dir}': {why}"
+        case "conda", _:
+            return f"Cannot activate the conda environment '{spec.conda_env}'" + (f": {note}" if note else "")
+        case "environment", _:
+            return "Cannot read the environment that was stored with the job"
+        case "missing", _:
+            return f"Cannot run {_program(spec)}: no such program"
+        case "refused", _:
+            return f"Cannot run {_program(spec)}: permission denied, or not a program"
+        case _, 127:
+            return "A command was not found (exit status 127)"
+        case _, 126:
+            return "A command could not be executed (exit status 126)"
+        case _:
+            return None
+
+
+def _program(spec: JobSpec) -> str:
+    if spec.script is not None:
+        return f"the interpreter of '{spec.script}'"
+    return "'bash'" if spec.argv is None else f"'{spec.argv[0]}'"
+
+
+def _why_no_status(directory: RunDirectory, record: Record, server_pid: int | None) -> str:
+    mark = directory.mark()
+    if record.boot != boot_id():
+        return RESTARTED
+    if mark is None:
+        return NEVER_RAN
+    if mark.pid is None:
+        return DISK_FULL
+    if _server_lost(directory, server_pid):
+        return SERVER_LOST
+    return DISK_FULL if os.statvfs(directory.path).f_bavail == 0 else KILLED
+
+
+def _server_lost(directory: RunDirectory, server_pid: int | None) -> bool:
+    mark = directory.mark()
+    if mark is None or mark.server_pid is None:
+        return False
+    stat = read_stat(mark.server_pid)
+    return server_pid not in (None, mark.server_pid) or stat is None or stat.gone
+
+
+def _last_sign(directory: RunDirectory, log: Path) -> float:
+    """The latest moment the job is known to have lived."""
+    mark = directory.mark()
+    signs = [mark.at] if mark else []
+    if log.exists():
+        signs.append(log.stat().st_mtime)
+    return max(signs, default=0.0)

@@ -1,0 +1,147 @@
+"""A launcher without processes, for tests of what uses one. It keeps the contract in tests/launch/test_contract.py.
+
+A test says what happens to a job: `finish`, `leave_behind`, `refuse`; `calls` tells what was asked, as
+("launch", id), ("interrupt", id), ("signal", id, number), ("discard", id) and ("close",).
+"""
+
+import signal as signals
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from gflow.core.model import Exit, Job, Now
+from gflow.launch.base import LaunchFailed, Start, Trace
+
+GENTLE: Mapping[int | str, int] = {"interrupt": 130, signals.SIGTERM: 143, signals.SIGKILL: 137}
+STUBBORN: Mapping[int | str, int] = {signals.SIGKILL: 137}
+
+
+@dataclass(eq=False)
+class _Run:
+    start: Start
+    ended: trio.Event = field(default_factory=trio.Event)
+    exit: Exit | None = None
+    survivors: int = 0
+    changed: trio.Event = field(default_factory=trio.Event)
+
+
+class FakeLauncher:
+    """Launches succeed at once. `manners` says which interruptions end a job, and with which code, by job id."""
+
+    def __init__(self, clock: Callable[[], Now]) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.manners: dict[int, Mapping[int | str, int]] = {}
+        self._clock = clock
+        self._runs: dict[str, _Run] = {}
+        self._ids: dict[int, str] = {}
+        self._refusals: dict[int, str] = {}
+        self._given_up: set[str] = set()
+
+    # -- what a test does
+
+    def refuse(self, job_id: int, message: str) -> None:
+        """The next launch of the job fails."""
+        self._refusals[job_id] = message
+
+    def finish(self, job_id: int, code: int | None = 0, text: str | None = None) -> None:
+        """The job's main process ends."""
+        run = self._runs[self._ids[job_id]]
+        if run.exit is None:
+            run.exit = Exit(code, self._clock().wall, text)
+            run.ended.set()
+
+    def leave_behind(self, job_id: int, survivors: int) -> None:
+        """So many processes of the job outlive its main process from now on."""
+        run = self._runs[self._ids[job_id]]
+        run.survivors = survivors
+        run.changed.set()
+        run.changed = trio.Event()
+
+    def running(self) -> set[int]:
+        """The ids of jobs whose main process lives."""
+        return {job_id for job_id, run_id in self._ids.items() if run_id in self._runs and not self._runs[run_id].exit}
+
+    # -- what a launcher does
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def launch(self, job: Job) -> Start:
+        self.calls.append(("launch", job.id))
+        await trio.lowlevel.checkpoint()
+        message = self._refusals.pop(job.id, None)
+        if message or _run_id(job) in self._runs or _run_id(job) in self._given_up:
+            raise LaunchFailed(message or f"launch {job.run_id} was made before")
+        now = self._clock()
+        self._runs[_run_id(job)] = _Run(Start(now.wall, now.boot))
+        self._ids[job.id] = _run_id(job)
+        return Start(now.wall, now.boot)
+
+    async def wait(self, job: Job) -> Exit:
+        run = self._runs[_run_id(job)]
+        await run.ended.wait()
+        assert run.exit is not None
+        return run.exit
+
+    async def wait_gone(self, job: Job) -> bool:
+        await trio.lowlevel.checkpoint()
+        run = self._runs[_run_id(job)]
+        if not run.survivors:
+            return False
+        await run.changed.wait()
+        return True
+
+    async def interrupt(self, job: Job) -> None:
+        self.calls.append(("interrupt", job.id))
+        await trio.lowlevel.checkpoint()
+        self._react(job, "interrupt")
+
+    async def send_signal(self, job: Job, signal: int) -> int:
+        self.calls.append(("signal", job.id, signal))
+        await trio.lowlevel.checkpoint()
+        run = self._runs[_run_id(job)]
+        reached = run.survivors + (run.exit is None)
+        self._react(job, signal)
+        if signal == signals.SIGKILL and run.survivors:
+            self.leave_behind(job.id, 0)
+        return reached
+
+    async def trace(self, job: Job) -> Trace:
+        await trio.lowlevel.checkpoint()
+        run = self._runs.get(_run_id(job))
+        if run is None:
+            self._given_up.add(_run_id(job))
+            return Trace.NEVER_STARTED
+        return Trace.ALIVE if run.exit is None else Trace.ENDED
+
+    def started(self, job: Job) -> Start | None:
+        run = self._runs.get(_run_id(job))
+        return run.start if run else None
+
+    async def discard(self, job: Job) -> None:
+        self.calls.append(("discard", job.id))
+        await trio.lowlevel.checkpoint()
+        self._runs.pop(_run_id(job), None)
+
+    def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
+        run = self._runs.get(_run_id(job))
+        if run is None or run.exit is not None:
+            return None
+        return ["attach", str(job.id), *(["-r"] if read_only else [])]
+
+    async def close(self) -> None:
+        self.calls.append(("close",))
+        await trio.lowlevel.checkpoint()
+
+    def _react(self, job: Job, stimulus: int | str) -> None:
+        code = self.manners.get(job.id, GENTLE).get(stimulus)
+        if code is not None:
+            self.finish(job.id, code)
+
+
+def _run_id(job: Job) -> str:
+    assert job.run_id is not None
+    return job.run_id
