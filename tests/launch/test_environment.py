@@ -34,7 +34,7 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 def test_values_arrive_byte_for_byte(shell: list[str], tmp_path: Path) -> None:
     every_byte = bytes(set(range(1, 256))).decode("utf-8", "surrogateescape")
-    env = {"PLAIN": "a b", "QUOTES": "'\"`$(x)\\", "LINES": "a\n\nb\n", "BYTES": every_byte, "EMPTY": "", "lower_1": "ü"}
+    env = {"PLAIN": "a b", "QUOTES": "'\"`$(x)\\", "TEXT": "a\n\nb\n", "BYTES": every_byte, "EMPTY": "", "lower_1": "ü"}
     assert restored(env, shell, tmp_path).items() >= env.items()
 
 

@@ -102,7 +102,7 @@ LIMIT = 128 * 1024
         {"argv": ("echo", "x" * LIMIT)},
         {"argv": ("echo", "ü" * (LIMIT // 2))},
         {"argv": ("echo", *(["x" * 1024] * 1025))},
-        {"script_args": ("x" * LIMIT,)},
+        {"script": "a.sh", "script_digest": "d", "script_args": ("x" * LIMIT,)},
         {"command": "echo {p}", "parameters": {"p": "x" * LIMIT}},
         {"argv": ("a\0b",)},
         {"argv": ()},

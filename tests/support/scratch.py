@@ -6,8 +6,6 @@ import signal
 
 from support.wait import until
 
-_GONE = b"ZX"
-
 
 def processes_of(directory: str) -> dict[int, str]:
     """Living processes with `directory` in their arguments, environment or working directory, and their descendants.
@@ -19,16 +17,16 @@ def processes_of(directory: str) -> dict[int, str]:
         stat = _read(pid, "stat")
         if not stat or pid == os.getpid():
             continue
-        state, parent = stat[stat.rindex(b")") + 2 :].split()[:2]
+        parent = stat[stat.rindex(b")") + 2 :].split()[1]
         children.setdefault(int(parent), set()).add(pid)
-        if state not in _GONE and (mark in _read(pid, "cmdline") or mark in _read(pid, "environ") or _is_in(pid, mark)):
+        if mark in _read(pid, "cmdline") or mark in _read(pid, "environ") or _is_in(pid, mark):
             ours.add(pid)
     todo = list(ours)
     while todo:
         fresh = children.get(todo.pop(), set()) - ours
         ours |= fresh
         todo += fresh
-    return {pid: _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace") for pid in ours if _lives(pid)}
+    return {pid: _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace") for pid in ours if lives(pid)}
 
 
 def end_processes_of(directory: str) -> None:
@@ -59,6 +57,7 @@ def _is_in(pid: int, directory: bytes) -> bool:
         return False
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Whether there is such a process, and it has not ended."""
     stat = _read(pid, "stat")
     return bool(stat) and stat[stat.rindex(b")") + 2 :][:1] not in (b"Z", b"X")

@@ -101,12 +101,25 @@ class _InTmux:
 
     def alive(self) -> bool:
         # remain-on-exit keeps the pane of a daemon that ended, so that its last words can be read
-        asked = self._ask("list-panes", "-t", f"={SESSION}:", "-F", "#{pane_dead}")
-        return asked is not None and asked.strip() == "0"
+        return self._pane("#{pane_dead}") == "0"
+
+    def hosts(self, pid: int) -> bool:
+        """Whether the process belongs to the session."""
+        with contextlib.suppress(ProcessLookupError):
+            return self._pane("#{pane_pid}") == str(os.getsid(pid))
+        return False
+
+    def close(self) -> None:
+        self._ask("kill-session", "-t", f"={SESSION}")
+
+    def _pane(self, what: str) -> str | None:
+        asked = self._ask("list-panes", "-t", f"={SESSION}:", "-F", what)
+        return asked.strip() if asked is not None else None
 
     def last_words(self) -> str:
-        shown = self._ask("capture-pane", "-p", "-t", f"={SESSION}:") or ""
-        self._ask("kill-session", "-t", f"={SESSION}")
+        # from the start of the history: tmux scrolls when it says that the pane is dead
+        shown = self._ask("capture-pane", "-p", "-J", "-S", "-", "-t", f"={SESSION}:") or ""
+        self.close()
         lines = [line for line in shown.splitlines() if line.strip() and not line.startswith("Pane is dead")]
         return lines[-1].strip() if lines else "it left no word"
 
@@ -138,7 +151,7 @@ def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:
     hosted = _InTmux(tmux)
     if hosted.alive():
         return None
-    subprocess.run([tmux, "kill-session", "-t", f"={SESSION}"], capture_output=True, check=False)
+    hosted.close()
     kept = [f"-e{name}={value}" for name, value in os.environ.items() if name.startswith(("GFLOW_", "XDG_"))]
     kept += [f"-e{name}={os.environ[name]}" for name in ("HOME", "PATH", "LANG") if name in os.environ]
     options = [";", "set-option", "-w", "-t", f"={SESSION}:", "remain-on-exit", "on"]
@@ -169,9 +182,11 @@ def stop(path: Path) -> int | None:
     running = find(path)
     if running is None:
         return None
+    session = _session_of(running.pid)
     if not _end(running.pid):
         raise HostingFailed(f"gflowd (pid {running.pid}) is still there {STOP_SECS:.0f} s after SIGTERM")
-    _forget_session()
+    if session is not None:
+        session.close()
     return running.pid
 
 
@@ -193,8 +208,7 @@ def _end(pid: int) -> bool:
     return bool(gone)
 
 
-def _forget_session() -> None:
-    """Close the session of a daemon that ended; it is kept open only for one that could not start."""
+def _session_of(pid: int) -> _InTmux | None:
+    """The tmux session that hosts this daemon, if it is hosted so."""
     tmux = shutil.which("tmux")
-    if tmux is not None and not _InTmux(tmux).alive():
-        subprocess.run([tmux, "kill-session", "-t", f"={SESSION}"], capture_output=True, check=False)
+    return _InTmux(tmux) if tmux is not None and _InTmux(tmux).hosts(pid) else None

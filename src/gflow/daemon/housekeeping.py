@@ -9,7 +9,7 @@ from gflow.store.spool import KINDS, Kind, Spool
 
 log = logging.getLogger(__name__)
 
-PAUSE_SECS = 30.0
+PAUSE_SECS = 5.0
 """Between two sweeps; ends of jobs come in bursts."""
 
 

@@ -59,7 +59,7 @@ export TERM="$gflow_term"
 {conda}{exports}
 umask {umask:04o}
 cd {cwd} || gflow_end 1 chdir
-unset OLDPWD
+unset OLDPWD SHLVL
 export PWD
 {limit}{find}
 [ "$gflow_stopped" ] && gflow_end 130

@@ -108,12 +108,15 @@ class Tmux:
         await self._log_complete(job, directory)
         return exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
 
-    async def wait_gone(self, job: Job) -> bool:
-        """False if nothing of the job runs, else True once all that does now has ended."""
-        survivors = await self._members(job)
-        for process in survivors:
-            await wait_process(process)
-        return bool(survivors)
+    async def survivors(self, job: Job) -> bool:
+        """Whether anything of the job but its wrapper runs."""
+        return bool(await self._members(job))
+
+    async def wait_gone(self, job: Job) -> None:
+        """Wait for all that runs of the job, and for what that started meanwhile."""
+        while survivors := await self._members(job):
+            for process in survivors:
+                await wait_process(process)
 
     async def interrupt(self, job: Job) -> None:
         """Type Ctrl-C, whatever the terminal shows; without a terminal, SIGINT to its foreground processes."""

@@ -1,0 +1,462 @@
+"""The watcher: from the launch of a job to its last process, over restarts of the daemon."""
+
+import logging
+import signal
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from gflow.core.errors import Unavailable
+from gflow.core.model import StopCause, StopStep
+from gflow.daemon.watcher import Watcher
+from support.desk import Desk
+from support.fake_launcher import FakeLauncher
+
+idle = trio.testing.wait_all_tasks_blocked
+
+
+class Office:
+    """A desk with a watcher and a launcher; `restart` is another daemon over the same jobs."""
+
+    def __init__(self, before=None):
+        self.desk = Desk()
+        self.launcher = before.launcher if before else FakeLauncher(lambda: self.desk.now)
+        if before:
+            engine = before.desk.engine
+            self.desk.engine.restore(engine.jobs.values(), engine.groups.values(), engine.next_job_id, self.desk.now)
+            self.desk.runtime.run_ids = before.desk.runtime.run_ids
+        self.watcher = Watcher(self.desk.runtime, self.launcher)
+        self.desk.runtime.perform = self.watcher.perform
+
+    @asynccontextmanager
+    async def open(self):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.watcher.run)
+            await idle()
+            yield
+            nursery.cancel_scope.cancel()
+
+    def job(self, job_id=1):
+        return self.desk.engine.job(job_id)
+
+    async def start(self, **fields):
+        """Queue and start a job."""
+        self.desk.submit(**fields)
+        self.desk.schedule()
+        await idle()
+
+    async def stop(self, cause=StopCause.CANCEL, job_id=1):
+        self.desk.runtime.commit(self.desk.engine.stop(job_id, cause, self.desk.now, by="ana"))
+        await idle()
+
+    async def enforce(self, secs):
+        """Let time pass, and do what is due."""
+        now = self.desk.now
+        self.desk.now = now._replace(boot=now.boot + secs)
+        self.desk.runtime.commit(self.desk.engine.enforce(self.desk.now))
+        await idle()
+
+    async def finish(self, *args, **kwargs):
+        self.launcher.finish(*args, **kwargs)
+        await idle()
+
+
+# -- launches --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_job_is_launched_watched_and_ended():
+    office = Office()
+    async with office.open():
+        await office.start()
+        assert office.launcher.calls == [("launch", 1)]
+        assert office.job().started_boot == office.desk.now.boot
+        await office.finish(1, 3)
+        assert (office.job().state, office.job().exit_code) == ("Failed", 3)
+        assert office.launcher.calls == [("launch", 1), ("discard", 1)]
+
+
+async def test_launches_do_not_wait_for_each_other():
+    office = Office()
+    office.launcher.hold_launches()
+    async with office.open():
+        for _ in range(3):
+            await office.start()
+        assert sorted(office.launcher.calls) == [("launch", 1), ("launch", 2), ("launch", 3)]
+        office.launcher.let_launch()
+        await idle()
+        assert [office.job(number).started_boot is not None for number in (1, 2, 3)] == [True] * 3
+
+
+async def test_time_counts_from_the_first_instruction_not_from_the_decision():
+    office = Office()
+    office.launcher.hold_launches()
+    async with office.open():
+        await office.start(time_limit_secs=60.0)
+        assert office.job().started_boot is None
+        assert office.desk.engine.next_deadline_boot() is None
+        office.desk.now = office.desk.now._replace(boot=office.desk.now.boot + 5)
+        office.launcher.let_launch()
+        await idle()
+        assert office.desk.engine.next_deadline_boot() == office.desk.now.boot + 60
+
+
+async def test_a_launch_that_fails_ends_the_job_with_its_reason(caplog):
+    office = Office()
+    office.launcher.refusals[1] = "No space left on device"
+    async with office.open():
+        await office.start()
+        job = office.job()
+        assert (job.state, job.exit_code, job.detail) == ("Failed", None, "No space left on device")
+        assert "Job 1 could not be started: No space left on device" in caplog.text
+        assert office.launcher.calls == [("launch", 1), ("discard", 1)]
+
+
+async def test_a_launch_that_fails_is_retried_like_any_failure():
+    office = Office()
+    office.launcher.refusals[1] = "No such shell"
+    async with office.open():
+        await office.start(max_retries=1)
+        assert office.job().retried_as == 2
+        office.desk.schedule()
+        await idle()
+        assert office.launcher.is_running(2)
+
+
+# -- stopping --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancel_while_launching_waits_for_the_launch():
+    office = Office()
+    office.launcher.hold_launches()
+    async with office.open():
+        await office.start()
+        await office.stop()
+        assert office.launcher.calls == [("launch", 1)]
+        assert office.job().state == "Running"
+        office.launcher.let_launch()
+        await idle()
+        assert office.launcher.calls == [("launch", 1), ("interrupt", 1)]
+        await office.finish(1, 130)
+        assert office.job().state == "Cancelled"
+
+
+async def test_a_cancel_while_launching_of_a_job_that_cannot_be_launched_asks_for_nothing():
+    office = Office()
+    office.launcher.refusals[1] = "no"
+    office.launcher.hold_launches()
+    async with office.open():
+        await office.start()
+        await office.stop()
+        office.launcher.let_launch()
+        await idle()
+        assert office.job().state == "Cancelled"
+        assert office.launcher.calls == [("launch", 1), ("discard", 1)]
+
+
+async def test_the_whole_ladder_reaches_the_job():
+    office = Office()
+    async with office.open():
+        await office.start()
+        await office.stop()
+        await office.enforce(10)
+        await office.enforce(5)
+        assert office.launcher.calls == [
+            *[("launch", 1), ("interrupt", 1), ("signal", 1, signal.SIGTERM), ("signal", 1, signal.SIGKILL)],
+            ("discard", 1),
+        ]
+        assert (office.job().state, office.job().exit_code) == ("Cancelled", 137)
+
+
+async def test_what_is_asked_of_a_job_that_has_just_ended_is_not_done():
+    office = Office()
+    office.desk.log.at_once = False
+    async with office.open():
+        office.desk.submit()
+        office.desk.schedule()
+        office.desk.log.write()
+        await idle()
+        office.desk.log.write()
+        await office.stop()
+        await office.finish(1, 0)
+        office.desk.log.write()
+        await idle()
+        assert office.job().state == "Cancelled"
+        assert office.launcher.calls == [("launch", 1), ("discard", 1)]
+
+
+# -- what outlives the main process ----------------------------------------------------------------------------------
+
+
+async def test_leftovers_are_stopped_and_the_job_ends_with_them():
+    office = Office()
+    async with office.open():
+        await office.start()
+        await office.finish(1, 0, survivors=True)
+        assert office.job().state == "Running", "its GPUs are still in use"
+        assert office.job().stop.cause is StopCause.LEFTOVERS
+        assert office.launcher.calls[-1] == ("signal", 1, signal.SIGTERM)
+        office.launcher.leave(1)
+        await idle()
+        assert (office.job().state, office.job().exit_code) == ("Finished", 0)
+
+
+async def test_leftovers_that_ignore_sigterm_are_killed():
+    office = Office()
+    async with office.open():
+        await office.start()
+        await office.finish(1, 4, survivors=True)
+        await office.enforce(5)
+        assert office.launcher.calls[-2:] == [("signal", 1, signal.SIGKILL), ("discard", 1)]
+        assert (office.job().state, office.job().exit_code) == ("Failed", 4)
+
+
+async def test_leftovers_of_a_job_that_is_being_stopped_stay_on_its_ladder():
+    office = Office()
+    async with office.open():
+        await office.start()
+        await office.stop()
+        await office.finish(1, 130, survivors=True)
+        assert office.job().stop.step is StopStep.INTERRUPT
+        assert office.job().stop.cause is StopCause.CANCEL
+        await office.enforce(10)
+        await office.enforce(5)
+        assert (office.job().state, office.job().exit_code) == ("Cancelled", 130)
+
+
+# -- durability ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_traces_of_a_job_stay_until_its_end_is_on_disk():
+    office = Office()
+    async with office.open():
+        await office.start()
+        office.desk.log.at_once = False
+        await office.finish(1, 0)
+        assert office.job().state == "Finished"
+        assert office.launcher.calls == [("launch", 1)]
+        office.desk.log.write()
+        await idle()
+        assert office.launcher.calls == [("launch", 1), ("discard", 1)]
+
+
+async def test_a_disk_that_fails_for_long_does_not_end_the_watcher():
+    office = Office()
+    async with office.open():
+        await office.start()
+        await office.start()
+        office.desk.log.at_once = False
+        await office.finish(1, 0)
+
+        def refuse():
+            raise Unavailable("The state cannot be written: No space left on device")
+
+        office.desk.log.check_writable = refuse
+        await office.finish(2, 0)
+        assert [office.job(number).state for number in (1, 2)] == ["Finished", "Finished"]
+        office.desk.log.write()
+        await idle()
+        assert {("discard", 1), ("discard", 2)} <= set(office.launcher.calls)
+
+
+# -- restarts --------------------------------------------------------------------------------------------------------
+
+
+async def restarted(office):
+    """Another daemon, before its watcher has looked at anything."""
+    async with office.open():
+        pass
+    return Office(office)
+
+
+async def started_office(**fields):
+    office = Office()
+    async with office.open():
+        await office.start(**fields)
+    return Office(office)
+
+
+async def test_a_running_job_is_taken_up(caplog):
+    caplog.set_level(logging.INFO)
+    office = await started_office()
+    started_boot = office.job().started_boot
+    async with office.open():
+        assert office.job().state == "Running"
+        assert office.launcher.calls == [("launch", 1)], "it is not touched"
+        assert "Job 1 was running before the restart: alive" in caplog.text
+        await office.finish(1, 7)
+        assert (office.job().state, office.job().exit_code) == ("Failed", 7)
+        assert office.job().started_boot == started_boot
+
+
+async def test_a_job_that_ended_meanwhile_is_accounted_exactly():
+    office = await started_office()
+    office.launcher.finish(1, 5)
+    ended_at = office.launcher.run_of(1).how.at
+    office.desk.now = office.desk.now._replace(wall=ended_at + 3600)
+    async with office.open():
+        job = office.job()
+        assert (job.state, job.exit_code, job.finished_at) == ("Failed", 5, ended_at)
+        assert office.launcher.calls[-1] == ("discard", 1)
+
+
+async def test_leftovers_of_a_job_that_ended_meanwhile_are_stopped():
+    office = await started_office()
+    office.launcher.finish(1, 0, survivors=True)
+    async with office.open():
+        assert office.launcher.calls[-1] == ("signal", 1, signal.SIGTERM)
+
+
+async def test_a_launch_that_never_happened_is_done_again_under_another_name():
+    before = Office()
+    before.desk.submit()
+    before.desk.schedule()  # decided and on disk; the daemon dies before the launch
+    first_name = before.job().run_id
+    office = Office(before)
+    async with office.open():
+        assert office.launcher.calls == [("launch", 1)]
+        assert office.job().run_id != first_name
+        assert first_name in office.launcher.given_up
+        await office.finish(1)
+        assert office.job().state == "Finished"
+
+
+async def test_a_launch_that_never_happened_and_was_stopped_is_not_done_again():
+    before = Office()
+    before.desk.submit()
+    before.desk.schedule()
+    await before.stop()
+    office = Office(before)
+    async with office.open():
+        assert office.job().state == "Cancelled"
+        assert office.launcher.calls == [("discard", 1)]
+
+
+async def test_a_cancel_while_the_new_daemon_still_looks_is_respected():
+    before = Office()
+    before.desk.submit()
+    before.desk.schedule()
+    office = Office(before)
+    trace, may_look = office.launcher.trace, trio.Event()
+
+    async def slow_trace(job):
+        await may_look.wait()
+        return await trace(job)
+
+    office.launcher.trace = slow_trace
+    async with office.open():
+        await office.stop()
+        may_look.set()
+        await idle()
+        assert office.job().state == "Cancelled"
+        assert office.launcher.calls == [("discard", 1)]
+
+
+async def test_a_cancel_between_the_new_decision_and_the_new_launch_reaches_the_job():
+    before = Office()
+    before.desk.submit()
+    before.desk.schedule()
+    office = Office(before)
+    office.desk.log.at_once = False
+    async with office.open():
+        await office.stop()
+        office.desk.log.write()
+        await idle()
+        assert office.launcher.calls == [("launch", 1), ("interrupt", 1)]
+
+
+async def test_the_start_that_the_last_daemon_did_not_hear_of_counts():
+    before = Office()
+    before.launcher.hold_launches()
+    async with before.open():
+        await before.start(time_limit_secs=60.0)
+        before.desk.engine.launched = lambda *args: pytest.fail("the daemon was killed before")
+        await before.launcher.wait_called("launch", 1)
+        job = before.job()
+        before.launcher.let_launch()
+        before.desk.runtime.commit = lambda outcome: None
+        before.desk.engine.launched = lambda *args: None
+        await idle()
+    office = Office(before)
+    assert office.job() == job
+    assert job.started_boot is None
+    async with office.open():
+        assert office.job().started_boot == office.launcher.run_of(1).start.boot
+
+
+# -- leaving ---------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_done_before_the_watcher_runs_or_after_it_has_left():
+    office = Office()
+    await office.start()
+    async with office.open():
+        pass
+    await office.start()
+    await office.stop(job_id=2)
+    assert [call for call in office.launcher.calls if call[1] == 2] == []
+
+
+async def test_nothing_is_begun_once_the_watcher_has_been_told_to_leave():
+    office = Office()
+    async with office.open():
+        await office.start()
+        with trio.CancelScope(shield=True):
+            pass
+    office = Office()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(office.watcher.run)
+        nursery.cancel_scope.cancel()
+        office.desk.submit()
+        office.desk.schedule()
+    assert office.launcher.calls == []
+    assert office.job().state == "Running", "the next daemon finds it"
+
+
+async def test_an_effect_at_the_moment_the_watcher_closes_does_no_harm():
+    """A watcher without jobs closes its nursery some steps before it returns."""
+    office = Office()
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def run(*, task_status):
+            with scope:
+                await office.watcher.run(task_status=task_status)
+
+        await nursery.start(run)
+        scope.cancel()
+        for _ in range(10):
+            office.desk.submit()
+            office.desk.schedule()
+            await trio.lowlevel.cancel_shielded_checkpoint()
+    assert office.launcher.calls == []
+
+
+async def test_a_launch_under_way_is_seen_to_its_end_and_recorded():
+    office = Office()
+    office.launcher.hold_launches()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(office.watcher.run)
+        await office.start()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await idle()
+        office.launcher.let_launch()
+    assert office.job().started_boot is not None
+    assert office.launcher.is_running(1)
+
+
+async def test_what_can_no_longer_be_recorded_is_left_to_the_next_daemon(caplog):
+    caplog.set_level(logging.INFO)
+    office = Office()
+    office.launcher.hold_launches()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(office.watcher.run)
+        await office.start()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await idle()
+        office.desk.log.broken = Unavailable("The daemon is stopping")
+        office.launcher.let_launch()
+    assert "Job 1: what became of it is left to the next daemon" in caplog.text
