@@ -16,7 +16,7 @@ def test_every_file_is_for_its_user_alone(daemon: Daemon, tmp_path: Path):
     job_id = daemon.gbatch("script.sh", cwd=tmp_path)
     ended = daemon.gbatch("true")
     daemon.wait_job(ended)
-    until(lambda: daemon.log(job_id), "its output")
+    daemon.wait_log(job_id)
     daemon.restart()
     seen = []
     for top in (daemon.data, daemon.runtime):

@@ -231,6 +231,11 @@ class Daemon:
         """The bytes the job printed to its terminal, with the terminal's CR LF as LF."""
         return (self.data / "logs" / f"{job_id}.log").read_bytes().replace(b"\r\n", b"\n")
 
+    def wait_log(self, job_id: int, mark: bytes = b"\n") -> bytes:
+        """The same, once `mark` is in it."""
+        path = self.data / "logs" / f"{job_id}.log"
+        return until(lambda: path.exists() and mark in (said := self.log(job_id)) and said, f"{mark!r} of job {job_id}")
+
     # -- its programs
 
     def command(self, program: str, *arguments: str) -> list[str]:

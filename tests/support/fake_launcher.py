@@ -38,12 +38,22 @@ class FakeLauncher:
         self._ids: dict[int, str] = {}
         self._refusals: dict[int, str] = {}
         self._given_up: set[str] = set()
+        self._may_launch = trio.Event()
+        self._may_launch.set()
 
     # -- what a test does
 
     def refuse(self, job_id: int, message: str) -> None:
         """The next launch of the job fails."""
         self._refusals[job_id] = message
+
+    def hold_launches(self) -> None:
+        """Launches hang from now on until `let_launch`; cancelling one does not end it, as it does not end tmux'."""
+        self._may_launch = trio.Event()
+
+    def let_launch(self) -> None:
+        """Launches go on."""
+        self._may_launch.set()
 
     def finish(self, job_id: int, code: int | None = 0, text: str | None = None) -> None:
         """The job's main process ends."""
@@ -72,6 +82,8 @@ class FakeLauncher:
     async def launch(self, job: Job) -> Start:
         self.calls.append(("launch", job.id))
         await trio.lowlevel.checkpoint()
+        with trio.CancelScope(shield=True):
+            await self._may_launch.wait()
         message = self._refusals.pop(job.id, None)
         if message or _run_id(job) in self._runs or _run_id(job) in self._given_up:
             raise LaunchFailed(message or f"launch {job.run_id} was made before")
@@ -86,13 +98,15 @@ class FakeLauncher:
         assert run.exit is not None
         return run.exit
 
-    async def wait_gone(self, job: Job) -> bool:
+    async def survivors(self, job: Job) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self._runs[_run_id(job)].survivors > 0
+
+    async def wait_gone(self, job: Job) -> None:
         await trio.lowlevel.checkpoint()
         run = self._runs[_run_id(job)]
-        if not run.survivors:
-            return False
-        await run.changed.wait()
-        return True
+        while run.survivors:
+            await run.changed.wait()
 
     async def interrupt(self, job: Job) -> None:
         self.calls.append(("interrupt", job.id))

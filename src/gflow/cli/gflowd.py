@@ -178,18 +178,20 @@ def _stop(given: _Context) -> None:
 
 def _serve(given: _Context) -> None:
     from gflow.daemon import run as daemon
-    from gflow.daemon.endpoints import SocketInUse
-    from gflow.launch.tmux_server import TmuxUnusable
-    from gflow.store.errors import Unreadable
-    from gflow.store.lock import Held
 
     level = logging.DEBUG if given.verbosity > 0 else _LEVELS.get(given.verbosity, logging.ERROR)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
     settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket())
     try:
         daemon.serve(settings)
-    except (Held, SocketInUse, TmuxUnusable, Unreadable, OSError, paths.UnsafeDirectory) as error:
+    except daemon.CannotStart as error:
         sys.exit(f"gflowd: {error}")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def main() -> None:
@@ -199,7 +201,7 @@ def main() -> None:
         if asked is not None:
             _serve(asked)
     except (ConfigError, hosting.HostingFailed, OSError, paths.UnsafeDirectory) as error:
-        sys.exit(f"gflowd: {error}")
+        sys.exit(f"gflowd: {_sentence(error)}")
 
 
 def _parse() -> _Context | None:

@@ -1,34 +1,64 @@
 """One connection: hypercorn's, made cheaper and narrower.
 
-- HTTP/1.1 and nothing else: a client that asks for cleartext HTTP/2 is hung up on.
+- HTTP/1.1 and nothing else: an offer to upgrade to WebSocket or HTTP/2 is not taken, and a client that speaks cleartext
+  HTTP/2 unasked is hung up on.
 - hypercorn starts and cancels a task around every request to close idle connections; here a connection remembers since
   when it is idle, and one task of the server looks at all of them.
 - The head of an answer waits for its body, so that a small answer is one system call instead of two.
 """
 
+import contextlib
 import math
+import socket
+from urllib.parse import urlsplit
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event, RawData
-from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio import tcp_server
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import LifespanState
 
 
-class _Http1Only(ProtocolWrapper):
-    async def handle(self, event: Event) -> None:
-        try:
-            await self.protocol.handle(event)
-        except (H2ProtocolAssumedError, H2CProtocolRequiredError):
-            raise ConnectionAbortedError("cleartext HTTP/2 is not spoken here") from None
+class _Http1(H11Protocol):
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise ConnectionAbortedError(f"HTTP/{event.http_version.decode()} is not spoken here")
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if not _is_readable(request.target):
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
+        await super()._create_stream(_without_upgrade(request))
+
+
+def _is_readable(target: bytes) -> bool:
+    """Whether the framework can make a path of it: anything but a path may be a URL that is none."""
+    if target.startswith(b"/"):
+        return True
+    with contextlib.suppress(ValueError):
+        return bool(urlsplit(target.decode("latin-1")).path)
+    return False
+
+
+def _without_upgrade(request: h11.Request) -> h11.Request:
+    kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
+    if len(kept) == len(request.headers):
+        return request
+    return h11.Request(method=request.method, target=request.target, headers=kept, http_version=request.http_version)
+
+
+def _speak_http1(*of_a_wrapper: object) -> H11Protocol:
+    """Stands in for hypercorn's choice of a protocol; the last argument is what TLS negotiated."""
+    return _Http1(*of_a_wrapper[:-1])  # type: ignore[arg-type]
 
 
 # The server looks the class up in its module; there is no parameter for it.
-tcp_server.ProtocolWrapper = _Http1Only  # type: ignore[attr-defined]
+tcp_server.ProtocolWrapper = _speak_http1  # type: ignore[attr-defined, assignment]
 
 
 class _IdleSince:
@@ -61,6 +91,11 @@ class Connection(tcp_server.TCPServer):
         self.socket = stream.socket
         self._head: bytes | None = None
 
+    def shut(self) -> None:
+        """End both directions at once: the reader sees the end of the stream, a blocked sender an error."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
             if self._head is None and _waits_for_body(event.data):
@@ -73,6 +108,8 @@ class Connection(tcp_server.TCPServer):
         elif self._head is not None:
             head, self._head = self._head, None
             await super().protocol_send(RawData(head))
+        if isinstance(event, Closed):
+            self.shut()  # hypercorn's own way waits, and whoever asks for it is about to be cancelled
         await super().protocol_send(event)
 
 

@@ -4,7 +4,6 @@ hypercorn's own `serve` ends at one malformed packet, hangs at shutdown on a cli
 nothing about who called; so the sockets and the loop are ours, and hypercorn handles one connection at a time.
 """
 
-import contextlib
 import logging
 import os
 import socket
@@ -103,7 +102,7 @@ class ApiServer:
         self._config.keep_alive_max_requests = sys.maxsize
         self._config.h11_max_incomplete_size = MAX_HEADER_BYTES
         self._config.include_date_header = False
-        self._config.websocket_max_message_size = 1024
+        self._config.errorlog = logging.getLogger("hypercorn.error")  # no handler of its own: ours has every line
         self._context = WorkerContext(None)
         self._accepting = trio.CancelScope()
         self._open: set[Connection] = set()
@@ -143,7 +142,7 @@ class ApiServer:
         """Close connections without a request under way that have been so since `idle_since` (trio time)."""
         for connection in self._open:
             if connection.idle.since <= idle_since:
-                _shut(connection.socket)
+                connection.shut()
 
     async def close(self) -> None:
         """Stop accepting, let answers finish for `GRACE_SECS`, then close what is left."""
@@ -158,15 +157,9 @@ class ApiServer:
                 await self._hung_up.wait()
         for connection in tuple(self._open):
             # a send to a client that stopped reading is shielded; only closing the socket ends it
-            _shut(connection.socket)
+            connection.shut()
             connection.socket.close()
         self._connections.cancel_scope.cancel()
-
-
-def _shut(sock: trio.socket.SocketType) -> None:
-    """End both directions: the reader sees the end of the stream, a blocked sender an error."""
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -121,7 +121,7 @@ class _InTmux:
         shown = self._ask("capture-pane", "-p", "-J", "-S", "-", "-t", f"={SESSION}:") or ""
         self.close()
         lines = [line for line in shown.splitlines() if line.strip() and not line.startswith("Pane is dead")]
-        return lines[-1].strip() if lines else "it left no word"
+        return _said(lines)
 
     def _ask(self, *words: str) -> str | None:
         done = subprocess.run([self._tmux, *words], capture_output=True, text=True, check=False)
@@ -140,7 +140,11 @@ class _Detached:
 
     def last_words(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
-        return f"{lines[-1].strip() if lines else 'it left no word'} (log: {self._log})"
+        return f"{_said(lines)} (log: {self._log})"
+
+
+def _said(lines: Sequence[str]) -> str:
+    return lines[-1].strip().removeprefix("gflowd: ") if lines else "it left no word"
 
 
 def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:

@@ -23,7 +23,7 @@ from gflow.config import Config
 from gflow.core.engine import Engine
 from gflow.core.model import Gpu
 from gflow.core.placement import keep_order
-from gflow.daemon.endpoints import ApiServer, bind_unix
+from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
@@ -34,9 +34,11 @@ from gflow.daemon.webhooks import WebhookPool
 from gflow.gpu.simulated import simulated_gpus
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux, session_name
+from gflow.launch.tmux_server import TmuxUnusable
 from gflow.store.disk import private_directory
+from gflow.store.errors import Unreadable
 from gflow.store.load import Loaded, load
-from gflow.store.lock import DataLock
+from gflow.store.lock import DataLock, Held
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
 
@@ -65,11 +67,22 @@ class Settings:
     socket: Path
 
 
-def serve(settings: Settings) -> None:
-    """Run a daemon until SIGTERM, SIGINT or SIGHUP.
+class CannotStart(Exception):
+    """There cannot be a daemon here; the message is one line that says why."""
 
-    Raises store.lock.Held, endpoints.SocketInUse, store.errors.Unreadable or OSError if it cannot start.
-    """
+
+def serve(settings: Settings) -> None:
+    """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
+    try:
+        _serve(settings)
+    except (Held, SocketInUse, TmuxUnusable, Unreadable) as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        what = f"{error.filename}: " if error.filename is not None else ""
+        raise CannotStart(f"{what}{error.strerror or error}") from error
+
+
+def _serve(settings: Settings) -> None:
     os.umask(0o077)
     _raise_descriptor_limit()
     private_directory(settings.socket.parent)

@@ -1,0 +1,390 @@
+"""Sockets and the accept loop: who may listen, who calls, and that no packet and no client does any harm."""
+
+import logging
+import os
+import socket
+import stat
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from gflow.daemon import endpoints as module
+from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
+from support.desk import eventually
+
+REQUEST = b"GET %s HTTP/1.1\r\nHost: gflowd\r\n\r\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "s"
+
+
+# -- the socket ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o777])
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+def test_the_socket_has_its_mode_from_birth_whatever_the_umask(path, umask, mode, monkeypatch):
+    seen = []
+    monkeypatch.setattr(os, "chmod", lambda *args, **kwargs: pytest.fail("too late"))
+    real_umask, before = os.umask, os.umask(umask)
+
+    def look(mask):
+        if path.exists():
+            seen.append(stat.S_IMODE(path.stat().st_mode))
+        return real_umask(mask)
+
+    try:
+        monkeypatch.setattr(os, "umask", look)
+        with bind_unix(path, mode):
+            assert seen == [mode]
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+        assert os.umask(before) == umask, "as it was"
+    finally:
+        real_umask(before)
+
+
+def test_it_takes_connections(path):
+    with bind_unix(path), socket.socket(socket.AF_UNIX) as client:
+        client.connect(os.fspath(path))
+
+
+def test_a_socket_nobody_listens_on_is_replaced(path):
+    bind_unix(path).close()
+    assert path.exists()
+    test_it_takes_connections(path)
+
+
+def test_a_live_socket_is_refused_and_left_alone(path):
+    with bind_unix(path) as first:
+        with pytest.raises(SocketInUse, match=rf"pid {os.getpid()} already listens on {path}"):
+            bind_unix(path)
+        assert path.exists()
+        first.setblocking(True)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(path))
+            first.accept()[0].close()
+
+
+def test_a_live_socket_with_a_full_queue_is_refused_too(path):
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as waiting:
+        listener.bind(os.fspath(path))
+        listener.listen(0)
+        waiting.connect(os.fspath(path))
+        with pytest.raises(SocketInUse, match="takes no connections"):
+            bind_unix(path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_what_is_no_socket_is_left_alone(path, kind):
+    if kind == "file":
+        path.write_text("precious")
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("elsewhere")
+    with pytest.raises(SocketInUse, match="is not a socket"):
+        bind_unix(path)
+    assert os.path.lexists(path)
+
+
+@pytest.mark.parametrize("name", ["missing/s", "x" * 120])
+def test_a_socket_that_cannot_be_made_is_an_error_that_names_it(tmp_path, name):
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="cannot listen on .*" + name[:5]):
+        bind_unix(tmp_path / name)
+    assert os.listdir("/proc/self/fd") == before
+
+
+# -- a server with a small application ----------------------------------------------------------------------------------
+
+
+class App:
+    """What the server is to carry: short answers, one that waits, one that never ends."""
+
+    def __init__(self):
+        self.go_on = trio.Event()
+        self.peers = []
+        self.cancelled = []
+        self.bodies = []
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] != "http":
+            raise AssertionError(f"a scope of type {scope['type']}")
+        self.peers.append(scope["state"]["peer"])
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hung_up, receive, nursery, scope["path"])
+                await getattr(self, scope["path"].strip("/") or "root")(send)
+                nursery.cancel_scope.cancel()
+        except* ZeroDivisionError:
+            raise ZeroDivisionError from None
+
+    async def _hung_up(self, receive, nursery, path):
+        while (message := await receive())["type"] != "http.disconnect":
+            self.bodies.append(message["body"])
+        self.cancelled.append(path)
+        nursery.cancel_scope.cancel()
+
+    async def _answer(self, send, body):
+        length = (b"content-length", b"%d" % len(body))
+        await send({"type": "http.response.start", "status": 200, "headers": [length]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def root(self, send):
+        await self._answer(send, b"hello")
+
+    async def slow(self, send):
+        await self.go_on.wait()
+        await self._answer(send, b"done")
+
+    async def crash(self, send):
+        raise ZeroDivisionError
+
+    async def endless(self, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+
+
+class Server:
+    def __init__(self, path):
+        self.path = path
+        self.app = App()
+        self.api = ApiServer(self.app, [bind_unix(path)])
+
+    async def connect(self, data=b""):
+        stream = await trio.open_unix_socket(self.path)
+        await stream.send_all(data)
+        return stream
+
+    async def say(self, data):
+        """All that comes back to `data` until the server closes the connection."""
+        return await rest(await self.connect(data))
+
+    async def is_well(self):
+        async with await self.connect(REQUEST % b"/") as stream:
+            assert (await head(stream)).endswith(b"hello")
+
+
+async def rest(stream):
+    async with stream:
+        received = b""
+        while piece := await stream.receive_some():
+            received += piece
+        return received
+
+
+async def head(stream):
+    """A whole small answer."""
+    received = b""
+    while not received.endswith((b"hello", b"done")):
+        piece = await stream.receive_some()
+        assert piece, received
+        received += piece
+    return received
+
+
+@asynccontextmanager
+async def serving(path):
+    server = Server(path)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.api.run)
+            yield server
+            await server.api.close()
+
+
+async def test_a_connection_serves_many_requests(path):
+    async with serving(path) as server, await server.connect() as stream:
+        for _ in range(5):
+            await stream.send_all(REQUEST % b"/")
+            answer = await head(stream)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_requests_sent_ahead_are_answered_in_order(path):
+    async with serving(path) as server, await server.connect(REQUEST % b"/" * 3) as stream:
+        received = b""
+        while received.count(b"hello") < 3:
+            received += await stream.receive_some()
+
+
+_CALL = """
+import os, socket, sys
+uid = int(sys.argv[1])
+if uid != os.geteuid():
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+client = socket.socket(socket.AF_UNIX)
+client.connect("s")
+client.sendall(b"GET / HTTP/1.1\\r\\nHost: root\\r\\nX-User: 0\\r\\n\\r\\n")
+assert client.recv(99).startswith(b"HTTP/1.1 200")
+"""
+
+
+async def test_the_kernel_says_who_called(path):
+    uid = 65534 if os.geteuid() == 0 else os.geteuid()
+    async with serving(path) as server:
+        path.chmod(0o666)
+        path.parent.chmod(0o711)
+        process = await trio.lowlevel.open_process([sys.executable, "-Ic", _CALL, str(uid)], cwd=path.parent)
+        assert await process.wait() == 0
+        (peer,) = server.app.peers
+        assert (peer.pid, peer.uid) == (process.pid, uid)
+
+
+PACKETS = {
+    "h2c with bad settings": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: !!not-base64!!\r\n\r\n",
+    "h2c with good settings": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+    "websocket with a byte too many": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nX",
+    "websocket without a key": b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "a host that is no text": b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\nConnection: close\r\n\r\n",
+    "h2 without asking": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0",
+    "a path that is no text": b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    "no HTTP at all": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 40 + b"\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+    "a length that is no number": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
+    "bad chunks": b"POST /slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "a head that never ends": b"GET / HTTP/1.1\r\nX: " + b"y" * (module.MAX_HEADER_BYTES + 100_000),
+}
+
+
+@pytest.mark.parametrize("packet", PACKETS.values(), ids=PACKETS)
+async def test_no_packet_ends_the_server(path, packet, caplog):
+    async with serving(path) as server:
+        stream = await server.connect()
+        try:
+            await stream.send_all(packet)
+            answer = await rest(stream)
+        except trio.BrokenResourceError:
+            answer = b""
+        assert not answer.startswith(b"HTTP/1.1 200") or b"no text" in answer or packet.count(b"Connection: close")
+        await server.is_well()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR and "gflow" in record.name] == []
+
+
+async def test_http2_is_refused_by_hanging_up(path):
+    async with serving(path) as server:
+        assert b"HTTP/2" not in await server.say(PACKETS["h2 without asking"])
+        assert b"200" not in await server.say(PACKETS["h2c with good settings"])
+
+
+async def test_a_crash_of_the_application_costs_one_answer(path):
+    async with serving(path) as server:
+        assert (await server.say(REQUEST.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") % b"/crash")).startswith(
+            b"HTTP/1.1 500"
+        )
+        await server.is_well()
+
+
+async def test_a_client_that_hangs_up_cancels_its_request(path):
+    async with serving(path) as server:
+        stream = await server.connect(REQUEST % b"/slow")
+        await eventually(lambda: server.app.peers, "the request")
+        await stream.aclose()
+        await eventually(lambda: server.app.cancelled == ["/slow"], "the cancellation")
+        await server.is_well()
+
+
+async def test_many_half_requests_stand_in_nobodys_way(path):
+    async with serving(path) as server:
+        halves = [await server.connect(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Len") for _ in range(100)]
+        halves += [await server.connect(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab") for _ in range(100)]
+        await server.is_well()
+        for half in halves:
+            await half.aclose()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HT", REQUEST % b"/"], ids=["nothing", "half a request", "a request"])
+async def test_idle_connections_are_closed(path, monkeypatch, sent):
+    monkeypatch.setattr(module, "IDLE_SECS", 0.1)
+    async with serving(path) as server:
+        await server.say(sent)
+
+
+async def test_a_connection_is_not_idle_while_an_answer_is_due(path, monkeypatch):
+    monkeypatch.setattr(module, "IDLE_SECS", 0.05)
+    async with serving(path) as server, await server.connect(REQUEST % b"/slow") as busy:
+        await server.say(b"")  # an idle one is closed meanwhile
+        server.app.go_on.set()
+        assert b"done" in await head(busy)
+
+
+# -- stopping --------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_lets_answers_under_way_leave(path):
+    async with serving(path) as server:
+        async with await server.connect(REQUEST % b"/slow") as busy, trio.open_nursery() as nursery:
+            await eventually(lambda: server.app.peers, "the request")
+            nursery.start_soon(server.api.close)
+            await trio.testing.wait_all_tasks_blocked()
+            server.app.go_on.set()
+            assert b"done" in await rest(busy)
+
+
+async def test_closing_takes_no_new_connections_and_no_new_requests(path):
+    async with serving(path) as server:
+        async with await server.connect(REQUEST % b"/slow") as busy, trio.open_nursery() as nursery:
+            await eventually(lambda: server.app.peers, "the request")
+            nursery.start_soon(server.api.close)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(OSError, match="refused"):
+                await server.connect()
+            await busy.send_all(REQUEST % b"/")
+            server.app.go_on.set()
+            assert (await rest(busy)).count(b"HTTP/1.1") == 1
+
+
+async def test_closing_ends_idle_connections_at_once(path, monkeypatch):
+    monkeypatch.setattr(module, "GRACE_SECS", 15.0)
+    async with serving(path) as server:
+        fresh, used = await server.connect(), await server.connect(REQUEST % b"/")
+        await head(used)
+        with trio.fail_after(5):
+            await server.api.close()
+            assert (await rest(fresh), await rest(used)) == (b"", b"")
+
+
+@pytest.mark.parametrize("request_path", [b"/slow", b"/endless"])
+async def test_no_client_can_keep_the_server_from_closing(path, monkeypatch, request_path):
+    """One waits for an answer that does not come, one has stopped reading and its send is shielded."""
+    monkeypatch.setattr(module, "GRACE_SECS", 0.1)
+    async with serving(path) as server:
+        stuck = [await server.connect(REQUEST % request_path) for _ in range(5)]
+        await eventually(lambda: len(server.app.peers) == 5, "the requests")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(5):
+            await server.api.close()
+        for stream in stuck:
+            await stream.aclose()
+
+
+async def test_being_cancelled_ends_it_too(path, monkeypatch):
+    server = Server(path)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.api.run)
+            stream = await server.connect(REQUEST % b"/slow")
+            await eventually(lambda: server.app.peers, "the request")
+            nursery.cancel_scope.cancel()
+        assert await rest(stream) == b""
+
+
+async def test_descriptors_are_given_back(path):
+    before = os.listdir("/proc/self/fd")
+    async with serving(path) as server:
+        for _ in range(20):
+            await server.is_well()
+    assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -1,0 +1,167 @@
+"""No request, and nothing that is no request, ends the daemon or keeps it from stopping."""
+
+import contextlib
+import os
+import random
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from support.daemon import Daemon
+from support.events import Events
+
+UPGRADE = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade%s\r\nUpgrade: %s\r\n"
+WEBSOCKET = UPGRADE % (b"", b"websocket") + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n\r\n"
+
+PACKETS = {
+    "h2c with bad settings": UPGRADE % (b", HTTP2-Settings", b"h2c") + b"HTTP2-Settings: !!!!\r\n\r\n",
+    "h2c with good settings": UPGRADE % (b", HTTP2-Settings", b"h2c") + b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
+    "WebSocket with a trailing byte": WEBSOCKET + b"\x00",
+    "WebSocket with frames": WEBSOCKET + b"\x81\x85\x00\x00\x00\x00hello\xff\xff\xff",
+    "a Host that is no text": b"GET /health HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n",
+    "cleartext HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    "half of an HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\n",
+    "a TLS greeting": bytes.fromhex("1603010200010001fc0303") + bytes(300),
+    "no HTTP": b"\x00\x01\x02 hello\r\n\r\n",
+    "an endless line": b"GET /" + b"a" * 300_000,
+    "an endless header": b"GET / HTTP/1.1\r\nX: " + b"a" * 300_000,
+    "a path that is no text": b"GET /\xff\xfe%ff%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a query that is no text": b"GET /jobs?state=%ff%fe&%00=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no Host": b"GET /health HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\n{}",
+    "a negative length": b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    "a huge length": b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n{}",
+    "a bad chunk": b"POST /jobs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+    "length and chunks": b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "an unknown coding": b"POST /jobs HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+    "HTTP/1.0": b"GET /health HTTP/1.0\r\n\r\n",
+    "HTTP/9": b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n",
+    "CONNECT": b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an absolute target": b"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "an absolute bad target": b"GET http://[x/health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a star": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a pipeline": b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" * 100,
+    "an expectation": b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n",
+    "many headers": b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X%d: 1\r\n" % n for n in range(3000)) + b"\r\n",
+    "a cookie of nonsense": b"GET /health HTTP/1.1\r\nHost: x\r\nCookie: \xff=;;;==\r\nAccept: \xff\r\n\r\n",
+    "a form": b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data\r\nContent-Length: 1\r\n\r\n-",
+    "nothing": b"",
+}
+
+
+@pytest.fixture(scope="module")
+def victim() -> Iterator[Daemon]:
+    """One daemon for all packets: whatever one of them broke, the next test finds."""
+    with Daemon() as daemon:
+        yield daemon
+
+
+def talk(daemon: Daemon, packet: bytes, *, half_close: bool = True) -> bytes:
+    """Send bytes; all that comes back until the daemon hangs up, or says no more."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(os.fspath(daemon.socket))
+        heard = b""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, TimeoutError):
+            client.sendall(packet)
+            if half_close:
+                client.shutdown(socket.SHUT_WR)
+            while piece := client.recv(65536):
+                heard += piece
+        return heard
+
+
+def works(daemon: Daemon) -> None:
+    """The same process answers, and still takes and runs jobs."""
+    assert daemon.get("/health") == {"status": "ok", "pid": daemon.pid}
+    assert daemon.wait_job(daemon.submit("true"))["state"] == "Finished"
+
+
+@pytest.mark.parametrize("packet", PACKETS.values(), ids=PACKETS.keys())
+def test_a_hostile_packet_costs_its_own_connection_at_most(victim: Daemon, packet: bytes):
+    heard = talk(victim, packet)
+    assert not heard.startswith(b"HTTP/1.1 101"), heard
+    assert not heard.startswith((b"HTTP/1.1 500", b"HTTP/1.1 503")), heard
+    works(victim)
+
+
+def test_cleartext_http2_is_hung_up_on(victim: Daemon):
+    assert talk(victim, PACKETS["cleartext HTTP/2"], half_close=False) == b""
+
+
+def test_noise(victim: Daemon):
+    noise = random.Random(1)
+    for _ in range(200):
+        start = noise.choice([b"", b"GET ", b"GET /jobs HTTP/1.1\r\n", b"POST /jobs HTTP/1.1\r\nContent-Length: 9\r\n\r\n"])
+        talk(victim, start + noise.randbytes(noise.randrange(400)))
+    works(victim)
+
+
+def test_clients_that_leave_in_the_middle_of_a_request(victim: Daemon):
+    before = len(victim.jobs())
+    body = b'{"command": "true", "run_dir": "/tmp"}'
+    whole = b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    for end in range(0, len(whole), 5):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(victim.socket))
+            client.sendall(whole[:end])
+    works(victim)
+    assert len(victim.jobs()) == before + 1
+
+
+def test_clients_that_leave_before_the_answer(victim: Daemon):
+    """Each of these jobs was queued whole, or not at all."""
+    before = victim.jobs().keys()
+    for number in range(40):
+        body = b'{"argv": ["echo", "%d"], "run_dir": "/tmp"}' % number
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(victim.socket))
+            client.sendall(b"POST /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    works(victim)
+    made = [job for job_id, job in victim.jobs().items() if job_id not in before and job["argv"]]
+    for job in made:
+        assert victim.wait_job(job["id"])["state"] == "Finished"
+        assert victim.log(job["id"]) == f"{job['argv'][1]}\n".encode()
+
+
+def test_many_idle_connections(victim: Daemon):
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(os.fspath(victim.socket))
+            client.sendall(b"GET /health HT")
+        works(victim)
+    works(victim)
+
+
+def test_waiting_clients_do_not_keep_it_from_stopping(daemon: Daemon):
+    job_id = daemon.submit("sleep 1000")
+    with Events(daemon), socket.socket(socket.AF_UNIX) as waiting, socket.socket(socket.AF_UNIX) as following:
+        waiting.connect(os.fspath(daemon.socket))
+        waiting.sendall(b"GET /jobs/%d/wait HTTP/1.1\r\nHost: x\r\n\r\n" % job_id)
+        following.connect(os.fspath(daemon.socket))
+        following.sendall(b"GET /jobs/%d/log/stream?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n" % job_id)
+        assert following.recv(65536).startswith(b"HTTP/1.1 200")
+        begun = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - begun < 3
+
+
+def test_a_client_that_stops_reading_does_not_keep_it_from_stopping(daemon: Daemon):
+    for _ in range(4):
+        daemon.submit_all([{"command": "true", "hold": True, "run_name": "x" * 100}] * 1000)
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(os.fspath(daemon.socket))
+        deaf.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 0\r\n\r\n")
+        assert deaf.recv(12) == b"HTTP/1.1 200"
+        with socket.socket(socket.AF_UNIX) as listing:
+            listing.connect(os.fspath(daemon.socket))
+            listing.sendall(b"GET /jobs HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert listing.recv(8) == b"HTTP/1.1"
+            begun = time.monotonic()
+            assert daemon.stop() == 0
+            assert time.monotonic() - begun < 8
+    daemon.start()
+    assert len(daemon.jobs()) == 4000
