@@ -73,7 +73,7 @@ LINES = {
     "ampersand": "echo here &",
     "background and wait": "(exit 4) & wait $!",
     "single quotes": "echo 'a \"quoted\"   word' '#' ';'",
-    "double quotes": "echo \"it's $((1 + 1)) \\\"words\\\"\"",
+    "double quotes": 'echo "it\'s $((1 + 1)) \\"words\\""',
     "home": "echo $HOME ${HOME} '$HOME'",
     "bang": "echo !x '!!' \"!$\"",
     "newlines": "echo one\necho two\n\nfalse\n",

@@ -1,6 +1,5 @@
 """`gflowd up`, `status`, `restart` and `down`, in a tmux server and as a detached process; jobs outlive all of them."""
 
-import contextlib
 import os
 import re
 import shutil
@@ -165,6 +164,6 @@ def test_without_tmux_it_says_so(place: Daemon):
         assert found
         (programs / name).symlink_to(found)
     refused = place.cli("gflowd", "run", PATH=str(programs))
-    assert (refused.returncode, refused.stderr.splitlines()[-1].startswith("gflowd: tmux is not installed")) == (1, True)
-    with contextlib.suppress(FileNotFoundError):
-        assert list(place.runtime.glob("*.sock")) == []
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("gflowd: tmux is not installed")
+    assert list(place.runtime.glob("*.sock")) == []

@@ -19,8 +19,12 @@ def kill_tmux(daemon: Daemon) -> int:
 
 def test_running_jobs_fail_with_that_reason_and_queued_ones_run(daemon: Daemon):
     group = {"group_id": "8f14e45f-ceea-467f-a0e6-1b0b1c1d2e3f", "max_concurrent": 3}
-    stubborn = "trap '' HUP INT TERM; setsid sleep 1000 & echo on; wait; sleep 1000"
-    ids = daemon.submit_all([{"command": stubborn}, {"command": "echo on; sleep 1000"}, {"command": "echo on; read x"}], **group)
+    commands = (
+        "trap '' HUP INT TERM; setsid sleep 1000 & echo on; wait; sleep 1000",
+        "echo on; sleep 1000",
+        "echo on; read x",
+    )
+    ids = daemon.submit_all([{"command": command} for command in commands], **group)
     after = daemon.submit_all([{"command": "echo fine"}] * 3, **group)
     for job_id in ids:
         daemon.wait_log(job_id)

@@ -40,7 +40,7 @@ def test_arguments(typed: str, filled: str) -> None:
         ("echo --x={p} # {p}", "echo --x='a b' # {p}"),
         ("awk '{print}' {q} ${p}", "awk '{print}' {q} ${p}"),
         (r"echo \{p} \' {p}", r"echo \{p} \' 'a b'"),
-        ('echo "$(cat {p})" "{p}"', "echo \"$(cat 'a b')\" \"a b\""),
+        ('echo "$(cat {p})" "{p}"', 'echo "$(cat \'a b\')" "a b"'),
         ("echo a#b {p}", "echo a#b 'a b'"),
         ("# don't\necho {p}", "# don't\necho 'a b'"),
     ],
@@ -49,7 +49,7 @@ def test_lines(line: str, filled: str) -> None:
     assert fill_line(line, {"p": "a b"}) == filled
 
 
-PLACES = ["{p}", '"{p}"', "'{p}'", "$'{p}'", '"$(printf %s {p})"', "`printf %s \"x\" >/dev/null`{p}", "-o={p}"]
+PLACES = ["{p}", '"{p}"', "'{p}'", "$'{p}'", '"$(printf %s {p})"', '`printf %s "x" >/dev/null`{p}', "-o={p}"]
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -20,7 +20,7 @@ def test_an_argv_is_taken_as_it_is() -> None:
 
 def test_a_command_is_a_line_for_bash() -> None:
     job = make_job(command="echo $GFLOW_JOB_ID {x}", parameters={"x": "a b"})
-    assert program_of(job, "/run").argv == ("bash", "-c", "echo $GFLOW_JOB_ID 'a b'")
+    assert program_of(job, "/run").argv == ("bash", "-c", "--", "echo $GFLOW_JOB_ID 'a b'")
 
 
 @pytest.mark.parametrize(

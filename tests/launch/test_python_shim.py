@@ -26,7 +26,9 @@ class Project:
         shim = self.run / "script" / self.script.name
         shim.parent.mkdir()
         shim.write_bytes(render_shim(str(self.script), str(source)))
-        done = subprocess.run([sys.executable, str(shim), *arguments], capture_output=True, text=True, cwd="/", timeout=60)
+        done = subprocess.run(
+            [sys.executable, str(shim), *arguments], capture_output=True, text=True, check=False, cwd="/", timeout=60
+        )
         return Done(done.returncode, done.stdout, done.stderr)
 
 

@@ -240,7 +240,8 @@ class Daemon:
 
     def command(self, program: str, *arguments: str) -> list[str]:
         """The command line of one of gflow's programs, as an installed one would run."""
-        code = f"import sys; sys.argv[0] = {program!r}; from gflow.cli.{_MODULES.get(program, program)} import main; main()"
+        module = f"gflow.cli.{'umbrella' if program == 'gflow' else program}"
+        code = f"import sys; sys.argv[0] = {program!r}; from {module} import main; main()"
         return [sys.executable, "-c", code, *arguments]
 
     def cli(
@@ -277,9 +278,6 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
         )
-
-
-_MODULES = {"gflow": "umbrella"}
 
 
 def _be_no_superuser() -> None:

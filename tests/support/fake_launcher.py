@@ -27,6 +27,20 @@ class _Run:
     changed: trio.Event = field(default_factory=trio.Event)
 
 
+class _Stranding:
+    def __init__(self) -> None:
+        self._happened = trio.Event()
+        self._text = ""
+
+    def happen(self, text: str) -> None:
+        self._text = text
+        self._happened.set()
+
+    async def wait(self) -> str:
+        await self._happened.wait()
+        return self._text
+
+
 class FakeLauncher:
     """Launches succeed at once. `manners` says which interruptions end a job, and with which code, by job id."""
 
@@ -38,6 +52,7 @@ class FakeLauncher:
         self._ids: dict[int, str] = {}
         self._refusals: dict[int, str] = {}
         self._given_up: set[str] = set()
+        self._strandings: dict[int, _Stranding] = {}
         self._may_launch = trio.Event()
         self._may_launch.set()
 
@@ -69,6 +84,10 @@ class FakeLauncher:
         run.changed.set()
         run.changed = trio.Event()
 
+    def strand(self, job_id: int, text: str) -> None:
+        """The job's terminal is lost; its main process goes on."""
+        self._strandings.setdefault(job_id, _Stranding()).happen(text)
+
     def running(self) -> set[int]:
         """The ids of jobs whose main process lives."""
         return {job_id for job_id, run_id in self._ids.items() if run_id in self._runs and not self._runs[run_id].exit}
@@ -97,6 +116,9 @@ class FakeLauncher:
         await run.ended.wait()
         assert run.exit is not None
         return run.exit
+
+    async def wait_stranded(self, job: Job) -> str:
+        return await self._strandings.setdefault(job.id, _Stranding()).wait()
 
     async def survivors(self, job: Job) -> bool:
         await trio.lowlevel.checkpoint()

@@ -7,7 +7,9 @@ launcher is a restart. It is stopped as a daemon is, by SIGTERM.
 import json
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
@@ -18,6 +20,9 @@ import trio
 from gflow import clock, config
 from gflow.daemon import endpoints, run
 from gflow.daemon.endpoints import Peer
+from gflow.daemon.persistence import Persistence
+from gflow.daemon.webhooks import Target, WebhookPool
+from gflow.store.disk import DISK, Disk
 from support.desk import eventually
 from support.fake_launcher import FakeLauncher
 
@@ -25,9 +30,20 @@ DEADLINE_SECS = 30.0
 
 
 class House:
-    """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from."""
+    """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from.
 
-    def __init__(self, root: Path, launcher: FakeLauncher | None = None, **daemon: Any) -> None:
+    `disk` is what the log is on, `targets` are told of events.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        launcher: FakeLauncher | None = None,
+        *,
+        disk: Disk = DISK,
+        targets: Sequence[Target] = (),
+        **daemon: Any,
+    ) -> None:
         self.root = root
         self.data_dir, self.socket = root / "data", root / "run" / "s"
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
@@ -37,6 +53,8 @@ class House:
         self._patched = AsyncExitStack()
         self._patched.enter_context(patch.object(run, "Tmux", lambda *places: self.launcher))
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
+        self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
+        self._patched.enter_context(patch.object(run, "WebhookPool", lambda _none, most: WebhookPool(targets, most)))
         settings = run.Settings(config.Config(daemon=config.Daemon(**daemon)), self.data_dir, self.socket)
         self.daemon = run._Daemon(settings)
         self.runtime = self.daemon._runtime
@@ -56,6 +74,7 @@ class House:
         await eventually(lambda: self.socket.exists() or self.ended.is_set(), "the socket")
         with trio.fail_after(DEADLINE_SECS):
             assert (await self.client.get("/health")).status_code == 200
+            await self.runtime.on_disk(self.runtime.last_seq)
         return self
 
     async def __aexit__(self, *exc: Any) -> None:

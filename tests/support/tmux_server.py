@@ -28,7 +28,9 @@ def clock() -> Now:
     return Now(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
-def make_job(job_id: int = 1, run_name: str = "calm-lynx-0001", gpu_ids: tuple[int, ...] | None = None, **fields: Any) -> Job:
+def make_job(
+    job_id: int = 1, run_name: str = "calm-lynx-0001", gpu_ids: tuple[int, ...] | None = None, **fields: Any
+) -> Job:
     """A job that was just decided to launch; `fields` of its specification, without a command it runs `true`."""
     if not fields.keys() & {"command", "argv", "script_digest"}:
         fields["command"] = "true"
@@ -46,9 +48,9 @@ def make_job(job_id: int = 1, run_name: str = "calm-lynx-0001", gpu_ids: tuple[i
 class Machine:
     """A launcher and where its jobs run. Stopping and starting it again is what a daemon's restart is to jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: str = "data") -> None:
         self.root = Path(tempfile.mkdtemp(prefix="gl", dir="/tmp"))
-        self.data, self.runtime, self.work, self.spool = (self.root / name for name in ("data", "run", "work", "spool"))
+        self.data, self.runtime, self.work, self.spool = (self.root / name for name in (data, "run", "work", "spool"))
         for directory in (self.work, self.spool):
             directory.mkdir(mode=0o700)
         self.tmux = self.launcher()
@@ -97,7 +99,7 @@ class Machine:
     def ask(self, *arguments: str) -> str:
         """The answer of a tmux command of our own."""
         command = ["tmux", "-N", "-S", os.fspath(self.tmux._server.socket_path), *arguments]
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     def pane(self, job: Job, fmt: str) -> str:
         return self.ask("display-message", "-p", "-t", f"=gjob-{job.id}:", fmt)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, cast
 
 from quart import request
 
@@ -30,7 +30,7 @@ async def json_body() -> Any:
     The standard library's reader, not msgspec's: it keeps the lone surrogates by which Python clients send bytes that
     are no text. Other surrogates stand for nothing and are refused.
     """
-    data: bytes = await request.get_data(cache=False, as_text=False)
+    data = cast(bytes, await request.get_data(cache=False))
     if not data:
         raise Malformed("The request has no body; a JSON body is expected")
     try:

@@ -59,6 +59,7 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
     spooled = _Spooled(services)
     try:
         specs = [await spooled.spec(job, who) for job in requests]
+        await trio.lowlevel.checkpoint_if_cancelled()  # for a caller that has hung up nothing is queued
         runtime.check_open()
         for group_id in {spec.group_id for spec in specs if spec.group_id is not None}:
             check_group(who, runtime.engine, group_id)

@@ -21,12 +21,13 @@ def final_state(job: Job, how: Exit) -> State:
     return State.FINISHED if how.code == 0 else State.FAILED
 
 
-def final_reason(state: State, how: Exit) -> Reason | None:
+def final_reason(job: Job, state: State, how: Exit) -> Reason | None:
     """In gflow's words; None where the state says it all."""
     if state is State.CANCELLED:
         return Reason(ReasonKind.CANCELLED)
-    if state is State.FAILED and how.text is not None:
-        return Reason(ReasonKind.SYSTEM, text=how.text)
+    lost = job.stop.text if job.stop is not None and job.stop.cause is StopCause.LOST else None
+    if state is State.FAILED and (text := lost or how.text) is not None:
+        return Reason(ReasonKind.SYSTEM, text=text)
     return None
 
 

@@ -293,7 +293,7 @@ class Engine(Table):
             now,
             finished_at=finished_at,
             exit_code=how.code,
-            reason=final_reason(state, how),
+            reason=final_reason(job, state, how),
             detail=detail(job, state, how),
         )
         return out

@@ -44,6 +44,8 @@ from gflow.store.spool import Spool
 
 log = logging.getLogger(__name__)
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 LAUNCH_SECS = 5.0
 """What launches under way get at shutdown, so that their outcome is recorded."""
 
@@ -199,12 +201,13 @@ class _Daemon:
         listener = bind_unix(self._settings.socket)
         server = ApiServer(create_app(self._services()), [listener])
         try:
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            with trio.open_signal_receiver(*_SIGNALS) as signals:
                 async with trio.open_nursery() as nursery:
                     await self._start_and_serve(nursery, server, signals)
         finally:
+            if not self._runtime.stopping:
+                self._settings.socket.unlink(missing_ok=True)
             listener.close()
-            self._settings.socket.unlink(missing_ok=True)
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
         started: dict[str, _Started] = {}
@@ -224,12 +227,14 @@ class _Daemon:
         log.info("listening on %s", self._settings.socket)
         await anext(aiter(signals))
         log.info("stopping; running jobs go on")
+        nursery.start_soon(_ignore_signals, signals)
         await self._stop(started, server)
         nursery.cancel_scope.cancel()
 
     async def _stop(self, started: dict[str, "_Started"], server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
         self._runtime.stopping = True
+        self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
         for name in ("scheduler", "timeouts", "housekeeping"):
@@ -272,6 +277,14 @@ class _Daemon:
             return {"status": "ok", "pid": os.getpid()}, True
         detail = f"the state cannot be written: {self._persistence.last_error}"
         return {"status": "read_only", "pid": os.getpid(), "detail": detail}, False
+
+
+async def _ignore_signals(signals: Any) -> None:
+    """One was enough. Those not taken here trio would deliver anew at the end, and they would kill us half-way out."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: None)  # not SIG_IGN: programs started from here would inherit that
+    async for _ in signals:
+        pass
 
 
 def _run_ids() -> Iterator[str]:

@@ -4,6 +4,7 @@ What is asked for while a job is being launched, as a Ctrl-C, waits for the laun
 is begun any more: the next one finds what there is to do on disk.
 """
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +12,7 @@ import trio
 
 from gflow.core.effects import Effect, Interrupt, Launch, SendSignal
 from gflow.core.errors import Unavailable
-from gflow.core.model import Exit, Job, JobId, State
+from gflow.core.model import Exit, Job, JobId, State, StopCause
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher, LaunchFailed, Trace
 
@@ -92,11 +93,21 @@ class Watcher:
         await self._see_off(job)
 
     async def _see_off(self, job: Job) -> None:
-        how = await self._launcher.wait(job)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_if_stranded, job)
+            how = await self._launcher.wait(job)
+            nursery.cancel_scope.cancel()
         if await self._launcher.survivors(job):
             self._runtime.commit(self._runtime.engine.left_over(job.id, self._runtime.clock()))
             await self._launcher.wait_gone(job)
         await self._finish(job, how)
+
+    async def _stop_if_stranded(self, job: Job) -> None:
+        """Without a terminal a job can neither be seen nor print: it is stopped."""
+        text = await self._launcher.wait_stranded(job)
+        engine = self._runtime.engine
+        with contextlib.suppress(Unavailable):
+            self._runtime.commit(engine.stop(job.id, StopCause.LOST, self._runtime.clock(), text=text))
 
     async def _finish(self, job: Job, how: Exit) -> None:
         seq = self._runtime.commit(self._runtime.engine.ended(job.id, how, self._runtime.clock()))

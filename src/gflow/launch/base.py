@@ -45,6 +45,9 @@ class Launcher(Protocol):
     async def wait(self, job: Job) -> Exit:
         """Wait until the job's main process is gone and its log is complete; any number of callers, any time."""
 
+    async def wait_stranded(self, job: Job) -> str:
+        """Wait until the job has lost its terminal, though it may run on; return a sentence about that."""
+
     async def survivors(self, job: Job) -> bool:
         """Whether processes of the job outlive its main process, which is gone."""
 

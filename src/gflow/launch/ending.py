@@ -11,14 +11,11 @@ from gflow.core.model import Exit, Job, JobSpec
 from gflow.launch.processes import read_stat
 from gflow.launch.run_directory import Record, RunDirectory, boot_id
 
-HUNG_UP = 129
-"""128 + SIGHUP: what a job ends with when its terminal is taken away."""
-
 NEVER_RAN = "It ended before its first instruction"
 RESTARTED = "The machine was restarted while the job ran"
 SERVER_LOST = "The tmux server was lost while the job ran"
 DISK_FULL = "The disk was full, so its exit status could not be recorded"
-KILLED = "Its shell was killed from outside (kill -9, or out of memory), so its exit status is unknown"
+KILLED = "Its terminal was closed or its shell was killed (kill -9, out of memory), so its exit status is unknown"
 
 
 def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path, seen_at: float | None) -> Exit:
@@ -30,7 +27,7 @@ def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path
     record = directory.record()
     if record.code is None:
         return Exit(None, seen_at or _last_sign(directory, log), _why_no_status(directory, record, server_pid))
-    if record.code == HUNG_UP and _server_lost(directory, server_pid):
+    if record.code and _server_lost(directory, server_pid):
         return Exit(record.code, record.written_at, SERVER_LOST)
     return Exit(record.code, record.written_at, describe(job.spec, record.code, record.word, directory.conda_output()))
 
@@ -84,7 +81,7 @@ def _server_lost(directory: RunDirectory, server_pid: int | None) -> bool:
     if mark is None or mark.server_pid is None:
         return False
     stat = read_stat(mark.server_pid)
-    return server_pid not in (None, mark.server_pid) or stat is None or stat.gone
+    return server_pid not in (None, mark.server_pid) or stat is None or stat.gone or stat.exiting
 
 
 def _last_sign(directory: RunDirectory, log: Path) -> float:

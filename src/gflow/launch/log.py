@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from gflow.launch.processes import Process, read_stat
-from gflow.launch.run_directory import RunDirectory, write_new
+from gflow.launch.run_directory import RunDirectory, boot_id, write_new
 
 _SAYS_WHO_IT_IS_SECS = 2.0
 
@@ -36,11 +36,11 @@ async def find_writer(directory: RunDirectory, log: Path) -> Process | None:
     It was started with the job, and says who it is within milliseconds; a very short job can end before it did.
     """
     with trio.move_on_after(_SAYS_WHO_IT_IS_SECS):
-        while (pid := directory.record().logger_pid) is None:
-            if directory.mark() is None:
+        while (record := directory.record()).logger_pid is None:
+            if directory.mark() is None or record.boot != boot_id():
                 return None
             await trio.sleep(0.002)
-        return _writer(pid, log)
+        return _writer(record.logger_pid, log)
     return None
 
 

@@ -22,6 +22,7 @@ import trio
 RUN_ID_VARIABLE = "GFLOW_RUN_ID"
 _PREFIX = f"{RUN_ID_VARIABLE}=".encode()
 _KERNEL_THREADS = 2
+_PF_EXITING = 4
 _REST = 3
 _ROUNDS = 5
 _ENDING = (signals.SIGTERM, signals.SIGKILL)
@@ -48,6 +49,8 @@ class Stat(NamedTuple):
     parent: int
     session: int
     foreground_group: int
+    exiting: bool = False
+    """It is about to be gone, and closes what it has open."""
 
     @property
     def gone(self) -> bool:
@@ -73,6 +76,7 @@ def read_stat(pid: int) -> Stat | None:
         int(fields[1]),
         int(fields[3]),
         foreground_group=int(fields[5]),
+        exiting=bool(int(fields[6]) & _PF_EXITING),
     )
 
 

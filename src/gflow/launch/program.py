@@ -74,7 +74,7 @@ def program_of(job: Job, run_directory: str, script_text: bytes | None = None) -
 def check_command_size(spec: JobSpec) -> None:
     """Raise Impossible if Linux could not start `spec`, before it is queued; placeholders are counted as typed."""
     if spec.command is not None:
-        _check_sizes(("bash", "-c", fill_line(spec.command, spec.parameters)))
+        _check_sizes(("bash", "-c", "--", fill_line(spec.command, spec.parameters)))
     elif spec.argv is not None:
         _check_sizes(spec.argv)
     else:
@@ -98,7 +98,7 @@ def _check_sizes(argv: tuple[str, ...]) -> None:
 def _program_of(job: Job, run_directory: str, script_text: bytes | None) -> Program:
     spec = job.spec
     if spec.command is not None:
-        return Program(("bash", "-c", fill_line(spec.command, spec.parameters)))
+        return Program(("bash", "-c", "--", fill_line(spec.command, spec.parameters)))
     variables = job_variables(job)
     if spec.argv is not None:
         return Program(_filled(spec.argv, variables, spec.parameters))

@@ -5,8 +5,9 @@ It is written anew for every launch and its path is all that tmux is told. Rules
 - Its first act is to create the mark `started`, which must not exist. A daemon that gives a launch up creates the
   mark itself, so a launch happens once or never, whoever else is still on the way.
 - It prints nothing, and what its shell would like to say (as "Killed") goes nowhere: the log is the job's alone.
-- The program runs in a subshell that is replaced by it, with default signals. Ctrl-C, SIGQUIT, SIGTERM and SIGHUP
-  reach the program, and leave the wrapper alive to record how it ended.
+- The program runs in a subshell that is replaced by it, with default signals. Ctrl-C, SIGQUIT and SIGTERM reach the
+  program, and leave the wrapper alive to record how it ended. A hang-up ends the wrapper too: only with the end of the
+  session's leader does the kernel pass it on to the program.
 - The status goes into the record in one write of one line, `CODE [WORD]`, valid once it ends in a newline; so no rename
   (a process per job) is needed. It overwrites what is there already, so a full disk does not lose it.
 - Then it closes the terminal and waits for the hang-up. tmux takes the death of a pane's process for the end of its
@@ -40,14 +41,11 @@ exec 3>&2 2>/dev/null
 set -C
 echo "$$ $PPID ${{TMUX_PANE-}}" >{run}/started || exit 1
 set +C
-gflow_stopped= gflow_hung_up=
+gflow_stopped=
 trap 'gflow_stopped=1' INT QUIT TERM
-trap 'gflow_hung_up=1' HUP
 gflow_end() {{
   echo "$@" 1<>{run}/record
-  [ "$gflow_hung_up" ] && exit "$1"
   trap '' INT QUIT
-  trap - HUP
   exec {sleep} 2 </dev/null >/dev/null 3>&-
 }}
 gflow_exec() {{ exec "$@"; }}

@@ -24,7 +24,7 @@ import trio
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import LaunchFailed, Start, Trace
-from gflow.launch.ending import exit_of
+from gflow.launch.ending import SERVER_LOST, exit_of
 from gflow.launch.log import find_writer, make_log, writer_command
 from gflow.launch.processes import (
     RUN_ID_VARIABLE,
@@ -44,6 +44,7 @@ from gflow.launch.tmux_server import Answer, TmuxServer
 _CONCURRENT_LAUNCHES = 4
 _LOG_DEADLINE_SECS = 60.0
 _LAST_WORD_SECS = 0.2
+_CTRL_C_SECS = 2.0
 _BOOT = "boot"
 _ENVIRONMENT = "environment"
 
@@ -108,6 +109,15 @@ class Tmux:
         await self._log_complete(job, directory)
         return exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
 
+    async def wait_stranded(self, job: Job) -> str:
+        """Wait for the end of the server the job was started by."""
+        mark = self._directory(job).mark()
+        if mark is None or mark.server_pid is None:
+            await trio.sleep_forever()
+        else:
+            await self._server.wait_gone(mark.server_pid)
+        return SERVER_LOST
+
     async def survivors(self, job: Job) -> bool:
         """Whether anything of the job but its wrapper runs."""
         return bool(await self._members(job))
@@ -119,11 +129,11 @@ class Tmux:
                 await wait_process(process)
 
     async def interrupt(self, job: Job) -> None:
-        """Type Ctrl-C, whatever the terminal shows; without a terminal, SIGINT to its foreground processes."""
+        """Type Ctrl-C, whatever the terminal shows; if tmux does not do it, SIGINT to its foreground processes."""
         directory = self._directory(job)
         mark = directory.mark()
         if mark and mark.pane:
-            answer = await self._server.ask(*_type_ctrl_c(mark.pane, mark.pid))
+            answer = await self._server.ask(*_type_ctrl_c(mark.pane, mark.pid), deadline_secs=_CTRL_C_SECS)
             if answer.text == "sent":
                 return
         process = self._wrapper(job, directory)

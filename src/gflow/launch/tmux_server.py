@@ -103,6 +103,7 @@ class TmuxServer:
         self._environment = clean_environment(os.environ)
         self._running: Process | None = None
         self._up = trio.Event()
+        self._gone = trio.Event()
         self._trouble = "it is being started"
 
     @property
@@ -134,6 +135,11 @@ class TmuxServer:
                 await self._up.wait()
         return None if self._running else self._trouble
 
+    async def wait_gone(self, pid: int) -> None:
+        """Wait until the server is not, or no longer, the process `pid`."""
+        while self.pid == pid:
+            await self._gone.wait()
+
     def call(self, *arguments: str, stdin: str | None = None, deadline_secs: float = _CALL_DEADLINE_SECS) -> Answer:
         """Run one tmux client. Blocks: call it in a thread. A late answer has status 124."""
         command = [self._tmux, "-N", "-S", os.fspath(self.socket_path), *arguments]
@@ -154,9 +160,11 @@ class TmuxServer:
             return Answer(127, f"tmux cannot be run: {error.strerror}")
         return Answer(done.returncode, done.stdout.decode("utf-8", "replace").strip())
 
-    async def ask(self, *arguments: str, stdin: str | None = None) -> Answer:
+    async def ask(
+        self, *arguments: str, stdin: str | None = None, deadline_secs: float = _CALL_DEADLINE_SECS
+    ) -> Answer:
         """`call`, in a thread."""
-        return await trio.to_thread.run_sync(lambda: self.call(*arguments, stdin=stdin))
+        return await trio.to_thread.run_sync(lambda: self.call(*arguments, stdin=stdin, deadline_secs=deadline_secs))
 
     async def leave(self) -> None:
         """Let the server end with its last session: at once if there is none."""
@@ -183,6 +191,8 @@ class TmuxServer:
         _reap(self._running.pid)
         self._running = None
         self._up = trio.Event()
+        self._gone.set()
+        self._gone = trio.Event()
         self._trouble = "it was lost and is being started again"
 
     async def _ensure(self) -> None:

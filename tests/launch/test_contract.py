@@ -1,0 +1,242 @@
+"""What every launcher promises: the same tests for the real one and for the fake that others are tested with.
+
+The jobs of the real one read the code they are to exit with from a FIFO.
+"""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import trio
+
+from gflow.core.model import Job
+from gflow.launch.base import Launcher, LaunchFailed, Trace
+from support.fake_launcher import STUBBORN, FakeLauncher
+from support.tmux_server import Machine, clock, make_job, running, until
+
+
+class Driver(Protocol):
+    """A launcher, and a hand on what its jobs do."""
+
+    launcher: Launcher
+
+    def job(self, *, stubborn: bool = False, leaves_one_behind: bool = False) -> Job:
+        """A job that runs until `finish`; a stubborn one survives SIGINT and SIGTERM."""
+
+    def bad_job(self) -> Job:
+        """A job whose launch fails."""
+
+    async def ready(self, job: Job) -> None:
+        """Return once the launched job is what it was made to be."""
+
+    async def finish(self, job: Job, code: int) -> None:
+        """Let the main process exit."""
+
+
+class FakeDriver:
+    def __init__(self) -> None:
+        self.launcher = self.fake = FakeLauncher(clock)
+        self._made = 0
+        self._leavers: set[int] = set()
+
+    def job(self, *, stubborn: bool = False, leaves_one_behind: bool = False) -> Job:
+        self._made += 1
+        if stubborn:
+            self.fake.manners[self._made] = STUBBORN
+        if leaves_one_behind:
+            self._leavers.add(self._made)
+        return make_job(self._made)
+
+    def bad_job(self) -> Job:
+        job = self.job()
+        self.fake.refuse(job.id, "no room")
+        return job
+
+    async def ready(self, job: Job) -> None:
+        pass
+
+    async def finish(self, job: Job, code: int) -> None:
+        if job.id in self._leavers:
+            self.fake.leave_behind(job.id, 1)
+        self.fake.finish(job.id, code)
+
+
+class TmuxDriver:
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.launcher = machine.tmux
+
+    def job(self, *, stubborn: bool = False, leaves_one_behind: bool = False) -> Job:
+        trap = "trap '' INT TERM;" if stubborn else ""
+        leave = "setsid sleep 600 </dev/null >/dev/null 2>&1 &" if leaves_one_behind else ""
+        job = self.machine.job(
+            f"{trap} {leave} touch ready-$GFLOW_JOB_ID; read -r code <>gate-$GFLOW_JOB_ID; exit $code"
+        )
+        os.mkfifo(self._file("gate", job))
+        return job
+
+    def bad_job(self) -> Job:
+        return self.machine.job("x" * 200_000)
+
+    async def ready(self, job: Job) -> None:
+        await until(self._file("ready", job).exists, "the job's first instruction")
+
+    async def finish(self, job: Job, code: int) -> None:
+        await trio.to_thread.run_sync(self._file("gate", job).write_text, f"{code}\n")
+
+    def _file(self, kind: str, job: Job) -> Path:
+        return self.machine.work / f"{kind}-{job.id}"
+
+
+@pytest.fixture(params=["fake", "tmux"])
+async def driver(request: pytest.FixtureRequest, machine: Machine) -> AsyncIterator[Driver]:
+    if request.param == "fake":
+        yield FakeDriver()
+    else:
+        async with running(machine):
+            yield TmuxDriver(machine)
+
+
+@pytest.fixture
+def started(driver: Driver) -> Callable[[Job], Awaitable[Job]]:
+    async def start(job: Job) -> Job:
+        await driver.launcher.launch(job)
+        await driver.ready(job)
+        return job
+
+    return start
+
+
+Started = Callable[[Job], Awaitable[Job]]
+
+
+async def test_a_job_ends_with_its_code(driver: Driver, started: Started) -> None:
+    before = clock()
+    job = await started(driver.job())
+    await driver.finish(job, 3)
+    end = await driver.launcher.wait(job)
+    assert (end.code, end.signal, end.text) == (3, None, None)
+    assert before.wall - 0.1 <= end.at <= clock().wall + 0.1
+    assert await driver.launcher.wait(job) == end, "asked later it is the same"
+    assert await driver.launcher.survivors(job) is False
+    await driver.launcher.wait_gone(job)
+
+
+async def test_any_number_may_wait(driver: Driver, started: Started) -> None:
+    job = await started(driver.job())
+    codes: list[int | None] = []
+
+    async def wait() -> None:
+        codes.append((await driver.launcher.wait(job)).code)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(wait)
+        with trio.move_on_after(0.05):
+            await driver.launcher.wait(job)
+        assert codes == []
+        await driver.finish(job, 4)
+    assert codes == [4, 4, 4]
+
+
+async def test_the_moment_of_the_start_is_known_and_stays(driver: Driver, started: Started) -> None:
+    job = driver.job()
+    assert driver.launcher.started(job) is None
+    before = clock()
+    start = await driver.launcher.launch(job)
+    after = clock()
+    await driver.ready(job)
+    again = driver.launcher.started(job)
+    await driver.finish(job, 0)
+    await driver.launcher.wait(job)
+    for known in (start, again, driver.launcher.started(job)):
+        assert known is not None
+        assert before.wall - 0.05 <= known.at <= after.wall + 0.05
+        assert before.boot - 0.05 <= known.boot <= after.boot + 0.05
+
+
+async def test_a_failed_launch_says_why_and_leaves_nothing(driver: Driver) -> None:
+    job = driver.bad_job()
+    with pytest.raises(LaunchFailed) as raised:
+        await driver.launcher.launch(job)
+    assert str(raised.value)
+    assert driver.launcher.started(job) is None
+    assert await driver.launcher.trace(job) is Trace.NEVER_STARTED
+    await driver.launcher.discard(job)
+
+
+async def test_ctrl_c_ends_a_job(driver: Driver, started: Started) -> None:
+    job = await started(driver.job())
+    await driver.launcher.interrupt(job)
+    end = await driver.launcher.wait(job)
+    assert (end.code, end.signal) == (130, signal.SIGINT)
+
+
+async def test_a_signal_ends_a_job(driver: Driver, started: Started) -> None:
+    job = await started(driver.job())
+    assert await driver.launcher.send_signal(job, signal.SIGTERM) >= 1
+    assert (await driver.launcher.wait(job)).code == 143
+    assert await driver.launcher.survivors(job) is False
+    await driver.launcher.wait_gone(job)
+    assert await driver.launcher.send_signal(job, signal.SIGKILL) == 0
+
+
+async def test_a_stubborn_job_ends_by_sigkill_only(driver: Driver, started: Started) -> None:
+    job = await started(driver.job(stubborn=True))
+    await driver.launcher.interrupt(job)
+    assert await driver.launcher.send_signal(job, signal.SIGTERM) >= 1
+    assert await driver.launcher.trace(job) is Trace.ALIVE
+    assert await driver.launcher.send_signal(job, signal.SIGKILL) >= 1
+    assert (await driver.launcher.wait(job)).code == 137
+
+
+async def test_what_outlives_the_main_process_is_noticed_and_can_be_ended(driver: Driver, started: Started) -> None:
+    job = await started(driver.job(leaves_one_behind=True))
+    await driver.finish(job, 0)
+    assert (await driver.launcher.wait(job)).code == 0
+    assert await driver.launcher.survivors(job) is True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.launcher.wait_gone, job)
+        with trio.move_on_after(0.1) as patience:
+            await driver.launcher.wait_gone(job)
+        assert patience.cancelled_caught
+        assert await driver.launcher.send_signal(job, signal.SIGKILL) == 1
+    assert await driver.launcher.survivors(job) is False
+
+
+async def test_what_became_of_a_launch(driver: Driver, started: Started) -> None:
+    never = driver.job()
+    assert await driver.launcher.trace(never) is Trace.NEVER_STARTED
+    job = await started(driver.job())
+    assert await driver.launcher.trace(job) is Trace.ALIVE
+    await driver.finish(job, 0)
+    await driver.launcher.wait(job)
+    assert await driver.launcher.trace(job) is Trace.ENDED
+
+
+async def test_the_terminal_can_be_attached_while_the_job_runs(driver: Driver, started: Started) -> None:
+    job = driver.job()
+    assert driver.launcher.attach_argv(job) is None
+    await started(job)
+    argv = driver.launcher.attach_argv(job)
+    assert argv is not None
+    assert driver.launcher.attach_argv(job, read_only=True) == [*argv, "-r"]
+    await driver.finish(job, 0)
+    await driver.launcher.wait(job)
+    await driver.launcher.discard(job)
+    await until(lambda: driver.launcher.attach_argv(job) is None, "the end of the terminal")
+    assert driver.launcher.started(job) is None
+
+
+async def test_jobs_do_not_touch_each_other(driver: Driver, started: Started) -> None:
+    jobs = [await started(driver.job()) for _ in range(12)]
+    await driver.launcher.interrupt(jobs[0])
+    assert (await driver.launcher.wait(jobs[0])).code == 130
+    for job in jobs[1:]:
+        assert await driver.launcher.trace(job) is Trace.ALIVE
+    for job in jobs[1:]:
+        await driver.finish(job, job.id)
+    assert [(await driver.launcher.wait(job)).code for job in jobs[1:]] == [job.id for job in jobs[1:]]
