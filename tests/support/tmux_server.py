@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -19,8 +20,6 @@ from gflow.core.model import Exit, Job, JobId, JobSpec, Now, State
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux
 from support.scratch import end_processes_of
-
-_RUN_IDS = count(1)
 
 
 def clock() -> Now:
@@ -41,7 +40,7 @@ def make_job(
         state=State.RUNNING,
         submitted_at=0.0,
         gpu_ids=gpu_ids,
-        run_id=f"run{next(_RUN_IDS)}",
+        run_id=secrets.token_hex(8),
     )
 
 
@@ -123,7 +122,7 @@ async def running(machine: Machine) -> AsyncIterator[Machine]:
 
 def relaunched(job: Job) -> Job:
     """The same job, decided to launch once more."""
-    return dataclasses.replace(job, run_id=f"run{next(_RUN_IDS)}")
+    return dataclasses.replace(job, run_id=secrets.token_hex(8))
 
 
 async def until(condition: Any, what: str, deadline_secs: float = 20.0) -> Any:

@@ -4,7 +4,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from gflow.api import answers, control, events, jobs, logs, queue, submissions
-from gflow.api.body import MAX_BODY_BYTES
+from gflow.api.body import BODY_SECS, MAX_BODY_BYTES
 from gflow.api.services import Services
 from gflow.core.errors import Refused
 
@@ -13,6 +13,7 @@ def create_app(services: Services) -> QuartTrio:
     """The application over `services`. It has no lifespan tasks: a crash of one would go unnoticed."""
     app = QuartTrio("gflow", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["BODY_TIMEOUT"] = BODY_SECS
     for module in (submissions, jobs, queue, logs, events, control):
         app.register_blueprint(module.blueprint(services))
     app.register_error_handler(Refused, answers.on_refused)

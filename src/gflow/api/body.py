@@ -9,6 +9,9 @@ from quart import request
 from gflow.core.errors import Malformed
 
 MAX_BODY_BYTES = 8 << 20
+BODY_SECS = 60.0
+"""A body that takes longer to arrive is not waited for."""
+
 _SURROGATES = (b"\\ud", b"\\uD", b"\xed")
 """What a body with a surrogate in it has, and few others."""
 

@@ -105,6 +105,7 @@ class TmuxServer:
         self._up = trio.Event()
         self._gone = trio.Event()
         self._trouble = "it is being started"
+        self._leaving = False
 
     @property
     def pid(self) -> int | None:
@@ -124,6 +125,8 @@ class TmuxServer:
         while True:
             up_since = trio.current_time()
             await self._wait_lost()
+            if self._leaving:
+                await trio.sleep_forever()
             failures = 1 if trio.current_time() - up_since > _STABLE_SECS else failures + 1
             while not await self._restored(failures):
                 failures += 1
@@ -167,7 +170,8 @@ class TmuxServer:
         return await trio.to_thread.run_sync(lambda: self.call(*arguments, stdin=stdin, deadline_secs=deadline_secs))
 
     async def leave(self) -> None:
-        """Let the server end with its last session: at once if there is none."""
+        """Let the server end with its last session: at once if there is none. Its end is no loss any more."""
+        self._leaving = True
         answer = await self.ask("set-option", "-s", "exit-empty", "on", ";", "list-sessions", "-F", "#{session_name}")
         server = self._running
         if server and not answer.text:

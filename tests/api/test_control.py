@@ -1,0 +1,152 @@
+"""The daemon about itself: health, status, GPUs, figures."""
+
+import errno
+import os
+
+import pytest
+
+from gflow import __version__
+from support.desk import eventually
+from support.faulty_disk import FaultyDisk
+from support.house import House
+
+
+async def test_health(house):
+    assert await house.get("/health") == {"status": "ok", "pid": os.getpid()}
+
+
+async def test_status(house):
+    await house.start(gpus=3)
+    await house.submit(hold=True)
+    status = await house.get("/status")
+    assert status.pop("uptime_secs") in range(60)
+    assert status == {
+        "version": __version__,
+        "pid": os.getpid(),
+        "executor": "tmux",
+        "endpoint": f"unix:{house.socket}",
+        "data_dir": str(house.data_dir),
+        "allowed_gpu_indices": None,
+        "gpu_allocation_strategy": "sequential",
+        "gpu_total": 4,
+        "gpu_available": 1,
+        "jobs": {
+            **{"Queued": 0, "Hold": 1, "Running": 1},
+            **{"Finished": 0, "Failed": 0, "Cancelled": 0, "Timeout": 0},
+        },
+    }
+
+
+async def test_info(tmp_path):
+    settings = {"simulated_gpus": 4, "simulated_gpu_memory_mb": 1000, "gpus": [1, 3]}
+    async with House(tmp_path, **settings) as house:
+        job_id = await house.start(gpus=1)
+        told = await house.get("/info")
+        first, second = told.pop("gpus")
+        assert first == {
+            "uuid": "GPU-simulated-1",
+            "index": 1,
+            "available": False,
+            "name": "simulated GPU",
+            "memory_mb": 1000,
+            "simulated": True,
+            "jobs": [job_id],
+        }
+        assert (second["index"], second["available"], second["jobs"]) == (3, True, [])
+        assert told == {"allowed_gpu_indices": [1, 3], "gpu_allocation_strategy": "sequential", "executor": "tmux"}
+
+
+async def test_jobs_that_share_a_gpu_are_all_named(house):
+    shared = {"gpus": 1, "gpu_sharing_mode": "Shared", "gpu_memory_limit_mb": 8000}
+    ids = [await house.start(**shared) for _ in range(2)]
+    assert (await house.get("/info"))["gpus"][0]["jobs"] == ids
+
+
+async def test_the_root_says_who_is_here(house):
+    answer = await house.client.get("/")
+    assert (answer.status_code, answer.text) == (200, "gflow\n")
+
+
+async def test_stats(house):
+    user = (await house.get("/stats"))["user"]
+    assert user is None
+    await house.end(await house.start(gpus=2), 0)
+    await house.end(await house.start(), 1)
+    await house.submit(hold=True)
+    told = await house.get("/stats")
+    assert {name: value for name, value in told.items() if name.endswith("_jobs")} == {
+        "total_jobs": 3,
+        "completed_jobs": 1,
+        "failed_jobs": 1,
+        "cancelled_jobs": 0,
+        "timeout_jobs": 0,
+        "running_jobs": 0,
+        "queued_jobs": 1,
+        "top_jobs": told["top_jobs"],
+    }
+    assert (told["success_rate"], told["jobs_with_gpus"], told["peak_gpu_usage"]) == (50.0, 1, 2)
+    assert sorted(job["id"] for job in told["top_jobs"]) == [1, 2]
+    assert (await house.get("/stats?user=nobody-such"))["total_jobs"] == 0
+    assert (await house.get("/stats?since=99999999999"))["since"] == 99999999999.0
+
+
+@pytest.mark.parametrize("path", ["/health", "/status", "/info", "/stats", "/jobs/1", "/jobs/1/why"])
+async def test_unknown_parameters_are_refused_everywhere(house, path):
+    await house.submit(hold=True)
+    sentence = await house.refused("GET", f"{path}?nonsense=1", status=400, code="malformed")
+    assert sentence.startswith("Unknown parameter 'nonsense'; allowed: ")
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/batch", "/jobs/1/hold", "/groups/x/max-concurrency"])
+async def test_unknown_parameters_of_posts_are_refused_too(house, path):
+    sentence = await house.refused("POST", f"{path}?dry_run=1", house.request(), status=400, code="malformed")
+    assert sentence.startswith("Unknown parameter 'dry_run'")
+    assert house.engine.jobs == {}
+
+
+# -- a disk that fails -----------------------------------------------------------------------------------------------
+
+
+async def test_while_nothing_can_be_written_nothing_is_taken_and_everybody_is_told(tmp_path):
+    disk = FaultyDisk()
+    async with House(tmp_path, disk=disk) as house:
+        running = await house.start()
+        held = await house.submit(hold=True)
+        house.persistence._grace_secs = 0.05
+        disk.failing = {"write": errno.ENOSPC, "create": errno.ENOSPC}
+        assert "No space left" in await house.refused(
+            "POST", "/jobs", house.request(), status=503, code="unavailable"
+        )
+        jobs = dict(house.engine.jobs)
+        for method, path, body in (
+            ("POST", "/jobs", house.request()),
+            ("POST", "/jobs/batch", [house.request()]),
+            ("POST", f"/jobs/{held}/release", ...),
+            ("POST", f"/jobs/{running}/cancel", ...),
+            ("PATCH", f"/jobs/{held}", {"priority": 1}),
+        ):
+            sentence = await house.refused(method, path, body, status=503, code="unavailable")
+            assert sentence == "The state cannot be written: No space left on device"
+        assert house.engine.jobs == jobs, "nothing more is taken than the one that found out"
+        health = await house.ask("GET", "/health", expect=503)
+        assert health["status"] == "read_only"
+        assert "No space left" in health["detail"]
+        assert len(await house.get("/jobs")) == len(jobs), "looking is allowed"
+        disk.failing = {}
+        await eventually(lambda: house.persistence.healthy, "the recovery")
+        await house.ask("POST", f"/jobs/{held}/release")
+        assert (await house.get("/health"))["status"] == "ok"
+
+
+async def test_a_job_that_ends_while_nothing_can_be_written_is_accounted_later(tmp_path):
+    disk = FaultyDisk()
+    async with House(tmp_path, disk=disk) as house:
+        job_id = await house.start()
+        house.persistence._grace_secs = 0.05
+        disk.failing = {"write": errno.EIO, "create": errno.EIO}
+        house.launcher.finish(job_id, 5)
+        await eventually(lambda: house.persistence._unavailable, "the failure")
+        assert ("discard", job_id) not in house.launcher.calls
+        disk.failing = {}
+        await eventually(lambda: ("discard", job_id) in house.launcher.calls, "the end")
+        assert (await house.get(f"/jobs/{job_id}"))["exit_code"] == 5

@@ -1,0 +1,194 @@
+"""The output of jobs: its path, its end, and all of it as it comes."""
+
+import pytest
+import trio
+
+from gflow.api import logs as module
+from support.desk import eventually
+
+LINES = b"one\ntwo\nthree\nfour\n"
+
+
+@pytest.fixture
+async def job(house):
+    """The path of a running job that has printed four lines."""
+    job_id = await house.start()
+    house.write_log(job_id, LINES)
+    return f"/jobs/{job_id}/log"
+
+
+@pytest.fixture(autouse=True)
+def look_often(monkeypatch):
+    monkeypatch.setattr(module, "FOLLOW_SECS", 0.005)
+
+
+async def stream(house, path):
+    answer = await house.client.get(path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/plain")
+    return answer.content
+
+
+async def test_where_it_is(house, job):
+    assert await house.get(job) == str(house.data_dir / "logs" / "1.log")
+
+
+# -- content ---------------------------------------------------------------------------------------------------------
+
+
+async def test_its_end(house, job):
+    told = await house.get(f"{job}/content")
+    path = str(house.data_dir / "logs" / "1.log")
+    assert told == {"job_id": 1, "path": path, "size": 19, "truncated": False, "content": LINES.decode()}
+    told = await house.get(f"{job}/content?tail=2")
+    assert (told["content"], told["truncated"], told["size"]) == ("three\nfour\n", True, 19)
+    told = await house.get(f"{job}/content?max_bytes=8")
+    assert (told["content"], told["truncated"]) == ("ee\nfour\n", True)
+    assert (await house.get(f"{job}/content?tail=4"))["truncated"] is False
+
+
+async def test_bytes_that_are_no_text_are_replaced(house, job):
+    house.write_log(1, b"\xff\xfe\n")
+    assert (await house.get(f"{job}/content?tail=1"))["content"] == "\ufffd\ufffd\n"
+
+
+async def test_a_progress_bar_is_one_line(house, job):
+    house.write_log(1, b"10%\r50%\r100%\nlast")
+    assert (await house.get(f"{job}/content?tail=2"))["content"] == "10%\r50%\r100%\nlast"
+
+
+async def test_a_job_that_has_not_started_has_no_log_yet(house):
+    await house.submit(hold=True)
+    for path in ("content", "stream", "stream?last=3"):
+        sentence = await house.refused("GET", f"/jobs/1/log/{path}", status=404, code="not_found")
+        assert sentence == "Job 1 has no log yet"
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("content?tail=0", "Invalid tail 0: use 1 to 20000"),
+        ("content?tail=20001", "Invalid tail 20001"),
+        ("content?max_bytes=0", "Invalid max_bytes 0: use 1 to 4194304"),
+        ("content?max_bytes=4194305", "Invalid max_bytes 4194305"),
+        ("content?tail=x", "use a whole number"),
+        ("content?follow=1", "Unknown parameter 'follow'"),
+        ("stream?first=1&last=1", "Give first or last, not both"),
+        ("stream?first=0", "Invalid first 0"),
+        ("stream?last=-1", "Invalid last -1"),
+        ("stream?last=99999999999999999999", "Invalid last"),
+        ("stream?follow=maybe", "Invalid follow 'maybe'"),
+        ("stream?tail=1", "Unknown parameter 'tail'"),
+    ],
+)
+async def test_what_cannot_be_shown(house, job, query, says):
+    assert says in await house.refused("GET", f"{job}/{query}", status=400, code="malformed")
+
+
+# -- stream ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", LINES),
+        ("?first=1", b"one\n"),
+        ("?first=3", b"one\ntwo\nthree\n"),
+        ("?first=99", LINES),
+        ("?last=1", b"four\n"),
+        ("?last=3", b"two\nthree\nfour\n"),
+        ("?last=99", LINES),
+    ],
+)
+async def test_all_of_it_or_an_end(house, job, query, found):
+    assert await stream(house, f"{job}/stream{query}") == found
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 7, 1000])
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?first=2", b"10%\r50%\r100%\n\xff\n"),
+        ("?first=4", b"10%\r50%\r100%\n\xff\n\n\x0c\xc2\x85no line\r\n"),
+        ("?last=2", b"\x0c\xc2\x85no line\r\nend"),
+        ("?last=1", b"end"),
+        ("", b"10%\r50%\r100%\n\xff\n\n\x0c\xc2\x85no line\r\nend"),
+    ],
+)
+async def test_only_newlines_end_lines_wherever_reads_are_cut(house, monkeypatch, chunk, query, found):
+    monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
+    job_id = await house.start()
+    house.write_log(job_id, b"10%\r50%\r100%\n\xff\n\n\x0c\xc2\x85no line\r\nend")
+    assert await stream(house, f"/jobs/{job_id}/log/stream{query}") == found
+
+
+async def test_a_large_log_comes_whole(house, job):
+    house.write_log(1, b"x" * 3_000_000)
+    assert await stream(house, f"{job}/stream") == LINES + b"x" * 3_000_000
+
+
+class Follower:
+    """Reads a followed log on a connection of its own."""
+
+    def __init__(self, house, path):
+        self.received = b""
+        self.connected, self.over = trio.Event(), trio.Event()
+        house.nursery.start_soon(self._read, house, path)
+
+    async def _read(self, house, path):
+        async with house.make_client() as client, client.stream("GET", path) as answer:
+            assert answer.status_code == 200
+            self.connected.set()
+            async for piece in answer.aiter_raw():
+                self.received += piece
+        self.over.set()
+
+
+async def test_following_from_before_the_start_to_after_the_end(house):
+    blocker = await house.start(gpus=4)
+    job_id = await house.submit(gpus=1)
+    follower = Follower(house, f"/jobs/{job_id}/log/stream?follow=1")
+    await follower.connected.wait()
+    await house.end(blocker)
+    await eventually(lambda: job_id in house.launcher.running(), "the launch")
+    for number in range(5):
+        house.write_log(job_id, b"line %d\n" % number)
+        await eventually(lambda: follower.received.endswith(b"line %d\n" % number), "the line")  # noqa: B023
+    assert not follower.over.is_set()
+    house.write_log(job_id, b"the last word")
+    await house.end(job_id)
+    await eventually(follower.over.is_set, "the end")
+    assert follower.received == b"".join(b"line %d\n" % number for number in range(5)) + b"the last word"
+
+
+async def test_following_a_job_that_is_over_ends_at_once(house, job):
+    await house.end(1)
+    assert await stream(house, f"{job}/stream?follow=1") == LINES
+    assert await stream(house, f"{job}/stream?follow=1&last=1") == b"four\n"
+
+
+async def test_following_a_job_that_never_runs_ends_with_it(house):
+    job_id = await house.submit(hold=True)
+    follower = Follower(house, f"/jobs/{job_id}/log/stream?follow=1")
+    await follower.connected.wait()
+    await house.ask("POST", f"/jobs/{job_id}/cancel")
+    await eventually(follower.over.is_set, "the end")
+    assert follower.received == b""
+
+
+async def test_following_from_the_last_lines_on(house, job):
+    follower = Follower(house, f"{job}/stream?follow=1&last=1")
+    await eventually(lambda: follower.received == b"four\n", "the last line")
+    house.write_log(1, b"five\n")
+    await eventually(lambda: follower.received == b"four\nfive\n", "the next line")
+    await house.end(1)
+
+
+async def test_following_the_first_lines_ends_with_them(house):
+    job_id = await house.start()
+    house.write_log(job_id, b"one\nt")
+    follower = Follower(house, f"/jobs/{job_id}/log/stream?follow=1&first=2")
+    await eventually(lambda: follower.received == b"one\nt", "what there is")
+    house.write_log(job_id, b"wo\nthree\n")
+    await eventually(follower.over.is_set, "the end")
+    assert follower.received == b"one\ntwo\n"
