@@ -5,7 +5,7 @@ import os
 import pytest
 
 from gflow.api import callers
-from gflow.daemon.endpoints import Peer
+from gflow.daemon.peer import Peer
 
 ANA, BEN = 20001, 20002
 

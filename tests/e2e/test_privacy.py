@@ -27,7 +27,7 @@ def test_every_file_is_for_its_user_alone(daemon: Daemon, tmp_path: Path):
                 assert not mode & 0o077, path
                 wanted = 0o700 if stat.S_ISDIR(mode) else 0o600
                 assert stat.S_ISSOCK(mode) or stat.S_IMODE(mode) == wanted, path
-    for name in ("gflowd.sock", "gflowd.lock", f"{job_id}.log", "run.sh", "started", "exit", "env", "script"):
+    for name in ("gflowd.sock", "gflowd.lock", f"{job_id}.log", "run.sh", "started", "record", "env", "script"):
         assert name in seen
     assert {name for name in seen if name.startswith(("wal-", "tmux-"))}
 

@@ -68,6 +68,6 @@ def test_a_job_killed_from_outside_says_so_and_tmux_stays(daemon: Daemon):
             os.kill(pid, signal.SIGKILL)
     job = daemon.wait_job(job_id)
     assert (job["state"], job["exit_code"]) == ("Failed", None)
-    assert "killed from outside" in job["status_detail"]
+    assert "its shell was killed" in job["status_detail"]
     assert not [line for line in processes_of(str(daemon.root)).values() if "sleep 1000" in line]
     assert daemon.tmux_pid == tmux

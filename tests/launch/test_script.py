@@ -4,6 +4,8 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ class Wrapper:
         places = Places(str(self.directory.path), str(environment), sleep="/bin/true", open_files=200)
         self.directory.create(render_wrapper(job, program, places), program.files)
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self, **options: Any) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [self.sh, str(self.directory.path / "run.sh")],
             stdout=subprocess.PIPE,
@@ -51,6 +53,7 @@ class Wrapper:
             },
             start_new_session=True,
             umask=0o077,
+            **options,
         )
 
     def run(self, job: Job, **prepared: Any) -> str:
@@ -222,6 +225,31 @@ def test_a_directory_it_cannot_enter(wrapper: Wrapper, name: str) -> None:
     job = make_job(7, argv=("echo", "no"), run_dir=str(wrapper.work / name))
     assert wrapper.run(job) == ""
     assert wrapper.ended == (1, "chdir")
+
+
+def test_a_directory_it_may_not_enter(wrapper: Wrapper) -> None:
+    """Root may enter everything: then the wrapper runs as somebody else."""
+    wrapper.prepare(wrapper.job("echo", "no"))
+    wrapper.work.chmod(0)
+    user = 65534 if os.geteuid() == 0 else os.geteuid()
+    for path in (wrapper.directory.path, *wrapper.directory.path.iterdir(), wrapper.root / "environment"):
+        os.chown(path, user, -1)
+    with _reachable(wrapper.root):
+        process = wrapper.start(**({"user": user} if os.geteuid() == 0 else {}))
+        assert process.communicate(timeout=30)[0] == b""
+    assert wrapper.ended == (1, "chdir")
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[None]:
+    """Let everybody pass through the directories above `path` that are pytest's."""
+    closed = [parent for parent in (path, *path.parents) if parent.name.startswith(("pytest-", "test_"))]
+    modes = [directory.stat().st_mode for directory in closed]
+    for directory in closed:
+        directory.chmod(0o711)
+    yield
+    for directory, mode in zip(closed, modes, strict=True):
+        directory.chmod(mode)
 
 
 def test_a_lost_environment(wrapper: Wrapper) -> None:

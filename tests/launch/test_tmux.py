@@ -145,7 +145,7 @@ async def test_last_words_are_not_lost_on_a_busy_machine(tmux: Machine) -> None:
     """tmux by itself loses the tail of about one such log in nine."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     try:
-        jobs = [tmux.job("head -c 300000 /dev/zero | tr '\\0' x; echo the-end") for _ in range(24)]
+        jobs = [tmux.job("head -c 297000 /dev/zero | tr '\\0' x | fold -w 99; echo; echo the-end") for _ in range(48)]
         async with trio.open_nursery() as nursery:
             for job in jobs:
                 nursery.start_soon(tmux.end_of, job)

@@ -5,7 +5,7 @@ A test says what happens to a job: `finish`, `leave_behind`, `refuse`; `calls` t
 """
 
 import signal as signals
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,6 +161,11 @@ class FakeLauncher:
         self.calls.append(("discard", job.id))
         await trio.lowlevel.checkpoint()
         self._runs.pop(_run_id(job), None)
+
+    async def sweep(self, running: Iterable[Job]) -> None:
+        await trio.lowlevel.checkpoint()
+        kept = {job.run_id for job in running}
+        self._runs = {run_id: run for run_id, run in self._runs.items() if run_id in kept}
 
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         run = self._runs.get(_run_id(job))

@@ -19,7 +19,7 @@ import trio
 
 from gflow import clock, config
 from gflow.daemon import endpoints, run
-from gflow.daemon.endpoints import Peer
+from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.webhooks import Target, WebhookPool
 from gflow.store.disk import DISK, Disk

@@ -9,7 +9,7 @@ from quart import request
 from gflow.core.engine import Engine
 from gflow.core.errors import Forbidden
 from gflow.core.model import Job
-from gflow.daemon.endpoints import Peer
+from gflow.daemon.peer import Peer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
 import contextlib
 import math
 import socket
+from typing import cast
 from urllib.parse import urlsplit
 
 import h11
@@ -109,8 +110,25 @@ class Connection(tcp_server.TCPServer):
             head, self._head = self._head, None
             await super().protocol_send(RawData(head))
         if isinstance(event, Closed):
+            if self._is_still_sent_to():
+                self._let_them_finish()
+                return
             self.shut()  # hypercorn's own way waits, and whoever asks for it is about to be cancelled
         await super().protocol_send(event)
+
+    def _is_still_sent_to(self) -> bool:
+        """Whether the answer came before the end of the request, as it does when that is too large."""
+        http1 = cast(_Http1, self.protocol)
+        return not self.context.terminated.is_set() and http1.connection.their_state is h11.SEND_BODY
+
+    def _let_them_finish(self) -> None:
+        """Take what still comes and throw it away: clients that cannot send to the end often read no answer.
+
+        That lasts until they hang up, or as long as a connection may be idle.
+        """
+        self.idle.since = trio.current_time()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
 
 
 def _waits_for_body(data: bytes) -> bool:

@@ -8,9 +8,7 @@ import logging
 import os
 import socket
 import stat
-import struct
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -20,6 +18,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 
 from gflow.daemon.connection import Connection
+from gflow.daemon.peer import peer_of
 
 log = logging.getLogger(__name__)
 
@@ -33,20 +32,6 @@ IDLE_SECS = 300.0
 
 class SocketInUse(Exception):
     """Another daemon answers on the socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Who is at the other end of a Unix socket, as the kernel says."""
-
-    pid: int
-    uid: int
-    gid: int
-
-
-def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
-    """The credentials of whoever connected (SO_PEERCRED)."""
-    return Peer(*struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))))
 
 
 def bind_unix(path: Path, mode: int = 0o600) -> socket.socket:

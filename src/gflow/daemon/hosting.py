@@ -20,7 +20,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from gflow.daemon.endpoints import peer_of
+from gflow.daemon.peer import peer_of
 
 SESSION = "gflow_server"
 START_SECS = 15.0

@@ -86,11 +86,12 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings) -> None:
     os.umask(0o077)
-    _raise_descriptor_limit()
     private_directory(settings.socket.parent)
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
+        daemon = _Daemon(settings)
+        _raise_descriptor_limit()  # after the launcher has noted the limit that jobs are to have
         try:
-            trio.run(_Daemon(settings).run, strict_exception_groups=True)
+            trio.run(daemon.run, strict_exception_groups=True)
         except BaseExceptionGroup as group:
             raise _first_cause(group) from group
 

@@ -15,7 +15,7 @@ from gflow.core.effects import Effect
 from gflow.core.engine import Engine
 from gflow.core.errors import Unavailable
 from gflow.core.events import Event
-from gflow.core.model import Now
+from gflow.core.model import Now, State
 from gflow.core.outcome import Outcome
 from gflow.daemon.bus import Bus
 from gflow.daemon.wake import Wake
@@ -120,7 +120,8 @@ class Runtime:
             raise
         finally:
             self.schedule_wake.set()
-            self.deadline_wake.set()
+            if any(job.state is State.RUNNING for job in outcome.jobs.values()):
+                self.deadline_wake.set()
         return seq
 
     async def durable(self, seq: int) -> None:

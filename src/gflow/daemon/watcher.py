@@ -30,12 +30,15 @@ class Watcher:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; takes up the running jobs of an earlier daemon first."""
+        engine = self._runtime.engine
+        # an earlier daemon may have been killed between the end of a job and dropping its traces
+        await self._launcher.sweep([engine.jobs[job_id] for job_id in engine.running])
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:
-                for job_id in tuple(self._runtime.engine.running):
+                for job_id in tuple(engine.running):
                     self._launched[job_id] = trio.Event()
-                    self._begin(self._take_up, self._runtime.engine.jobs[job_id])
+                    self._begin(self._take_up, engine.jobs[job_id])
                 task_status.started()
                 await trio.sleep_forever()
             finally:

@@ -5,6 +5,7 @@ job alone, so none of these calls needs memory of an earlier one.
 """
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,6 +69,9 @@ class Launcher(Protocol):
 
     async def discard(self, job: Job) -> None:
         """The end of `job` is on disk: drop the traces of the launch. The log stays, and a kept terminal too."""
+
+    async def sweep(self, running: Iterable[Job]) -> None:
+        """Drop the traces of all launches but those of these jobs; before the first launch."""
 
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """The command that opens the job's terminal, None if it has none."""

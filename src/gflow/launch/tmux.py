@@ -16,7 +16,7 @@ import pwd
 import resource
 import shutil
 import signal as signals
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 
 import trio
@@ -110,12 +110,15 @@ class Tmux:
         return exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
 
     async def wait_stranded(self, job: Job) -> str:
-        """Wait for the end of the server the job was started by."""
-        mark = self._directory(job).mark()
-        if mark is None or mark.server_pid is None:
+        """Wait for the end of the server the job was started by. A server that outlives its jobs may leave."""
+        directory = self._directory(job)
+        mark = directory.mark()
+        server_pid = mark.server_pid if mark else self._server.pid  # the mark may still be on its way
+        if server_pid is not None:
+            await self._server.wait_gone(server_pid)
+        process = self._wrapper(job, directory)
+        if server_pid is None or not process or not is_alive(process) or directory.record().code is not None:
             await trio.sleep_forever()
-        else:
-            await self._server.wait_gone(mark.server_pid)
         return SERVER_LOST
 
     async def survivors(self, job: Job) -> bool:
@@ -177,6 +180,16 @@ class Tmux:
         await trio.to_thread.run_sync(directory.remove)
         self._wrappers.pop(run_id, None)
         self._table.forget(run_id)
+
+    async def sweep(self, running: Iterable[Job]) -> None:
+        """Delete the run directories that are not of these jobs."""
+        kept = {self._directory(job).path.name for job in running}
+        await trio.to_thread.run_sync(self._sweep, kept)
+
+    def _sweep(self, kept: Set[str]) -> None:
+        for path in self._runs.iterdir():
+            if path.is_dir() and path.name not in kept:
+                RunDirectory(path).remove()
 
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """`tmux attach-session` for the job's session. Asks tmux, which takes some milliseconds."""

@@ -3,9 +3,9 @@
 Every column is one function of a row; the words are Slurm's and gflow's.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from gflow.core.lifecycle import CODES
 from gflow.core.limits import format_duration, format_memory_mb
@@ -72,7 +72,7 @@ def _remaining(row: Row) -> str:
 
 
 def _clock(at: float | None) -> str:
-    return "-" if at is None else datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+    return "-" if at is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
 
 
 def _start(row: Row) -> str:

@@ -141,6 +141,8 @@ def read(kind: type[_T], data: object) -> _T:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise Malformed(f"Invalid request: {error}") from None
+    except UnicodeEncodeError:  # msgspec looks at what it does not want to have, and cannot tell what it is
+        raise Malformed("Invalid request: bytes that are no text, where something else is expected") from None
 
 
 def read_batch(data: object) -> list[JobRequest]:

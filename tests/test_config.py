@@ -1,0 +1,312 @@
+"""Settings: flag over environment over file over default, each checked, none ignored."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gflow import config
+from gflow.config import Config, ConfigError, load, parse_gpu_list, with_daemon
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Writes a configuration file and returns its path."""
+
+    def write(text):
+        path = tmp_path / "gflow.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def daemon_of(path, **environ):
+    return load(path, environ).daemon
+
+
+def refusal(path, environ=None):
+    with pytest.raises(ConfigError) as raised:
+        load(path, environ or {})
+    sentence = str(raised.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+# -- where settings come from ----------------------------------------------------------------------------------------
+
+SETTINGS = {
+    "socket": ('"/a/s"', "/b/s", "/c/s", ("/a/s", "/b/s", "/c/s")),
+    "host": ('"a"', "b", "c", ("a", "b", "c")),
+    "port": ("1", "2", "3", (1, 2, 3)),
+    "gpus": ("[0, 2]", "0-1,3", "all", ([0, 2], [0, 1, 3], None)),
+    "gpu_allocation_strategy": ('"random"', "sequential", "random", ("random", "sequential", "random")),
+    "gpu_poll_interval_secs": ("1", "2.5", "3", (1.0, 2.5, 3.0)),
+    "simulated_gpus": ("1", "2", "3", (1, 2, 3)),
+    "simulated_gpu_memory_mb": ("100", "200", "300", (100, 200, 300)),
+    "kill_grace_secs": ("1.5", "0", "3", (1.5, 0.0, 3.0)),
+    "env_drop": ('["A", "*_KEY"]', "B, C,", "", (["A", "*_KEY"], ["B", "C"], [])),
+}
+"""For each setting: as in the file, as a variable, as a flag, and what each of them means."""
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("prefix", ["GFLOW_DAEMON_", "GFLOW_DAEMON__"])
+def test_flag_over_environment_over_file_over_default(file, tmp_path, name, prefix):
+    in_file, in_environment, in_flag, (first, second, third) = SETTINGS[name]
+    path = file(f"[daemon]\n{name} = {in_file}\n")
+    environ = {prefix + name.upper(): in_environment}
+    assert getattr(daemon_of(tmp_path / "missing.toml"), name) == getattr(config.Daemon(), name)
+    assert getattr(daemon_of(path), name) == first
+    assert getattr(daemon_of(path, **environ), name) == second
+    flagged = with_daemon(load(path, environ), {name: in_flag}, f"--{name}")
+    assert getattr(flagged.daemon, name) == third
+
+
+def test_every_setting_is_covered_here():
+    assert {*SETTINGS, "fair_share"} == set(config.Daemon.__struct_fields__)
+
+
+def test_the_spelling_that_commands_look_at_first_wins(tmp_path):
+    environ = {"GFLOW_DAEMON_SOCKET": "/single", "GFLOW_DAEMON__SOCKET": "/double"}
+    assert daemon_of(tmp_path / "missing.toml", **environ).socket == "/single"
+
+
+def test_other_variables_are_nobodys_business(tmp_path):
+    load(tmp_path / "missing.toml", {"GFLOW_URL": "x", "GFLOW_TOKEN": "y", "GFLOW_JOB_ID": "7", "PATH": "/bin"})
+
+
+def test_without_anything_there_are_defaults(tmp_path):
+    assert load(tmp_path / "missing.toml", {}) == Config()
+    assert Config().daemon.env_drop == ["GFLOW_TOKEN"]
+    assert Config().daemon.kill_grace_secs == 10
+    assert Config().unserved() == []
+
+
+def test_a_file_that_was_named_must_exist(tmp_path):
+    with pytest.raises(ConfigError, match=r"missing\.toml: no such configuration file"):
+        load(tmp_path / "missing.toml", {}, must_exist=True)
+
+
+def test_a_change_leaves_the_original_alone(tmp_path):
+    original = load(tmp_path / "missing.toml", {})
+    with_daemon(original, {"gpus": "0", "env_drop": "A"}, "--gpus")
+    assert original == Config()
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nonsense = 1", "object contains unknown field `nonsense`; allowed here: daemon, timezone, projects,"),
+        ("[deamon]", "unknown field `deamon`; allowed here: daemon, timezone"),
+        ("[daemon]\nprot = 1", "daemon: object contains unknown field `prot`; allowed here: host, port, socket, gpus"),
+        ("[daemon.fair_share]\nhalf = 1", "daemon.fair_share: object contains unknown field `half`; allowed here: enabled"),
+        ("[[notifications.webhooks]]\nuri = 1", "notifications.webhooks[0]: object contains unknown field `uri`; allowed"),
+        ("[quota.users.ana]\nmax = 1", "unknown field `max`; allowed here: max_running_jobs, max_running_gpus"),
+        ("[[notifications.webhooks]]", "notifications.webhooks[0]: object missing required field `url`"),
+        ('[daemon]\nport = "59000"', "daemon.port: expected `int | null`, got `str`"),
+        ("[daemon]\nport = 0", "daemon.port: use 1 to 65535"),
+        ("[daemon]\nport = 65536", "daemon.port: use 1 to 65535"),
+        ("[daemon]\ngpus = [-1]", "daemon.gpus: indices are 0 or more"),
+        ('[daemon]\ngpus = "0-3"', "daemon.gpus: expected `array | null`, got `str`"),
+        ('[daemon]\ngpu_allocation_strategy = "best"', "'best' is unknown; use sequential or random"),
+        ("[daemon]\ngpu_poll_interval_secs = 0", "daemon.gpu_poll_interval_secs: use more than 0"),
+        ("[daemon]\ngpu_poll_interval_secs = nan", "daemon.gpu_poll_interval_secs: use more than 0"),
+        ("[daemon]\nkill_grace_secs = -1", "daemon.kill_grace_secs: use 0 to 86400"),
+        ("[daemon]\nkill_grace_secs = inf", "daemon.kill_grace_secs: use 0 to 86400"),
+        ("[daemon]\nsimulated_gpus = 65", "daemon.simulated_gpus: use 0 to 64"),
+        ("[daemon]\nsimulated_gpu_memory_mb = 0", "daemon.simulated_gpu_memory_mb: use 1 or more"),
+        ("[notifications]\nmax_concurrent_deliveries = 0", "notifications.max_concurrent_deliveries: must be 1 or more"),
+        ('[executor]\ntype = "process"', "executor.type: only 'tmux' is supported; there is no process executor"),
+        ("[projects]\nrequire_project = 1", "projects.require_project: expected `bool`, got `int`"),
+        ("daemon = 3", "daemon: expected `object`, got `int`"),
+        ("[daemon\n", "line 1"),
+        ("a = 1\na = 2", "Cannot overwrite a value"),
+    ],
+)
+def test_an_error_names_the_file_the_key_and_what_is_allowed(file, text, says):
+    path = file(text)
+    sentence = refusal(path)
+    assert sentence.startswith(f"{path}: ")
+    assert says in sentence
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("GFLOW_DAEMON_PORT", "http", "daemon.port: invalid number 'http': use a whole number"),
+        ("GFLOW_DAEMON_PORT", "1.5", "daemon.port: invalid number '1.5'"),
+        ("GFLOW_DAEMON_PORT", "99999", "daemon.port: use 1 to 65535"),
+        ("GFLOW_DAEMON__GPUS", "a-b", "daemon.gpus: invalid GPU list 'a-b'"),
+        ("GFLOW_DAEMON_KILL_GRACE_SECS", "soon", "daemon.kill_grace_secs: invalid number 'soon': use a number of seconds"),
+        ("GFLOW_DAEMON_KILL_GRACE_SECS", "nan", "daemon.kill_grace_secs: use 0 to 86400"),
+        ("GFLOW_DAEMON_GPU_ALLOCATION_STRATEGY", "best", "use sequential or random"),
+        ("GFLOW_DAEMON_GPU", "0", "there is no such setting; allowed: GFLOW_DAEMON_HOST, GFLOW_DAEMON_PORT"),
+        ("GFLOW_DAEMON__FAIR_SHARE", "x", "there is no such setting"),
+    ],
+)
+def test_an_error_names_the_variable(tmp_path, variable, value, says):
+    sentence = refusal(tmp_path / "missing.toml", {variable: value})
+    assert sentence.startswith(f"{variable}: ")
+    assert says in sentence
+
+
+def test_an_error_names_the_flag():
+    with pytest.raises(ConfigError, match="^--gpus: daemon.gpus: invalid GPU list 'x'"):
+        with_daemon(Config(), {"gpus": "x"}, "--gpus")
+    with pytest.raises(ConfigError, match="^--gpu-allocation-strategy: daemon.gpu_allocation_strategy: 'x' is unknown"):
+        with_daemon(Config(), {"gpu_allocation_strategy": "x"}, "--gpu-allocation-strategy")
+
+
+def test_a_bad_file_is_an_error_even_where_a_variable_would_win(file):
+    path = file("[daemon]\nport = 0\n")
+    assert refusal(path, {"GFLOW_DAEMON_PORT": "59000"}).startswith(f"{path}: ")
+
+
+def test_a_file_that_is_no_text_or_no_file(tmp_path):
+    path = tmp_path / "gflow.toml"
+    path.write_bytes(b"\xff\xfe")
+    assert str(path) in refusal(path)
+    assert str(tmp_path) in refusal(tmp_path)
+
+
+# -- files of gflow --------------------------------------------------------------------------------------------------
+
+EXAMPLES = {
+    "minimal": """
+[daemon]
+host = "localhost"
+port = 59000
+# gpus = [0, 2]
+# gpu_allocation_strategy = "sequential" # or "random"
+""",
+    "GPU selection": """
+[daemon]
+gpus = [0, 2]
+""",
+    "allocation strategy": """
+[daemon]
+gpu_allocation_strategy = "sequential" # default
+# gpu_allocation_strategy = "random"
+""",
+    "timezone": """
+timezone = "Asia/Shanghai"
+""",
+    "projects": """
+[projects]
+known_projects = ["ml-research", "cv-team"]
+require_project = false
+""",
+    "webhooks": """
+[notifications]
+enabled = true
+max_concurrent_deliveries = 16
+
+[[notifications.webhooks]]
+url = "https://api.example.com/gflow/events"
+events = ["job_completed", "job_failed", "job_timeout"] # or ["*"]
+filter_users = ["alice", "bob"] # optional
+headers = { Authorization = "Bearer token123" } # optional
+timeout_secs = 10
+max_retries = 3
+""",
+    "everything else": """
+[daemon]
+gpu_poll_interval_secs = 10
+fair_share = { enabled = true, half_life_secs = 604800 }
+
+[[notifications.emails]]
+smtp_url = "smtp://mail.example.com"
+from = "gflow@example.com"
+to = ["alice@example.com"]
+events = ["*"]
+filter_users = []
+subject_prefix = "[gflow]"
+timeout_secs = 10
+max_retries = 3
+
+[quota.default_user]
+max_running_jobs = 4
+[quota.default_project]
+max_queued_jobs = 100
+[quota.users.alice]
+max_running_gpus = 2
+[quota.projects.ml-research]
+max_running_jobs = 8
+
+[executor]
+type = "tmux"
+""",
+}
+"""The files gflow's own documentation shows."""
+
+
+@pytest.mark.parametrize("text", EXAMPLES.values(), ids=EXAMPLES)
+def test_files_of_gflow_are_accepted_unchanged(file, text):
+    load(file(text), {})
+
+
+def test_all_of_them_at_once(file):
+    merged = load(file(EXAMPLES["everything else"] + EXAMPLES["projects"]), {})
+    assert merged.notifications.emails[0].sender == "gflow@example.com"
+    assert merged.quota.users["alice"].max_running_gpus == 2
+    assert merged.projects.known_projects == ["ml-research", "cv-team"]
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("[daemon]\nhost = 'x'", "daemon.host / daemon.port"),
+        ("[daemon]\nport = 59000", "daemon.host / daemon.port"),
+        ("[daemon]\nfair_share = { enabled = true }", "daemon.fair_share"),
+        ("[notifications]\nenabled = true", "notifications"),
+        ("[quota.default_user]\nmax_running_jobs = 1", "quota"),
+        ("[projects]\nrequire_project = true", "projects"),
+    ],
+)
+def test_what_is_not_acted_on_is_said(file, text, note):
+    (said,) = load(file(text), {}).unserved()
+    assert said.startswith(note)
+
+
+# -- GPU lists -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "indices"),
+    [
+        ("0", [0]),
+        ("0,2,4", [0, 2, 4]),
+        ("0-3", [0, 1, 2, 3]),
+        ("0-1,3,5-6", [0, 1, 3, 5, 6]),
+        ("4,2,2-3", [2, 3, 4]),
+        (" 1 , 3 ", [1, 3]),
+        ("7-7", [7]),
+        ("1023", [1023]),
+    ],
+)
+def test_gpu_lists(spec, indices):
+    assert parse_gpu_list(spec) == indices
+
+
+@pytest.mark.parametrize("spec", ["", ",", "1,", "a", "-1", "1-", "-", "3-1", "1-2-3", "1.5", "0x1", "²", "1024", "0-99999999"])
+def test_what_is_no_gpu_list(spec):
+    with pytest.raises(ValueError, match="^invalid GPU list '") as raised:
+        parse_gpu_list(spec)
+    assert repr(spec).strip("'") in str(raised.value)
+
+
+@given(st.sets(st.integers(0, 1023), min_size=1, max_size=20))
+def test_any_set_of_indices_reads_back(indices):
+    assert parse_gpu_list(",".join(map(str, indices))) == sorted(indices)
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_a_list_or_an_error(text):
+    try:
+        found = parse_gpu_list(text)
+    except ValueError:
+        return
+    assert found == sorted(set(found))
