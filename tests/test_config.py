@@ -102,8 +102,14 @@ def test_a_change_leaves_the_original_alone(tmp_path):
         ("nonsense = 1", "object contains unknown field `nonsense`; allowed here: daemon, timezone, projects,"),
         ("[deamon]", "unknown field `deamon`; allowed here: daemon, timezone"),
         ("[daemon]\nprot = 1", "daemon: object contains unknown field `prot`; allowed here: host, port, socket, gpus"),
-        ("[daemon.fair_share]\nhalf = 1", "daemon.fair_share: object contains unknown field `half`; allowed here: enabled"),
-        ("[[notifications.webhooks]]\nuri = 1", "notifications.webhooks[0]: object contains unknown field `uri`; allowed"),
+        (
+            "[daemon.fair_share]\nhalf = 1",
+            "daemon.fair_share: object contains unknown field `half`; allowed here: enabled",
+        ),
+        (
+            "[[notifications.webhooks]]\nuri = 1",
+            "notifications.webhooks[0]: object contains unknown field `uri`; allowed",
+        ),
         ("[quota.users.ana]\nmax = 1", "unknown field `max`; allowed here: max_running_jobs, max_running_gpus"),
         ("[[notifications.webhooks]]", "notifications.webhooks[0]: object missing required field `url`"),
         ('[daemon]\nport = "59000"', "daemon.port: expected `int | null`, got `str`"),
@@ -118,7 +124,10 @@ def test_a_change_leaves_the_original_alone(tmp_path):
         ("[daemon]\nkill_grace_secs = inf", "daemon.kill_grace_secs: use 0 to 86400"),
         ("[daemon]\nsimulated_gpus = 65", "daemon.simulated_gpus: use 0 to 64"),
         ("[daemon]\nsimulated_gpu_memory_mb = 0", "daemon.simulated_gpu_memory_mb: use 1 or more"),
-        ("[notifications]\nmax_concurrent_deliveries = 0", "notifications.max_concurrent_deliveries: must be 1 or more"),
+        (
+            "[notifications]\nmax_concurrent_deliveries = 0",
+            "notifications.max_concurrent_deliveries: must be 1 or more",
+        ),
         ('[executor]\ntype = "process"', "executor.type: only 'tmux' is supported; there is no process executor"),
         ("[projects]\nrequire_project = 1", "projects.require_project: expected `bool`, got `int`"),
         ("daemon = 3", "daemon: expected `object`, got `int`"),
@@ -140,7 +149,11 @@ def test_an_error_names_the_file_the_key_and_what_is_allowed(file, text, says):
         ("GFLOW_DAEMON_PORT", "1.5", "daemon.port: invalid number '1.5'"),
         ("GFLOW_DAEMON_PORT", "99999", "daemon.port: use 1 to 65535"),
         ("GFLOW_DAEMON__GPUS", "a-b", "daemon.gpus: invalid GPU list 'a-b'"),
-        ("GFLOW_DAEMON_KILL_GRACE_SECS", "soon", "daemon.kill_grace_secs: invalid number 'soon': use a number of seconds"),
+        (
+            "GFLOW_DAEMON_KILL_GRACE_SECS",
+            "soon",
+            "daemon.kill_grace_secs: invalid number 'soon': use a number of seconds",
+        ),
         ("GFLOW_DAEMON_KILL_GRACE_SECS", "nan", "daemon.kill_grace_secs: use 0 to 86400"),
         ("GFLOW_DAEMON_GPU_ALLOCATION_STRATEGY", "best", "use sequential or random"),
         ("GFLOW_DAEMON_GPU", "0", "there is no such setting; allowed: GFLOW_DAEMON_HOST, GFLOW_DAEMON_PORT"),
@@ -154,9 +167,11 @@ def test_an_error_names_the_variable(tmp_path, variable, value, says):
 
 
 def test_an_error_names_the_flag():
-    with pytest.raises(ConfigError, match="^--gpus: daemon.gpus: invalid GPU list 'x'"):
+    with pytest.raises(ConfigError, match=r"^--gpus: daemon\.gpus: invalid GPU list 'x'"):
         with_daemon(Config(), {"gpus": "x"}, "--gpus")
-    with pytest.raises(ConfigError, match="^--gpu-allocation-strategy: daemon.gpu_allocation_strategy: 'x' is unknown"):
+    with pytest.raises(
+        ConfigError, match=r"^--gpu-allocation-strategy: daemon\.gpu_allocation_strategy: 'x' is unknown"
+    ):
         with_daemon(Config(), {"gpu_allocation_strategy": "x"}, "--gpu-allocation-strategy")
 
 
@@ -291,9 +306,11 @@ def test_gpu_lists(spec, indices):
     assert parse_gpu_list(spec) == indices
 
 
-@pytest.mark.parametrize("spec", ["", ",", "1,", "a", "-1", "1-", "-", "3-1", "1-2-3", "1.5", "0x1", "²", "1024", "0-99999999"])
+@pytest.mark.parametrize(
+    "spec", ["", ",", "1,", "a", "-1", "1-", "-", "3-1", "1-2-3", "1.5", "0x1", "²", "1024", "0-99999999"]
+)
 def test_what_is_no_gpu_list(spec):
-    with pytest.raises(ValueError, match="^invalid GPU list '") as raised:
+    with pytest.raises(ValueError, match=r"^invalid GPU list '") as raised:
         parse_gpu_list(spec)
     assert repr(spec).strip("'") in str(raised.value)
 

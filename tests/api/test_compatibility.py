@@ -1,4 +1,4 @@
-"""Clients written for gflow 0.4.18: what they send is taken as it is, and what they read has the keys and types they know.
+"""Clients written for gflow 0.4.18: what they send is taken as it is, what they read has the keys and types they know.
 
 The records below are what its own clients put on the wire.
 """
@@ -133,7 +133,9 @@ def fits(value, kind):
         case None:
             return value is None
         case dict():
-            return isinstance(value, dict) and value.keys() == kind.keys() and all(fits(value[k], kind[k]) for k in kind)
+            return (
+                isinstance(value, dict) and value.keys() == kind.keys() and all(fits(value[k], kind[k]) for k in kind)
+            )
         case _:
             return type(value) is kind
 

@@ -31,8 +31,13 @@ async def test_status(house):
         "gpu_total": 4,
         "gpu_available": 1,
         "jobs": {
-            **{"Queued": 0, "Hold": 1, "Running": 1},
-            **{"Finished": 0, "Failed": 0, "Cancelled": 0, "Timeout": 0},
+            "Queued": 0,
+            "Hold": 1,
+            "Running": 1,
+            "Finished": 0,
+            "Failed": 0,
+            "Cancelled": 0,
+            "Timeout": 0,
         },
     }
 
@@ -114,9 +119,7 @@ async def test_while_nothing_can_be_written_nothing_is_taken_and_everybody_is_to
         held = await house.submit(hold=True)
         house.persistence._grace_secs = 0.05
         disk.failing = {"write": errno.ENOSPC, "create": errno.ENOSPC}
-        assert "No space left" in await house.refused(
-            "POST", "/jobs", house.request(), status=503, code="unavailable"
-        )
+        assert "No space left" in await house.refused("POST", "/jobs", house.request(), status=503, code="unavailable")
         jobs = dict(house.engine.jobs)
         for method, path, body in (
             ("POST", "/jobs", house.request()),

@@ -60,7 +60,7 @@ async def test_a_job_that_is_not_there(house):
     await house.refused("PATCH", "/jobs/99", {"priority": 1}, status=404, code="not_found")
 
 
-@pytest.mark.parametrize("number", ["abc", "-1", "1.5", "9" * 30, "9" * 5000, "%31%00", "١"])
+@pytest.mark.parametrize("number", ["abc", "-1", "1.5", "9" * 30, "9" * 5000, "%31%00", "\u0661"])
 async def test_what_is_no_number_of_a_job_is_not_found(house, number):
     await house.refused("GET", f"/jobs/{number}", status=404, code="not_found")
 
@@ -81,58 +81,58 @@ async def crowd(house):
     return house
 
 
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ("", [1, 2, 3, 4, 5]),
-        ("order=asc", [1, 2, 3, 4, 5]),
-        ("order=desc", [5, 4, 3, 2, 1]),
-        ("limit=2", [1, 2]),
-        ("limit=2&order=desc", [5, 4]),
-        ("limit=2&offset=1", [2, 3]),
-        ("offset=4", [5]),
-        ("offset=99", []),
-        ("limit=999999999999999999999", [1, 2, 3, 4, 5]),
-        ("state=Running", [1]),
-        ("state=R,CD", [1, 2]),
-        ("state=hold,%20queued", [3, 4, 5]),
-        ("state=all", [1, 2, 3, 4, 5]),
-        ("user=uid:12345", [4]),
-        ("user=nobody-of-that-name", []),
-        ("ids=2-4", [2, 3, 4]),
-        ("ids=5,1,77", [1, 5]),
-        ("name=one,five", [1, 5]),
-        ("project=p", [1, 3]),
-        ("created_after=1", [1, 2, 3, 4, 5]),
-        ("created_after=99999999999", []),
-        ("state=H&ids=1-3", [3]),
-        ("state=&user=&ids=&limit=", [1, 2, 3, 4, 5]),
-    ],
-)
-async def test_lists(crowd, query, found):
-    assert [record["id"] for record in await crowd.get(f"/jobs?{query}")] == found
+LISTS = [
+    ("", [1, 2, 3, 4, 5]),
+    ("order=asc", [1, 2, 3, 4, 5]),
+    ("order=desc", [5, 4, 3, 2, 1]),
+    ("limit=2", [1, 2]),
+    ("limit=2&order=desc", [5, 4]),
+    ("limit=2&offset=1", [2, 3]),
+    ("offset=4", [5]),
+    ("offset=99", []),
+    ("limit=999999999999999999999", [1, 2, 3, 4, 5]),
+    ("state=Running", [1]),
+    ("state=R,CD", [1, 2]),
+    ("state=hold,%20queued", [3, 4, 5]),
+    ("state=all", [1, 2, 3, 4, 5]),
+    ("user=uid:12345", [4]),
+    ("user=nobody-of-that-name", []),
+    ("ids=2-4", [2, 3, 4]),
+    ("ids=5,1,77", [1, 5]),
+    ("name=one,five", [1, 5]),
+    ("project=p", [1, 3]),
+    ("created_after=1", [1, 2, 3, 4, 5]),
+    ("created_after=99999999999", []),
+    ("state=H&ids=1-3", [3]),
+    ("state=&user=&ids=&limit=", [1, 2, 3, 4, 5]),
+]
 
 
-@pytest.mark.parametrize(
-    ("query", "says"),
-    [
-        ("state=Sleeping", "Unknown state 'Sleeping'; allowed: Queued (PD), "),
-        ("state=R,Sleeping", "Unknown state 'Sleeping'"),
-        ("order=up", "Invalid order 'up': use asc or desc"),
-        ("limit=0", "Invalid limit 0"),
-        ("limit=-1", "Invalid limit -1"),
-        ("limit=many", "Invalid limit 'many': use a whole number"),
-        ("offset=-1", "Invalid offset -1"),
-        ("ids=a", "Invalid job ID or range: a"),
-        ("ids=5-3", "Invalid job ID or range: 5-3"),
-        ("ids=1-99999999", "names more than"),
-        ("created_after=yesterday", "Invalid created_after 'yesterday': use a number"),
-        ("created_after=nan", "Invalid created_after 'nan'"),
-        ("sort=id", "Unknown parameter 'sort'; allowed: state, user, ids"),
-    ],
-)
-async def test_lists_nobody_can_make(house, query, says):
-    assert says in await house.refused("GET", f"/jobs?{query}", status=400, code="malformed")
+async def test_lists(crowd):
+    for query, found in LISTS:
+        assert [record["id"] for record in await crowd.get(f"/jobs?{query}")] == found, query
+
+
+NO_LISTS = [
+    ("state=Sleeping", "Unknown state 'Sleeping'; allowed: Queued (PD), "),
+    ("state=R,Sleeping", "Unknown state 'Sleeping'"),
+    ("order=up", "Invalid order 'up': use asc or desc"),
+    ("limit=0", "Invalid limit 0"),
+    ("limit=-1", "Invalid limit -1"),
+    ("limit=many", "Invalid limit 'many': use a whole number"),
+    ("offset=-1", "Invalid offset -1"),
+    ("ids=a", "Invalid job ID or range: a"),
+    ("ids=5-3", "Invalid job ID or range: 5-3"),
+    ("ids=1-99999999", "names more than"),
+    ("created_after=yesterday", "Invalid created_after 'yesterday': use a number"),
+    ("created_after=nan", "Invalid created_after 'nan'"),
+    ("sort=id", "Unknown parameter 'sort'; allowed: state, user, ids"),
+]
+
+
+async def test_lists_nobody_can_make(house):
+    for query, says in NO_LISTS:
+        assert says in await house.refused("GET", f"/jobs?{query}", status=400, code="malformed")
 
 
 async def test_a_list_is_one_state_of_the_queue_however_long_it_is(house):
@@ -237,7 +237,9 @@ async def test_release_at_a_moment(house):
     assert record["scheduled_at"] == {"secs_since_epoch": later, "nanos_since_epoch": 0}
 
 
-@pytest.mark.parametrize(("at", "status"), [("soon", 400), ("nan", 400), ("inf", 400), ("-5", 422), ("1000", 422), ("1e15", 422)])
+@pytest.mark.parametrize(
+    ("at", "status"), [("soon", 400), ("nan", 400), ("inf", 400), ("-5", 422), ("1000", 422), ("1e15", 422)]
+)
 async def test_release_at_no_moment(house, at, status):
     job_id = await house.submit(hold=True)
     code = "malformed" if status == 400 else "impossible"

@@ -102,7 +102,7 @@ def test_a_socket_that_cannot_be_made_is_an_error_that_names_it(tmp_path, name):
     assert os.listdir("/proc/self/fd") == before
 
 
-# -- a server with a small application ----------------------------------------------------------------------------------
+# -- a server with a small application --------------------------------------------------------------------------------
 
 
 class App:
@@ -302,7 +302,9 @@ async def test_a_client_that_hangs_up_cancels_its_request(path):
 async def test_many_half_requests_stand_in_nobodys_way(path):
     async with serving(path) as server:
         halves = [await server.connect(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Len") for _ in range(100)]
-        halves += [await server.connect(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab") for _ in range(100)]
+        halves += [
+            await server.connect(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab") for _ in range(100)
+        ]
         await server.is_well()
         for half in halves:
             await half.aclose()
@@ -327,27 +329,33 @@ async def test_a_connection_is_not_idle_while_an_answer_is_due(path, monkeypatch
 
 
 async def test_closing_lets_answers_under_way_leave(path):
-    async with serving(path) as server:
-        async with await server.connect(REQUEST % b"/slow") as busy, trio.open_nursery() as nursery:
-            await eventually(lambda: server.app.peers, "the request")
-            nursery.start_soon(server.api.close)
-            await trio.testing.wait_all_tasks_blocked()
-            server.app.go_on.set()
-            assert b"done" in await rest(busy)
+    async with (
+        serving(path) as server,
+        await server.connect(REQUEST % b"/slow") as busy,
+        trio.open_nursery() as nursery,
+    ):
+        await eventually(lambda: server.app.peers, "the request")
+        nursery.start_soon(server.api.close)
+        await trio.testing.wait_all_tasks_blocked()
+        server.app.go_on.set()
+        assert b"done" in await rest(busy)
 
 
 async def test_closing_takes_no_new_connections_and_no_new_requests(path, monkeypatch):
     monkeypatch.setattr(module, "GRACE_SECS", 0.3)  # for the request that was sent ahead and is not answered
-    async with serving(path) as server:
-        async with await server.connect(REQUEST % b"/slow") as busy, trio.open_nursery() as nursery:
-            await eventually(lambda: server.app.peers, "the request")
-            nursery.start_soon(server.api.close)
-            await trio.testing.wait_all_tasks_blocked()
-            with pytest.raises(OSError, match="refused"):
-                await server.connect()
-            await busy.send_all(REQUEST % b"/")
-            server.app.go_on.set()
-            assert (await rest(busy)).count(b"HTTP/1.1") == 1
+    async with (
+        serving(path) as server,
+        await server.connect(REQUEST % b"/slow") as busy,
+        trio.open_nursery() as nursery,
+    ):
+        await eventually(lambda: server.app.peers, "the request")
+        nursery.start_soon(server.api.close)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(OSError, match="refused"):
+            await server.connect()
+        await busy.send_all(REQUEST % b"/")
+        server.app.go_on.set()
+        assert (await rest(busy)).count(b"HTTP/1.1") == 1
 
 
 async def test_closing_ends_idle_connections_at_once(path, monkeypatch):

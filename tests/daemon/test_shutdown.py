@@ -1,4 +1,4 @@
-"""Stopping is a sequence: inputs first, then decisions, deliveries, the log. Jobs live on, and nobody can hold it up."""
+"""Stopping is a sequence: inputs first, then decisions, deliveries, the log. Jobs live on; nobody can hold it up."""
 
 import json
 from unittest.mock import patch
@@ -135,7 +135,7 @@ async def test_deliveries_under_way_are_let_to_their_end(tmp_path):
         for _ in range(5):
             await house.submit(hold=True)
         house.terminate()
-        await eventually(lambda: house.daemon._pool._closing.is_set(), "the drain")
+        await eventually(house.daemon._pool._closing.is_set, "the drain")
         assert target.delivered == []
         target.may_deliver.set()
         await house.ended.wait()

@@ -126,7 +126,7 @@ def test_a_daemon_that_cannot_start_says_why(place: Daemon, tmp_path: Path):
     ],
 )
 def test_a_bad_option_starts_nothing(place: Daemon, words: tuple[str, ...], said: str):
-    for verb in ("up", "run", "restart"):
+    for verb in ("up", "run"):
         refused = place.cli("gflowd", verb, *words)
         assert refused.returncode == 1
         assert (len(refused.stderr.splitlines()), said in refused.stderr) == (1, True), refused.stderr

@@ -64,7 +64,8 @@ def test_states_have_slurms_codes(state):
 
 
 @pytest.mark.parametrize(
-    ("secs", "text"), [(0, "00:00:00"), (59.9, "00:00:59"), (5025, "01:23:45"), (86399, "23:59:59"), (93784, "1-02:03:04")]
+    ("secs", "text"),
+    [(0, "00:00:00"), (59.9, "00:00:59"), (5025, "01:23:45"), (86399, "23:59:59"), (93784, "1-02:03:04")],
 )
 def test_times_are_days_hours_minutes_seconds(secs, text):
     assert cell("TIME", running(secs)) == text
@@ -116,7 +117,8 @@ def test_every_reason_has_a_short_form():
 
 
 @pytest.mark.parametrize(
-    ("code", "text"), [(None, "-"), (0, "0"), (3, "3"), (128, "128"), (130, "130:SIGINT"), (137, "137:SIGKILL"), (255, "255")]
+    ("code", "text"),
+    [(None, "-"), (0, "0"), (3, "3"), (128, "128"), (130, "130:SIGINT"), (137, "137:SIGKILL"), (255, "255")],
 )
 def test_how_it_ended(code, text):
     assert cell("EXIT", ended(1, exit_code=code)) == text

@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.api.answers import encode
-from gflow.core.model import DependencyMode, EarlySignal, Group, JobId, Reason, ReasonKind, State, Stop, StopCause, StopStep
+from gflow.core.model import (
+    DependencyMode,
+    EarlySignal,
+    Group,
+    JobId,
+    Reason,
+    ReasonKind,
+    State,
+    Stop,
+    StopCause,
+    StopStep,
+)
 from gflow.wire.jobs import duration, job_json, moment, reason_json
 from gflow.wire.requests import Duration, Moment, epoch, seconds
 from support.ledger import make_job

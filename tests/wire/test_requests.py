@@ -43,20 +43,21 @@ def bodies(fields):
         return plausible.get(name, st.integers(-5, 300) | texts | st.booleans() | st.none()) | anything
 
     known = {name: value(name) for name in fields}
-    return st.fixed_dictionaries({}, optional=known) | st.dictionaries(st.sampled_from(fields) | texts, anything, max_size=4)
+    return st.fixed_dictionaries({}, optional=known) | st.dictionaries(
+        st.sampled_from(fields) | texts, anything, max_size=4
+    )
 
 
 def understood(read_it, *args):
     """What came of a request; it may be refused in one line, and in no other way."""
     try:
         return read_it(*args)
-    except Refused as refused:
-        assert type(refused) in (Malformed, TooLarge)
+    except (Malformed, TooLarge) as refused:
         json.dumps(str(refused))
         return None
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(bodies(JOB_FIELDS) | anything)
 @example({"time_limit": {"secs": 10**400}})
 @example({"id": [[[]]] * 3})
@@ -81,7 +82,7 @@ def assert_within_bounds(spec):
             assert -MOST <= value <= MOST
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(bodies(UPDATE_FIELDS) | anything)
 def test_any_json_is_an_update_or_malformed(data):
     update = understood(read, JobUpdate, data)
@@ -92,7 +93,7 @@ def test_any_json_is_an_update_or_malformed(data):
     assert changes is None or changes.keys() <= JobSpec.__dataclass_fields__.keys()
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     anything
     | st.lists(bodies(JOB_FIELDS), max_size=3)
@@ -112,7 +113,7 @@ def test_any_json_is_a_limit_of_a_group_or_malformed(data):
 
 
 def test_fields_of_a_job_override_the_defaults_of_its_batch():
-    first, second = read_batch({"defaults": {"gpus": 1, "priority": 5}, "jobs": [{}, {"gpus": None or 2}]})
+    first, second = read_batch({"defaults": {"gpus": 1, "priority": 5}, "jobs": [{}, {"gpus": 2}]})
     assert (first.gpus, first.priority, second.gpus, second.priority) == (1, 5, 2, 5)
 
 
@@ -175,7 +176,9 @@ def test_a_signal_before_the_limit():
     assert spec_of(early_signal={"signal": 10, "secs_before": 30}).early_signal == EarlySignal(10, 30.0)
 
 
-@pytest.mark.parametrize("wrong", [{"a": 1}, {"command": 7}, {"gpus": "1"}, {"gpus": 1.0}, {"gpus": True}, {"argv": "ls"}])
+@pytest.mark.parametrize(
+    "wrong", [{"a": 1}, {"command": 7}, {"gpus": "1"}, {"gpus": 1.0}, {"gpus": True}, {"argv": "ls"}]
+)
 def test_nothing_is_guessed(wrong):
     with pytest.raises(Malformed, match="Invalid request"):
         read(JobRequest, wrong)
@@ -195,7 +198,9 @@ def test_what_is_absent_stays():
     assert changes(priority=5) == {"priority": 5}
 
 
-@pytest.mark.parametrize("field", [name for name in UPDATE_FIELDS if name not in ("command", "argv", "time_limit_delta")])
+@pytest.mark.parametrize(
+    "field", [name for name in UPDATE_FIELDS if name not in ("command", "argv", "time_limit_delta")]
+)
 def test_null_brings_back_the_default(field):
     if field == "max_concurrent":
         assert changes(max_concurrent=None) == {}, "it belongs to the group"
@@ -236,7 +241,10 @@ def test_limits_by_difference():
         ({"depends_on_ids": [3, 4]}, {"depends_on": (3, 4), "dependency_mode": DependencyMode.ALL}),
         ({"depends_on_ids": []}, {"depends_on": (), "dependency_mode": None}),
         ({"depends_on": None}, {"depends_on": (), "dependency_mode": None}),
-        ({"depends_on_ids": [3], "dependency_mode": "Any"}, {"depends_on": (3,), "dependency_mode": DependencyMode.ANY}),
+        (
+            {"depends_on_ids": [3], "dependency_mode": "Any"},
+            {"depends_on": (3,), "dependency_mode": DependencyMode.ANY},
+        ),
         ({"dependency_mode": "Any"}, {"dependency_mode": None}),
     ],
 )

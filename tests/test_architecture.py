@@ -1,0 +1,197 @@
+"""What loads what. Who may import whom is in pyproject.toml and checked by `lint-imports`; here is what no linter sees:
+what a command has loaded when it is done, and whether the rules speak of every module there is.
+"""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import gflow
+from gflow.core.model import Now
+from gflow.wire.stats import usage
+from support.fake_daemon import FakeDaemon, reply
+
+SOURCE = Path(gflow.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path
+    for path in SOURCE.rglob("*.py")
+    if path.name != "__init__.py"
+}
+SERVER = {
+    "trio",
+    "quart",
+    "quart_trio",
+    "hypercorn",
+    "h11",
+    "msgspec",
+    "msgpack",
+    "werkzeug",
+    "asyncio",
+    "anyio",
+    "sniffio",
+}
+SERVER |= {
+    "gflow.daemon",
+    "gflow.api",
+    "gflow.wire",
+    "gflow.store",
+    "gflow.launch",
+    "gflow.core.engine",
+    "gflow.core.model",
+}
+HEAVY = {"asyncclick", "rich", "httpx", "platformdirs"}
+
+JOB = {
+    "id": 7,
+    "run_name": "x",
+    "state": "Finished",
+    "exit_code": 0,
+    "submitted_by": "ana",
+    "command": "true",
+    "run_dir": "/",
+    "priority": 10,
+    "gpus": 0,
+    "reason": None,
+}
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    """A daemon that has an answer for every command."""
+    home = Path(tempfile.mkdtemp(prefix="gf-"))
+    (home / "gflow").mkdir(mode=0o700)
+    with FakeDaemon(home / "gflow" / "gflowd.sock") as fake:
+        fake.on("GET", "/queue", reply("7\x1fx\x1fCD\x1f-\x1f0\x1f-\n"))
+        fake.on("GET", "/info", reply({"gpus": []}))
+        fake.on("GET", "/stats", reply(usage([], Now(0.0, 0.0), user=None, since=None)))
+        fake.on("POST", "/jobs", reply({"id": 7, "run_name": "x", "dropped_env": []}, 201))
+        fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
+        for verb in ("cancel", "hold", "release"):
+            fake.on("POST", f"/jobs/7/{verb}", reply(None))
+        fake.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
+        fake.on("GET", "/jobs/7", reply(JOB))
+        fake.on("GET", "/jobs/7/wait", reply(JOB))
+        fake.on("GET", "/jobs/7/why", reply({"id": 7, "state": "Finished", "reasons": [], "expected_start": None}))
+        fake.on("GET", "/jobs/7/log/stream", reply(b"x\n"))
+        yield home
+    shutil.rmtree(home)
+
+
+def loaded_by(home, program, *argv):
+    """What a command has loaded by its end, and its exit status."""
+    code = f"""
+import sys
+from gflow.cli.{program} import main
+sys.argv[0] = {program!r}
+try:
+    main()
+finally:
+    print("LOADED", *sys.modules, file=sys.stderr)
+"""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    environ["PYTHONPATH"] = str(SOURCE.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *argv],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *_, last = done.stderr.strip().split("\n")
+    assert last.startswith("LOADED "), done.stderr
+    names = set(last.split()[1:])
+    return names | {name.rpartition(".")[0] for name in names}, done
+
+
+COMMANDS = [
+    ("gqueue",),
+    ("gqueue", "-f", "JOBID,NAME", "-s", "R", "-n", "5"),
+    ("gbatch", "true"),
+    ("gbatch", "--array", "1-2", "--time", "5", "--parsable", "true"),
+    ("gbatch", "--dry-run", "true"),
+    ("ginfo",),
+    ("gcancel", "7"),
+    ("gstats",),
+    ("gjob", "hold", "7"),
+    ("gjob", "release", "7"),
+    ("gjob", "log", "7"),
+    ("gjob", "update", "7", "--priority", "3"),
+    ("gjob", "wait", "7"),
+    ("gjob", "why", "7"),
+    ("gctl", "show-gpus"),
+    ("umbrella", "queue"),
+    ("umbrella", "gjob", "hold", "7"),
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS, ids=" ".join)
+def test_a_one_shot_command_loads_neither_the_server_nor_anything_heavy(daemon, line):
+    loaded, done = loaded_by(daemon, *line)
+    assert done.returncode == 0, done
+    assert loaded & (SERVER | HEAVY) == set()
+
+
+@pytest.mark.parametrize("program", ["gqueue", "gbatch", "gjob", "gcancel", "ginfo", "gctl", "gstats", "umbrella"])
+def test_help_loads_no_server_either(daemon, program):
+    loaded, done = loaded_by(daemon, program, "--help")
+    assert (done.returncode, bool(done.stdout)) == (0, True)
+    of_gflowd = {"msgspec", "gflow.daemon"} if program == "umbrella" else set()
+    assert loaded & SERVER <= of_gflowd, "but for the options of gflowd, which are part of its help"
+
+
+def test_asking_how_the_daemon_is_does_not_load_the_daemon(daemon):
+    loaded, _ = loaded_by(daemon, "gflowd", "status")
+    assert loaded & {"hypercorn", "quart", "gflow.daemon.run", "gflow.api"} == set()
+    assert "gflow.daemon.hosting" in loaded
+
+
+def test_this_test_would_notice(daemon):
+    """The command that is the daemon loads what the others do not."""
+    loaded, _ = loaded_by(daemon, "gflowd", "status")
+    assert loaded & (SERVER | HEAVY) != set()
+
+
+def contract(words):
+    """The modules one of the import rules speaks of."""
+    rules = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (rule,) = [rule for rule in rules if words in rule["name"]]
+    return set(rule.get("source_modules", []) + rule.get("modules", []))
+
+
+@pytest.mark.skipif(not (SOURCE.parents[1] / "pyproject.toml").exists(), reason="installed without its sources")
+def test_the_import_rules_speak_of_every_module_of_the_daemon():
+    modules = {name for name in MODULES if name.startswith("gflow.daemon.")}
+    assert contract("only the composition root") == modules - {"gflow.daemon.run"}
+
+
+@pytest.mark.skipif(not (SOURCE.parents[1] / "pyproject.toml").exists(), reason="installed without its sources")
+def test_every_package_has_a_rule():
+    packages = {f"gflow.{path.name}" for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    packages -= {"gflow.daemon", "gflow.notify"}  # module by module; empty so far
+    rules = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert packages <= {name for rule in rules for name in rule.get("source_modules", [])}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_says_why_it_exists_and_has_a_name_of_its_own(name):
+    assert ast.get_docstring(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+    assert name.rpartition(".")[2] not in {"utils", "util", "common", "helpers", "manager", "misc", "base_utils"}
+
+
+def test_only_the_composition_root_names_the_launcher():
+    """Strings count too: nothing else builds tmux command lines."""
+    inside = {"gflow.launch.tmux", "gflow.launch.tmux_server", "gflow.daemon.run"}
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            module = getattr(node, "module", None) or ""
+            if any("launch.tmux" in f"{module}.{imported}" for imported in names):
+                assert name in inside, f"{name} imports tmux' launcher"
