@@ -12,7 +12,8 @@ from support.fake_daemon import FakeDaemon
 
 @pytest.fixture
 def short_dir() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="gf-"))
+    # not below TMPDIR, which may be long, or closed to the other user some tests need
+    path = Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from support import wait
 from support.daemon import Daemon, moment
 from support.gate import Gate
-from support.scratch import processes_of
+from support.scratch import end_processes_of, processes_of
 
 PROMPT_SECS = 0.5
 
@@ -189,3 +189,23 @@ def test_a_daemon_with_other_data_does_not_take_the_socket_over(daemon: Daemon):
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == f"gflowd: pid {daemon.pid} already listens on {daemon.socket}"
     assert daemon.get("/health")["pid"] == daemon.pid
+
+
+def test_a_launch_that_was_cut_short_is_made_anew(daemon: Daemon):
+    """Killed between making the run directory and filling it: nothing started, so the job starts now, once."""
+    with Gate(daemon.work) as gate:
+        first = daemon.submit("true")
+        daemon.wait_job(first)
+        job_id = daemon.submit(f"{gate.pass_}; echo ran")
+        gate.wait_for(1)
+        daemon.kill9()
+        end_processes_of(str(daemon.root))
+        run_directory = next((daemon.data / "runs").glob(f"{job_id}.*"))
+        for file in ("record", "started", "run.sh"):
+            (run_directory / file).unlink()
+        daemon.start()
+        gate.wait_for(2)
+        gate.open()
+        job = daemon.wait_job(job_id)
+    assert (job["state"], job["exit_code"]) == ("Finished", 0)
+    assert daemon.log(job_id) == b"ran\n"

@@ -54,12 +54,11 @@ class _UnixConnection(HTTPConnection):
 
 def find(path: Path) -> Running | None:
     """The daemon on this socket, None if nobody listens there."""
-    connection = _UnixConnection(path)
-    try:
-        connection.connect()
-    except OSError:
-        return None
-    with contextlib.closing(connection):
+    with contextlib.closing(_UnixConnection(path)) as connection:
+        try:
+            connection.connect()
+        except OSError:
+            return None
         pid = peer_of(connection.sock).pid
         try:
             return Running(pid, _get(connection, "/health"), _get(connection, "/status"))

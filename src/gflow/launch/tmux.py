@@ -311,11 +311,12 @@ class Tmux:
 
     def _machine_restarted(self, directory: RunDirectory) -> bool:
         """Whether the machine was restarted since the launch: then what is missing may just not have reached the disk,
-        and "never started" cannot be promised."""
-        if directory.path.exists():
-            return directory.record().boot != boot_id()
-        boot = self._runs / _BOOT
-        return boot.exists() and boot.read_text(encoding="ascii") != boot_id()
+        and "never started" cannot be promised. A daemon may be killed before there is a record, or a directory; the
+        boot noted for all launches is on disk before the first of them."""
+        noted = directory.record().boot
+        if noted is None and (boot := self._runs / _BOOT).exists():
+            noted = boot.read_text(encoding="ascii")
+        return noted not in (None, boot_id())
 
     async def _log_complete(self, job: Job, directory: RunDirectory) -> None:
         """Wait for the end of the process that writes the log.

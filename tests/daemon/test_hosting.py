@@ -1,0 +1,197 @@
+"""Starting, finding and stopping a daemon from outside, with stand-ins for the daemon."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from gflow.daemon import hosting
+from gflow.daemon.hosting import HostingFailed, find, start, stop
+from support.fake_daemon import FakeDaemon, reply
+from support.wait import until
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "s"
+
+
+@pytest.fixture
+def no_tmux(monkeypatch):
+    monkeypatch.setattr(hosting.shutil, "which", lambda name: None)
+
+
+# -- asking ----------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_listens(path):
+    assert find(path) is None
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(os.fspath(path))
+    assert find(path) is None, "only a file is left of it"
+
+
+def test_a_daemon_that_is_well(path):
+    with FakeDaemon(path) as daemon:
+        closing = {"connection": "close"}
+        daemon.on("GET", "/health", reply({"status": "ok"}, headers=closing))
+        daemon.on("GET", "/status", reply({"version": "1"}, headers=closing))
+        found = find(path)
+    assert found is not None
+    assert found.pid == os.getpid(), "as the kernel says"
+    assert (found.health, found.status) == ({"status": "ok"}, {"version": "1"})
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nno", reply("no JSON")]
+)
+def test_something_that_listens_but_does_not_answer_properly(path, answer):
+    with FakeDaemon(path) as daemon:
+        daemon.on("GET", "/health", answer)
+        found = find(path)
+    assert found is not None
+    assert (found.pid, found.health, found.status) == (os.getpid(), None, None)
+
+
+def test_something_that_listens_and_never_answers(path, monkeypatch):
+    monkeypatch.setattr(hosting, "ANSWER_SECS", 0.05)
+    go_on = threading.Event()
+    with FakeDaemon(path) as daemon:
+        daemon.on("GET", "/health", lambda asked: [b"" if go_on.wait(30) else b"x"])
+        found = find(path)
+        go_on.set()
+    assert found is not None
+    assert found.health is None
+
+
+# -- starting --------------------------------------------------------------------------------------------------------
+
+_DAEMON = """#!{python} -I
+import socket, sys
+assert sys.argv[1:3] == ["-m", "gflow.cli.gflowd"], sys.argv
+assert sys.argv[3:] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
+listener = socket.socket(socket.AF_UNIX)
+listener.bind({path!r})
+listener.listen()
+print("up", flush=True)
+while True:
+    client, _ = listener.accept()
+    file = client.makefile("rwb")
+    for _ in range(2):
+        while file.readline().strip():
+            pass
+        file.write(b"HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n{{}}")
+        file.flush()
+"""
+
+
+def program(tmp_path, monkeypatch, text):
+    """Let `text` be what runs instead of Python."""
+    script = tmp_path / "python"
+    script.write_text(text)
+    script.chmod(0o700)
+    monkeypatch.setattr(hosting.sys, "executable", os.fspath(script))
+
+
+@pytest.mark.usefixtures("no_tmux")
+def test_a_daemon_is_started_detached_and_found(tmp_path, path, monkeypatch):
+    text = _DAEMON.format(python=sys.executable, path=os.fspath(path))
+    program(tmp_path, monkeypatch, text)
+    data_dir = tmp_path / "data" / "gflow"
+    started = []
+    detached = hosting._start_detached
+    monkeypatch.setattr(hosting, "_start_detached", lambda *args: started.append(detached(*args)) or started[0])
+    running = start(["-v"], ["--gpus", "0"], path, data_dir)
+    try:
+        assert running.pid != os.getpid()
+        assert os.getsid(running.pid) == running.pid, "a session of its own"
+        assert os.readlink(f"/proc/{running.pid}/cwd") == "/"
+        log = data_dir / "gflowd.log"
+        assert log.read_text() == "up\n"
+        assert [stat.S_IMODE(file.stat().st_mode) for file in (log, data_dir)] == [0o600, 0o700]
+    finally:
+        started[0]._process.kill()
+        started[0]._process.wait()
+
+
+@pytest.mark.usefixtures("no_tmux")
+def test_a_daemon_that_ends_at_once_is_quoted(tmp_path, path, monkeypatch):
+    program(tmp_path, monkeypatch, "#!/bin/sh\necho noise\necho 'gflowd: the data is in use' >&2\nexit 1\n")
+    with pytest.raises(HostingFailed, match=r"^gflowd did not start; the data is in use \(log: .*/gflowd\.log\)$"):
+        start([], [], path, tmp_path)
+
+
+@pytest.mark.usefixtures("no_tmux")
+def test_a_daemon_that_says_nothing(tmp_path, path, monkeypatch):
+    program(tmp_path, monkeypatch, "#!/bin/sh\nexit 1\n")
+    with pytest.raises(HostingFailed, match="it left no word"):
+        start([], [], path, tmp_path)
+
+
+# -- stopping --------------------------------------------------------------------------------------------------------
+
+_LISTENER = """
+import signal, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+if sys.argv[2] == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+listener.listen()
+signal.pause()
+"""
+
+
+@pytest.fixture
+def listener(path, monkeypatch):
+    """Starts something that listens, answers nothing, and ends at SIGTERM unless it is stubborn."""
+    monkeypatch.setattr(hosting, "ANSWER_SECS", 0.05)
+    started = []
+
+    def begin(manner):
+        process = subprocess.Popen([sys.executable, "-Ic", _LISTENER, os.fspath(path), manner])
+        started.append(process)
+        until(lambda: find(path), "the listener")
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.usefixtures("no_tmux")
+def test_stopping_waits_until_it_is_gone(path, listener):
+    process = listener("gentle")
+    assert stop(path) == process.pid
+    assert process.wait(0) == -signal.SIGTERM
+    assert stop(path) is None
+
+
+@pytest.mark.usefixtures("no_tmux")
+def test_one_that_does_not_stop_is_told_of(path, listener, monkeypatch):
+    monkeypatch.setattr(hosting, "STOP_SECS", 0.1)
+    process = listener("stubborn")
+    with pytest.raises(HostingFailed, match=rf"pid {process.pid}\) is still there"):
+        stop(path)
+
+
+def test_one_that_belongs_to_somebody_else(monkeypatch):
+    def refuse(descriptor, number):
+        raise PermissionError
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(hosting.signal, "pidfd_send_signal", refuse)
+    with pytest.raises(HostingFailed, match="belongs to another user"):
+        hosting._end(os.getpid())
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_one_that_is_gone_already():
+    process = subprocess.Popen(["/bin/true"])
+    process.wait()
+    assert hosting._end(process.pid) is True
