@@ -1,7 +1,7 @@
 """Settings: flag over environment over file over default, each checked, none ignored."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow import config
@@ -315,11 +315,13 @@ def test_what_is_no_gpu_list(spec):
     assert repr(spec).strip("'") in str(raised.value)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 1023), min_size=1, max_size=20))
 def test_any_set_of_indices_reads_back(indices):
     assert parse_gpu_list(",".join(map(str, indices))) == sorted(indices)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12))
 def test_any_text_is_a_list_or_an_error(text):
     try:

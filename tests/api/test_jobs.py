@@ -4,6 +4,7 @@ import pytest
 import trio
 import trio.testing
 
+from gflow.api.services import Services
 from gflow.core.model import StopCause
 from gflow.wire.jobs import job_json
 from support.desk import eventually
@@ -120,6 +121,7 @@ NO_LISTS = [
     ("limit=0", "Invalid limit 0"),
     ("limit=-1", "Invalid limit -1"),
     ("limit=many", "Invalid limit 'many': use a whole number"),
+    (f"limit={'9' * 5000}", "use a whole number"),
     ("offset=-1", "Invalid offset -1"),
     ("ids=a", "Invalid job ID or range: a"),
     ("ids=5-3", "Invalid job ID or range: 5-3"),
@@ -136,23 +138,27 @@ async def test_lists_nobody_can_make(house):
 
 
 async def test_a_list_is_one_state_of_the_queue_however_long_it_is(house):
-    """Jobs are encoded some at a time. One that starts meanwhile is told as it was when the list was made."""
-    await house.ask("POST", "/jobs/batch", {"defaults": house.request(hold=True), "jobs": [{}] * 1000}, 201)
-    job_bytes, calls = type(house.daemon._services()).job_bytes, []
+    """Jobs are encoded some at a time. One that changes meanwhile is told as it was when the list was made."""
+    await house.start(gpus=4)
+    body = {"defaults": house.request(gpus=1), "jobs": [{}] * 1000}
+    await house.ask("POST", "/jobs/batch", body, 201)
+    await idle(0.01)
+    job_bytes, calls = Services.job_bytes, []
 
     def encode(services, job):
         calls.append(job.id)
         if len(calls) == 400:
-            house.runtime.commit(house.engine.release(1000, house.runtime.clock()))
+            house.runtime.commit(house.engine.hold(1001, house.runtime.clock()))
         return job_bytes(services, job)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("gflow.api.services.Services.job_bytes", encode)
-        records = await house.get("/jobs?state=Hold")
-    assert len(records) == 1000
-    assert {record["state"] for record in records} == {"Hold"}
-    await eventually(house.launcher.running, "the launch")
-    assert (await house.get("/jobs/1000"))["state"] == "Running"
+        patched.setattr(Services, "job_bytes", encode)
+        records = await house.get("/jobs?state=Queued")
+    assert [record["id"] for record in records] == list(range(2, 1002))
+    assert {record["state"] for record in records} == {"Queued"}
+    assert {record["reason"] for record in records[:-1]} == {"WaitingForGpu"}
+    assert records[-1]["reason"] is None, "which of its reasons held then is not known any more"
+    assert (await house.get("/jobs/1001"))["reason"] == "JobHeldUser"
 
 
 # -- waiting ---------------------------------------------------------------------------------------------------------

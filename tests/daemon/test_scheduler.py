@@ -1,5 +1,6 @@
 """The scheduler service: a pass at every change and at every begin time, and at nothing else."""
 
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -128,6 +129,10 @@ class TestBeginTimes:
         desk.submit()
         async with serving(desk):
             assert FakeAlarm.latest.set_to == []
+
+    async def test_the_alarm_goes_by_the_clock_on_the_wall(self):
+        async with serving(Desk()):
+            assert FakeAlarm.latest.clock == time.CLOCK_REALTIME
 
     async def test_the_alarm_is_given_back(self):
         async with serving(Desk()):

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -181,6 +182,10 @@ class TestWakeUps:
             await guard.sleep_until(165)
             assert guard.asked == [(160, "Ctrl-C")]
 
+    async def test_the_alarm_goes_by_the_clock_that_counts_suspends(self):
+        async with serving(Desk()):
+            assert FakeAlarm.latest.clock == time.CLOCK_BOOTTIME
+
     async def test_the_alarm_is_given_back(self):
         async with serving(Desk()):
             pass
@@ -193,4 +198,4 @@ async def test_a_limit_strikes_to_the_moment_by_the_real_clock():
         desk.start(time_limit_secs=0.05)
         await eventually(lambda: desk.engine.job(1).stop, "the time limit")
         late_secs = clock.read().boot - desk.engine.job(1).started_boot - 0.05
-        assert 0 <= late_secs < 0.45
+        assert 0 <= late_secs < 2, "and not at some next poll"

@@ -85,6 +85,7 @@ class Watcher:
         job = engine.jobs[job.id]  # somebody may have stopped it meanwhile
         if trace is Trace.NEVER_STARTED and job.stop is None:
             self._runtime.commit(engine.relaunch(job.id, next(self._runtime.run_ids)))
+            await self._launcher.discard(job)  # what the launch that never was has left
             return
         if trace is Trace.NEVER_STARTED:
             await self._finish(job, Exit(None, self._runtime.clock().wall, "stopped before it started"))
