@@ -76,5 +76,8 @@ def _platform_runtime_dir() -> str:
         check_private_directory(of_login)
     except UnsafeDirectory:
         # Not $TMPDIR: the daemon and a command may have different ones, and must meet all the same.
-        return f"/tmp/runtime-{uid}"  # noqa: S108 - the daemon and the client check who owns it
+        fallback = f"/tmp/runtime-{uid}"  # noqa: S108 - checked right here
+        if os.path.lexists(fallback):
+            check_private_directory(fallback)
+        return fallback
     return of_login

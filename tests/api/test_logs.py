@@ -71,7 +71,7 @@ WRONG_QUERIES = [
     ("content?max_bytes=4194305", "Invalid max_bytes 4194305"),
     ("content?tail=x", "use a whole number"),
     ("content?follow=1", "Unknown parameter 'follow'"),
-    ("stream?first=1&last=1", "Give first or last, not both"),
+    ("stream?first=1&last=1", "Give one of first, last and offset"),
     ("stream?first=0", "Invalid first 0"),
     ("stream?last=-1", "Invalid last -1"),
     ("stream?last=99999999999999999999", "Invalid last"),

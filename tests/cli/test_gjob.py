@@ -223,6 +223,7 @@ def test_newlines_do_not_depend_on_how_the_stream_is_cut(tokens, data):
 )
 def test_log_asks_for_lines_and_to_follow(run, daemon, argv, query):
     daemon.on("GET", "/jobs/7/log/stream", reply(b"x\n"))
+    daemon.on("GET", "/jobs/7", reply({"id": 7, "state": "Finished"}))
     done = run(COMMAND, "log", "7", *argv)
     assert (done.status, done.out, daemon.asked[0].query) == (0, "x\n", query)
 
@@ -308,3 +309,15 @@ def test_attach_fails_without_a_terminal_on_either_end(run, daemon):
     assert done.status == 1
     assert "only be attached to from a terminal" in done.err
     assert run(COMMAND, "a", "9").err == "gjob: Job 9 has ended\n"
+
+
+def test_following_goes_on_with_the_next_daemon(run, daemon):
+    """The stream of a daemon that stops just ends; the job says whether it was all."""
+    states = iter(["Running", "Finished"])
+    streams = iter([b"one\n", b"two\n"])
+    daemon.on("GET", "/jobs/7/log/stream", lambda _request: reply(next(streams)))
+    daemon.on("GET", "/jobs/7", lambda _request: reply({"id": 7, "state": next(states)}))
+    done = run(COMMAND, "log", "7", "-f")
+    assert (done.status, done.out) == (0, "one\ntwo\n")
+    asked = [request.query for request in daemon.asked if request.path.endswith("stream")]
+    assert asked == [{"follow": "1"}, {"follow": "1", "offset": "4"}]

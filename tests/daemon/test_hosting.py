@@ -30,10 +30,10 @@ def no_tmux(monkeypatch):
 
 
 def test_nobody_listens(path):
-    assert find(path) is None
+    assert find(path, path.parent) is None
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(os.fspath(path))
-    assert find(path) is None, "only a file is left of it"
+    assert find(path, path.parent) is None, "only a file is left of it"
 
 
 def test_a_daemon_that_is_well(path):
@@ -41,7 +41,7 @@ def test_a_daemon_that_is_well(path):
         closing = {"connection": "close"}
         daemon.on("GET", "/health", reply({"status": "ok"}, headers=closing))
         daemon.on("GET", "/status", reply({"version": "1"}, headers=closing))
-        found = find(path)
+        found = find(path, path.parent)
     assert found is not None
     assert found.pid == os.getpid(), "as the kernel says"
     assert (found.health, found.status) == ({"status": "ok"}, {"version": "1"})
@@ -53,7 +53,7 @@ def test_a_daemon_that_is_well(path):
 def test_something_that_listens_but_does_not_answer_properly(path, answer):
     with FakeDaemon(path) as daemon:
         daemon.on("GET", "/health", answer)
-        found = find(path)
+        found = find(path, path.parent)
     assert found is not None
     assert (found.pid, found.health, found.status) == (os.getpid(), None, None)
 
@@ -63,7 +63,7 @@ def test_something_that_listens_and_never_answers(path, monkeypatch):
     go_on = threading.Event()
     with FakeDaemon(path) as daemon:
         daemon.on("GET", "/health", lambda asked: [b"" if go_on.wait(30) else b"x"])
-        found = find(path)
+        found = find(path, path.parent)
         go_on.set()
     assert found is not None
     assert found.health is None
@@ -155,7 +155,7 @@ def listener(path, monkeypatch):
     def begin(manner):
         process = subprocess.Popen([sys.executable, "-Ic", _LISTENER, os.fspath(path), manner])
         started.append(process)
-        until(lambda: find(path), "the listener")
+        until(lambda: find(path, path.parent), "the listener")
         return process
 
     yield begin
@@ -167,9 +167,9 @@ def listener(path, monkeypatch):
 @pytest.mark.usefixtures("no_tmux")
 def test_stopping_waits_until_it_is_gone(path, listener):
     process = listener("gentle")
-    assert stop(path) == process.pid
+    assert stop(path, path.parent) == process.pid
     assert process.wait(0) == -signal.SIGTERM
-    assert stop(path) is None
+    assert stop(path, path.parent) is None
 
 
 @pytest.mark.usefixtures("no_tmux")
@@ -177,7 +177,7 @@ def test_one_that_does_not_stop_is_told_of(path, listener, monkeypatch):
     monkeypatch.setattr(hosting, "STOP_SECS", 0.1)
     process = listener("stubborn")
     with pytest.raises(HostingFailed, match=rf"pid {process.pid}\) is still there"):
-        stop(path)
+        stop(path, path.parent)
 
 
 def test_one_that_belongs_to_somebody_else(monkeypatch):

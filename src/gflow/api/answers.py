@@ -38,6 +38,13 @@ def error(sentence: str, code: str, status: int) -> Response:
     return answer({"error": sentence, "code": code}, status)
 
 
+_SENTENCES = {
+    404: "There is no such route; see docs/api.md",
+    405: "This route does not take that method; see docs/api.md",
+    413: "The body is larger than 8 MiB",
+}
+
+
 async def on_refused(refused: Refused) -> Response:
     """A refusal of the core or of a handler."""
     return error(str(refused), refused.code, refused.status)
@@ -46,7 +53,7 @@ async def on_refused(refused: Refused) -> Response:
 async def on_http_error(problem: HTTPException) -> Response:
     """What the framework refuses by itself: unknown routes, wrong methods, large bodies."""
     status = problem.code or 500
-    sentence = (problem.description or problem.name).split("\n")[0]
+    sentence = _SENTENCES.get(status) or (problem.description or problem.name).split("\n")[0]
     return error(sentence, _CODES.get(status, "malformed"), status)
 
 

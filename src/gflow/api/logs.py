@@ -46,15 +46,20 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/jobs/<int:job_id>/log/stream")
     async def stream(job_id: int) -> Response:
-        query.allow("first", "last", "follow")
+        query.allow("first", "last", "follow", "offset")
         job = engine.job(job_id)
         first, last = query.integer("first", least=1, most=MAX_LINES), query.integer("last", least=1, most=MAX_LINES)
-        if first is not None and last is not None:
-            raise Malformed("Give first or last, not both")
+        offset = query.integer("offset", least=0)
+        if sum(given is not None for given in (first, last, offset)) > 1:
+            raise Malformed("Give one of first, last and offset")
         follow = query.flag("follow")
         if not follow and not services.log_path(job.id).exists():
             raise NotFound(f"Job {job_id} has no log yet")
-        response = Response(_stream(services, job.id, first, last, follow=follow), content_type="text/plain")
+        if last is not None:
+            offset = await trio.to_thread.run_sync(_offset_of_last, services.log_path(job.id), last)
+        body = _stream(services, job.id, offset or 0, first, follow=follow)
+        response = Response(body, content_type="text/plain")
+        response.headers["X-Offset"] = str(offset or 0)
         response.timeout = None
         return response
 
@@ -75,13 +80,11 @@ def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | Non
 
 
 async def _stream(
-    services: Services, job_id: JobId, first: int | None, last: int | None, *, follow: bool
+    services: Services, job_id: JobId, offset: int, first: int | None, *, follow: bool
 ) -> AsyncIterator[bytes]:
-    """The bytes of the log. With `follow`, until the job is over and all of them were sent."""
+    """The bytes of the log from `offset` on. With `follow`, until the job is over and all of them were sent, or the
+    daemon stops: who follows asks what became of the job, and goes on at its own offset with the next daemon."""
     engine, bus, path = services.runtime.engine, services.runtime.bus, services.log_path(job_id)
-    offset = 0
-    if last is not None:
-        offset = await trio.to_thread.run_sync(_offset_of_last, path, last)
     while True:
         # asked before reading: what is written before a job is final is read below
         over = not follow or bus.closed or engine.jobs[job_id].state in FINAL

@@ -19,7 +19,7 @@ from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.services import KnownEnvironment, Services, new_group_id
-from gflow.core.errors import Impossible, Malformed
+from gflow.core.errors import Impossible, Malformed, Unavailable
 from gflow.core.model import Job, JobSpec
 from gflow.store.spool import Kind
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
@@ -68,7 +68,13 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
         seq = runtime.commit(outcome)
     finally:
         spooled.unpin()
-    await runtime.durable(seq)
+    try:
+        await runtime.durable(seq)
+    except Unavailable as trouble:
+        ids = ", ".join(str(job.id) for job in jobs[:3]) + (", …" if len(jobs) > 3 else "")
+        raise Unavailable(
+            f"{trouble}. Job {ids} is queued, but not safe yet, and starts when it is: do not submit it again"
+        ) from None
     return [_receipt(job, spooled.dropped) for job in jobs]
 
 

@@ -24,6 +24,8 @@ def start(table: Command | Group, argv: list[str] | None = None, prog: str | Non
 
 
 def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
+    if sys.stdout is None or sys.stderr is None:
+        return 1  # closed by whoever started us: there is nowhere to say anything
     try:
         status = _run(table, argv, prog)
         if sys.stdout is not None:

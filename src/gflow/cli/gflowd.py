@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,9 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 NOT_RUNNING = 3
 """Exit code of `gflowd status` when there is no daemon, as in the Linux Standard Base."""
 
+LOG_BYTES = 10 << 20
+"""Size at which the log file begins anew; one earlier file is kept."""
+
 _LEVELS = {-1: logging.ERROR, 0: logging.INFO}
 
 
@@ -29,6 +33,7 @@ class _Context:
         self.named = named
         self.verbosity = verbosity
         self.flags: dict[str, str] = {}
+        self.log_file: str | None = None
 
     def add(self, **flags: str | None) -> None:
         self.flags |= {name: value for name, value in flags.items() if value is not None}
@@ -89,9 +94,11 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 
 @gflowd.command()
 @_daemon_options
+@click.option("--log-file", metavar="PATH", help="Write the log to this file, too.")
 @click.pass_obj
-async def run(given: _Context, /, **flags: str | None) -> None:
+async def run(given: _Context, /, log_file: str | None = None, **flags: str | None) -> None:
     """Run the daemon in the foreground."""
+    given.log_file = log_file
     given.add(**flags)
     raise _Serve(given)
 
@@ -118,8 +125,11 @@ async def down(given: _Context, socket: str | None) -> None:
 @_daemon_options
 @click.pass_obj
 async def restart(given: _Context, /, **flags: str | None) -> None:
-    """Stop the daemon and start it anew; running jobs go on."""
+    """Stop the daemon and start it anew with the flags it had, and those given; running jobs go on."""
     given.add(**flags)
+    found = hosting.find(given.socket(), Path(paths.data_dir()))
+    if found is not None:
+        given.flags = {**hosting.flags_of(found.pid), **given.flags}
     given.settings()  # a bad setting must not leave us without a daemon
     _stop(given)
     _start(given)
@@ -131,7 +141,7 @@ async def restart(given: _Context, /, **flags: str | None) -> None:
 async def status(given: _Context, socket: str | None) -> None:
     """Say how the daemon is. Exit code 0: healthy, 1: unhealthy, 3: not running."""
     given.add(socket=socket)
-    found = hosting.find(given.socket())
+    found = hosting.find(given.socket(), Path(paths.data_dir()))
     if found is None:
         click.echo(f"Status: Not running (nobody listens on {given.socket()}; start it with 'gflowd up')")
         sys.exit(NOT_RUNNING)
@@ -161,10 +171,12 @@ class _Serve(Exception):
 
 def _start(given: _Context) -> None:
     given.settings()
-    found = hosting.find(given.socket())
+    found = hosting.find(given.socket(), Path(paths.data_dir()))
     if found is not None:
         if found.health is None:
-            raise hosting.HostingFailed(f"pid {found.pid} listens on {given.socket()} but does not answer")
+            raise hosting.HostingFailed(
+                f"gflowd (pid {found.pid}) does not answer on {given.socket()}; 'gflowd restart' replaces it"
+            )
         click.echo(f"gflowd is already running (pid {found.pid}).")
         return
     started = hosting.start(given.arguments(), given.run_flags(), given.socket(), Path(paths.data_dir()))
@@ -172,7 +184,7 @@ def _start(given: _Context) -> None:
 
 
 def _stop(given: _Context) -> None:
-    pid = hosting.stop(given.socket())
+    pid = hosting.stop(given.socket(), Path(paths.data_dir()))
     click.echo("gflowd is not running." if pid is None else f"gflowd stopped (pid {pid}).")
 
 
@@ -180,7 +192,13 @@ def _serve(given: _Context) -> None:
     from gflow.daemon import run as daemon
 
     level = logging.DEBUG if given.verbosity > 0 else _LEVELS.get(given.verbosity, logging.ERROR)
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr)
+    os.umask(0o077)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if given.log_file is not None:
+        Path(given.log_file).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(RotatingFileHandler(given.log_file, maxBytes=LOG_BYTES, backupCount=1))
+    form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    logging.basicConfig(level=level, format=form, handlers=handlers)
     settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket())
     try:
         daemon.serve(settings)

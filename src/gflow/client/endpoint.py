@@ -18,12 +18,14 @@ def find(url: str | None = None, config: str | None = None) -> str:
     chosen = url or os.environ.get("GFLOW_URL")
     if chosen:
         return _of_url(chosen)
-    return (
-        os.environ.get("GFLOW_DAEMON_SOCKET")
-        or os.environ.get("GFLOW_DAEMON__SOCKET")
-        or configured
-        or paths.default_socket()
-    )
+    return os.environ.get("GFLOW_DAEMON_SOCKET") or os.environ.get("GFLOW_DAEMON__SOCKET") or configured or _default()
+
+
+def _default() -> str:
+    try:
+        return paths.default_socket()
+    except paths.UnsafeDirectory as error:
+        raise BadSetting(str(error)) from error
 
 
 def _of_url(url: str) -> str:

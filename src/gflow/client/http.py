@@ -12,7 +12,7 @@ from gflow.client.errors import ClientError, ConnectionLost, Declined, Unreachab
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     Record = dict[str, Any]
@@ -22,6 +22,7 @@ RESTART_SECS = 60.0
 """How long a command that waits for a job puts up with a daemon that is not there."""
 
 RETRY_SECS = 0.2
+_ACTIVE = ("Queued", "Hold", "Running")
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
 
@@ -136,12 +137,15 @@ class Client:
         ids = list(job_ids)
         return self._over_restarts(lambda: self._wait_any(ids))
 
-    def _over_restarts(self, ask: Callable[[], Record]) -> Record:
-        """Ask, and ask again when the daemon went away while it was thinking; give up if it is gone for a minute."""
+    def _over_restarts(self, ask: Callable[[], Record], *, expected: bool = False) -> Record:
+        """Ask, and ask again when the daemon went away while it was thinking; give up if it is gone for a minute.
+
+        expected: it has been seen before, so it is waited for even if it cannot be reached to begin with.
+        """
         import select
         import time
 
-        give_up = 0.0
+        give_up = time.monotonic() + RESTART_SECS if expected else 0.0
         while True:
             try:
                 return ask()
@@ -180,6 +184,31 @@ class Client:
         """The job's output as raw bytes, whole or its first or last lines; with `follow` to its end."""
         query = {"first": first, "last": last, "follow": 1 if follow else None}
         return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
+
+    def follow_log(
+        self,
+        job_id: int,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        before_wait: Callable[[unix.Answer], None] | None = None,
+    ) -> Iterator[bytes]:
+        """The job's output as raw bytes as it comes, to its end; also if the daemon is restarted meanwhile."""
+        answer = self.log(job_id, first=first, last=last, follow=True)
+        offset = int(answer.headers.get("x-offset", "0"))
+        while True:
+            try:
+                for chunk in answer.chunks(before_wait):
+                    offset += len(chunk)
+                    yield chunk
+            except ConnectionLost:
+                if first is not None:
+                    raise
+            job = self._over_restarts(lambda: self.job(job_id), expected=True)
+            if first is not None or job["state"] not in _ACTIVE:
+                return
+            query = {"offset": offset, "follow": 1}
+            answer = self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
 
     def attach(self, job_id: int, *, read_only: bool = False) -> list[str]:
         """The command that opens the job's terminal."""

@@ -23,6 +23,7 @@ from typing import Any
 from gflow.daemon.peer import peer_of
 
 SESSION = "gflow_server"
+LOG = "gflowd.log"
 START_SECS = 15.0
 STOP_SECS = 30.0
 ANSWER_SECS = 5.0
@@ -34,7 +35,7 @@ class HostingFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A daemon that listens: its pid as the kernel says, and `/health` and `/status` if it answers."""
+    """A daemon: its pid as the kernel says, and `/health` and `/status` if it answers."""
 
     pid: int
     health: dict[str, Any] | None
@@ -52,13 +53,17 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(os.fspath(self._path))
 
 
-def find(path: Path) -> Running | None:
-    """The daemon on this socket, None if nobody listens there."""
+def find(path: Path, data_dir: Path) -> Running | None:
+    """The daemon on this socket, or the one that has the data directory though its socket is gone, None if there is
+    neither."""
     with contextlib.closing(_UnixConnection(path)) as connection:
         try:
             connection.connect()
         except OSError:
-            return None
+            from gflow.store.lock import holder  # only a daemon in trouble needs the store
+
+            pid = holder(data_dir)
+            return Running(pid, None, None) if pid is not None else None
         pid = peer_of(connection.sock).pid
         try:
             return Running(pid, _get(connection, "/health"), _get(connection, "/status"))
@@ -78,11 +83,11 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
     Raises HostingFailed.
     """
     command = [sys.executable, "-m", "gflow.cli.gflowd", *before, "run", *after, "--socket", os.fspath(path)]
-    hosted = _start_in_tmux(command) or _start_detached(command, data_dir)
+    hosted = _start_in_tmux([*command, "--log-file", os.fspath(data_dir / LOG)]) or _start_detached(command, data_dir)
     deadline = time.monotonic() + START_SECS
     pause = 0.02
     while time.monotonic() < deadline:
-        running = find(path)
+        running = find(path, data_dir)
         if running is not None and running.health is not None:
             return running
         if not hosted.alive():
@@ -166,7 +171,7 @@ def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:
 
 def _start_detached(command: Sequence[str], data_dir: Path) -> _Detached:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = data_dir / "gflowd.log"
+    log = data_dir / LOG
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         process = subprocess.Popen(
@@ -177,12 +182,27 @@ def _start_detached(command: Sequence[str], data_dir: Path) -> _Detached:
     return _Detached(process, log)
 
 
-def stop(path: Path) -> int | None:
+def flags_of(pid: int) -> dict[str, str]:
+    """The flags a daemon was started with, but for its socket and log; empty if it cannot be told."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+    except OSError:
+        return {}
+    given = words[words.index("run") + 1 :] if "run" in words else []
+    pairs = zip(given[::2], given[1::2], strict=False)
+    return {
+        name.removeprefix("--").replace("-", "_"): value
+        for name, value in pairs
+        if name not in ("--socket", "--log-file")
+    }
+
+
+def stop(path: Path, data_dir: Path) -> int | None:
     """Stop the daemon on this socket, wait until it is gone, return its pid; None if there was none.
 
     Raises HostingFailed.
     """
-    running = find(path)
+    running = find(path, data_dir)
     if running is None:
         return None
     session = _session_of(running.pid)

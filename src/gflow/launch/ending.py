@@ -5,6 +5,7 @@ speaks for itself and gets no text.
 """
 
 import os
+import signal as signals
 from pathlib import Path
 
 from gflow.core.model import Exit, Job, JobSpec
@@ -17,6 +18,9 @@ SERVER_LOST = "The tmux server was lost while the job ran"
 DISK_FULL = "The disk was full, so its exit status could not be recorded"
 KILLED = "Its terminal was closed or its shell was killed (kill -9, out of memory), so its exit status is unknown"
 
+HUNG_UP = 128 + signals.SIGHUP
+"""What a terminal that goes away leaves behind."""
+
 
 def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path, seen_at: float | None) -> Exit:
     """How the launch in `directory`, whose wrapper is gone, ended.
@@ -27,7 +31,7 @@ def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path
     record = directory.record()
     if record.code is None:
         return Exit(None, seen_at or _last_sign(directory, log), _why_no_status(directory, record, server_pid))
-    if record.code and _server_lost(directory, server_pid):
+    if record.code == HUNG_UP and _server_lost(directory, server_pid):
         return Exit(record.code, record.written_at, SERVER_LOST)
     return Exit(record.code, record.written_at, describe(job.spec, record.code, record.word, directory.conda_output()))
 

@@ -4,6 +4,7 @@ The kernel drops it when the holder dies, however it dies, so a file left behind
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gflow.store.disk import FILE_MODE, private_directory
+from gflow.store.disk import DIRECTORY_MODE, FILE_MODE, private_directory
 
 NAME = "gflowd.lock"
 
@@ -35,6 +36,7 @@ class DataLock:
 
     def __init__(self, data_dir: Path, *, socket: str, started: float) -> None:
         private_directory(data_dir)
+        _close_to_others(data_dir)
         self.path = data_dir / NAME
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
@@ -68,6 +70,30 @@ class DataLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _close_to_others(data_dir: Path) -> None:
+    """A directory that was there may be open; nothing in it is for others. Raises PermissionError if it is not ours."""
+    found = data_dir.stat()
+    if found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, f"belongs to user {found.st_uid}", os.fspath(data_dir))
+    if found.st_mode & 0o077:
+        data_dir.chmod(DIRECTORY_MODE)
+
+
+def holder(data_dir: Path) -> int | None:
+    """The pid of the daemon that has the data directory, None if none does."""
+    try:
+        descriptor = os.open(data_dir / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(os.pread(descriptor, 4096, 0))[0]
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _holder(body: bytes) -> tuple[int | None, str | None]:

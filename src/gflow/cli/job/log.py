@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     client, job_id = one(values)
-    answer = client.log(job_id, first=values["first"], last=values["last"], follow=values["follow"])
-    chunks = answer.chunks(_leave_with_reader if values["follow"] else None)
+    lines = {"first": values["first"], "last": values["last"]}
+    if values["follow"]:
+        chunks = client.follow_log(job_id, **lines, before_wait=_leave_with_reader)
+    else:
+        chunks = client.log(job_id, **lines).chunks()
     written = _write(chunks if values["raw"] else newlines(chunks))
     if not written and not values["follow"]:
         _explain_silence(client, job_id)
