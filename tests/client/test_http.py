@@ -141,3 +141,10 @@ def test_waiting_for_any_returns_the_first_to_end(client, daemon):
         assert client.wait_any([1, 2])["id"] == 2
     finally:
         never.set()
+
+
+def test_waiting_outlives_a_daemon_that_stops(daemon, client, capsys):
+    answers = iter([reply({"error": "The daemon is stopping", "code": "unavailable"}, 503), reply({"id": 7})])
+    daemon.on("GET", "/jobs/7/wait", lambda _request: next(answers))
+    assert client.wait(7) == {"id": 7}
+    assert capsys.readouterr().err == "gflowd went away; waiting for it to come back ('gflowd up' starts it)\n"

@@ -199,5 +199,5 @@ def test_priority_decides_who_is_next(daemon: Daemon):
         assert daemon.http("POST", f"/jobs/{job_id}/release").status == 200
     assert daemon.cli("gcancel", str(first)).returncode == 0
     jobs = daemon.wait_jobs(ids)
-    in_order = sorted(jobs, key=started)
+    in_order = sorted(jobs, key=lambda job: moment(job["finished_at"]))
     assert [job["id"] for job in in_order] == [ids[2], ids[1], ids[0], ids[3]]

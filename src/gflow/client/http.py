@@ -143,8 +143,10 @@ class Client:
         expected: it has been seen before, so it is waited for even if it cannot be reached to begin with.
         """
         import select
+        import sys
         import time
 
+        said = False
         give_up = time.monotonic() + RESTART_SECS if expected else 0.0
         while True:
             try:
@@ -158,6 +160,9 @@ class Client:
                     raise  # there was no daemon to begin with
             if time.monotonic() > give_up:
                 raise ConnectionLost("gflowd went away and did not come back; the job may still run")
+            if not said:
+                said = True
+                sys.stderr.write("gflowd went away; waiting for it to come back ('gflowd up' starts it)\n")
             select.select([], [], [], RETRY_SECS)
 
     def _wait_any(self, job_ids: Iterable[int]) -> Record:
