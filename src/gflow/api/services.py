@@ -63,7 +63,8 @@ class Services:
         reason = self.reason(job)
         group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
         known = self._encoded.get(job.id)
-        if known is not None and known[0] is job and known[1] == reason and known[2] is group:
+        unchanged = known is not None and known[0] is job and known[2] is group
+        if known is not None and unchanged and (known[1] is reason or known[1] == reason):  # == alone is slow
             return known[3]
         body = encode(job_json(job, reason, group, session=self.session(job.id), log_path=str(self.log_path(job.id))))
         if len(self._encoded) >= KEPT_ENCODINGS:
