@@ -56,14 +56,22 @@ class _UnixConnection(HTTPConnection):
 def find(path: Path, data_dir: Path) -> Running | None:
     """The daemon on this socket, or the one that has the data directory though its socket is gone, None if there is
     neither."""
+    found = _listening(path)
+    if found is not None:
+        return found
+    from gflow.store.lock import holder  # only a daemon in trouble needs the store
+
+    pid = holder(data_dir)
+    return Running(pid, None, None) if pid is not None else None
+
+
+def _listening(path: Path) -> Running | None:
+    """The daemon on this socket. Does not touch the lock, which one that is just starting is about to take."""
     with contextlib.closing(_UnixConnection(path)) as connection:
         try:
             connection.connect()
         except OSError:
-            from gflow.store.lock import holder  # only a daemon in trouble needs the store
-
-            pid = holder(data_dir)
-            return Running(pid, None, None) if pid is not None else None
+            return None
         pid = peer_of(connection.sock).pid
         try:
             return Running(pid, _get(connection, "/health"), _get(connection, "/status"))
@@ -87,7 +95,7 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
     deadline = time.monotonic() + START_SECS
     pause = 0.02
     while time.monotonic() < deadline:
-        running = find(path, data_dir)
+        running = _listening(path)
         if running is not None and running.health is not None:
             return running
         if not hosted.alive():
