@@ -49,6 +49,8 @@ class Loaded:
         """Take over what a transaction changed."""
         self.seq = transaction.seq
         self.jobs.update((job.id, job) for job in transaction.jobs)
+        for job_id in transaction.retired:
+            self.jobs.pop(job_id, None)
         self.groups.update((group.id, group) for group in transaction.groups)
         for key, value in transaction.settings.items():
             if value is None:

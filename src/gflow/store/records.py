@@ -9,7 +9,7 @@ from typing import Any
 
 from gflow.core.errors import TooLarge
 from gflow.core.events import Event
-from gflow.core.model import Group, Job
+from gflow.core.model import Group, Job, JobId
 from gflow.store.codec import (
     Map,
     event_from_map,
@@ -34,6 +34,7 @@ class Transaction:
     - jobs, groups: as they are after the step. Each job once.
     - events: what happened, in order. Their ids are consecutive and end just before `next_event_id`.
     - settings: values by key; None removes the key. Values are whatever msgpack can hold.
+    - retired: jobs that left the state: they are in the history, or were pruned.
     - next_job_id, next_event_id: the next ids to be given.
     - boot_id: given when the boot the `_boot` times belong to has changed; then `jobs` has every job with such a time.
     """
@@ -46,6 +47,7 @@ class Transaction:
     next_job_id: int
     next_event_id: int
     boot_id: str | None = None
+    retired: tuple[JobId, ...] = ()
 
     @property
     def numbered_events(self) -> list[tuple[int, Event]]:
@@ -71,6 +73,8 @@ def encode(transaction: Transaction) -> bytes:
         plain["settings"] = dict(transaction.settings)
     if transaction.boot_id is not None:
         plain["boot_id"] = transaction.boot_id
+    if transaction.retired:
+        plain["retired"] = transaction.retired
     record = pack(plain)
     if len(record) > MAX_RECORD_BYTES:
         raise TooLarge(
@@ -93,4 +97,5 @@ def decode(record: bytes | memoryview) -> Transaction:
         next_job_id=plain["next_job_id"],
         next_event_id=plain["next_event_id"],
         boot_id=plain.get("boot_id"),
+        retired=tuple(plain.get("retired", ())),
     )
