@@ -169,6 +169,7 @@ class _Daemon:
             next_seq=loaded.seq + 1,
             next_event_id=loaded.next_event_id,
             past_events=list(loaded.events),
+            settings=loaded.settings,
         )
 
     def _gpus(self) -> list[Gpu]:
@@ -181,7 +182,7 @@ class _Daemon:
         return SnapshotState(
             jobs=tuple(engine.jobs.values()),
             groups=tuple(engine.groups.values()),
-            settings={},
+            settings=dict(self._runtime.settings),
             events=tuple(self._runtime.latest_events(KEPT_EVENTS)),
             next_job_id=engine.next_job_id,
             next_event_id=self._runtime.next_event_id,

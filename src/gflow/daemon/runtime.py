@@ -6,8 +6,8 @@ caller waits for `durable` first.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import trio
 
@@ -36,7 +36,7 @@ class Journal(Protocol):
 
 
 class Runtime:
-    """The engine with its clock, its log and its readers."""
+    """The engine with its clock, its log and its readers. `settings` are values by key that are kept with the state."""
 
     def __init__(
         self,
@@ -47,10 +47,12 @@ class Runtime:
         next_seq: int = 1,
         next_event_id: int = 1,
         past_events: list[tuple[int, Event]] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.engine = engine
         self.clock = clock
         self.run_ids = run_ids
+        self.settings: dict[str, Any] = dict(settings or {})
         self.bus = Bus(past_events or (), next_event_id)
         self.schedule_wake = Wake()
         self.deadline_wake = Wake()
@@ -95,6 +97,7 @@ class Runtime:
         """
         if not outcome and boot_id is None:
             return self.last_seq
+        self._keep_settings(outcome)
         self._next_event_id += len(outcome.events)
         seq = self._next_seq
         self._next_seq += 1
@@ -105,10 +108,11 @@ class Runtime:
             jobs=tuple(outcome.jobs.values()),
             groups=tuple(outcome.groups.values()),
             events=tuple(outcome.events),
-            settings={},
+            settings=outcome.settings,
             next_job_id=self.engine.next_job_id,
             next_event_id=self._next_event_id,
             boot_id=boot_id,
+            retired=tuple(outcome.retired),
         )
         self._pending_events.extend(transaction.numbered_events)
         try:
@@ -123,6 +127,13 @@ class Runtime:
             if any(job.state is State.RUNNING for job in outcome.jobs.values()):
                 self.deadline_wake.set()
         return seq
+
+    def _keep_settings(self, outcome: Outcome) -> None:
+        for key, value in outcome.settings.items():
+            if value is None:
+                self.settings.pop(key, None)
+            else:
+                self.settings[key] = value
 
     async def durable(self, seq: int) -> None:
         """Wait until transaction `seq` is on disk. Raises Unavailable while nothing can be written."""
