@@ -205,6 +205,13 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
     def somebody_sets_the_clock(self, secs: float) -> None:
         self.bench.step_wall_clock(secs)
 
+    @rule(keep=st.integers(0, 5), long_ago=st.sampled_from([0.0, HOUR]), recently=st.sampled_from([0.0, 10.0]))
+    def retire(self, keep: int, long_ago: float, recently: float) -> None:
+        for job_id in self.bench.retire(keep, long_ago=long_ago, recently=recently):
+            ended_at = self.bench.past[JobId(job_id)].finished_at
+            assert ended_at is not None
+            assert ended_at < self.bench.now.wall - recently
+
     @rule(number=st.integers(0, 3), memory_mb=st.sampled_from([None, 500, 1000]))
     def set_machine(self, number: int, memory_mb: int | None) -> None:
         self.bench.set_machine(gpus(number, GPU_MEMORY_MB), memory_mb)

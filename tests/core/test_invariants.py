@@ -56,7 +56,7 @@ def lane(engine: Engine) -> Any:
 DAMAGE: dict[str, tuple[Callable[[Engine], object], str]] = {
     "wrong id": (change(READY, id=JobId(99)), "job 99 is kept as job 2"),
     "id yet to come": (lambda engine: setattr(engine, "next_job_id", ATTEMPT), "yet to be given out"),
-    "unknown dependency": (change_spec(READY, depends_on=(JobId(99),)), "depends on job 99"),
+    "unknown dependency": (change_spec(READY, depends_on=(JobId(99),)), "waits for job 99"),
     "ended, no time": (change(DONE, finished_at=None), "has finished_at None"),
     "waits, has ended": (change(READY, finished_at=1.0), "has finished_at 1.0"),
     "waits, has run": (change(READY, run_id="r"), "traces of a launch"),

@@ -72,6 +72,7 @@ class Bench:
         self.now = START
         self.stored_jobs: dict[JobId, Job] = {}
         self.stored_groups: dict[str, Group] = {}
+        self.past: dict[JobId, Job] = {}
         self._over_cap: set[str] = set()
         self.run_ids = (f"run-{number}" for number in count(1))
         self._events: list[Event] = []
@@ -137,11 +138,18 @@ class Bench:
 
     def _account(self, outcome: Outcome, before: dict[str, Any]) -> None:
         jobs: dict[JobId, Job] = before["jobs"]
+        for job_id in outcome.retired:
+            self.past[job_id] = jobs.pop(job_id)
+            del self.stored_jobs[job_id]
         assert_names_changes(outcome.jobs, jobs, self.engine.jobs)
         implied = {group_id: group for group_id, group in self.engine.groups.items() if group == Group(group_id)}
-        assert_names_changes(outcome.groups, {**implied, **before["groups"]}, self.engine.groups)
+        earlier = {group_id: group for group_id, group in before["groups"].items() if group_id in self.engine.groups}
+        assert_names_changes(outcome.groups, {**implied, **earlier}, self.engine.groups)
         for job_id, job in outcome.jobs.items():
             old = jobs[job_id].state if job_id in jobs else None
+            if old is None and job_id in self.past:
+                assert job is self.past[job_id]
+                continue
             kinds = [event.kind for event in outcome.events if event.job.id == job_id]
             assert [kind for kind in kinds if kind is not EventKind.UPDATED] == transitions(old, job.state), (
                 f"job {job_id} went from {old} to {job.state} and was told of as {kinds}"
@@ -160,8 +168,24 @@ class Bench:
         """Submit one job; `hold=True` bears it on hold."""
         hold = frozenset({0}) if fields.pop("hold", False) else frozenset()
         groups = fields.pop("groups", None)
-        jobs, _ = self.step(self.engine.submit, [spec(**fields)], self.now, groups=groups, hold=hold)
+        recalled = self.recalled(*fields.get("depends_on", ()))
+        jobs, _ = self.step(self.engine.submit, [spec(**fields)], self.now, groups=groups, hold=hold, recalled=recalled)
         return int(jobs[0].id)
+
+    def recalled(self, *job_ids: int) -> list[Job]:
+        """Those of these jobs that have left, each with the attempts that took its place."""
+        found = [
+            self.past[JobId(job_id)] for job_id in job_ids if job_id in self.past and job_id not in self.engine.jobs
+        ]
+        return [*found, *(later for job in found if job.retried_as for later in self.recalled(job.retried_as))]
+
+    def retire(self, keep: int, *, long_ago: float = 0.0, recently: float = 0.0, most: int = 1000) -> list[int]:
+        """Let ended jobs leave; the moments are in seconds back from now. Returns those that did."""
+        wall = self.now.wall
+        chosen = self.engine.retirable(keep, wall - long_ago if long_ago else 0.0, wall - recently, most)
+        outcome = self.step(self.engine.retire, [job.id for job in chosen])
+        assert sorted(outcome.retired) == sorted(job.id for job in chosen)
+        return [int(job_id) for job_id in outcome.retired]
 
     def submit_all(self, specs: Sequence[JobSpec], **kwargs: Any) -> list[int]:
         jobs, _ = self.step(self.engine.submit, specs, self.now, **kwargs)
@@ -188,7 +212,8 @@ class Bench:
         self.step(self.engine.release, job_id, self.now, begin_at)
 
     def update(self, job_id: int, *, admin: bool = False, **changes: Any) -> None:
-        self.step(self.engine.update, job_id, changes, self.now, may_raise_limit=admin)
+        recalled = self.recalled(*changes.get("depends_on", ()))
+        self.step(self.engine.update, job_id, changes, self.now, may_raise_limit=admin, recalled=recalled)
 
     def cancel(self, job_id: int, by: str | None = None) -> None:
         self.stop(job_id, StopCause.CANCEL, by=by)
@@ -254,6 +279,7 @@ class Bench:
         other.engine.set_machine(tuple(self.engine.resources.gpus.values()), self.engine.resources.memory_total_mb)
         other.now, other._over_cap, other.run_ids = self.now, self._over_cap.copy(), self.run_ids
         other.stored_jobs, other.stored_groups = self.stored_jobs.copy(), self.stored_groups.copy()
+        other.past = self.past.copy()
         stored = self.stored_jobs.values(), self.stored_groups.values(), self.engine.next_job_id, self.now
         other.step(other.engine.restore, *stored)
         return other

@@ -49,7 +49,7 @@ def closes_cycle(job_id: JobId, depends_on: Iterable[JobId], jobs: Mapping[JobId
         current = todo.pop()
         if current == job_id:
             return True
-        if current not in seen and jobs[current].state not in FINAL:
+        if current not in seen and current in jobs and jobs[current].state not in FINAL:
             seen.add(current)
             todo.extend(jobs[current].spec.depends_on)
     return False

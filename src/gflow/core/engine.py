@@ -6,7 +6,7 @@ stands on.
 """
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gflow.core import stops
@@ -61,32 +61,36 @@ class Engine(Table):
         *,
         groups: Mapping[str, int | None] | None = None,
         hold: frozenset[int] = frozenset(),
+        recalled: Sequence[Job] = (),
     ) -> tuple[list[Job], Outcome]:
         """Queue new jobs, all or none.
 
         `groups` sets the limits of groups; `hold` has the positions in `specs` of jobs to be born on hold. A spec
-        whose owner and key are known already makes nothing new: the earlier job stands in its place.
+        whose owner and key are known already makes nothing new: the earlier job stands in its place. `recalled` are
+        ended jobs that had left and are depended on, each with the attempts that took its place.
         """
-        resolved = [self._resolve(spec) for spec in specs]
+        known = self._with(recalled)
+        resolved = [_resolved(spec, known) for spec in specs]
         fresh = [spec for spec in resolved if self._known(spec) is None]
         for spec in fresh:
             check(spec)
             check_fits(spec, self.resources)
             check_begin(spec.begin_at, now.wall)
-            check_dependencies(spec, self.jobs)
+            check_dependencies(spec, known)
         for cap in (groups or {}).values():
             check_group_limit(cap)
         out = Outcome()
+        if fresh:
+            self._recall(out, recalled)
         for group_id, cap in (groups or {}).items() if fresh else ():
             self._put_group(out, Group(group_id, cap))
         made = [self._create(out, spec, now, held=position in hold) for position, spec in enumerate(resolved)]
         return made, out
 
-    def _resolve(self, spec: JobSpec) -> JobSpec:
-        if not spec.depends_on:
-            return spec
-        latest = dict.fromkeys(latest_attempt(dependency, self.jobs) for dependency in spec.depends_on)
-        return replace(spec, depends_on=tuple(latest))
+    def _recall(self, out: Outcome, recalled: Iterable[Job]) -> None:
+        for job in recalled:
+            if job.id not in self.jobs:
+                self._put(out, job)
 
     def _known(self, spec: JobSpec) -> Job | None:
         return self.submitted_under(spec.owner, spec.submit_key) if spec.submit_key is not None else None
@@ -128,30 +132,39 @@ class Engine(Table):
         out.tell(EventKind.RELEASED, job, now.wall)
         return out
 
-    def update(self, job_id: int, changes: Mapping[str, object], now: Now, *, may_raise_limit: bool) -> Outcome:
+    def update(
+        self,
+        job_id: int,
+        changes: Mapping[str, object],
+        now: Now,
+        *,
+        may_raise_limit: bool,
+        recalled: Sequence[Job] = (),
+    ) -> Outcome:
         """Replace fields of a job's specification.
 
         Waiting jobs take any; a running job takes a new time limit, and only `may_raise_limit` makes it longer or
-        lifts it. Raises NotFound, WrongState, Forbidden, or what a submission would.
+        lifts it. `recalled` as in `submit`. Raises NotFound, WrongState, Forbidden, or what a submission would.
         """
         old = self.job(job_id)
         if settled := FIXED & changes.keys():
             raise Impossible(f"The {min(settled)} of job {job_id} was settled when it was submitted")
         job = old.with_spec(**changes)
         self._may_update(old, job, changes, may_raise_limit=may_raise_limit)
-        job = replace(job, spec=self._checked(job, changes, now))
+        job = replace(job, spec=self._checked(job, changes, now, self._with(recalled)))
         if "name" in changes:
             job = replace(job, run_name=job.spec.name or generated_name(job.id))
         if job.signalled and _early_again(job, now.boot):
             job = replace(job, signalled=False)
         out = Outcome()
+        self._recall(out, recalled)
         self._put(out, job)
         out.tell(EventKind.UPDATED, job, now.wall)
         if job.state in (State.QUEUED, State.HOLD) and (cause := doomed(job.spec, self.jobs)) is not None:
             self._end(out, job, State.CANCELLED, now, **_doomed_by(cause))
         return out
 
-    def _checked(self, job: Job, changes: Mapping[str, object], now: Now) -> JobSpec:
+    def _checked(self, job: Job, changes: Mapping[str, object], now: Now, known: Mapping[JobId, Job]) -> JobSpec:
         """The changed specification, if it may stand. What was not changed is not held against the job again."""
         check(job.spec)
         if RESOURCES & changes.keys():
@@ -160,9 +173,9 @@ class Engine(Table):
             check_begin(job.spec.begin_at, now.wall)
         if "depends_on" not in changes:
             return job.spec
-        spec = self._resolve(job.spec)
-        check_dependencies(spec, self.jobs)
-        if closes_cycle(job.id, spec.depends_on, self.jobs):
+        spec = _resolved(job.spec, known)
+        check_dependencies(spec, known)
+        if closes_cycle(job.id, spec.depends_on, known):
             raise Impossible(f"Job {job.id} would come to wait for itself")
         return spec
 
@@ -212,6 +225,15 @@ class Engine(Table):
             self._end(out, job, State.CANCELLED, now, reason=Reason(ReasonKind.CANCELLED), detail=detail)
         else:
             raise WrongState(f"Job {job_id} is {job.state.value}, not Running")
+        return out
+
+    def retire(self, jobs: Iterable[JobId]) -> Outcome:
+        """Let ended jobs leave, those that are still here and that nobody has come to need meanwhile."""
+        out = Outcome()
+        for job_id in jobs:
+            job = self.jobs.get(job_id)
+            if job is not None and self._may_retire(job):
+                self._retire(out, job)
         return out
 
     def _begin_stop(
@@ -299,7 +321,7 @@ class Engine(Table):
         return out
 
     def _running(self, job_id: JobId) -> Job:
-        job = self.jobs[job_id]
+        job = self.job(job_id)
         if job.state is not State.RUNNING:
             raise WrongState(f"Job {job_id} is {job.state.value}, not Running")
         return job
@@ -387,6 +409,14 @@ class Engine(Table):
             elif verdict is Verdict.IMPOSSIBLE and dependent.spec.auto_cancel:
                 fallen.append((dependent_id, cause))
         return fallen
+
+
+def _resolved(spec: JobSpec, known: Mapping[JobId, Job]) -> JobSpec:
+    """`spec` waiting for the attempts that now stand for the jobs it names."""
+    if not spec.depends_on:
+        return spec
+    latest = dict.fromkeys(latest_attempt(dependency, known) for dependency in spec.depends_on)
+    return replace(spec, depends_on=tuple(latest))
 
 
 def _doomed_by(cause: JobId | None) -> dict[str, object]:

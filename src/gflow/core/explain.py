@@ -157,8 +157,9 @@ def _ended(engine: Engine, job: Job) -> Why:
     if job.exit_code is not None:
         text += f": ended by {signal_name(job.signal)}" if job.signal is not None else f": exit code {job.exit_code}"
     if kind is ReasonKind.DEPENDENCY_FAILED and job.reason is not None and job.reason.job is not None:
-        cause = engine.jobs[job.reason.job]
-        text += f": it depended on job {cause.id}, which is {cause.state.value}"
+        cause = engine.jobs.get(job.reason.job)
+        became = f"is {cause.state.value}" if cause is not None else "did not finish"
+        text += f": it depended on job {job.reason.job}, which {became}"
     elif job.detail:
         text += f" ({job.detail})"
     if job.retried_as is not None:

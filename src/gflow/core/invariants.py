@@ -56,8 +56,8 @@ def _check_jobs(engine: Engine) -> None:
     for job_id, job in engine.jobs.items():
         assert job.id == job_id, f"job {job.id} is kept as job {job_id}"
         assert 1 <= job_id < engine.next_job_id, f"job {job_id} has an id that is yet to be given out"
-        for dependency in job.spec.depends_on:
-            assert dependency in engine.jobs, f"job {job_id} depends on job {dependency}, which does not exist"
+        for dependency in job.spec.depends_on if job.state in _WAITING else ():
+            assert dependency in engine.jobs, f"job {job_id} waits for job {dependency}, which is not at hand"
         _check_life(job)
     _check_attempts(engine.jobs)
 
@@ -81,6 +81,7 @@ def _check_attempts(jobs: Mapping[JobId, Job]) -> None:
     for job in jobs.values():
         if job.retried_as is None:
             continue
+        assert job.retried_as in jobs, f"job {job.id} was retried as job {job.retried_as}, which is not at hand"
         attempt = jobs[job.retried_as].spec
         assert attempt.retried_from == job.id, f"job {job.retried_as} does not say it repeats job {job.id}"
         assert attempt.restart_count == job.spec.restart_count + 1, f"job {job.retried_as} miscounts its restarts"
@@ -90,6 +91,7 @@ def _check_counts(engine: Engine) -> None:
     counts = Counter(job.state for job in engine.jobs.values())
     _same("jobs by state", +engine.counts, counts)
     _same("running jobs", set(engine.running), {job.id for job in _in_state(engine.jobs, State.RUNNING)})
+    _same("ended jobs", set(engine.finished), {job.id for job in _in_state(engine.jobs, *FINAL)})
 
 
 def _check_waiting(engine: Engine) -> None:
@@ -145,6 +147,7 @@ def _check_groups(engine: Engine, over_cap: Container[str]) -> None:
         if job.spec.group_id is not None:
             members.setdefault(job.spec.group_id, set()).add(job.id)
     _same("members of groups", engine._members, members)
+    _same("groups", set(engine.groups), set(members))
     groups = (job.spec.group_id for job in _in_state(engine.jobs, State.RUNNING))
     running = Counter(group_id for group_id in groups if group_id is not None)
     _same("running jobs by group", +engine.group_running, running)
@@ -190,9 +193,8 @@ def _check_names(engine: Engine) -> None:
     _same("submission keys", engine._keys, keys)
     latest: dict[str, list[JobId]] = {}
     for job in sorted(engine.jobs.values(), key=lambda job: job.id):
-        ids = latest.setdefault(job.spec.owner, [])
         if job.spec.retried_from is None:
-            ids.append(job.id)
+            latest.setdefault(job.spec.owner, []).append(job.id)
     _same("jobs by owner", engine._by_owner, latest)
     active = [job.spec for job in _in_state(engine.jobs, *ACTIVE)]
     needed = {spec.environment for spec in active} - {None}, {spec.script_digest for spec in active} - {None}

@@ -1,18 +1,22 @@
-"""All jobs, with every index over them: the one place that stores a job.
+"""All jobs at hand, with every index over them: the one place that stores a job.
 
 `_put` replaces a job and brings each index along, so that looking costs what is found, and a step what changed.
 `invariants.check` derives every index anew and compares.
+
+Jobs that ended long ago leave (`_retire`) and come back when a new job is to wait for one of them (`recalled`). Two
+things therefore always hold: what a waiting job depends on is here, and so is the attempt that took a job's place.
 """
 
 import heapq
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, insort
+from collections import ChainMap, Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.errors import NotFound
-from gflow.core.lifecycle import ACTIVE
+from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.model import Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
 from gflow.core.order import queue_key
 from gflow.core.outcome import Outcome
@@ -33,6 +37,7 @@ class Table:
         self.counts: Counter[State] = Counter()
         self.resources = Resources(shuffle)
         self.running: dict[JobId, None] = {}
+        self.finished: dict[JobId, None] = {}
         self.group_running: Counter[str] = Counter()
         self.ready = ReadyQueue()
         self._early: set[JobId] = set()
@@ -110,6 +115,38 @@ class Table:
         job_id = self._keys.get((owner, key))
         return self.jobs[job_id] if job_id is not None else None
 
+    def latest_id(self, owner: str) -> JobId:
+        """The owner's latest job, 0 if there is none at hand."""
+        ids = self._by_owner.get(owner)
+        return ids[-1] if ids else JobId(0)
+
+    def retirable(self, keep: int, long_ago: float, recently: float, most: int) -> list[Job]:
+        """Up to `most` ended jobs that nobody needs at hand, the first to end first.
+
+        Those that ended before `long_ago`, and those too many when `keep` ended ones are to stay, but none that ended
+        after `recently`. Both moments are seconds since the epoch.
+        """
+        excess = len(self.finished) - keep
+        chosen: list[Job] = []
+        for position, job_id in enumerate(self.finished):
+            ended_at = self.jobs[job_id].finished_at or 0.0
+            if len(chosen) == most or ended_at >= recently or (position >= excess and ended_at >= long_ago):
+                break
+            if self._may_retire(self.jobs[job_id], chosen):
+                chosen.append(self.jobs[job_id])
+        return chosen
+
+    def _may_retire(self, job: Job, along: Sequence[Job] = ()) -> bool:
+        """Whether an ended job can leave, together with the jobs in `along`."""
+        earlier = job.spec.retried_from
+        needed = earlier is not None and earlier in self.jobs and not any(other.id == earlier for other in along)
+        return job.state in FINAL and job.id not in self._dependents and not needed
+
+    def _with(self, recalled: Iterable[Job]) -> Mapping[JobId, Job]:
+        """The jobs at hand, and those that are to come back."""
+        past = {job.id: job for job in recalled if job.id not in self.jobs}
+        return ChainMap(self.jobs, past) if past else self.jobs
+
     def members(self, group_id: str) -> Iterable[JobId]:
         """Ids of the jobs in a group."""
         return self._members.get(group_id, ())
@@ -148,12 +185,13 @@ class Table:
 
     def restore(self, jobs: Iterable[Job], groups: Iterable[Group], next_job_id: int, now: Now) -> None:
         """Take over a stored state, into an empty engine."""
-        for group in groups:
-            self.groups[group.id] = group
         self.jobs = {job.id: job for job in jobs}
+        alive = {job.spec.group_id for job in self.jobs.values()}
+        self.groups = {group.id: group for group in groups if group.id in alive}
         self.next_job_id = JobId(max([next_job_id, *(job_id + 1 for job_id in self.jobs)]))
         for job_id in sorted(self.jobs):
             self._enter(self.jobs[job_id], now.wall)
+        self.finished = dict.fromkeys(sorted(self.finished, key=lambda job_id: self.jobs[job_id].finished_at or 0.0))
 
     def _put(self, out: Outcome, job: Job) -> None:
         old = self.jobs.get(job.id)
@@ -163,8 +201,15 @@ class Table:
         self._enter(job, None)
         out.jobs[job.id] = job
 
+    def _retire(self, out: Outcome, job: Job) -> None:
+        self._leave(job)
+        self._leave_names(job)
+        del self.jobs[job.id]
+        out.retired.append(job.id)
+
     def _leave(self, job: Job) -> None:
         self.counts[job.state] -= 1
+        self.finished.pop(job.id, None)
         self.ready.discard(job.id)
         self._early.discard(job.id)
         for dependency in job.spec.depends_on:
@@ -188,16 +233,37 @@ class Table:
             self._queue(job, wall)
         elif job.state is State.RUNNING:
             self._enter_running(job)
+        elif job.state in FINAL:
+            self.finished[job.id] = None
 
     def _enter_names(self, job: Job) -> None:
-        ids = self._by_owner.setdefault(job.spec.owner, [])
-        if job.spec.retried_from is None and (not ids or ids[-1] < job.id):
-            ids.append(job.id)
+        if job.spec.retried_from is None:
+            ids = self._by_owner.setdefault(job.spec.owner, [])
+            if not _has(ids, job.id):
+                insort(ids, job.id)
         if job.spec.submit_key is not None:
             self._keys[job.spec.owner, job.spec.submit_key] = job.id
         if job.spec.group_id is not None:
             self.groups.setdefault(job.spec.group_id, Group(job.spec.group_id))
             self._members.setdefault(job.spec.group_id, set()).add(job.id)
+
+    def _leave_names(self, job: Job) -> None:
+        if job.spec.retried_from is None:
+            ids = self._by_owner[job.spec.owner]
+            del ids[bisect_left(ids, job.id)]
+            if not ids:
+                del self._by_owner[job.spec.owner]
+        if job.spec.submit_key is not None:
+            self._keys.pop((job.spec.owner, job.spec.submit_key), None)
+        if job.spec.group_id is not None:
+            self._leave_group(job.id, job.spec.group_id)
+
+    def _leave_group(self, job_id: JobId, group_id: str) -> None:
+        members = self._members[group_id]
+        members.discard(job_id)
+        if not members:
+            del self._members[group_id], self.groups[group_id]
+            self.group_running.pop(group_id, None)
 
     def _enter_running(self, job: Job) -> None:
         self.running[job.id] = None
@@ -227,3 +293,9 @@ class Table:
             if job_id in self.ready:
                 self.ready.discard(job_id)
                 self.ready.add(self.shape(self.jobs[job_id]), queue_key(self.jobs[job_id]))
+
+
+def _has(ids: Sequence[JobId], job_id: JobId) -> bool:
+    """Whether a sorted list has this id."""
+    place = bisect_left(ids, job_id)
+    return place < len(ids) and ids[place] == job_id
