@@ -12,7 +12,7 @@ from gflow.store.load import load
 from gflow.store.log import Log, remove_segments
 from gflow.store.records import encode
 from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, write_snapshot
-from gflow.store.wal import segment_path
+from gflow.store.wal import Segment, segment_path
 from support import strategies
 from support.faulty_disk import FaultyDisk
 from support.ledger import Ledger, facts
@@ -236,6 +236,18 @@ def test_what_a_failed_sync_left_behind_is_void(book, tmp_path):
     loaded = load(tmp_path)
     assert_same(loaded, book.ledger)
     assert loaded.jobs[JobId(2)].spec.command == "acknowledged"
+
+
+def test_a_segment_that_was_never_made_voids_nothing_when_it_comes_back(book, tmp_path):
+    """Its directory could not be synced, so it was given up and removed; after a power cut it is there all the same."""
+    book.write(book.ledger.submitted())
+    book.disk.failing = {"sync_directory": errno.EIO}
+    with pytest.raises(OSError, match="Input/output"):
+        book.log.rotate(2)
+    book.disk.failing = {}
+    book.write(book.ledger.submitted(command="acknowledged"))
+    Segment.create(tmp_path, 2, 2).close()
+    assert_same(load(tmp_path), book.ledger)
 
 
 def test_a_batch_that_was_written_twice_counts_once(book, tmp_path):

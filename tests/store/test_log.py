@@ -102,3 +102,40 @@ def test_old_segments_are_removed_oldest_first(tmp_path, disk):
     disk.failing = {}
     remove_segments(tmp_path, 3, disk=disk)
     assert segment_numbers(tmp_path) == [3, 5]
+
+
+@pytest.mark.parametrize("call", ["write", "sync", "sync_directory"])
+def test_after_a_rotation_that_failed_half_way_the_old_segment_gets_nothing_more(log, disk, tmp_path, call):
+    """The new segment may be there again after a power cut, and would void what came into the old one since."""
+    log.append([b"a"], 1)
+    disk.failing = {call: errno.EIO}
+    with pytest.raises(OSError, match="Input/output"):
+        log.rotate(2)
+    disk.failing = {}
+    log.append([b"b"], 2)
+    assert holds(tmp_path) == {5: (1, [b"a"]), 7: (2, [b"b"])}
+
+
+def test_what_an_earlier_process_wrote_is_synced_before_anything_goes_on_from_it(tmp_path, disk):
+    for number in (3, 4):
+        Segment.create(tmp_path, number, number).close()
+    log = Log(tmp_path, 4, disk=disk)
+    log.append([b"a"], 5)
+    log.append([b"b"], 6)
+    log.close()
+    start, go_on = ["sync_directory", "sync_file", "sync_file"], ["create", "write", "sync", "sync_directory"]
+    assert disk.calls == [*start, *go_on, "write", "sync", "write", "sync"]
+
+
+def test_nothing_goes_on_from_what_cannot_be_synced(tmp_path, disk):
+    Segment.create(tmp_path, 4, 1).close()
+    log = Log(tmp_path, 4, disk=disk)
+    disk.failing = {"sync_file": errno.EIO}
+    for _ in range(2):
+        with pytest.raises(OSError, match="Input/output"):
+            log.append([b"a"], 5)
+    assert segment_numbers(tmp_path) == [4]
+    disk.failing = {}
+    log.append([b"a"], 5)
+    assert segment_numbers(tmp_path) == [4, 5]
+    log.close()

@@ -58,6 +58,22 @@ class FaultyDisk(Disk):
         self._called("sync")
         super().sync(fd)
 
+    def open_in_place(self, path):
+        self._called("open_in_place")
+        return super().open_in_place(path)
+
+    def overwrite(self, fd, data):
+        self._called("overwrite")
+        super().overwrite(fd, data)
+
+    def sync_file(self, path):
+        self._called("sync_file")
+        super().sync_file(path)
+
+    def make_directory(self, path):
+        self._called("make_directory")
+        super().make_directory(path)
+
     def truncate(self, fd, size):
         self._called("truncate")
         super().truncate(fd, size)

@@ -52,6 +52,13 @@ class Ledger:
         job = replace(self.jobs[JobId(job_id)], state=State.FINISHED, exit_code=0, finished_at=1_700_001_000.5)
         return self.changed((EventKind.COMPLETED, job))
 
+    def retired(self, *job_ids: int) -> Transaction:
+        """Jobs leave the state."""
+        transaction = replace(self.changed(), retired=tuple(JobId(job_id) for job_id in job_ids))
+        for job_id in transaction.retired:
+            del self.jobs[job_id]
+        return transaction
+
     def changed(
         self,
         *news: tuple[EventKind, Job],

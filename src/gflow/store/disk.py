@@ -14,6 +14,7 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_IN_PLACE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Disk:
@@ -23,13 +24,29 @@ class Disk:
         """A descriptor that appends to a new file; the file must not exist."""
         return os.open(path, _CREATE, FILE_MODE)
 
+    def open_in_place(self, path: Path) -> int:
+        """A descriptor for `overwrite`; the file is made if it is missing."""
+        return os.open(path, _IN_PLACE, FILE_MODE)
+
     def write(self, fd: int, data: bytes | memoryview) -> int:
         """Append; returns how many bytes were taken."""
         return os.write(fd, data)
 
+    def overwrite(self, fd: int, data: bytes) -> None:
+        """Put `data`, which is less than a sector, in the place of the file's first bytes."""
+        os.pwrite(fd, data, 0)
+
     def sync(self, fd: int) -> None:
         """Return once the data of the file, and its size, are on the medium."""
         os.fdatasync(fd)
+
+    def sync_file(self, path: Path) -> None:
+        """The same for a file that an earlier process may have written."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def truncate(self, fd: int, size: int) -> None:
         """Cut the file to `size` bytes."""
@@ -46,6 +63,10 @@ class Disk:
     def remove(self, path: Path) -> None:
         """Remove a file."""
         path.unlink()
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory in one that is there."""
+        path.mkdir(mode=DIRECTORY_MODE)
 
     def sync_directory(self, path: Path) -> None:
         """Return once the names in a directory are on the medium, where its file system can say so."""
@@ -94,10 +115,18 @@ def write_new(disk: Disk, path: Path, chunks: Iterable[bytes], *, sync_every: in
         raise
 
 
-def private_directory(path: Path) -> None:
-    """Make a directory, and those above it that are missing, for the owner's eyes only."""
+def private_directory(path: Path, *, disk: Disk = DISK) -> None:
+    """Make a directory, and those above it that are missing, for the owner only. Their names are on disk then."""
     if path.is_dir():
         return
-    private_directory(path.parent)
+    private_directory(path.parent, disk=disk)
+    sync_name(path.parent, disk=disk)  # whoever made that may have been killed before it came to this
     with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=DIRECTORY_MODE)
+        disk.make_directory(path)
+    sync_name(path, disk=disk)
+
+
+def sync_name(path: Path, *, disk: Disk = DISK) -> None:
+    """Return once the name `path` is on the medium, unless whoever we are may not look into the directory it is in."""
+    with contextlib.suppress(PermissionError):
+        disk.sync_directory(path.parent)

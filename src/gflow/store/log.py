@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from gflow.store.disk import DISK, Disk
-from gflow.store.wal import Segment, segment_numbers, segment_path
+from gflow.store.disk import DISK, Disk, sync_name
+from gflow.store.wal import Segment, new_path, segment_numbers, segment_path
 
 
 class Log:
@@ -23,6 +23,7 @@ class Log:
         self._last = last
         self._disk = disk
         self._segment: Segment | None = None
+        self._took_over = False
 
     def append(self, records: Sequence[bytes], first_seq: int) -> None:
         """Write one batch, whose first record has `first_seq`; return when it is on disk. Raises OSError: it is not."""
@@ -32,17 +33,32 @@ class Log:
         self._segment.append(records)
 
     def rotate(self, first_seq: int) -> int:
-        """The number of a segment that is on disk and starts with `first_seq`. Raises OSError; the old one stays."""
+        """The number of a segment that is on disk and starts with `first_seq`. Raises OSError; `append` goes on."""
         segment = self._segment
         if segment is None or segment.broken or segment.records or segment.first_seq != first_seq:
             self._start(first_seq)
         return self._last
 
     def _start(self, first_seq: int) -> None:
+        if not self._took_over:
+            self._take_over()
         self._last += 1
-        segment = Segment.create(self._directory, self._last, first_seq, disk=self._disk)
+        path = new_path(self._directory, self._last)
+        fd = self._disk.create(path)
+        # If the rest fails the file may still be there after a power cut, and void what older segments hold from
+        # `first_seq` on. So from here on none of them gets any more.
         self.close()
-        self._segment = segment
+        self._segment = Segment.begin(fd, path, self._last, first_seq, disk=self._disk)
+
+    def _take_over(self) -> None:
+        """Put on disk what was found: an earlier process may have been killed between writing and syncing it.
+
+        What this one writes goes on from there, so a power cut must not take the one without the other.
+        """
+        sync_name(self._directory, disk=self._disk)
+        for number in segment_numbers(self._directory):
+            self._disk.sync_file(segment_path(self._directory, number))
+        self._took_over = True
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -47,6 +47,13 @@ def segment_path(directory: Path, number: int) -> Path:
     return directory / f"wal-{number:08x}.log"
 
 
+def new_path(directory: Path, number: int) -> Path:
+    """Where a segment is to be made. Raises OverflowError once there are no numbers left."""
+    if not 0 < number <= MAX_SEGMENT:
+        raise OverflowError(f"segment number {number} is out of range")
+    return segment_path(directory, number)
+
+
 def segment_numbers(directory: Path) -> list[int]:
     """The numbers of the segments there are, in order."""
     return sorted(int(match[1], 16) for name in os.listdir(directory) if (match := _NAME.fullmatch(name)))
@@ -196,14 +203,16 @@ class Segment:
     @classmethod
     def create(cls, directory: Path, number: int, first_seq: int, *, disk: Disk = DISK) -> Self:
         """A new segment whose header and name are on disk. Raises OSError, leaving no file if that can be helped."""
-        if not 0 < number <= MAX_SEGMENT:
-            raise OverflowError(f"segment number {number} is out of range")
-        path = segment_path(directory, number)
-        fd = disk.create(path)
+        path = new_path(directory, number)
+        return cls.begin(disk.create(path), path, number, first_seq, disk=disk)
+
+    @classmethod
+    def begin(cls, fd: int, path: Path, number: int, first_seq: int, *, disk: Disk = DISK) -> Self:
+        """The same with a file just made. If it fails the file is removed, but may be there again after a power cut."""
         try:
             write_all(disk, fd, _header(number, first_seq))
             disk.sync(fd)
-            disk.sync_directory(directory)
+            disk.sync_directory(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 disk.close(fd)
