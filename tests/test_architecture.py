@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import gflow
-from gflow.core.model import Now
-from gflow.wire.stats import usage
+from gflow.core.usage import Usage
+from gflow.wire.stats import usage_json
 from support.fake_daemon import FakeDaemon, reply
 
 SOURCE = Path(gflow.__file__).parent
@@ -70,7 +70,7 @@ def daemon():
     with FakeDaemon(home / "gflow" / "gflowd.sock") as fake:
         fake.on("GET", "/queue", reply("7\x1fx\x1fCD\x1f-\x1f0\x1f-\n"))
         fake.on("GET", "/info", reply({"gpus": []}))
-        fake.on("GET", "/stats", reply(usage([], Now(0.0, 0.0), user=None, since=None)))
+        fake.on("GET", "/stats", reply(usage_json(Usage(), user=None, since=None)))
         fake.on("POST", "/jobs", reply({"id": 7, "run_name": "x", "dropped_env": []}, 201))
         fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
         for verb in ("cancel", "hold", "release"):

@@ -63,7 +63,7 @@ def test_flag_over_environment_over_file_over_default(file, tmp_path, name, pref
 
 
 def test_every_setting_is_covered_here():
-    assert {*SETTINGS, "fair_share"} == set(config.Daemon.__struct_fields__)
+    assert {*SETTINGS, "fair_share", "history_keep"} == set(config.Daemon.__struct_fields__)
 
 
 def test_the_spelling_that_commands_look_at_first_wins(tmp_path):

@@ -30,6 +30,13 @@ class FairShare(Struct, forbid_unknown_fields=True):
     half_life_secs: float = 604800
 
 
+class HistoryKeep(Struct, forbid_unknown_fields=True):
+    """How many ended jobs stay at hand, and for how long; the others are in the history, where they are found too."""
+
+    jobs: int = 10_000
+    days: float = 30
+
+
 class Daemon(Struct, forbid_unknown_fields=True):
     """The `[daemon]` table."""
 
@@ -44,6 +51,7 @@ class Daemon(Struct, forbid_unknown_fields=True):
     kill_grace_secs: float = 10
     env_drop: list[str] = field(default_factory=lambda: list(DEFAULT_ENV_DROP))
     fair_share: FairShare = field(default_factory=FairShare)
+    history_keep: HistoryKeep = field(default_factory=HistoryKeep)
 
 
 class Projects(Struct, forbid_unknown_fields=True):
@@ -265,6 +273,8 @@ def _check(config: Config, source: str) -> None:
         "daemon.simulated_gpus: use 0 to 64": 0 <= daemon.simulated_gpus <= 64,
         "daemon.simulated_gpu_memory_mb: use 1 or more": daemon.simulated_gpu_memory_mb >= 1,
         "daemon.gpus: indices are 0 or more": all(index >= 0 for index in daemon.gpus or ()),
+        "daemon.history_keep.jobs: use 0 or more": daemon.history_keep.jobs >= 0,
+        "daemon.history_keep.days: use 0 or more": daemon.history_keep.days >= 0,
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,
         "notifications.max_concurrent_deliveries: must be 1 or more": (
             config.notifications.max_concurrent_deliveries >= 1

@@ -232,16 +232,13 @@ def test_everything_asked_of_an_unknown_job_is_not_found(machine: Bench) -> None
         machine.step(engine.set_group_limit, "g", 1, now)
 
 
-def test_the_latest_jobs_of_a_user_are_counted_from_the_end(machine: Bench) -> None:
+def test_the_jobs_of_a_user_in_the_order_they_were_submitted(machine: Bench) -> None:
     mine = [machine.queued(max_retries=1), machine.queued(owner="ben"), machine.queued()]
     machine.starts(*mine)
     machine.end(mine[0], code=1)
     assert machine.told() == [("submitted", 4), ("failed", mine[0])]
-    recent = machine.engine.recent
-    assert [recent("ana", back).id for back in (0, 1)] == [mine[2], mine[0]], "an attempt is nobody's submission"
-    for owner, back in (("ana", 2), ("ana", -1), ("eve", 0)):
-        with pytest.raises(NotFound, match=f"Cannot resolve '@~{back}' for user '{owner}'"):
-            recent(owner, back)
+    assert list(machine.engine.submitted_by("ana")) == [mine[0], mine[2]], "an attempt is nobody's submission"
+    assert list(machine.engine.submitted_by("eve")) == []
 
 
 def test_files_are_needed_as_long_as_a_job_may_use_them(machine: Bench) -> None:

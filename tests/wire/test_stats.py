@@ -5,10 +5,17 @@ from dataclasses import replace
 import pytest
 
 from gflow.core.model import Now, State
-from gflow.wire.stats import usage
+from gflow.core.selection import Selection
+from gflow.core.usage import usage_of
+from gflow.wire.stats import usage_json
 from support.ledger import make_job
 
 NOW = Now(1_700_100_000.0, 20_000.0)
+
+
+def usage(jobs, now, *, user, since):
+    chosen = Selection(owners=None if user is None else frozenset({user}), since=since).of(jobs)
+    return usage_json(usage_of(chosen, now), user=user, since=since)
 
 
 def ran(job_id, state, secs, *, waited=10.0, gpus=0, owner="ada"):

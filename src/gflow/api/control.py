@@ -11,8 +11,9 @@ from gflow.api.callers import caller, check_group
 from gflow.api.services import Services
 from gflow.core.errors import Malformed
 from gflow.core.model import State
+from gflow.core.selection import Selection
 from gflow.wire.requests import GroupLimit, read
-from gflow.wire.stats import usage
+from gflow.wire.stats import usage_json
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -72,8 +73,10 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/stats")
     async def stats() -> Response:
         query.allow("user", "since")
-        jobs = tuple(engine.jobs.values())
-        return answer(usage(jobs, runtime.clock(), user=query.text("user"), since=query.number("since")))
+        user, since = query.text("user"), query.number("since")
+        selection = Selection(owners=None if user is None else frozenset({user}), since=since)
+        usage = await services.listing.usage(selection, runtime.clock())
+        return answer(usage_json(usage, user=user, since=since))
 
     @routes.post("/groups/<group_id>/max-concurrency")
     async def group_limit(group_id: str) -> Response:

@@ -1,8 +1,7 @@
 """Jobs: look, change, hold, release, stop, wait."""
 
-from collections.abc import Iterable, Iterator
+import math
 from functools import partial
-from typing import Any
 
 import msgspec
 import trio
@@ -12,9 +11,10 @@ from gflow.api import query
 from gflow.api.answers import answer, raw
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group, check_owner
+from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.core.engine import Engine
-from gflow.core.errors import Impossible, Malformed, NotFound, WrongState
+from gflow.core.errors import Impossible, Malformed, WrongState
 from gflow.core.explain import explain
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, State, StopCause
@@ -28,19 +28,22 @@ CHUNK = 500
 def blueprint(services: Services) -> Blueprint:
     """Routes below `/jobs` that look at jobs or change them."""
     routes = Blueprint("jobs", __name__)
-    runtime = services.runtime
+    runtime, listing = services.runtime, services.listing
     engine = runtime.engine
 
-    def owned(job_id: int) -> Job:
-        job = engine.job(job_id)
+    async def owned(job_id: int) -> Job:
+        """The job, if the caller may act on it and it is at hand; the others ended long ago and never change."""
+        job = await listing.find(job_id)
         check_owner(caller(), job)
         runtime.check_open()
-        return job
+        if job.id not in engine.jobs:
+            raise WrongState(f"Job {job_id} is {job.state.value} and cannot be changed any more")
+        return engine.job(job_id)
 
     @routes.get("/jobs")
     async def list_jobs() -> Response:
         query.allow("state", "user", "ids", "name", "project", "limit", "offset", "created_after", "order")
-        chosen = list(_slice(_select(services)))
+        chosen = await _chosen(listing)
         bodies: list[bytes] = []
         for start in range(0, len(chosen), CHUNK):
             bodies.extend(services.job_bytes(job) for job in chosen[start : start + CHUNK])
@@ -54,28 +57,28 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/jobs/<int:job_id>")
     async def get_job(job_id: int) -> Response:
         query.allow()
-        return raw(services.job_bytes(engine.job(job_id)))
+        return raw(services.job_bytes(await listing.find(job_id)))
 
     @routes.get("/jobs/<int:job_id>/wait")
     async def wait(job_id: int) -> Response:
         query.allow("retries")
-        job, follow = engine.job(job_id), query.flag("retries")
+        job, follow = await listing.find(job_id), query.flag("retries")
         while job.state not in FINAL or (follow and job.retried_as is not None):
             if job.state in FINAL and job.retried_as is not None:
-                job = engine.job(job.retried_as)
+                job = await listing.find(job.retried_as)
                 continue
             seen = runtime.bus.last_id
             if runtime.bus.closed:
                 runtime.check_open()
             await runtime.bus.wait_for_more(seen)
-            job = engine.job(job.id)
+            job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)
         return raw(services.job_bytes(job))
 
     @routes.get("/jobs/<int:job_id>/why")
     async def why(job_id: int) -> Response:
         query.allow()
-        job = engine.job(job_id)
+        job = await listing.find(job_id)
         told = explain(engine, job, runtime.clock())
         reasons = [{"reason": why.reason, "text": why.text, "help": why.help} for why in told.reasons]
         return answer({"id": job.id, "state": job.state, "reasons": reasons, "expected_start": told.expected_start})
@@ -84,7 +87,9 @@ def blueprint(services: Services) -> Blueprint:
     async def update(job_id: int) -> Response:
         query.allow()
         body = read(JobUpdate, await json_body())
-        who, job = caller(), owned(job_id)
+        who, job = caller(), await owned(job_id)
+        recalled = await listing.recalled(spec_changes(body, job.spec).get("depends_on", ()))
+        job = engine.job(job_id)  # it may have changed while others were looked for
         changes = spec_changes(body, job.spec)
         named = [name for name in JobUpdate.__struct_fields__ if getattr(body, name) is not msgspec.UNSET]
         if not named:
@@ -93,7 +98,8 @@ def blueprint(services: Services) -> Blueprint:
             _check_group_change(engine, job, body.max_concurrent, who)
         seq = 0
         if changes:
-            seq = runtime.commit(engine.update(job_id, changes, runtime.clock(), may_raise_limit=who.admin))
+            outcome = engine.update(job_id, changes, runtime.clock(), may_raise_limit=who.admin, recalled=recalled)
+            seq = runtime.commit(outcome)
         if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is not None:
             _, outcome = engine.set_group_limit(job.spec.group_id, body.max_concurrent, runtime.clock())
             seq = runtime.commit(outcome)
@@ -105,21 +111,21 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("/jobs/<int:job_id>/hold")
     async def hold(job_id: int) -> Response:
         query.allow()
-        owned(job_id)
+        await owned(job_id)
         await runtime.durable(runtime.commit(engine.hold(job_id, runtime.clock())))
         return answer(None)
 
     @routes.post("/jobs/<int:job_id>/release")
     async def release(job_id: int) -> Response:
         query.allow("at")
-        owned(job_id)
+        await owned(job_id)
         await runtime.durable(runtime.commit(engine.release(job_id, runtime.clock(), query.number("at"))))
         return answer(None)
 
     @routes.post("/jobs/<int:job_id>/cancel")
     async def cancel(job_id: int) -> Response:
         query.allow("dry_run")
-        job = owned(job_id)
+        job = await owned(job_id)
         if not query.flag("dry_run"):
             return await stop(job_id, StopCause.CANCEL)
         if job.state in FINAL:
@@ -130,13 +136,13 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("/jobs/<int:job_id>/finish")
     async def finish(job_id: int) -> Response:
         query.allow()
-        owned(job_id)
+        await owned(job_id)
         return await stop(job_id, StopCause.FINISH)
 
     @routes.post("/jobs/<int:job_id>/fail")
     async def fail(job_id: int) -> Response:
         query.allow()
-        owned(job_id)
+        await owned(job_id)
         return await stop(job_id, StopCause.FAIL)
 
     async def stop(job_id: int, cause: StopCause) -> Response:
@@ -146,7 +152,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/jobs/<int:job_id>/attach")
     async def attach(job_id: int) -> Response:
         query.allow("read_only")
-        job = engine.job(job_id)
+        job = await listing.find(job_id)
         check_owner(caller(), job)
         find = partial(services.launcher.attach_argv, job, read_only=query.flag("read_only"))
         argv = await trio.to_thread.run_sync(find)
@@ -158,7 +164,7 @@ def blueprint(services: Services) -> Blueprint:
     async def resolve_dependency() -> Response:
         query.allow("username", "shorthand")
         user = query.text("username") or caller().name
-        return answer({"job_id": _resolve(services, user, query.text("shorthand") or "").id})
+        return answer({"job_id": (await _resolve(services, user, query.text("shorthand") or "")).id})
 
     return routes
 
@@ -171,42 +177,28 @@ def _check_group_change(engine: Engine, job: Job, max_concurrent: int | None, wh
     check_group(who, engine, job.spec.group_id)
 
 
-def _resolve(services: Services, user: str, shorthand: str) -> Job:
+async def _resolve(services: Services, user: str, shorthand: str) -> Job:
     """`@` is the user's latest job, `@~1` the one before. Raises Malformed."""
     back = shorthand[2:] if shorthand.startswith("@~") else "0" if shorthand == "@" else ""
     if back.isascii() and back.isdigit() and len(back) < 10:
-        try:
-            return services.runtime.engine.recent(user, int(back))
-        except NotFound:
-            pass
+        job = await services.listing.recent(user, int(back))
+        if job is not None:
+            return job
     raise Malformed(f"Cannot resolve dependency '{shorthand}' for user '{user}'")
 
 
-def _select(services: Services) -> Iterator[Job]:
-    """The jobs the query names, ascending by id."""
-    jobs = services.runtime.engine.jobs
-    states, users, names = query.states("state"), query.words("user"), query.words("name")
-    ids, project, after = query.ids("ids"), query.text("project"), query.number("created_after")
-    chosen: Iterable[Job] = jobs.values() if ids is None else (jobs[i] for i in ids if i in jobs)
-    if all(wanted is None for wanted in (states, users, names, project, after)):
-        return iter(chosen)
-    return (
-        job
-        for job in chosen
-        if (states is None or job.state in states)
-        and (users is None or job.spec.owner in users)
-        and (names is None or job.run_name in names)
-        and (project is None or job.spec.project == project)
-        and (after is None or job.submitted_at > after)
-    )
-
-
-def _slice(jobs: Iterator[Job]) -> list[Job]:
+async def _chosen(listing: Listing) -> list[Job]:
+    """The jobs the query names, in its order."""
     order = query.text("order") or "asc"
     if order not in ("asc", "desc"):
         raise Malformed(f"Invalid order '{order}': use asc or desc")
     limit, offset = query.integer("limit", least=1), query.integer("offset", least=0) or 0
-    found: list[Any] = list(jobs)
+    ids, after = query.ids("ids"), query.number("created_after")
+    since = None if after is None else math.nextafter(after, math.inf)
+    selection = query.selection("state", "user", "name", since=since)
+    if ids is None:
+        return await listing.select(selection, newest_first=order == "desc", offset=offset, limit=limit)
+    jobs = list(selection.of(await listing.find_all(ids)))
     if order == "desc":
-        found.reverse()
-    return found[offset : offset + limit if limit is not None else None]
+        jobs.reverse()
+    return jobs[offset : offset + limit if limit is not None else None]

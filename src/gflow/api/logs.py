@@ -25,17 +25,17 @@ FOLLOW_SECS = 0.1
 def blueprint(services: Services) -> Blueprint:
     """Routes below `/jobs/ID/log`."""
     routes = Blueprint("logs", __name__)
-    engine = services.runtime.engine
+    listing = services.listing
 
     @routes.get("/jobs/<int:job_id>/log")
     async def where(job_id: int) -> Response:
         query.allow()
-        return answer(str(services.log_path(engine.job(job_id).id)))
+        return answer(str(services.log_path((await listing.find(job_id)).id)))
 
     @routes.get("/jobs/<int:job_id>/log/content")
     async def content(job_id: int) -> Response:
         query.allow("tail", "max_bytes")
-        path = services.log_path(engine.job(job_id).id)
+        path = services.log_path((await listing.find(job_id)).id)
         tail = query.integer("tail", least=1, most=20_000) or 1000
         max_bytes = query.integer("max_bytes", least=1, most=4_194_304) or 262_144
         found = await trio.to_thread.run_sync(_tail, path, tail, max_bytes)
@@ -47,7 +47,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/jobs/<int:job_id>/log/stream")
     async def stream(job_id: int) -> Response:
         query.allow("first", "last", "follow", "offset")
-        job = engine.job(job_id)
+        job = await listing.find(job_id)
         first, last = query.integer("first", least=1, most=MAX_LINES), query.integer("last", least=1, most=MAX_LINES)
         offset = query.integer("offset", least=0)
         if sum(given is not None for given in (first, last, offset)) > 1:
@@ -84,10 +84,10 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     """The bytes of the log from `offset` on. With `follow`, until the job is over and all of them were sent, or the
     daemon stops: who follows asks what became of the job, and goes on at its own offset with the next daemon."""
-    engine, bus, path = services.runtime.engine, services.runtime.bus, services.log_path(job_id)
+    jobs, bus, path = services.runtime.engine.jobs, services.runtime.bus, services.log_path(job_id)
     while True:
         # asked before reading: what is written before a job is final is read below
-        over = not follow or bus.closed or engine.jobs[job_id].state in FINAL
+        over = not follow or bus.closed or job_id not in jobs or jobs[job_id].state in FINAL
         data = await trio.to_thread.run_sync(_read, path, offset)
         offset += len(data)
         if data and first is not None:

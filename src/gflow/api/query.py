@@ -7,6 +7,7 @@ from quart import request
 from gflow.core.errors import Malformed
 from gflow.core.lifecycle import CODES
 from gflow.core.model import JobId, State
+from gflow.core.selection import Selection
 
 MAX_IDS = 100_000
 
@@ -79,6 +80,13 @@ def states(name: str) -> frozenset[State] | None:
         allowed = ", ".join(f"{state.value} ({code})" for state, code in CODES.items())
         raise Malformed(f"Unknown state '{unknown[0]}'; allowed: {allowed}")
     return frozenset(_STATES[word.lower()] for word in found)
+
+
+def selection(states_: str, users: str, names: str, *, since: float | None) -> Selection:
+    """The conditions in the parameters of these names, and in `project`; `all` or `*` among users is everybody."""
+    owners = None if words(users) in (None, ["all"], ["*"]) else frozenset(words(users) or ())
+    wanted = words(names)
+    return Selection(states(states_), owners, None if wanted is None else frozenset(wanted), text("project"), since)
 
 
 def ids(name: str) -> list[JobId] | None:

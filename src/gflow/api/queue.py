@@ -1,6 +1,7 @@
 """The queue as lines of text, for `gqueue`: filtered, sorted and cut here, so that the command loads almost nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -9,6 +10,7 @@ from quart import Blueprint, Response
 from gflow.api import query
 from gflow.api.answers import raw
 from gflow.api.callers import caller
+from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.core.errors import Malformed
 from gflow.core.lifecycle import CODES
@@ -40,12 +42,7 @@ def blueprint(services: Services) -> Blueprint:
     async def queue() -> Response:
         query.allow("columns", "states", "users", "ids", "names", "project", "limit", "sort", "since", "mine")
         cells, now = _columns(), clock()
-        jobs = _chosen(services)
-        sort = query.text("sort") or "id"
-        if sort not in SORTS:
-            raise Malformed(f"Unknown sort key '{sort}'; allowed: {', '.join(SORTS)}")
-        jobs.sort(key=lambda job: SORTS[sort](job, now))
-        total, jobs = len(jobs), _limited(jobs)
+        total, jobs = await _chosen(services.listing, now)
         lines: list[str] = []
         for start in range(0, len(jobs), CHUNK):
             lines.extend(line(Row(job, services.reason(job), now), cells) for job in jobs[start : start + CHUNK])
@@ -68,28 +65,20 @@ def _columns() -> list[Callable[[Row], str]]:
     return [COLUMNS[name] for name in names]
 
 
-def _chosen(services: Services) -> list[Job]:
-    engine = services.runtime.engine
-    ids, states = query.ids("ids"), query.states("states")
-    if states is None:
-        states = frozenset(State) if ids is not None else DEFAULT_STATES
-    users = None if query.words("users") in (None, ["all"], ["*"]) else query.words("users")
+async def _chosen(listing: Listing, now: Now) -> tuple[int, list[Job]]:
+    """How many jobs are meant, and those of them to show: the first `limit`, or with a minus the last."""
+    sort = query.text("sort") or "id"
+    if sort not in SORTS:
+        raise Malformed(f"Unknown sort key '{sort}'; allowed: {', '.join(SORTS)}")
+    ids, limit = query.ids("ids"), query.integer("limit") or 0
+    selection = query.selection("states", "users", "names", since=query.number("since"))
+    if selection.states is None and ids is None:
+        selection = replace(selection, states=DEFAULT_STATES)
     if query.flag("mine"):
-        users = [caller().name]
-    names, project, since = query.words("names"), query.text("project"), query.number("since")
-    jobs = engine.jobs
-    pool = jobs.values() if ids is None else [jobs[job_id] for job_id in ids if job_id in jobs]
-    return [
-        job
-        for job in pool
-        if job.state in states
-        and (users is None or job.spec.owner in users)
-        and (names is None or job.run_name in names)
-        and (project is None or job.spec.project == project)
-        and (since is None or job.submitted_at >= since)
-    ]
-
-
-def _limited(jobs: list[Job]) -> list[Job]:
-    limit = query.integer("limit") or 0
-    return jobs[:limit] if limit > 0 else jobs[limit:] if limit < 0 else jobs
+        selection = replace(selection, owners=frozenset({caller().name}))
+    if ids is None and sort == "id" and limit:
+        jobs = await listing.select(selection, newest_first=limit < 0, limit=abs(limit))
+        return await listing.count(selection), jobs if limit > 0 else jobs[::-1]
+    jobs = await listing.select(selection) if ids is None else list(selection.of(await listing.find_all(ids)))
+    jobs.sort(key=lambda job: SORTS[sort](job, now))
+    return len(jobs), jobs[:limit] if limit > 0 else jobs[limit:] if limit < 0 else jobs

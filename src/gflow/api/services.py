@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gflow.api.answers import encode
-from gflow.core.model import Job, JobId, Reason
+from gflow.api.listing import Listing
+from gflow.core.model import Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher
 from gflow.store.spool import Spool
@@ -30,12 +31,14 @@ class KnownEnvironment:
 class Services:
     """Everything the API stands on.
 
+    - listing: finds jobs, also those that are in the history only.
     - health: the body of `/health` and whether it is well.
     - render_environment: turns captured variables into what the spool keeps.
     - session: the name of a job's terminal session.
     """
 
     runtime: Runtime
+    listing: Listing
     launcher: Launcher
     spool: Spool
     logs_dir: Path
@@ -55,22 +58,27 @@ class Services:
     def reason(self, job: Job) -> Reason | None:
         """Why the job waits or ended as it did. One that has changed since it was looked up is told no new reason."""
         engine = self.runtime.engine
-        return engine.reason(job) if engine.jobs[job.id] is job else job.reason
+        return engine.reason(job) if engine.jobs.get(job.id) is job else job.reason
 
     def job_bytes(self, job: Job) -> bytes:
         """The job's record as JSON. Kept until the job changes: most of a long list is the same each time."""
         engine = self.runtime.engine
         reason = self.reason(job)
         group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
+        if engine.jobs.get(job.id) is not job:
+            return self._encode(job, reason, group)
         known = self._encoded.get(job.id)
         unchanged = known is not None and known[0] is job and known[2] is group
         if known is not None and unchanged and (known[1] is reason or known[1] == reason):  # == alone is slow
             return known[3]
-        body = encode(job_json(job, reason, group, session=self.session(job.id), log_path=str(self.log_path(job.id))))
+        body = self._encode(job, reason, group)
         if len(self._encoded) >= KEPT_ENCODINGS:
             self._encoded.clear()
         self._encoded[job.id] = job, reason, group, body
         return body
+
+    def _encode(self, job: Job, reason: Reason | None, group: Group | None) -> bytes:
+        return encode(job_json(job, reason, group, session=self.session(job.id), log_path=str(self.log_path(job.id))))
 
 
 def new_group_id() -> str:

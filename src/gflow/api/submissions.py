@@ -7,6 +7,7 @@ the jobs, and the answer waits for the disk.
 import math
 import os
 import stat
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.services import KnownEnvironment, Services, new_group_id
 from gflow.core.errors import Impossible, Malformed, Unavailable
-from gflow.core.model import Job, JobSpec
+from gflow.core.model import Job, JobId, JobSpec
 from gflow.store.spool import Kind
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
@@ -59,12 +60,13 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
     spooled = _Spooled(services)
     try:
         specs = [await spooled.spec(job, who) for job in requests]
+        recalled = await services.listing.recalled(_dependencies(specs))
         await trio.lowlevel.checkpoint_if_cancelled()  # for a caller that has hung up nothing is queued
         runtime.check_open()
         for group_id in {spec.group_id for spec in specs if spec.group_id is not None}:
             check_group(who, runtime.engine, group_id)
         held = frozenset(position for position, job in enumerate(requests) if job.hold)
-        jobs, outcome = runtime.engine.submit(specs, runtime.clock(), groups=groups, hold=held)
+        jobs, outcome = runtime.engine.submit(specs, runtime.clock(), groups=groups, hold=held, recalled=recalled)
         seq = runtime.commit(outcome)
     finally:
         spooled.unpin()
@@ -108,6 +110,10 @@ def _first_missing(directories: set[str]) -> str | None:
         except (OSError, ValueError):
             continue  # what may not be looked at is for the launch to find out
     return None
+
+
+def _dependencies(specs: Iterable[JobSpec]) -> set[JobId]:
+    return {dependency for spec in specs for dependency in spec.depends_on}
 
 
 def _receipt(job: Job, dropped: list[str]) -> dict[str, Any]:

@@ -103,22 +103,14 @@ class Table:
         gone = {d: replace(awaited[d], state=State.CANCELLED) for d in awaited if d in fallen}
         return doomed(job.spec, {**awaited, **gone})
 
-    def recent(self, owner: str, back: int) -> Job:
-        """The owner's latest job (`back` 0), the one before (1), … Raises NotFound."""
-        ids = self._by_owner.get(owner, [])
-        if not 0 <= back < len(ids):
-            raise NotFound(f"Cannot resolve '@~{back}' for user '{owner}': {len(ids)} jobs submitted")
-        return self.jobs[ids[-1 - back]]
+    def submitted_by(self, owner: str) -> Sequence[JobId]:
+        """The owner's jobs, the latest last; repeated attempts do not count."""
+        return self._by_owner.get(owner, ())
 
     def submitted_under(self, owner: str, key: str) -> Job | None:
         """The job an earlier submission with the same key made."""
         job_id = self._keys.get((owner, key))
         return self.jobs[job_id] if job_id is not None else None
-
-    def latest_id(self, owner: str) -> JobId:
-        """The owner's latest job, 0 if there is none at hand."""
-        ids = self._by_owner.get(owner)
-        return ids[-1] if ids else JobId(0)
 
     def retirable(self, keep: int, long_ago: float, recently: float, most: int) -> list[Job]:
         """Up to `most` ended jobs that nobody needs at hand, the first to end first.

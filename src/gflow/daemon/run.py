@@ -18,12 +18,14 @@ import trio
 
 from gflow import __version__, clock
 from gflow.api.app import create_app
+from gflow.api.listing import Listing
 from gflow.api.services import Services
-from gflow.config import Config
+from gflow.config import DAY_SECS, Config
 from gflow.core.engine import Engine
 from gflow.core.model import Gpu
 from gflow.core.placement import keep_order
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
+from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
@@ -37,6 +39,7 @@ from gflow.launch.tmux import Tmux, session_name
 from gflow.launch.tmux_server import TmuxUnusable
 from gflow.store.disk import private_directory
 from gflow.store.errors import Unreadable
+from gflow.store.history import History
 from gflow.store.load import Loaded, load
 from gflow.store.lock import DataLock, Held
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
@@ -140,6 +143,7 @@ class _Daemon:
         for warning in self._loaded.warnings:
             log.warning("%s", warning)
         self._spool = Spool(settings.data_dir / "spool")
+        self._history = History(settings.data_dir)
         self._runtime = self._make_runtime(self._loaded)
         self._launcher = Tmux(
             settings.data_dir,
@@ -196,6 +200,10 @@ class _Daemon:
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
 
+    def _historian(self) -> Historian:
+        keep = self._settings.config.daemon.history_keep
+        return Historian(self._runtime, self._history, keep_jobs=keep.jobs, keep_secs=keep.days * DAY_SECS)
+
     # -- life ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -225,6 +233,7 @@ class _Daemon:
         await start("scheduler", Scheduler(self._runtime))
         await start("timeouts", TimeoutEnforcer(self._runtime))
         await start("housekeeping", Housekeeping(self._runtime, self._spool))
+        await start("historian", self._historian())
         await start("api", server)
         log.info("listening on %s", self._settings.socket)
         await anext(aiter(signals))
@@ -239,7 +248,7 @@ class _Daemon:
         self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("scheduler", "timeouts", "housekeeping"):
+        for name in ("scheduler", "timeouts", "housekeeping", "historian"):
             await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
             await started["watcher"].stop()
@@ -249,6 +258,7 @@ class _Daemon:
         await self._persistence.close()
         await started["launcher"].stop()
         await self._launcher.close()
+        self._history.close()
 
     # -- for the API -----------------------------------------------------------------------------------------------
 
@@ -256,6 +266,7 @@ class _Daemon:
         daemon = self._settings.config.daemon
         return Services(
             runtime=self._runtime,
+            listing=Listing(self._runtime.engine, self._history),
             launcher=self._launcher,
             spool=self._spool,
             logs_dir=self._settings.data_dir / "logs",

@@ -268,12 +268,12 @@ _NAME_UPDATES = {"run_name": "name", "project": "project", "conda_env": "conda_e
 _NOTHING_ASKED = JobRequest()
 
 
-def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
+def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, Any]:
     """What an update changes in the specification `old`. Raises Malformed.
 
     `max_concurrent` belongs to the group and is left to the caller.
     """
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     for field, name in _PLAIN_UPDATES.items():
         value = getattr(update, field)
         if value is not UNSET:

@@ -1,0 +1,132 @@
+"""Finding jobs, wherever they are: at hand in the engine, or in the history of those that ended long ago.
+
+A job at hand counts, also if the history has it. Reading the history is done in threads, a page at a time.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from typing import TypeVar
+
+import trio
+
+from gflow.core.engine import Engine
+from gflow.core.errors import NotFound, Unavailable
+from gflow.core.lifecycle import FINAL
+from gflow.core.model import Job, JobId, Now
+from gflow.core.selection import Selection
+from gflow.core.usage import Usage, usage_of
+from gflow.store.history import History, HistoryError
+
+PAGE = 500
+"""Jobs read from the history at once."""
+
+FEW = 10
+"""Jobs read at once to find somebody's latest."""
+
+_T = TypeVar("_T")
+
+
+class Listing:
+    """All jobs that there are records of."""
+
+    def __init__(self, engine: Engine, history: History) -> None:
+        self._engine = engine
+        self._history = history
+
+    async def find(self, job_id: int) -> Job:
+        """The job with this id. Raises NotFound, or Unavailable if the history cannot be read."""
+        job = self._engine.jobs.get(JobId(job_id))
+        if job is None and 0 < job_id < self._engine.next_job_id:
+            job = (await self._read(self._history.get, [JobId(job_id)])).get(JobId(job_id))
+        if job is None:
+            raise NotFound(f"Job {job_id} does not exist")
+        return job
+
+    async def find_all(self, ids: Sequence[JobId]) -> list[Job]:
+        """Those of these jobs that exist, in the order asked for."""
+        here = self._engine.jobs
+        found = {job_id: here[job_id] for job_id in ids if job_id in here}
+        if gone := [job_id for job_id in ids if job_id not in found and job_id < self._engine.next_job_id]:
+            found |= await self._read(self._history.get, gone)
+        return [found[job_id] for job_id in ids if job_id in found]
+
+    async def recalled(self, ids: Iterable[JobId]) -> list[Job]:
+        """Those of these jobs that have left, each with the attempts that took its place: see `Engine.submit`."""
+        found: dict[JobId, Job | None] = {}
+        wanted = set(ids)
+        # asked again after each wait: meanwhile others may have left
+        while missing := [job_id for job_id in wanted if job_id not in self._engine.jobs and job_id not in found]:
+            past = await self._read(self._history.get, missing)
+            found |= {job_id: past.get(job_id) for job_id in missing}
+            wanted |= {job.retried_as for job in past.values() if job.retried_as is not None}
+        return [job for job in found.values() if job is not None]
+
+    async def select(
+        self, selection: Selection, *, newest_first: bool = False, offset: int = 0, limit: int | None = None
+    ) -> list[Job]:
+        """The jobs meant, by id."""
+        here = sorted(selection.of(self._engine.jobs.values()), key=_by_id, reverse=newest_first)
+        most = None if limit is None else offset + limit
+        past = await self._past(selection, {job.id for job in here}, most, newest_first=newest_first)
+        jobs = list(heapq.merge(here, past, key=_by_id, reverse=newest_first)) if past else here
+        return jobs[offset:most]
+
+    async def _past(self, selection: Selection, here: set[JobId], most: int | None, *, newest_first: bool) -> list[Job]:
+        """The jobs meant that are in the history only, the first `most` of them."""
+        found: list[Job] = []
+        last: JobId | None = None
+        while _may_be_past(selection) and (most is None or len(found) < most):
+            page = partial(self._history.page, selection, after=last, most=PAGE, newest_first=newest_first)
+            jobs = await self._read(page)
+            found += [job for job in jobs if job.id not in here]
+            if len(jobs) < PAGE:
+                break
+            last = jobs[-1].id
+        return found
+
+    async def count(self, selection: Selection) -> int:
+        """How many jobs are meant."""
+        here = [job.id for job in selection.of(self._engine.jobs.values())]
+        if not _may_be_past(selection):
+            return len(here)
+        return len(here) + await self._read(partial(self._history.count, selection, besides=self._ended()))
+
+    async def usage(self, selection: Selection, now: Now) -> Usage:
+        """The sums over the jobs meant."""
+        here = usage_of(selection.of(tuple(self._engine.jobs.values())), now)
+        return here + await self._read(partial(self._history.usage, selection, besides=self._ended()))
+
+    async def recent(self, owner: str, back: int) -> Job | None:
+        """The owner's latest job (`back` 0), the one before (1), …, not counting repeated attempts."""
+        here = [self._engine.jobs[job_id] for job_id in reversed(self._engine.submitted_by(owner))]
+        past: list[Job] = []
+        last: JobId | None = None
+        most = max(FEW, back + 1)
+        while len(past) <= back:
+            owned = partial(self._history.page, Selection(owners=frozenset({owner})), most=most, newest_first=True)
+            jobs = await self._read(partial(owned, after=last))
+            past += [job for job in jobs if job.spec.retried_from is None and job.id not in self._engine.jobs]
+            if len(jobs) < most:
+                break
+            last = jobs[-1].id
+        return next(islice(heapq.merge(here, past, key=_by_id, reverse=True), back, None), None)
+
+    def _ended(self) -> list[JobId]:
+        """Jobs at hand that the history may have as well."""
+        return list(self._engine.finished)
+
+    async def _read(self, read: Callable[..., _T], *args: object) -> _T:
+        try:
+            return await trio.to_thread.run_sync(read, *args)
+        except HistoryError as error:
+            raise Unavailable(f"The history of ended jobs cannot be read: {error}; see gctl state check") from error
+
+
+def _by_id(job: Job) -> JobId:
+    return job.id
+
+
+def _may_be_past(selection: Selection) -> bool:
+    return selection.states is None or not FINAL.isdisjoint(selection.states)

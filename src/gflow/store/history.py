@@ -1,0 +1,261 @@
+"""The history `history.sqlite`: ended jobs that have left the state. Rows are added, and only pruning removes them.
+
+SQLite, because this part is looked through by owner, state, name and time, must not be read at start, and grows for
+years: what a database is for. A job is written here, and that is on disk, before the log says that it left the state;
+after a crash in between it is in both places, which is harmless, because an ended job never changes.
+
+    job     id, owner, name, project, state, submitted_at, started_at, finished_at, gpus (asked for), held (given):
+            what is searched and summed; record: the job as the log has it (see codec); crc32 of id, all of those and
+            the record, because SQLite itself does not notice a flipped bit.
+
+`user_version` is the version of this format, `application_id` tells the file from those of other programs.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from gflow.core.model import Job, JobId, State
+from gflow.core.selection import EVERYTHING, Selection
+from gflow.core.usage import TOP, Run, Usage
+from gflow.store.codec import job_from_map, job_to_map, pack, unpack
+from gflow.store.disk import FILE_MODE
+
+NAME = "history.sqlite"
+VERSION = 1
+APPLICATION_ID = 0x67666C77  # "gflw"
+
+_COLUMNS = "id, owner, name, project, state, submitted_at, started_at, finished_at, gpus, held, record, crc32"
+_CREATE = f"""
+CREATE TABLE job (
+    id INTEGER PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, project TEXT, state TEXT NOT NULL,
+    submitted_at REAL NOT NULL, started_at REAL, finished_at REAL NOT NULL,
+    gpus INTEGER NOT NULL, held INTEGER NOT NULL, record BLOB NOT NULL, crc32 INTEGER NOT NULL
+);
+CREATE INDEX job_owner ON job (owner);
+CREATE INDEX job_name ON job (name);
+CREATE INDEX job_finished_at ON job (finished_at);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+"""
+_SUMS = (
+    "SELECT state, count(*), count(started_at), total(started_at - submitted_at), total(finished_at - started_at),"
+    " total((finished_at - started_at) * held), sum(gpus > 0), sum(gpus), max(gpus)"
+)
+"""In the order of `Usage`."""
+
+_IDS_AT_ONCE = 500
+_BUSY_SECS = 10.0
+
+_Row = tuple[Any, ...]
+
+
+class HistoryError(Exception):
+    """The history cannot be read or written; the message is one line that names the file."""
+
+
+class History:
+    """The history in `data_dir`. Makes no file before there is something to keep. Any thread may call.
+
+    Everything here may raise HistoryError.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / NAME
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Keep ended jobs; return when they are on disk. Those kept already stay as they are."""
+        if not self.path.exists():
+            with self._explained():
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        places = ", ".join("?" * len(_COLUMNS.split(",")))
+        with self._transaction() as database:
+            database.executemany(f"INSERT OR IGNORE INTO job ({_COLUMNS}) VALUES ({places})", map(_row, jobs))
+
+    def get(self, ids: Sequence[JobId]) -> dict[JobId, Job]:
+        """Those of these jobs that are kept."""
+        found: dict[JobId, Job] = {}
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = [int(job_id) for job_id in ids[start : start + _IDS_AT_ONCE]]
+            rows = self._read("WHERE id IN (SELECT value FROM json_each(?))", [json.dumps(some)])
+            found |= {job.id: job for job in map(self._job, rows)}
+        return found
+
+    def page(self, selection: Selection, *, after: JobId | None, most: int, newest_first: bool = False) -> list[Job]:
+        """Up to `most` of the jobs meant, by id, going on after the one with id `after`."""
+        where, values = _conditions(selection)
+        if after is not None:
+            where.append("id < ?" if newest_first else "id > ?")
+            values.append(int(after))
+        order = "DESC" if newest_first else "ASC"
+        return [
+            self._job(row) for row in self._read(f"{_where(where)} ORDER BY id {order} LIMIT ?", [*values, int(most)])
+        ]
+
+    def count(self, selection: Selection = EVERYTHING, *, besides: Iterable[JobId] = ()) -> int:
+        """How many of the jobs meant are kept, not counting those in `besides`."""
+        where, values = _conditions(selection, besides)
+        return int(self._query(f"SELECT count(*) FROM job {_where(where)}", values, [(0,)])[0][0])
+
+    def usage(self, selection: Selection, *, besides: Iterable[JobId] = ()) -> Usage:
+        """The sums over the jobs meant, without those in `besides`."""
+        where, values = _conditions(selection, besides)
+        usage = Usage(longest=self._longest(where, values))
+        for state, *sums in self._query(f"{_SUMS} FROM job {_where(where)} GROUP BY state", values):
+            usage += Usage(Counter({State(state): sums[0]}), *sums[1:])
+        return usage
+
+    def _longest(self, where: list[str], values: list[Any]) -> list[Run]:
+        rows = self._query(
+            f"SELECT finished_at - started_at AS ran, id, name, gpus FROM job"
+            f" {_where([*where, 'started_at IS NOT NULL'])} ORDER BY ran DESC, id LIMIT {TOP}",
+            values,
+        )
+        return [Run(ran, JobId(job_id), name, gpus) for ran, job_id, name, gpus in rows]
+
+    def highest_id(self) -> int:
+        """The highest id kept, 0 if there is none."""
+        return int(self._query("SELECT coalesce(max(id), 0) FROM job", [], [(0,)])[0][0])
+
+    def remove_before(self, moment: float) -> int:
+        """Remove the jobs that ended before `moment` (seconds since the epoch); returns how many there were."""
+        if not self.path.exists():
+            return 0
+        with self._transaction() as database:
+            return database.execute("DELETE FROM job WHERE finished_at < ?", [moment]).rowcount
+
+    def check(self) -> list[str]:
+        """What is wrong with the file, one line each: its structure, and every record against its checksum."""
+        problems = [str(line) for (line,) in self._query("PRAGMA integrity_check", []) if line != "ok"]
+        last = 0
+        while rows := self._read("WHERE id > ? ORDER BY id LIMIT ?", [last, _IDS_AT_ONCE]):
+            for row in rows:
+                try:
+                    self._job(row)
+                except HistoryError as error:
+                    problems.append(str(error))
+            last = rows[-1][0]
+        return problems
+
+    def close(self) -> None:
+        """Give the file back; the next call opens it again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    # -- the database ----------------------------------------------------------------------------------------------
+
+    def _read(self, rest: str, values: list[Any]) -> list[_Row]:
+        return self._query(f"SELECT {_COLUMNS} FROM job {rest}", values)
+
+    def _query(self, statement: str, values: list[Any], nothing: list[_Row] | None = None) -> list[_Row]:
+        """All rows; `nothing`, or none, where there is no history yet."""
+        if not self.path.exists():
+            return nothing or []
+        with self._explained(), self._lock:
+            return self._open().execute(statement, values).fetchall()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._explained(), self._lock, self._open() as database:
+            yield database
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last for what damage makes of names
+            raise HistoryError(f"{self.path}: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = sqlite3.connect(self.path, timeout=_BUSY_SECS, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA synchronous = EXTRA")  # also the removal of the roll-back journal is on disk
+        application, version, tables = (
+            connection.execute(query).fetchone()[0]
+            for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        )
+        if (application, version, tables) == (0, 0, 0):
+            connection.executescript(f"BEGIN; {_CREATE} COMMIT;")
+        elif application != APPLICATION_ID:
+            raise HistoryError(f"{self.path}: it was not written by this program")
+        elif version > VERSION:
+            raise HistoryError(f"{self.path}: has format version {version}; this gflow reads up to {VERSION}")
+
+    def _job(self, row: _Row) -> Job:
+        """The job of a row. Raises HistoryError if it is not what was written."""
+        try:
+            if _crc(row[:-1]) == row[-1]:
+                return job_from_map(unpack(row[-2]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            pass
+        raise HistoryError(f"{self.path}: the record of job {row[0]} has changed since it was written")
+
+
+def _row(job: Job) -> _Row:
+    spec = job.spec
+    row = (
+        int(job.id),
+        _text(spec.owner),
+        _text(job.run_name),
+        None if spec.project is None else _text(spec.project),
+        job.state.value,
+        float(job.submitted_at),
+        None if job.started_at is None else float(job.started_at),
+        float(job.finished_at or job.submitted_at),
+        spec.gpus,
+        len(job.gpu_ids or ()),
+        pack(job_to_map(job)),
+    )
+    return (*row, _crc(row))
+
+
+def _crc(values: _Row) -> int:
+    return zlib.crc32(pack(values))
+
+
+def _text(text: str) -> str:
+    """`text` as SQLite can hold it: undecodable bytes of a name are written out."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _conditions(selection: Selection, besides: Iterable[JobId] = ()) -> tuple[list[str], list[Any]]:
+    where: list[str] = []
+    values: list[Any] = []
+    for column, wanted in (("state", selection.states), ("owner", selection.owners), ("name", selection.names)):
+        if wanted is not None:
+            where.append(f"{column} IN ({', '.join('?' * len(wanted))})")
+            values += [_text(str(value)) for value in wanted]
+    if selection.project is not None:
+        where.append("project = ?")
+        values.append(_text(selection.project))
+    if selection.since is not None:
+        where.append("submitted_at >= ?")
+        values.append(selection.since)
+    if others := [int(job_id) for job_id in besides]:
+        where.append("id NOT IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(others))
+    return where, values
+
+
+def _where(conditions: list[str]) -> str:
+    return f"WHERE {' AND '.join(conditions)}" if conditions else ""

@@ -1,0 +1,248 @@
+"""Ended jobs in SQLite: found by every condition, summed right, and never wrong without a word."""
+
+import itertools
+import os
+import sqlite3
+import stat
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gflow.core.lifecycle import FINAL
+from gflow.core.model import JobId, Now, State
+from gflow.core.selection import Selection
+from gflow.core.usage import usage_of
+from gflow.store import history as module
+from gflow.store.history import NAME, History, HistoryError
+from support.ledger import make_job
+from support.strategies import jobs as any_jobs
+
+NOW = Now(2_000_000_000.0, 1000.0)
+
+
+def ended(job_id, state=State.FINISHED, *, ran=10.0, held=0, finished_at=None, **spec):
+    """A job that has run."""
+    job = make_job(job_id, state=state, gpus=held, **spec)
+    start = job.submitted_at + 5
+    return replace(
+        job, started_at=start, finished_at=finished_at or start + ran, exit_code=0, gpu_ids=tuple(range(held))
+    )
+
+
+@pytest.fixture
+def history(tmp_path):
+    opened = History(tmp_path)
+    yield opened
+    opened.close()
+
+
+def ids(jobs):
+    return [job.id for job in jobs]
+
+
+def test_before_there_is_anything_there_is_no_file(history, tmp_path):
+    assert history.get([JobId(1)]) == {}
+    assert history.page(Selection(), after=None, most=10) == []
+    assert (history.count(), history.highest_id(), history.remove_before(1e12), history.check()) == (0, 0, 0, [])
+    assert history.usage(Selection()) == usage_of([], NOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_added_is_there_for_another_reader(history, tmp_path):
+    jobs = [ended(3), ended(1), ended(2, State.FAILED)]
+    history.add(jobs)
+    assert History(tmp_path).get([JobId(2), JobId(3), JobId(9)]) == {2: jobs[2], 3: jobs[0]}
+    assert history.highest_id() == 3
+
+
+def test_the_file_is_private_from_birth(history, tmp_path):
+    old = os.umask(0)
+    try:
+        history.add([ended(1)])
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
+
+
+def test_adding_again_changes_nothing(history):
+    history.add([ended(1)])
+    history.add([ended(1, State.FAILED), ended(2)])
+    assert history.get([JobId(1)])[JobId(1)].state is State.FINISHED
+    assert history.count() == 2
+
+
+@given(job=any_jobs)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_every_ended_job_comes_back_as_it_was(tmp_path_factory, job):
+    job = replace(job, state=State.CANCELLED, finished_at=job.submitted_at)
+    history = History(tmp_path_factory.mktemp("history"))
+    history.add([job])
+    assert history.get([job.id]) == {job.id: job}
+    found = Selection(owners=frozenset({job.spec.owner}), names=frozenset({job.run_name}), project=job.spec.project)
+    assert history.page(found, after=None, most=1) == [job]
+    assert history.check() == []
+    history.close()
+
+
+ASSORTED = [
+    ended(
+        number,
+        state,
+        owner=owner,
+        project=project,
+        ran=float(number % 7),
+        held=number % 3,
+        finished_at=None if number % 5 else 1_800_000_000.0,
+    )
+    for number, (state, owner, project) in enumerate(
+        itertools.product(sorted(FINAL), ["ada", "ben"], [None, "vision", "a'b"]), start=1
+    )
+]
+SELECTIONS = [
+    Selection(),
+    Selection(states=frozenset({State.FAILED, State.QUEUED})),
+    Selection(states=frozenset()),
+    Selection(owners=frozenset({"ben", "nobody"})),
+    Selection(names=frozenset({"calm-otter-0003", "calm-otter-0020"})),
+    Selection(project="a'b"),
+    Selection(since=1_700_000_012.0),
+    Selection(owners=frozenset({"ada"}), project="vision", since=1_700_000_003.0, states=FINAL),
+]
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=range(len(SELECTIONS)))
+def test_conditions_mean_the_same_as_for_jobs_at_hand(history, selection):
+    history.add(ASSORTED)
+    meant = list(selection.of(ASSORTED))
+    assert history.page(selection, after=None, most=100) == meant
+    assert history.page(selection, after=None, most=100, newest_first=True) == meant[::-1]
+    assert history.count(selection) == len(meant)
+    assert history.count(selection, besides=[JobId(3), JobId(4)]) == len([job for job in meant if job.id not in (3, 4)])
+    assert history.usage(selection) == usage_of(meant, NOW)
+    others = [job for job in meant if job.id > 2]
+    assert history.usage(selection, besides=[JobId(1), JobId(2)]) == usage_of(others, NOW)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_pages_go_on_where_the_last_one_ended(history, newest_first):
+    history.add(ASSORTED)
+    found, last = [], None
+    while page := history.page(Selection(), after=last, most=5, newest_first=newest_first):
+        assert len(page) <= 5
+        found += page
+        last = page[-1].id
+    assert ids(found) == sorted(ids(ASSORTED), reverse=newest_first)
+
+
+def test_only_what_ended_before_is_removed(history):
+    history.add([ended(1, finished_at=100.0), ended(2, finished_at=200.0), ended(3, finished_at=300.0)])
+    assert history.remove_before(200.0) == 1
+    assert ids(history.page(Selection(), after=None, most=9)) == [2, 3]
+
+
+def test_more_ids_than_one_statement_takes(history):
+    jobs = [ended(number) for number in range(1, 1203)]
+    history.add(jobs)
+    assert list(history.get(ids(jobs))) == ids(jobs)
+
+
+# -- what is wrong is said ---------------------------------------------------------------------------------------------
+
+
+COLUMNS = ["owner", "name", "project", "state", "submitted_at", "started_at", "finished_at", "gpus", "held", "record"]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_changed_column_is_noticed(history, tmp_path, column):
+    history.add([ended(1, project="vision"), ended(2)])
+    history.close()
+    with sqlite3.connect(tmp_path / NAME) as database:
+        database.execute(f"UPDATE job SET {column} = '7' WHERE id = 1")
+    for read in (lambda: history.get([JobId(1)]), lambda: history.page(Selection(), after=None, most=9)):
+        with pytest.raises(HistoryError, match=rf"{NAME}: the record of job 1 has changed since it was written"):
+            read()
+    assert history.get([JobId(2)])[JobId(2)].id == 2
+    assert history.check() == [f"{tmp_path / NAME}: the record of job 1 has changed since it was written"]
+
+
+def test_a_record_under_another_id_is_noticed(history, tmp_path):
+    history.add([ended(1)])
+    history.close()
+    with sqlite3.connect(tmp_path / NAME) as database:
+        database.execute("UPDATE job SET id = 5")
+    with pytest.raises(HistoryError, match="the record of job 5 has changed"):
+        history.get([JobId(5)])
+
+
+def test_a_file_of_another_program(history, tmp_path):
+    with sqlite3.connect(tmp_path / NAME) as database:
+        database.execute("CREATE TABLE job (id)")
+    for call in (lambda: history.get([JobId(1)]), lambda: history.add([ended(1)])):
+        with pytest.raises(HistoryError, match=rf"{NAME}: it was not written by this program"):
+            call()
+
+
+def test_a_newer_format(history, tmp_path):
+    history.add([ended(1)])
+    history.close()
+    with sqlite3.connect(tmp_path / NAME) as database:
+        database.execute("PRAGMA user_version = 2")
+    with pytest.raises(HistoryError, match=r"has format version 2; this gflow reads up to 1"):
+        history.count()
+
+
+def test_what_is_not_a_database(history, tmp_path):
+    (tmp_path / NAME).write_bytes(b"\x81" * 5000)
+    with pytest.raises(HistoryError, match="not a database"):
+        history.count()
+
+
+@given(at=st.integers(0, 1 << 20), flip=st.integers(1, 255))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_a_changed_byte_gives_the_right_job_or_an_error(tmp_path_factory, at, flip):
+    directory = tmp_path_factory.mktemp("rot")
+    jobs = {JobId(number): ended(number, project="p" * 50) for number in range(1, 40)}
+    history = History(directory)
+    history.add(list(jobs.values()))
+    history.close()
+    path = directory / NAME
+    data = bytearray(path.read_bytes())
+    data[at % len(data)] ^= flip
+    path.write_bytes(data)
+    try:
+        found = History(directory).get(list(jobs))
+    except HistoryError:
+        return
+    assert all(found[job_id] == jobs[job_id] for job_id in found)
+    if len(found) < len(jobs):
+        assert History(directory).check() != []
+
+
+def test_a_writer_that_died_in_the_middle_leaves_what_was_there(history, tmp_path):
+    history.add([ended(1)])
+    child = os.fork()
+    if child == 0:
+        database = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("BEGIN")
+        for job in [ended(number) for number in range(2, 2000)]:
+            database.execute(f"INSERT INTO job VALUES ({','.join('?' * 12)})", module._row(job))
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (tmp_path / f"{NAME}-journal").exists(), "it had begun to write"
+    fresh = History(tmp_path)
+    assert ids(fresh.page(Selection(), after=None, most=10)) == [1]
+    assert fresh.check() == []
+
+
+def test_a_disk_that_takes_nothing(history, tmp_path, monkeypatch):
+    history.add([ended(1)])
+    history._open().execute("PRAGMA max_page_count = 8")
+    with pytest.raises(HistoryError, match=rf"{NAME}: database or disk is full"):
+        history.add([ended(number) for number in range(2, 500)])
+    assert history.count() == 1
+    history._open().execute("PRAGMA max_page_count = 100000")
+    history.add([ended(number) for number in range(2, 500)])
+    assert history.count() == 499
