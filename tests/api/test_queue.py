@@ -24,8 +24,8 @@ async def ids(house, query):
     return [int(line[0]) for line in lines]
 
 
-@pytest.fixture
-async def crowd(house):
+@pytest.fixture(params=["at hand", "in the history"])
+async def crowd(house, request):
     """1 runs on two GPUs, 2 finished, 3 is held, 4 is held and somebody else's, 5 waits for 1."""
     await house.start(run_name="delta", project="p", gpus=2)
     await house.end(await house.start(run_name="alpha", gpus=1), 0)
@@ -34,6 +34,8 @@ async def crowd(house):
     await house.submit(run_name="bravo", hold=True, priority=50, gpus=4)
     await house.come_as(0)
     await house.submit(run_name="echo", depends_on=1)
+    if request.param == "in the history":
+        await house.retire(2)
     return house
 
 

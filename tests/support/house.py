@@ -61,6 +61,7 @@ class House:
         self.engine = self.runtime.engine
         self.persistence = self.daemon._persistence
         self.spool = self.daemon._spool
+        self.history = self.daemon._history
 
     def _peer_of(self, real: Any) -> Any:
         return lambda sock: self.peer or real(sock)
@@ -156,6 +157,13 @@ class House:
         """A running job ends; its record then."""
         self.launcher.finish(job_id, code, text)
         return await self.get(f"/jobs/{job_id}/wait")
+
+    async def retire(self, *job_ids: int) -> None:
+        """These jobs, which have ended, move to the history."""
+        jobs = [self.engine.job(job_id) for job_id in job_ids]
+        self.history.add(jobs)
+        await self.runtime.on_disk(self.runtime.commit(self.engine.retire([job.id for job in jobs])))
+        assert not self.engine.jobs.keys() & set(job_ids), "they are still at hand"
 
     def write_log(self, job_id: int, data: bytes) -> None:
         """What the job has printed."""

@@ -1,0 +1,180 @@
+"""Jobs that ended long ago: found wherever a job is, and never changed."""
+
+from dataclasses import replace
+
+import pytest
+
+from gflow.core.model import JobId, State
+from gflow.store.history import NAME
+from support.desk import eventually
+from support.house import House
+
+
+@pytest.fixture
+async def past(house):
+    """1 finished, 2 failed and was retried as 3, which finished; all of them have left. 4 is at hand."""
+    house.write_log(1, b"epoch 1\nepoch 2\n")
+    await house.end(await house.start(run_name="first", project="p", gpus=2), 0)
+    await house.start(run_name="second", max_retries=1)
+    await house.end(2, 7)
+    await eventually(lambda: house.engine.job(3).started_boot is not None, "the second attempt")
+    await house.end(3, 0)
+    await house.submit(hold=True)
+    await house.retire(1, 2, 3)
+    return house
+
+
+async def test_a_job_looks_as_before(house):
+    await house.end(await house.start(run_name="x", gpus=1), 3)
+    before = await house.get("/jobs/1")
+    await house.retire(1)
+    assert await house.get("/jobs/1") == before
+    assert (await house.get("/jobs/1/wait")) == before
+
+
+async def test_why(past):
+    assert (await past.get("/jobs/2/why"))["reasons"][0]["text"] == (
+        "It is Failed: exit code 7. Job 3 is the next attempt."
+    )
+
+
+async def test_wait_follows_its_attempts(past):
+    assert (await past.get("/jobs/2/wait?retries=1"))["id"] == 3
+
+
+async def test_its_log(past):
+    assert (await past.get("/jobs/1/log")).endswith("/logs/1.log")
+    assert (await past.get("/jobs/1/log/content?tail=1"))["content"] == "epoch 2\n"
+    for follow in (0, 1):
+        answer = await past.client.get(f"/jobs/1/log/stream?follow={follow}")
+        assert answer.content == b"epoch 1\nepoch 2\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("", [1, 2, 3, 4]),
+        ("order=desc", [4, 3, 2, 1]),
+        ("limit=2", [1, 2]),
+        ("limit=2&offset=1", [2, 3]),
+        ("order=desc&limit=2", [4, 3]),
+        ("limit=2&offset=3", [4]),
+        ("offset=9", []),
+        ("state=Failed", [2]),
+        ("state=Hold,CD", [1, 3, 4]),
+        ("state=Queued", []),
+        ("ids=2-4", [2, 3, 4]),
+        ("ids=1-9&state=CD", [1, 3]),
+        ("ids=1-9&order=desc", [4, 3, 2, 1]),
+        ("name=second", [2, 3]),
+        ("project=p", [1]),
+        ("user=nobody-such", []),
+        ("created_after=1", [1, 2, 3, 4]),
+        ("created_after=99999999999", []),
+    ],
+)
+async def test_lists(past, query, ids):
+    assert [job["id"] for job in await past.get(f"/jobs?{query}")] == ids
+
+
+async def test_the_moment_itself_is_not_after_it(past):
+    job = await past.get("/jobs/1")
+    submitted_at = job["submitted_at"]["secs_since_epoch"] + job["submitted_at"]["nanos_since_epoch"] / 1e9
+    assert 1 not in [job["id"] for job in await past.get(f"/jobs?created_after={submitted_at + 1e-6}")]
+
+
+async def test_more_than_a_page(house):
+    await house.end(await house.start(), 0)
+    job = house.engine.job(1)
+    house.history.add([replace(job, id=JobId(number)) for number in range(2, 1500)])
+    house.engine.next_job_id = JobId(1500)
+    assert [job["id"] for job in await house.get("/jobs")] == list(range(1, 1500))
+    assert [job["id"] for job in await house.get("/jobs?order=desc&limit=700")] == list(range(1499, 799, -1))
+    answer = await house.client.get("/queue?columns=JOBID&states=all&limit=-3")
+    assert (answer.text, answer.headers["x-total"]) == ("1497\n1498\n1499\n", "1499")
+    assert (await house.get("/stats"))["total_jobs"] == 1499
+
+
+async def test_usage_is_the_same_as_before(house):
+    for code in (0, 1, 0):
+        await house.end(await house.start(gpus=1), code)
+    await house.submit(hold=True)
+    before = await house.get("/stats")
+    await house.retire(1, 2)
+    assert await house.get("/stats") == before
+    assert await house.get("/stats?user=root") == {**before, "user": "root"}
+    assert (await house.get("/stats?user=nobody-such"))["total_jobs"] == 0
+
+
+CHANGES = [
+    ("POST", "/jobs/1/hold", ...),
+    ("POST", "/jobs/1/release", ...),
+    ("POST", "/jobs/1/cancel", ...),
+    ("POST", "/jobs/1/cancel?dry_run=1", ...),
+    ("POST", "/jobs/1/finish", ...),
+    ("POST", "/jobs/1/fail", ...),
+    ("PATCH", "/jobs/1", {"priority": 5}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CHANGES)
+async def test_it_cannot_be_changed(past, method, path, body):
+    says = await past.refused(method, path, body, status=409, code="wrong_state")
+    assert says == "Job 1 is Finished and cannot be changed any more"
+
+
+async def test_nobody_else_learns_more_than_of_any_job(past):
+    await past.come_as(12345)
+    await past.refused("POST", "/jobs/1/cancel", status=403, code="forbidden")
+    await past.refused("GET", "/jobs/1/attach", status=403, code="forbidden")
+
+
+async def test_a_terminal_is_gone(past):
+    await past.refused("GET", "/jobs/1/attach", status=409, code="wrong_state")
+
+
+async def test_new_jobs_can_depend_on_it(past):
+    dependent = await past.start(depends_on_ids=[1, 2], dependency_mode="All")
+    assert dependent == 5
+    assert past.engine.job(5).spec.depends_on == (1, 3), "on the attempt that stands for job 2"
+    assert past.engine.jobs.keys() >= {1, 2, 3}
+    assert [job["id"] for job in await past.get("/jobs")] == [1, 2, 3, 4, 5]
+    answer = await past.client.get("/queue?columns=JOBID&states=all&limit=2")
+    assert (answer.text, answer.headers["x-total"]) == ("1\n2\n", "5")
+    assert (await past.get("/stats"))["total_jobs"] == 5
+
+
+async def test_a_held_job_can_come_to_depend_on_it(past):
+    await past.ask("PATCH", "/jobs/4", {"depends_on_ids": [2]})
+    assert past.engine.job(4).spec.depends_on == (3,)
+
+
+async def test_what_came_back_survives_a_restart(past, tmp_path):
+    await past.submit(depends_on=1, hold=True)
+    past.terminate()
+    await past.ended.wait()
+    async with House(tmp_path, past.launcher, simulated_gpus=4) as again:
+        assert sorted(again.engine.jobs) == [1, 4, 5]
+        assert again.engine.jobs[JobId(1)].state is State.FINISHED
+        assert [job["id"] for job in await again.get("/jobs")] == [1, 2, 3, 4, 5]
+        assert await again.submit() == 6
+
+
+@pytest.mark.parametrize(("shorthand", "job_id"), [("@", 4), ("@~1", 2), ("@~2", 1)])
+async def test_shorthands_count_it(past, shorthand, job_id):
+    assert (await past.get(f"/jobs/resolve-dependency?shorthand={shorthand}"))["job_id"] == job_id
+
+
+async def test_a_shorthand_beyond_all_of_them(past):
+    says = await past.refused("GET", "/jobs/resolve-dependency?shorthand=@~3", status=400, code="malformed")
+    assert says.startswith("Cannot resolve dependency '@~3'")
+
+
+async def test_a_history_that_cannot_be_read_is_said_to_be(past):
+    past.history.close()
+    (past.data_dir / NAME).write_bytes(b"\x81" * 5000)
+    for path in ("/jobs", "/jobs/1", "/queue?columns=JOBID&states=all", "/stats", "/jobs/1/log"):
+        says = await past.refused("GET", path, status=503, code="unavailable")
+        assert says.startswith("The history of ended jobs cannot be read: ")
+    assert [job["id"] for job in await past.get("/jobs?state=Hold")] == [4]
+    assert await past.start() == 5, "everything else goes on"
