@@ -81,18 +81,24 @@ def _never() -> bool:
 
 
 def write_snapshot(
-    directory: Path, snapshot: Snapshot, *, disk: Disk = DISK, abandoned: Callable[[], bool] = _never
+    directory: Path,
+    snapshot: Snapshot,
+    *,
+    disk: Disk = DISK,
+    abandoned: Callable[[], bool] = _never,
+    keep_previous: bool = True,
 ) -> None:
     """Put `snapshot` in the place of the one before, which becomes the previous one.
 
-    Raises OSError, or Abandoned soon after `abandoned` turns true; then the files that count are as they were.
+    With `keep_previous` False, what is in its place is no snapshot of ours, and is replaced. Raises OSError, or
+    Abandoned soon after `abandoned` turns true; then the files that count are as they were.
     """
     temporary = directory / TEMPORARY
     with contextlib.suppress(FileNotFoundError):
         disk.remove(temporary)
     write_new(disk, temporary, _watched(_with_crc(_chunks(snapshot)), abandoned))
     current = directory / NAME
-    if current.exists():
+    if keep_previous and current.exists():
         disk.replace(current, directory / PREVIOUS)
     disk.replace(temporary, current)
     disk.sync_directory(directory)
