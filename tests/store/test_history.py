@@ -1,5 +1,6 @@
 """Ended jobs in SQLite: found by every condition, summed right, and never wrong without a word."""
 
+import contextlib
 import itertools
 import os
 import sqlite3
@@ -45,7 +46,7 @@ def ids(jobs):
 def test_before_there_is_anything_there_is_no_file(history, tmp_path):
     assert history.get([JobId(1)]) == {}
     assert history.page(Selection(), after=None, most=10) == []
-    assert (history.count(), history.highest_id(), history.remove_before(1e12), history.check()) == (0, 0, 0, [])
+    assert (history.count(), history.highest_id(), history.remove([JobId(1)]), history.check()) == (0, 0, 0, [])
     assert history.usage(Selection()) == usage_of([], NOW)
     assert list(tmp_path.iterdir()) == []
 
@@ -138,8 +139,60 @@ def test_pages_go_on_where_the_last_one_ended(history, newest_first):
 
 def test_only_what_ended_before_is_removed(history):
     history.add([ended(1, finished_at=100.0), ended(2, finished_at=200.0), ended(3, finished_at=300.0)])
-    assert history.remove_before(200.0) == 1
+    assert history.ended_before(200.0) == [1]
+    assert history.ended_before(1e12) == [1, 2, 3]
+    assert history.remove([JobId(1), JobId(7)]) == 1
     assert ids(history.page(Selection(), after=None, most=9)) == [2, 3]
+
+
+def test_many_are_removed(history):
+    history.add([ended(number) for number in range(1, 1203)])
+    assert history.remove([JobId(number) for number in range(2, 1203)]) == 1201
+    assert history.count() == 1
+
+
+def test_a_change_by_somebody_else_makes_a_new_edition(history, tmp_path):
+    assert history.edition() == history.edition()
+    with contextlib.closing(History(tmp_path)) as other:
+        before = history.edition()
+        other.add([ended(1)])
+        added = history.edition()
+        other.remove([JobId(1)])
+        assert len({before, added, history.edition()}) == 3
+
+
+def leave_a_change_unfinished(path):
+    """As a process killed in the middle of a change leaves it."""
+    if os.fork() == 0:
+        database = sqlite3.connect(path)
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("UPDATE job SET name = name || 'x', crc32 = 0")
+        os._exit(0)
+    assert os.wait()[1] == 0
+    assert path.with_name(f"{NAME}-journal").stat().st_size > 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_reading_only_changes_nothing_even_after_a_crash(history, tmp_path):
+    assert History(tmp_path, read_only=True).count() == 0
+    history.add([ended(number, command="x" * 2000) for number in range(1, 200)])
+    history.close()
+    with contextlib.closing(History(tmp_path, read_only=True)) as reader:
+        assert reader.count() == 199
+        with pytest.raises(HistoryError):
+            reader.remove([JobId(1)])
+    leave_a_change_unfinished(history.path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with contextlib.closing(History(tmp_path, read_only=True)) as reader, pytest.raises(HistoryError):
+        reader.count()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert (history.count(), history.check()) == (199, [])
+
+
+def test_reading_only_a_file_that_was_just_made(tmp_path):
+    (tmp_path / NAME).touch()
+    with contextlib.closing(History(tmp_path, read_only=True)) as reader:
+        assert (reader.count(), reader.check()) == (0, [])
 
 
 def test_more_ids_than_one_statement_takes(history):

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from urllib.parse import quote
 
 from gflow.core.model import Job, JobId, State
 from gflow.core.selection import EVERYTHING, Selection
@@ -64,11 +65,13 @@ class HistoryError(Exception):
 class History:
     """The history in `data_dir`. Makes no file before there is something to keep. Any thread may call.
 
-    Everything here may raise HistoryError.
+    With `read_only` nothing is ever written, not even what SQLite itself would put right after a crash: then reading
+    raises, too. Everything here may raise HistoryError.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, read_only: bool = False) -> None:
         self.path = data_dir / NAME
+        self._read_only = read_only
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
 
@@ -126,12 +129,23 @@ class History:
         """The highest id kept, 0 if there is none."""
         return int(self._query("SELECT coalesce(max(id), 0) FROM job", [], [(0,)])[0][0])
 
-    def remove_before(self, moment: float) -> int:
-        """Remove the jobs that ended before `moment` (seconds since the epoch); returns how many there were."""
-        if not self.path.exists():
-            return 0
-        with self._transaction() as database:
-            return database.execute("DELETE FROM job WHERE finished_at < ?", [moment]).rowcount
+    def ended_before(self, moment: float) -> list[JobId]:
+        """The jobs that ended before `moment` (seconds since the epoch), by id."""
+        return [JobId(row[0]) for row in self._query("SELECT id FROM job WHERE finished_at < ? ORDER BY id", [moment])]
+
+    def remove(self, ids: Sequence[JobId]) -> int:
+        """Remove these jobs, some at a time, so that others get their turn; returns how many of them were kept."""
+        removed = 0
+        for start in range(0, len(ids) if self._is_there() else 0, _IDS_AT_ONCE):
+            some = json.dumps([int(job_id) for job_id in ids[start : start + _IDS_AT_ONCE]])
+            with self._transaction() as database:
+                statement = "DELETE FROM job WHERE id IN (SELECT value FROM json_each(?))"
+                removed += database.execute(statement, [some]).rowcount
+        return removed
+
+    def edition(self) -> int:
+        """A number that changes, while this history stays open, whenever somebody else changes what is kept."""
+        return int(self._query("PRAGMA data_version", [], [(0,)])[0][0])
 
     def check(self) -> list[str]:
         """What is wrong with the file, one line each: its structure, and every record against its checksum."""
@@ -160,10 +174,19 @@ class History:
 
     def _query(self, statement: str, values: list[Any], nothing: list[_Row] | None = None) -> list[_Row]:
         """All rows; `nothing`, or none, where there is no history yet."""
-        if not self.path.exists():
+        if not self._is_there():
             return nothing or []
         with self._explained(), self._lock:
             return self._open().execute(statement, values).fetchall()
+
+    def _is_there(self) -> bool:
+        """Whether there is a history. A file without content is one that nobody has got to write to."""
+        try:
+            return self.path.stat().st_size > 0 or not self._read_only
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise HistoryError(f"{self.path}: {error.strerror}") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -179,7 +202,8 @@ class History:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            connection = sqlite3.connect(self.path, timeout=_BUSY_SECS, check_same_thread=False)
+            target = f"file:{quote(os.fsencode(self.path))}?mode={'ro' if self._read_only else 'rwc'}"
+            connection = sqlite3.connect(target, uri=True, timeout=_BUSY_SECS, check_same_thread=False)
             try:
                 self._prepare(connection)
             except BaseException:
