@@ -87,8 +87,8 @@ class Daemon:
             return False
         return True
 
-    def stop(self) -> None:
-        """End it and whatever tmux it used."""
+    def end(self) -> None:
+        """End the daemon itself; its files stay."""
         self.http.close()
         if self.process is not None:
             self.process.terminate()
@@ -97,6 +97,10 @@ class Daemon:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+
+    def stop(self) -> None:
+        """End it and whatever tmux it used, and remove its files."""
+        self.end()
         for endpoint in (self.home / "run").rglob("*"):
             if endpoint.is_socket():
                 subprocess.run(["tmux", "-S", endpoint, "kill-server"], capture_output=True, check=False, timeout=20)
@@ -185,11 +189,17 @@ class Bench:
         return list(self.programs)
 
     @contextlib.contextmanager
-    def daemon(self, kind: type[Daemon]) -> Iterator[Daemon]:
-        """A fresh daemon, stopped and removed at the end."""
+    def prepared(self, kind: type[Daemon]) -> Iterator[Daemon]:
+        """A daemon that is yet to be started, stopped and removed at the end."""
         daemon = kind(self.programs[kind], self.scratch / uuid.uuid4().hex[:6])
         try:
-            daemon.start()
             yield daemon
         finally:
             daemon.stop()
+
+    @contextlib.contextmanager
+    def daemon(self, kind: type[Daemon]) -> Iterator[Daemon]:
+        """A fresh daemon, stopped and removed at the end."""
+        with self.prepared(kind) as daemon:
+            daemon.start()
+            yield daemon
