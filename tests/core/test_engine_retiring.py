@@ -165,3 +165,29 @@ def test_the_order_of_ends_survives_a_restart(bench: Bench) -> None:
     after = bench.restarted()
     assert after.retire(keep=1) == [second]
     assert after.job(first).state is State.FINISHED
+
+
+def test_what_ended_before_a_moment_can_be_pruned_but_for_what_somebody_waits_for(bench: Bench) -> None:
+    bench.ended()
+    bench.ended(code=1)
+    bench.queued(depends_on=(1,), hold=True)
+    bench.sleep(10)
+    moment = bench.now.wall
+    bench.ended()
+    assert bench.engine.prunable(moment) == ([2], 1)
+    assert bench.engine.prunable(moment - 20) == ([], 0)
+    assert bench.engine.prunable(moment + 1) == ([2, 4], 1)
+
+
+def test_an_attempt_is_not_pruned_before_the_one_it_repeats(bench: Bench) -> None:
+    first = bench.running(max_retries=1)
+    bench.end(first, 1)
+    assert bench.told() == [("submitted", 2), ("failed", 1)]
+    bench.step_wall_clock(-100)
+    bench.starts(2)
+    bench.end(2, 0)
+    assert bench.told() == [("completed", 2)]
+    assert bench.engine.prunable(bench.now.wall + 50) == ([], 1)
+    chosen, kept = bench.engine.prunable(bench.now.wall + 200)
+    assert (chosen, kept) == ([1, 2], 0)
+    assert bench.step(bench.engine.retire, chosen).retired == [1, 2]

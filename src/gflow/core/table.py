@@ -10,7 +10,7 @@ things therefore always hold: what a waiting job depends on is here, and so is t
 import heapq
 from bisect import bisect_left, insort
 from collections import ChainMap, Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gflow.core import stops
@@ -119,19 +119,31 @@ class Table:
         after `recently`. Both moments are seconds since the epoch.
         """
         excess = len(self.finished) - keep
-        chosen: list[Job] = []
+        chosen: dict[JobId, Job] = {}
         for position, job_id in enumerate(self.finished):
             ended_at = self.jobs[job_id].finished_at or 0.0
             if len(chosen) == most or ended_at >= recently or (position >= excess and ended_at >= long_ago):
                 break
             if self._may_retire(self.jobs[job_id], chosen):
-                chosen.append(self.jobs[job_id])
-        return chosen
+                chosen[job_id] = self.jobs[job_id]
+        return list(chosen.values())
 
-    def _may_retire(self, job: Job, along: Sequence[Job] = ()) -> bool:
+    def prunable(self, before: float) -> tuple[list[JobId], int]:
+        """The jobs that ended before a moment and that nobody needs at hand, by id; and how many others ended before it.
+
+        `retire` takes them in this order, in as many steps as one likes.
+        """
+        ended = sorted(job_id for job_id in self.finished if (self.jobs[job_id].finished_at or 0.0) < before)
+        chosen: dict[JobId, None] = {}
+        for job_id in ended:
+            if self._may_retire(self.jobs[job_id], chosen):
+                chosen[job_id] = None
+        return list(chosen), len(ended) - len(chosen)
+
+    def _may_retire(self, job: Job, along: Container[JobId] = ()) -> bool:
         """Whether an ended job can leave, together with the jobs in `along`."""
         earlier = job.spec.retried_from
-        needed = earlier is not None and earlier in self.jobs and not any(other.id == earlier for other in along)
+        needed = earlier is not None and earlier in self.jobs and earlier not in along
         return job.state in FINAL and job.id not in self._dependents and not needed
 
     def _with(self, recalled: Iterable[Job]) -> Mapping[JobId, Job]:
