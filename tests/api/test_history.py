@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from gflow.api import jobs as jobs_api
 from gflow.core.model import JobId, State
 from gflow.store.history import NAME
 from support.desk import eventually
@@ -83,16 +84,26 @@ async def test_the_moment_itself_is_not_after_it(past):
     assert 1 not in [job["id"] for job in await past.get(f"/jobs?created_after={submitted_at + 1e-6}")]
 
 
-async def test_more_than_a_page(house):
+@pytest.mark.parametrize("whole", [100, jobs_api.WHOLE], ids=["streamed", "at once"])
+async def test_more_than_a_page(house, monkeypatch, whole):
+    """Jobs at hand lie before, between and after those in the history."""
+    monkeypatch.setattr(jobs_api, "WHOLE", whole)
     await house.end(await house.start(), 0)
     job = house.engine.job(1)
-    house.history.add([replace(job, id=JobId(number)) for number in range(2, 1500)])
-    house.engine.next_job_id = JobId(1500)
-    assert [job["id"] for job in await house.get("/jobs")] == list(range(1, 1500))
-    assert [job["id"] for job in await house.get("/jobs?order=desc&limit=700")] == list(range(1499, 799, -1))
+    house.history.add([replace(job, id=JobId(number)) for number in range(2, 1500) if number != 700])
+    for number in (700, 1500):
+        house.engine.next_job_id = JobId(number)
+        assert await house.submit(hold=True) == number
+    everything = list(range(1, 1501))
+    assert [job["id"] for job in await house.get("/jobs")] == everything
+    assert [job["id"] for job in await house.get("/jobs?order=desc")] == everything[::-1]
+    assert [job["id"] for job in await house.get("/jobs?order=desc&limit=700")] == everything[:-701:-1]
+    assert [job["id"] for job in await house.get("/jobs?offset=600&limit=600")] == everything[600:1200]
+    answer = await house.client.get("/queue?columns=JOBID&states=all")
+    assert (answer.text.split(), answer.headers["x-total"]) == ([str(number) for number in everything], "1500")
     answer = await house.client.get("/queue?columns=JOBID&states=all&limit=-3")
-    assert (answer.text, answer.headers["x-total"]) == ("1497\n1498\n1499\n", "1499")
-    assert (await house.get("/stats"))["total_jobs"] == 1499
+    assert (answer.text, answer.headers["x-total"]) == ("1498\n1499\n1500\n", "1500")
+    assert (await house.get("/stats"))["total_jobs"] == 1500
 
 
 async def test_usage_is_the_same_as_before(house):

@@ -1,7 +1,10 @@
 """Jobs: look, change, hold, release, stop, wait."""
 
 import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -17,12 +20,16 @@ from gflow.core.engine import Engine
 from gflow.core.errors import Impossible, Malformed, WrongState
 from gflow.core.explain import explain
 from gflow.core.lifecycle import FINAL
-from gflow.core.model import Job, State, StopCause
+from gflow.core.model import Job, JobId, State, StopCause
+from gflow.core.selection import Selection
 from gflow.core.submission import check_group_limit
 from gflow.wire.requests import JobUpdate, read, spec_changes
 
 CHUNK = 500
 """Jobs encoded before others get a turn."""
+
+WHOLE = 20_000
+"""More jobs than this are sent as they are found."""
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -43,10 +50,13 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/jobs")
     async def list_jobs() -> Response:
         query.allow("state", "user", "ids", "name", "project", "limit", "offset", "created_after", "order")
-        chosen = await _chosen(listing)
+        wanted = _wanted()
+        if wanted.is_all and await listing.count(wanted.selection) > WHOLE:
+            return _streamed(services, listing.pages(wanted.selection, newest_first=wanted.newest_first))
         bodies: list[bytes] = []
-        for start in range(0, len(chosen), CHUNK):
-            bodies.extend(services.job_bytes(job) for job in chosen[start : start + CHUNK])
+        jobs = await _chosen(listing, wanted)
+        for start in range(0, len(jobs), CHUNK):
+            bodies += map(services.job_bytes, jobs[start : start + CHUNK])
             await trio.lowlevel.checkpoint()
         if not bodies:
             return raw(b"[]")
@@ -187,18 +197,52 @@ async def _resolve(services: Services, user: str, shorthand: str) -> Job:
     raise Malformed(f"Cannot resolve dependency '{shorthand}' for user '{user}'")
 
 
-async def _chosen(listing: Listing) -> list[Job]:
-    """The jobs the query names, in its order."""
+class _Wanted(NamedTuple):
+    """What `GET /jobs` asks for."""
+
+    selection: Selection
+    ids: list[JobId] | None
+    newest_first: bool
+    offset: int
+    limit: int | None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether everything is wanted that is meant."""
+        return self.ids is None and self.limit is None and not self.offset
+
+
+def _wanted() -> _Wanted:
     order = query.text("order") or "asc"
     if order not in ("asc", "desc"):
         raise Malformed(f"Invalid order '{order}': use asc or desc")
     limit, offset = query.integer("limit", least=1), query.integer("offset", least=0) or 0
-    ids, after = query.ids("ids"), query.number("created_after")
+    after = query.number("created_after")
     since = None if after is None else math.nextafter(after, math.inf)
-    selection = query.selection("state", "user", "name", since=since)
+    return _Wanted(
+        query.selection("state", "user", "name", since=since), query.ids("ids"), order == "desc", offset, limit
+    )
+
+
+async def _chosen(listing: Listing, wanted: _Wanted) -> list[Job]:
+    selection, ids, newest_first, offset, limit = wanted
     if ids is None:
-        return await listing.select(selection, newest_first=order == "desc", offset=offset, limit=limit)
+        return await listing.select(selection, newest_first=newest_first, offset=offset, limit=limit)
     jobs = list(selection.of(await listing.find_all(ids)))
-    if order == "desc":
-        jobs.reverse()
-    return jobs[offset : offset + limit if limit is not None else None]
+    return jobs[:: -1 if newest_first else 1][offset : None if limit is None else offset + limit]
+
+
+def _streamed(services: Services, pages: AsyncGenerator[list[Job], None]) -> Response:
+    """An answer that is longer than should be in memory as a whole: page after page."""
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        separator = b"["
+        async with aclosing(pages):
+            async for page in pages:
+                yield separator + b",".join(map(services.job_bytes, page))
+                separator = b","
+        yield b"]" if separator == b"," else b"[]"
+
+    response = Response(body(), content_type="application/json")
+    response.timeout = None
+    return response

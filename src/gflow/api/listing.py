@@ -4,7 +4,9 @@ A job at hand counts, also if the history has it. Reading the history is done in
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -63,28 +65,39 @@ class Listing:
             wanted |= {job.retried_as for job in past.values() if job.retried_as is not None}
         return [job for job in found.values() if job is not None]
 
+    async def pages(
+        self, selection: Selection, *, newest_first: bool = False, size: int = PAGE
+    ) -> AsyncGenerator[list[Job], None]:
+        """The jobs meant, by id, up to `size` of each kind at a time: a long past is never in memory as a whole."""
+        here = sorted(selection.of(self._engine.jobs.values()), key=_by_id, reverse=newest_first)
+        known = {job.id for job in here}
+        last: JobId | None = None
+        more = True
+        while more:
+            page = partial(self._history.page, selection, after=last, most=size, newest_first=newest_first)
+            past = await self._read(page) if _may_be_past(selection) else []
+            more = len(past) == size
+            last = past[-1].id if more else None
+            between = len(here) if last is None else _place(here, last, newest_first=newest_first)
+            others = [job for job in past if job.id not in known]
+            merged = list(heapq.merge(here[:between], others, key=_by_id, reverse=newest_first))
+            del here[:between]
+            for start in range(0, len(merged), size):
+                yield merged[start : start + size]
+
     async def select(
         self, selection: Selection, *, newest_first: bool = False, offset: int = 0, limit: int | None = None
     ) -> list[Job]:
         """The jobs meant, by id."""
-        here = sorted(selection.of(self._engine.jobs.values()), key=_by_id, reverse=newest_first)
         most = None if limit is None else offset + limit
-        past = await self._past(selection, {job.id for job in here}, most, newest_first=newest_first)
-        jobs = list(heapq.merge(here, past, key=_by_id, reverse=newest_first)) if past else here
+        jobs: list[Job] = []
+        size = PAGE if most is None else min(PAGE, max(1, most))
+        async with aclosing(self.pages(selection, newest_first=newest_first, size=size)) as pages:
+            async for page in pages:
+                jobs += page
+                if most is not None and len(jobs) >= most:
+                    break
         return jobs[offset:most]
-
-    async def _past(self, selection: Selection, here: set[JobId], most: int | None, *, newest_first: bool) -> list[Job]:
-        """The jobs meant that are in the history only, the first `most` of them."""
-        found: list[Job] = []
-        last: JobId | None = None
-        while _may_be_past(selection) and (most is None or len(found) < most):
-            page = partial(self._history.page, selection, after=last, most=PAGE, newest_first=newest_first)
-            jobs = await self._read(page)
-            found += [job for job in jobs if job.id not in here]
-            if len(jobs) < PAGE:
-                break
-            last = jobs[-1].id
-        return found
 
     async def count(self, selection: Selection) -> int:
         """How many jobs are meant."""
@@ -126,6 +139,13 @@ class Listing:
 
 def _by_id(job: Job) -> JobId:
     return job.id
+
+
+def _place(jobs: Sequence[Job], job_id: JobId, *, newest_first: bool) -> int:
+    """How many of the jobs, which are in order, come before this id."""
+    if newest_first:
+        return bisect_left(jobs, -job_id, key=lambda job: -job.id)
+    return bisect_left(jobs, job_id, key=_by_id)
 
 
 def _may_be_past(selection: Selection) -> bool:

@@ -1,6 +1,7 @@
 """The queue as lines of text, for `gqueue`: filtered, sorted and cut here, so that the command loads almost nothing."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -42,14 +43,15 @@ def blueprint(services: Services) -> Blueprint:
     async def queue() -> Response:
         query.allow("columns", "states", "users", "ids", "names", "project", "limit", "sort", "since", "mine")
         cells, now = _columns(), clock()
-        total, jobs = await _chosen(services.listing, now)
+        total, pages = await _pages(services.listing, now)
         lines: list[str] = []
-        for start in range(0, len(jobs), CHUNK):
-            lines.extend(line(Row(job, services.reason(job), now), cells) for job in jobs[start : start + CHUNK])
-            await trio.lowlevel.checkpoint()
+        async with aclosing(pages):
+            async for page in pages:
+                lines += [line(Row(job, services.reason(job), now), cells) for job in page]
+                await trio.lowlevel.checkpoint()
         body = "".join(lines).encode(errors="surrogateescape")
         response = raw(body, content_type="text/plain; charset=utf-8")
-        response.headers["X-Total"] = str(total)
+        response.headers["X-Total"] = str(len(lines) if total is None else total)
         return response
 
     return routes
@@ -65,8 +67,8 @@ def _columns() -> list[Callable[[Row], str]]:
     return [COLUMNS[name] for name in names]
 
 
-async def _chosen(listing: Listing, now: Now) -> tuple[int, list[Job]]:
-    """How many jobs are meant, and those of them to show: the first `limit`, or with a minus the last."""
+async def _pages(listing: Listing, now: Now) -> tuple[int | None, AsyncGenerator[list[Job], None]]:
+    """The jobs to show: the first `limit`, or with a minus the last; and how many are meant, None if all are shown."""
     sort = query.text("sort") or "id"
     if sort not in SORTS:
         raise Malformed(f"Unknown sort key '{sort}'; allowed: {', '.join(SORTS)}")
@@ -76,9 +78,16 @@ async def _chosen(listing: Listing, now: Now) -> tuple[int, list[Job]]:
         selection = replace(selection, states=DEFAULT_STATES)
     if query.flag("mine"):
         selection = replace(selection, owners=frozenset({caller().name}))
-    if ids is None and sort == "id" and limit:
+    if ids is None and sort == "id":
+        if not limit:
+            return None, listing.pages(selection)
         jobs = await listing.select(selection, newest_first=limit < 0, limit=abs(limit))
-        return await listing.count(selection), jobs if limit > 0 else jobs[::-1]
+        return await listing.count(selection), _cut(jobs if limit > 0 else jobs[::-1])
     jobs = await listing.select(selection) if ids is None else list(selection.of(await listing.find_all(ids)))
     jobs.sort(key=lambda job: SORTS[sort](job, now))
-    return len(jobs), jobs[:limit] if limit > 0 else jobs[limit:] if limit < 0 else jobs
+    return len(jobs), _cut(jobs[:limit] if limit > 0 else jobs[limit:] if limit < 0 else jobs)
+
+
+async def _cut(jobs: list[Job]) -> AsyncGenerator[list[Job], None]:
+    for start in range(0, len(jobs), CHUNK):
+        yield jobs[start : start + CHUNK]
