@@ -7,6 +7,8 @@ full disk nor a cancelled caller loses anything.
 
 When the log has grown enough, the state as of one batch is written as a snapshot by another thread, while the log goes
 on in a new segment.
+
+In a recovery the log is not touched: a batch is durable once the whole state after it is in the journal.
 """
 
 import logging
@@ -15,17 +17,23 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
 from gflow.core.errors import Unavailable
 from gflow.store.disk import DISK, Disk
+from gflow.store.ids import Ids, Mark
+from gflow.store.journal import Journal
 from gflow.store.load import Loaded
 from gflow.store.log import Log, remove_segments
 from gflow.store.records import Transaction, encode
+from gflow.store.recovery import Recovery
 from gflow.store.snapshot import Abandoned, Snapshot, SnapshotState, write_snapshot
 
 logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 MAX_BATCH_BYTES = 32 << 20
 """More than this is not written at one go, so that a long queue does not make the first in it wait for the last."""
@@ -58,26 +66,28 @@ class CompactionPolicy:
 
 @dataclass(slots=True)
 class _Batch:
-    """What is made durable by one sync. `done` is set when it is, or when it is known to take too long."""
+    """What is made durable by one sync. `done` is set when it is, or when it is known to take too long.
 
+    `state`, where it is needed, is the one after this batch. A batch without transactions has the state saved.
+    """
+
+    first_seq: int
     transactions: list[Transaction] = field(default_factory=list)
     records: list[bytes] = field(default_factory=list)
     size: int = 0
     taken: bool = False
+    state: SnapshotState | None = None
     done: trio.Event = field(default_factory=trio.Event)
 
     @property
-    def first_seq(self) -> int:
-        return self.transactions[0].seq
-
-    @property
     def last_seq(self) -> int:
-        return self.transactions[-1].seq
+        return self.first_seq + len(self.transactions) - 1
 
 
 class Persistence:
-    """Writes transactions to the log in `data_dir`, which `loaded` was read from.
+    """Writes transactions to the log in `data_dir`, which `loaded` was read from; in a `recovery`, to the journal.
 
+    - mark: what is known of the ids that were set aside.
     - snapshot_source: the state as of everything submitted so far; called now and then, on the trio thread.
     - on_durable: called on the trio thread with each transaction once it is on disk, in order. It must not raise.
     - grace_secs: how long callers wait for a disk that fails before they are told.
@@ -91,6 +101,8 @@ class Persistence:
         snapshot_source: Callable[[], SnapshotState],
         on_durable: Callable[[Transaction], None],
         *,
+        mark: Mark | None = None,
+        recovery: Recovery | None = None,
         policy: CompactionPolicy | None = None,
         grace_secs: float = 3.0,
         flush_secs: float = 5.0,
@@ -104,7 +116,12 @@ class Persistence:
         self._flush_secs = flush_secs
         self._disk = disk
         self._log = Log(data_dir, loaded.segment, disk=disk)
+        self._ids = Ids(data_dir, mark or Mark(), disk=disk)
+        self._journal: Journal | None = None
+        if recovery is not None:
+            self._journal = Journal(data_dir, recovery.journal_id, recovery.base_seq, recovery.changed, disk=disk)
 
+        self._next_job_id = loaded.next_job_id
         self._last_seq = loaded.seq
         self._durable_seq = loaded.seq
         self._queue: deque[_Batch] = deque()
@@ -113,6 +130,9 @@ class Persistence:
         self._ended = trio.Event()
         self._flush_deadline = math.inf
         self._writer_thread = trio.CapacityLimiter(1)
+        self._writing = trio.CancelScope()
+        self._writing_since = math.inf
+        self._left_behind = False
 
         self._last_error: str | None = None
         self._failing_since = math.inf
@@ -127,6 +147,7 @@ class Persistence:
         self._compacting = False
         self._leaving = False
         self._snapshot_thread = trio.CapacityLimiter(1)
+        self._saving = trio.CancelScope()
 
     # -- for those who change the state ----------------------------------------------------------------------------
 
@@ -137,7 +158,7 @@ class Persistence:
 
     @property
     def healthy(self) -> bool:
-        """Whether the last attempt to write succeeded."""
+        """Whether the last attempt to write succeeded, and none has been under way for long."""
         return self._last_error is None
 
     @property
@@ -166,7 +187,7 @@ class Persistence:
 
     def _open_batch(self, size: int) -> _Batch:
         if not self._queue or self._queue[-1].taken or self._queue[-1].size + size > MAX_BATCH_BYTES:
-            self._queue.append(_Batch())
+            self._queue.append(_Batch(self.next_seq))
         return self._queue[-1]
 
     async def durable(self, seq: int) -> None:
@@ -181,7 +202,7 @@ class Persistence:
             await self._batch_of(seq).done.wait()
 
     def check_writable(self) -> None:
-        """Raise Unavailable if the disk has been failing for some seconds, or the writer has ended."""
+        """Raise Unavailable if the disk has been failing or silent for some seconds, or the writer has ended."""
         if self._unavailable:
             raise Unavailable(f"The state cannot be written: {self._last_error or 'the daemon is stopping'}")
 
@@ -196,13 +217,18 @@ class Persistence:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until `close`. When cancelled, first write what has been submitted, for at most `flush_secs`."""
         self._saved_at = trio.current_time()
+        if self._journal is not None:
+            self._queue.appendleft(_Batch(self._durable_seq + 1, taken=True))  # what was salvaged is to be safe
+            self._work.set()
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started()
+                nursery.start_soon(self._watch_for_silence)
                 try:
                     await self._write_until_closed(nursery)
                 finally:
                     self._leaving = True
+                nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=self._deadline()):
                 await self._flush()
@@ -215,8 +241,14 @@ class Persistence:
         with trio.CancelScope(shield=True, deadline=self._deadline()):
             await self._ended.wait()
 
+    @property
+    def clean(self) -> bool:
+        """Whether everything submitted was written, and no thread is left that may still write."""
+        return self._ended.is_set() and not self._queue and not self._left_behind
+
     def _deadline(self) -> float:
         self._flush_deadline = min(self._flush_deadline, trio.current_time() + self._flush_secs)
+        self._writing.deadline = self._saving.deadline = self._flush_deadline
         return self._flush_deadline
 
     async def _write_until_closed(self, nursery: trio.Nursery) -> None:
@@ -226,19 +258,25 @@ class Persistence:
                 await self._work.wait()
                 continue
             batch = self._take()
+            compact = self._compaction_is_due()
             # In the same step as taking: the state is the one after this batch, and no later change is in it.
-            state = self._snapshot_source() if self._compaction_is_due() else None
+            if compact:
+                batch.state = self._snapshot_source()
             await self._write(batch)
-            if state is not None:
-                await self._compact(state, batch.last_seq, nursery)
+            if compact and batch.state is not None:
+                await self._compact(batch.state, batch.last_seq, nursery)
 
     async def _flush(self) -> None:
         while self._queue:
             await self._write(self._take())
+        if self._durable_seq or self._next_job_id > 1:
+            await self._in_thread(self._settle_ids)
 
     def _take(self) -> _Batch:
         batch = self._queue[0]
         batch.taken = True
+        if self._journal is not None and batch.state is None:
+            batch.state = self._snapshot_source()
         return batch
 
     def _end(self) -> None:
@@ -246,7 +284,8 @@ class Persistence:
         if self._queue:
             lost = self._last_seq - self._durable_seq
             logger.error("stopping; changes that could not be written: %d (%s)", lost, self._last_error)
-        self._log.close()
+        if not self._left_behind:  # a thread that hangs in the disk still has the descriptors
+            self._log.close()
         self._ended.set()
         self._tell_waiters()
 
@@ -264,28 +303,76 @@ class Persistence:
 
     async def _try_to_write(self, batch: _Batch) -> bool:
         try:
-            await trio.to_thread.run_sync(self._log.append, batch.records, batch.first_seq, limiter=self._writer_thread)
+            return await self._in_thread(self._make_durable, batch) is not None
         except OSError as error:
             self._failed(error)
             return False
+
+    async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T | None:
+        """What `work` returns. At the end of the flush it is left behind, for the disk may never answer: None."""
+        result = None
+        self._writing_since = trio.current_time()
+        try:
+            with trio.CancelScope(shield=True, deadline=self._flush_deadline) as self._writing:
+                result = await trio.to_thread.run_sync(work, *args, limiter=self._writer_thread, abandon_on_cancel=True)
+        finally:
+            self._writing_since = math.inf
+        if self._writing.cancelled_caught:
+            self._left_behind = True
+            await trio.lowlevel.checkpoint_if_cancelled()
+        return result
+
+    def _make_durable(self, batch: _Batch) -> bool:
+        """In the writer's thread."""
+        if batch.transactions:
+            self._ids.reserve(batch.transactions[-1].next_job_id, batch.first_seq - 1)
+        if self._journal is None:
+            self._log.append(batch.records, batch.first_seq)
+        else:
+            assert batch.state is not None
+            self._journal.save(batch.transactions, batch.state, batch.last_seq)
         return True
+
+    def _settle_ids(self) -> None:
+        """In the writer's thread. A mark that is not exact costs some ids at most, when the state is lost."""
+        try:
+            self._ids.settle(self._next_job_id, self._durable_seq)
+        except OSError as error:
+            logger.warning("cannot write which ids were given: %s", error)
 
     def _settle(self, batch: _Batch) -> None:
         self._queue.popleft()
         self._durable_seq = batch.last_seq
         self._log_bytes += batch.size
         self._log_changes += sum(len(transaction.jobs) or 1 for transaction in batch.transactions)
+        if batch.transactions:
+            self._next_job_id = max(self._next_job_id, batch.transactions[-1].next_job_id)
         try:
             for transaction in batch.transactions:
                 self._on_durable(transaction)
         finally:
             batch.done.set()
 
+    async def _watch_for_silence(self) -> None:
+        """A disk that does not answer at all is as good as one that fails."""
+        try:
+            while True:
+                await self._work.wait()
+                await trio.sleep(self._grace_secs / 4)
+                if trio.current_time() >= self._writing_since + self._grace_secs and not self._unavailable:
+                    self._note_failure("the disk does not answer")
+                    self._tell_waiters()
+        finally:
+            self._deadline()  # if this is how `run` learns that it is to end, a write under way has to know
+
     def _failed(self, error: OSError) -> None:
+        self._note_failure(error.strerror or str(error))
+
+    def _note_failure(self, why: str) -> None:
         if self._last_error is None:
-            logger.error("cannot write to %s: %s; trying again until it works", self._data_dir, error)
+            logger.error("cannot write to %s: %s; trying again until it works", self._data_dir, why)
             self._failing_since = trio.current_time()
-        self._last_error = error.strerror or str(error)
+        self._last_error = why
 
     def _recovered(self) -> None:
         if self._last_error is not None:
@@ -308,23 +395,28 @@ class Persistence:
 
     def _compaction_is_due(self) -> bool:
         now = trio.current_time()
-        if self._compacting or len(self._queue) > 1 or now < self._compact_not_before:
+        if self._journal is not None or self._compacting or len(self._queue) > 1 or now < self._compact_not_before:
             return False
         return self._policy.is_due(self._log_bytes, self._log_changes, self._saved_jobs, now - self._saved_at)
 
     async def _compact(self, state: SnapshotState, seq: int, nursery: trio.Nursery) -> None:
         """Let the log go on in a new segment, and start writing the snapshot that it goes on from."""
         try:
-            segment = await trio.to_thread.run_sync(self._log.rotate, seq + 1, limiter=self._writer_thread)
+            segment = await self._in_thread(self._log.rotate, seq + 1)
         except OSError as error:
             self._compaction_failed(error)
+            return
+        if segment is None:
             return
         self._compacting = True
         nursery.start_soon(self._save, Snapshot(seq, segment, state), self._log_bytes, self._log_changes)
 
     async def _save(self, snapshot: Snapshot, log_bytes: int, log_changes: int) -> None:
         try:
-            await trio.to_thread.run_sync(self._write_snapshot, snapshot, limiter=self._snapshot_thread)
+            with trio.CancelScope(shield=True, deadline=self._flush_deadline) as self._saving:
+                await trio.to_thread.run_sync(
+                    self._write_snapshot, snapshot, limiter=self._snapshot_thread, abandon_on_cancel=True
+                )
         except Abandoned:
             return
         except OSError as error:
@@ -332,6 +424,9 @@ class Persistence:
             return
         finally:
             self._compacting = False
+        if self._saving.cancelled_caught:
+            self._left_behind = True
+            return
         self._log_bytes -= log_bytes
         self._log_changes -= log_changes
         self._saved_jobs = len(snapshot.state.jobs)

@@ -20,11 +20,15 @@ log = logging.getLogger(__name__)
 
 
 class Watcher:
-    """Carries out effects and reports what became of jobs."""
+    """Carries out effects and reports what became of jobs.
 
-    def __init__(self, runtime: Runtime, launcher: Launcher) -> None:
+    `recovering`: there may be running jobs that could not be read, so traces of jobs that are not known stay.
+    """
+
+    def __init__(self, runtime: Runtime, launcher: Launcher, *, recovering: bool = False) -> None:
         self._runtime = runtime
         self._launcher = launcher
+        self._recovering = recovering
         self._nursery: trio.Nursery | None = None
         self._launched: dict[JobId, trio.Event] = {}
 
@@ -32,7 +36,8 @@ class Watcher:
         """Serve until cancelled; takes up the running jobs of an earlier daemon first."""
         engine = self._runtime.engine
         # an earlier daemon may have been killed between the end of a job and dropping its traces
-        await self._launcher.sweep([engine.jobs[job_id] for job_id in engine.running])
+        if not self._recovering:
+            await self._launcher.sweep([engine.jobs[job_id] for job_id in engine.running])
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:

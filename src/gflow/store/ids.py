@@ -1,0 +1,107 @@
+"""The high-water mark `ids`: whatever else is lost or put back, no id below it is ever given again.
+
+The file is JSON, one line: {"next": N, "seq": S, "crc32": of the two}. As of transaction S, ids below N were given or
+set aside. Ids are set aside in steps, before the first transaction that needs them, so the file is rarely written; a
+clean stop writes exactly where ids and transactions stand.
+
+So a state that is not older than the mark says itself which id is next, and there is no gap. If it is older (it was
+lost, damaged, or is a copy from an earlier day) the mark does.
+"""
+
+import json
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gflow.store.disk import DISK, Disk, write_over
+from gflow.store.errors import Damaged
+from gflow.store.history import History, HistoryError
+
+NAME = "ids"
+STEP = 256
+"""How many ids are set aside at a time: as many may be left out when the state is lost."""
+
+_LOG = re.compile(r"([1-9][0-9]{0,14})\.log")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """`next`: the lowest id that was neither given nor set aside as of transaction `seq`."""
+
+    next: int = 1
+    seq: int = 0
+
+
+def read_mark(data_dir: Path) -> Mark | None:
+    """The mark, None if there is none. Raises Damaged or OSError."""
+    path = data_dir / NAME
+    try:
+        said = json.loads(path.read_bytes())
+        mark = Mark(said["next"], said["seq"])
+        sound = type(mark.next) is type(mark.seq) is int and said["crc32"] == _crc(mark)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise Damaged(path, 0, "it does not hold a mark with its checksum")
+    return mark
+
+
+def _crc(mark: Mark) -> int:
+    return zlib.crc32(b"%d %d" % (mark.next, mark.seq))
+
+
+class Ids:
+    """Sets ids aside, going on from `mark`. Methods block on the disk and raise OSError; one thread at a time."""
+
+    def __init__(self, data_dir: Path, mark: Mark, *, disk: Disk = DISK) -> None:
+        self._path = data_dir / NAME
+        self._mark = mark
+        self._disk = disk
+
+    def reserve(self, next_id: int, seq: int) -> None:
+        """Return when every id below `next_id` is set aside; `seq` is the last transaction that is on disk."""
+        if next_id > self._mark.next:
+            self._write(Mark(next_id + STEP, max(seq, self._mark.seq)))
+
+    def settle(self, next_id: int, seq: int) -> None:
+        """Write where ids and transactions stand, everything being on disk. A mark that is ahead of that stays."""
+        if seq >= self._mark.seq and self._mark != Mark(next_id, seq):
+            self._write(Mark(next_id, seq))
+
+    def _write(self, mark: Mark) -> None:
+        line = json.dumps({"next": mark.next, "seq": mark.seq, "crc32": _crc(mark)})
+        write_over(self._disk, self._path, [line.encode() + b"\n"])
+        self._mark = mark
+
+
+def logged_ids(data_dir: Path) -> set[int]:
+    """The jobs that have a log: they were launched once. Raises OSError."""
+    try:
+        names = os.listdir(data_dir / "logs")
+    except FileNotFoundError:
+        return set()
+    return {int(match[1]) for name in names if (match := _LOG.fullmatch(name))}
+
+
+def highest_id_seen(data_dir: Path, below: int | None, warnings: list[str]) -> int:
+    """The highest id that logs and history know of, 0 if none.
+
+    Ids from `below` on (None: any) are not believed: they were never given, so such a log is not ours.
+    """
+    try:
+        ids = logged_ids(data_dir)
+    except OSError as error:
+        warnings.append(f"{data_dir / 'logs'}: cannot be looked at for ids that were given: {error.strerror}")
+        ids = set()
+    history = History(data_dir)
+    try:
+        ids.add(history.highest_id())
+    except HistoryError as error:
+        warnings.append(f"{error}; it cannot be asked for ids that were given")
+    finally:
+        history.close()
+    return max((seen for seen in ids if below is None or seen < below), default=0)
