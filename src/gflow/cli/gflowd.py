@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import asyncclick as click
 
 from gflow import __version__, config, paths
+from gflow.cli.render.table import harmless, table
+from gflow.cli.states import STATES
 from gflow.config import Config, ConfigError
 from gflow.core.limits import format_duration
 from gflow.daemon import hosting
@@ -157,6 +159,14 @@ async def status(given: _Context, socket: str | None) -> None:
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
 
 
+@gflowd.command("import")
+@click.argument("path", metavar="PATH", type=click.Path(exists=True, dir_okay=False))
+@click.option("--dry-run", is_flag=True, help="Only show what would come.")
+async def import_(path: str, dry_run: bool) -> None:
+    """Take over the state of an older gflow: its state.json or state.msgpack."""
+    raise _Import(Path(path), dry_run)
+
+
 gflowd.add_command(up, "start")
 gflowd.add_command(down, "stop")
 
@@ -167,6 +177,45 @@ class _Serve(Exception):
     def __init__(self, given: _Context) -> None:
         super().__init__()
         self.given = given
+
+
+class _Import(Exception):
+    """Leaves asyncclick's event loop: importing waits for tmux and for the disk."""
+
+    def __init__(self, path: Path, dry_run: bool) -> None:
+        super().__init__()
+        self.path = path
+        self.dry_run = dry_run
+
+
+def _import(asked: _Import) -> None:
+    from gflow.daemon import importing
+
+    try:
+        done = importing.by_command(Path(paths.data_dir()), asked.path, dry_run=asked.dry_run)
+    except importing.CannotImport as error:
+        sys.exit(f"gflowd: {error}")
+    if done.known:
+        click.echo(f"{asked.path} was imported before: nothing to do.")
+        return
+    plan, found = done.plan, importing.summary(done.plan)
+    notes = [f"Note: {harmless(note)}\n" for note in plan.notes_of(None)]
+    if asked.dry_run:
+        rows = [_row(job.id, STATES[job.state], job.run_name, plan.notes_of(job.id)) for job in plan.jobs]
+        settings = ", ".join(sorted(plan.settings))
+        click.echo(f"{asked.path}: {plan.format}, {found}\n")
+        click.echo(table(("JOBID", "ST", "NAME", "CHANGES"), rows))
+        click.echo("".join(notes) + (f"Settings: {settings}\n" if settings else ""), nl=False)
+        click.echo(f"Nothing was written. To import it: gflowd import {asked.path}")
+        return
+    notes += [f"Note: job {job_id} {harmless(note)}\n" for job_id, note in plan.notes if job_id is not None]
+    click.echo(f"Imported {found} from {asked.path} ({plan.format}).\n{''.join(notes)}", nl=False)
+    if done.backup is not None:
+        click.echo(f"A copy of it is in {done.backup}.")
+
+
+def _row(job_id: int, state: str, name: str, notes: list[str]) -> tuple[str, str, str, str]:
+    return str(job_id), state, harmless(name), harmless("; ".join(notes)) or "-"
 
 
 def _start(given: _Context) -> None:
@@ -216,18 +265,22 @@ def main() -> None:
     """Entry point."""
     try:
         asked = _parse()
-        if asked is not None:
+        if isinstance(asked, _Import):
+            _import(asked)
+        elif asked is not None:
             _serve(asked)
     except (ConfigError, hosting.HostingFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 
-def _parse() -> _Context | None:
-    """Do what the command line says; if that is to be a daemon, return its context."""
+def _parse() -> _Context | _Import | None:
+    """Do what the command line says; if that is to be a daemon or an import, return what was asked."""
     try:
         gflowd(_anyio_backend="trio")
     except _Serve as asked:
         return asked.given
+    except _Import as asked_import:
+        return asked_import
     return None
 
 

@@ -5,13 +5,16 @@ segment the snapshot goes on with) is there and synced before the snapshot takes
 by itself. A directory in use gets one record in its log instead. Doing it again after a crash uses what is there.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gflow.core.model import JobId
-from gflow.store.disk import DISK, Disk, private_directory, write_new
+from gflow.store.acknowledged import NAME as ACKNOWLEDGED
+from gflow.store.backup import keep_copy
+from gflow.store.disk import DISK, Disk, private_directory
+from gflow.store.history import NAME as HISTORY
+from gflow.store.ids import NAME as IDS
 from gflow.store.imports.plan import NotImportable, Plan
 from gflow.store.load import Loaded
 from gflow.store.log import Log
@@ -23,8 +26,8 @@ from gflow.store.wal import HEADER_BYTES, Segment, segment_numbers, segment_path
 LEGACY_NAME = "state.json"
 SETTING = "imported"
 
-_OURS_ALONE = (PREVIOUS, "ids", "history.sqlite")
-_BACKUP = re.compile(r".*\.backup\.\d+")
+_OURS_ALONE = (PREVIOUS, IDS, HISTORY, ACKNOWLEDGED)
+_MERGED = ("notifications", "next_reservation_id")
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------
@@ -36,8 +39,14 @@ def has_state(data_dir: Path) -> bool:
         return False
     if is_ours(data_dir / NAME) or any((data_dir / name).exists() for name in _OURS_ALONE):
         return True
-    # an import that was interrupted leaves a segment without records
     return any(segment_path(data_dir, n).stat().st_size > HEADER_BYTES for n in segment_numbers(data_dir))
+
+
+def clear_traces(data_dir: Path, *, disk: Disk = DISK) -> None:
+    """Remove the empty log segments that an interrupted import leaves in a directory without a state."""
+    if data_dir.is_dir() and not has_state(data_dir):
+        for number in segment_numbers(data_dir):
+            disk.remove(segment_path(data_dir, number))
 
 
 def is_ours(path: Path) -> bool:
@@ -62,50 +71,64 @@ def already_imported(plan: Plan, settings: Mapping[str, Any]) -> bool:
     return isinstance(before, dict) and before.get("sha256") == plan.sha256
 
 
-# -- writing -----------------------------------------------------------------------------------------------------------
-
-
-def install(data_dir: Path, plan: Plan, *, wall: float, boot_id: str, disk: Disk = DISK) -> Path:
-    """Make the plan the state of a directory that has none; returns the backup copy. Raises NotImportable, OSError."""
+def check_room(data_dir: Path, plan: Plan, loaded: Loaded) -> None:
+    """Raise NotImportable if something would be lost: an older state that is there, an id, a setting, a group."""
     occupied = data_dir / NAME
-    if occupied.exists() and occupied.read_bytes() != plan.data:
+    if occupied.exists() and not has_state(data_dir) and plan.path.resolve().parent != data_dir.resolve():
         raise NotImportable(
             plan.path, f"cannot be imported: {occupied} is of an older gflow, too; import that one first"
         )
+    lowest = min((job.id for job in plan.jobs), default=JobId(loaded.next_job_id))
+    if lowest < loaded.next_job_id:
+        what = f"it has job {lowest}, and ids up to {loaded.next_job_id - 1} have been given here already"
+        raise NotImportable(plan.path, f"cannot be imported: {what}; import it into an empty data directory")
+    both = [key for key in plan.settings if key in loaded.settings and key not in _MERGED]
+    both += [f"group {group.id}" for group in plan.groups if group.id in loaded.groups]
+    if both:
+        what = f"it would replace {', '.join(both)}"
+        raise NotImportable(plan.path, f"cannot be imported: {what}; import it into an empty data directory")
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+def install(data_dir: Path, plan: Plan, *, wall: float, boot_id: str, disk: Disk = DISK) -> Path | None:
+    """Make the plan the state of a directory that has none.
+
+    Returns the backup copy; None if the file is not in that directory, where it is left as it is. Raises OSError.
+    """
     backup = _prepare(data_dir, plan, wall, disk)
+    if (occupied := data_dir / NAME).exists():
+        keep_copy(occupied, wall, newer=True, disk=disk)
     state = SnapshotState(
         jobs=plan.jobs,
         groups=plan.groups,
-        settings=_settings(plan, wall),
+        settings={**plan.settings, **_mark(plan, wall)},
         events=(),
         next_job_id=plan.next_job_id,
         next_event_id=1,
         boot_id=boot_id,
     )
-    segment = max(segment_numbers(data_dir), default=0) + 1
-    Segment.create(data_dir, segment, 2, disk=disk).close()
     # The import counts as transaction 1: without its snapshot the log would have a gap, and not look complete.
-    write_snapshot(data_dir, Snapshot(1, segment, state), disk=disk, keep_previous=False)
+    clear_traces(data_dir, disk=disk)
+    Segment.create(data_dir, 1, 2, disk=disk).close()
+    write_snapshot(data_dir, Snapshot(1, 1, state), disk=disk, keep_previous=False)
     return backup
 
 
-def join(data_dir: Path, plan: Plan, loaded: Loaded, *, wall: float, disk: Disk = DISK) -> Path:
-    """Add the plan to the state `loaded` of a directory; returns the backup copy. Raises NotImportable, OSError."""
-    check_room(plan, loaded)
+def join(data_dir: Path, plan: Plan, loaded: Loaded, *, wall: float, disk: Disk = DISK) -> Path | None:
+    """Add the plan to the state `loaded` of a directory, after `check_room`; returns as `install`. Raises OSError."""
     backup = _prepare(data_dir, plan, wall, disk)
-    settings = _settings(plan, wall)
-    for key in ("notifications", "next_reservation_id"):
-        settings |= _merged(key, loaded.settings.get(key), settings.get(key))
     transaction = Transaction(
         seq=loaded.seq + 1,
         jobs=plan.jobs,
         groups=plan.groups,
         events=(),
-        settings=settings,
+        settings={**plan.settings, **_merged(plan.settings, loaded.settings), **_mark(plan, wall)},
         next_job_id=max(plan.next_job_id, loaded.next_job_id),
         next_event_id=loaded.next_event_id,
     )
-    log = Log(data_dir, loaded.segment, disk=disk)
+    log = Log(data_dir, loaded.segment, loaded.tail, disk=disk)
     try:
         log.append([encode(transaction)], transaction.seq)
     finally:
@@ -113,50 +136,21 @@ def join(data_dir: Path, plan: Plan, loaded: Loaded, *, wall: float, disk: Disk 
     return backup
 
 
-def check_room(plan: Plan, loaded: Loaded) -> None:
-    """Raise NotImportable if something would be lost: an id given twice, or one setting in the place of another."""
-    lowest = min((job.id for job in plan.jobs), default=JobId(loaded.next_job_id))
-    if lowest < loaded.next_job_id:
-        what = f"it has job {lowest}, and ids up to {loaded.next_job_id - 1} have been given here already"
-        raise NotImportable(plan.path, f"cannot be imported: {what}; import it into an empty data directory")
-    both = [
-        key for key in plan.settings if key in loaded.settings and key not in ("notifications", "next_reservation_id")
-    ]
-    both += [f"group {group.id}" for group in plan.groups if group.id in loaded.groups]
-    if both:
-        raise NotImportable(
-            plan.path, f"cannot be imported: {', '.join(both)} would be replaced; use an empty directory"
-        )
+def _merged(new: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are there twice and both count: of jobs with different ids, and the higher of two next ids."""
+    both = [key for key in _MERGED if key in new and key in here]
+    return {key: {**here[key], **new[key]} if isinstance(new[key], dict) else max(here[key], new[key]) for key in both}
 
 
-def _merged(key: str, here: Any, new: Any) -> dict[str, Any]:
-    if not here or not new:
-        return {}
-    return {key: {**here, **new} if isinstance(new, dict) else max(here, new)}
+def _mark(plan: Plan, wall: float) -> dict[str, Any]:
+    return {SETTING: {"sha256": plan.sha256, "path": str(plan.path), "format": plan.format, "at": wall}}
 
 
-def _settings(plan: Plan, wall: float) -> dict[str, Any]:
-    about = {"sha256": plan.sha256, "path": str(plan.path), "format": plan.format, "at": wall}
-    return {**plan.settings, SETTING: about}
-
-
-def _prepare(data_dir: Path, plan: Plan, wall: float, disk: Disk) -> Path:
+def _prepare(data_dir: Path, plan: Plan, wall: float, disk: Disk) -> Path | None:
     """Everything the state needs beside itself, on disk."""
-    private_directory(data_dir)
+    private_directory(data_dir, disk=disk)
     spool = Spool(data_dir / "spool", disk=disk)
     for text in plan.scripts.values():
         spool.put("script", text)
-    return _backup(data_dir, plan, wall, disk)
-
-
-def _backup(data_dir: Path, plan: Plan, wall: float, disk: Disk) -> Path:
-    """A copy of the file as it is, one for each content."""
-    for path in sorted(data_dir.iterdir()):
-        if _BACKUP.fullmatch(path.name) and path.is_file() and path.read_bytes() == plan.data:
-            return path
-    number = int(wall)
-    while (target := data_dir / f"{plan.path.name}.backup.{number}").exists():
-        number += 1
-    write_new(disk, target, [plan.data])
-    disk.sync_directory(data_dir)
-    return target
+    beside = plan.path.resolve().parent == data_dir.resolve()
+    return keep_copy(plan.path, wall, newer=True, disk=disk) if beside else None

@@ -133,6 +133,7 @@ class Converter:
 def _spec(job_id: JobId, record: Record, around: Surroundings, notes: Notes) -> JobSpec:
     shared, gpu_memory_mb = _sharing(job_id, record, notes)
     depends_on = _depends_on(job_id, record, notes)
+    mode = record.word("dependency_mode", _MODES) or DependencyMode.ALL
     retried_from = record.integer("retried_from")
     redone_from = record.integer("redone_from")
     return JobSpec(
@@ -149,7 +150,7 @@ def _spec(job_id: JobId, record: Record, around: Surroundings, notes: Notes) -> 
         memory_mb=_memory(job_id, record, "memory_limit_mb", notes),
         priority=_default(record.integer("priority", submission.MAX_PRIORITY), 10),
         depends_on=depends_on,
-        dependency_mode=(record.word("dependency_mode", _MODES) or DependencyMode.ALL) if depends_on else None,
+        dependency_mode=mode if depends_on else None,
         auto_cancel=record.flag("auto_cancel_on_dependency_failure", default=True),
         task_id=record.integer("task_id"),
         group_id=record.identifier("group_id"),
@@ -267,11 +268,15 @@ def _depends_on(job_id: JobId, record: Record, notes: Notes) -> tuple[JobId, ...
 
 def _life(job_id: JobId, record: Record, spec: JobSpec, around: Surroundings, notes: Notes) -> Job:
     state = record.word("state", _STATES) or State.QUEUED
-    started_at = record.moment("started_at") if state not in _WAITING else None
-    ended_at = record.moment("finished_at") if state in FINAL else None
-    if state is State.RUNNING and started_at is None:
-        started_at = around.written_at
     submitted_at = record.moment("submitted_at")
+    started_at = record.moment("started_at")
+    ended_at = record.moment("finished_at")
+    if state in _WAITING:
+        started_at = None
+    elif state is State.RUNNING and started_at is None:
+        started_at = around.written_at
+    if state not in FINAL:
+        ended_at = None
     known = [at for at in (started_at, ended_at, around.written_at) if at is not None]
     finished_at = max(ended_at if ended_at is not None else known[0], started_at or 0.0)
     spec, gpu_ids = _gpus(job_id, record, spec, state, notes)

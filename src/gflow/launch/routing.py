@@ -1,0 +1,79 @@
+"""Which launcher has which job: our own, or the one that looks after what an older gflow started."""
+
+from collections.abc import Iterable
+
+import trio
+
+from gflow.core.model import Exit, Job
+from gflow.launch.adopted import is_adopted
+from gflow.launch.base import Launcher, Start, Trace
+
+
+class Launchers:
+    """See `base.Launcher`: each call goes to the launcher that has the job."""
+
+    def __init__(self, own: Launcher, adopted: Launcher) -> None:
+        self._own = own
+        self._adopted = adopted
+
+    def _of(self, job: Job) -> Launcher:
+        return self._adopted if is_adopted(job) else self._own
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        await self._own.run(task_status=task_status)
+
+    async def launch(self, job: Job) -> Start:
+        """Start `job`. Raises LaunchFailed."""
+        return await self._of(job).launch(job)
+
+    async def wait(self, job: Job) -> Exit:
+        """Wait for its end."""
+        return await self._of(job).wait(job)
+
+    async def wait_stranded(self, job: Job) -> str:
+        """Wait until it has lost its terminal."""
+        return await self._of(job).wait_stranded(job)
+
+    async def survivors(self, job: Job) -> bool:
+        """Whether processes outlive its main process."""
+        return await self._of(job).survivors(job)
+
+    async def wait_gone(self, job: Job) -> None:
+        """Wait until no process of it is left."""
+        await self._of(job).wait_gone(job)
+
+    async def interrupt(self, job: Job) -> None:
+        """Type Ctrl-C at its terminal."""
+        await self._of(job).interrupt(job)
+
+    async def send_signal(self, job: Job, signal: int) -> int:
+        """Signal every process of it; return how many there were."""
+        return await self._of(job).send_signal(job, signal)
+
+    async def trace(self, job: Job) -> Trace:
+        """What became of a launch of an earlier daemon."""
+        return await self._of(job).trace(job)
+
+    def started(self, job: Job) -> Start | None:
+        """When its first instruction ran."""
+        return self._of(job).started(job)
+
+    async def discard(self, job: Job) -> None:
+        """Drop the traces of the launch."""
+        await self._of(job).discard(job)
+
+    async def sweep(self, running: Iterable[Job]) -> None:
+        """Drop the traces of all launches but these."""
+        jobs = list(running)
+        await self._own.sweep([job for job in jobs if not is_adopted(job)])
+        await self._adopted.sweep([job for job in jobs if is_adopted(job)])
+
+    def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
+        """The command that opens its terminal."""
+        return self._of(job).attach_argv(job, read_only=read_only)
+
+    async def close(self) -> None:
+        """The daemon leaves."""
+        await self._own.close()
+        await self._adopted.close()
