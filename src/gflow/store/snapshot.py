@@ -189,6 +189,24 @@ class _Reader:
 def read_snapshot(path: Path) -> Snapshot:
     """The snapshot in a file. Raises FileNotFoundError, Damaged, Newer, Foreign or OSError; changes nothing."""
     _check(path)
+    return _read(path)
+
+
+def first_break(path: Path) -> int | None:
+    """Where a file whose checksum is wrong first makes no sense: the byte at which that value starts. None: nowhere.
+
+    Raises OSError.
+    """
+    try:
+        _read(path)
+    except Damaged as damaged:
+        return damaged.offset
+    except MemoryError:  # damage can declare lists of any length
+        return None
+    return None
+
+
+def _read(path: Path) -> Snapshot:
     with path.open("rb") as file:
         unpacker = msgpack.Unpacker(file, unicode_errors="surrogatepass", strict_map_key=False, max_buffer_size=0)
         reader = _Reader(unpacker)
