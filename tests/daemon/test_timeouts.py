@@ -73,6 +73,7 @@ class TestLadder:
             assert guard.asked == expected
         assert desk.engine.job(1).state == "Running", "until its last process is gone"
         assert "Job 1 has exceeded time limit" in caplog.text
+        assert caplog.text.count("killing its processes") == 1
 
     async def test_a_job_that_ends_in_time_is_left_alone(self):
         desk = Desk()

@@ -8,7 +8,7 @@ import time
 
 import trio
 
-from gflow.core.model import Stop, StopCause, StopStep
+from gflow.core.model import JobId, Stop, StopCause, StopStep
 from gflow.core.outcome import Outcome
 from gflow.daemon.alarm import Alarm
 from gflow.daemon.runtime import Runtime
@@ -22,6 +22,7 @@ class TimeoutEnforcer:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._alarm = Alarm(time.CLOCK_BOOTTIME)
+        self._killed: set[JobId] = set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -32,20 +33,21 @@ class TimeoutEnforcer:
                 wake.clear()
                 outcome = runtime.engine.enforce(runtime.clock())
                 if outcome:
-                    _warn(outcome)
+                    self._warn(outcome)
                     runtime.commit(outcome)
                 await trio.lowlevel.checkpoint()
                 await wake.wait_or(self._alarm, runtime.engine.next_deadline_boot())
         finally:
             self._alarm.close()
 
-
-def _warn(outcome: Outcome) -> None:
-    for job in outcome.jobs.values():
-        match job.stop:
-            case Stop(cause=StopCause.TIMEOUT, step=StopStep.INTERRUPT):
-                log.warning("Job %d has exceeded time limit, terminating...", job.id)
-            case Stop(step=StopStep.KILL):
-                log.warning("Job %d does not end by itself; killing its processes", job.id)
-            case _:
-                pass
+    def _warn(self, outcome: Outcome) -> None:
+        self._killed &= self._runtime.engine.running.keys()
+        for job in outcome.jobs.values():
+            match job.stop:
+                case Stop(cause=StopCause.TIMEOUT, step=StopStep.INTERRUPT):
+                    log.warning("Job %d has exceeded time limit, terminating...", job.id)
+                case Stop(step=StopStep.KILL) if job.id not in self._killed:
+                    self._killed.add(job.id)  # it is killed again and again until nothing is left, but said once
+                    log.warning("Job %d does not end by itself; killing its processes", job.id)
+                case _:
+                    pass
