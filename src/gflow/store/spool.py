@@ -41,7 +41,7 @@ class Spool:
     def _take_stock(self, kind: Kind) -> set[str]:
         """The digests there are. Syncing their directory once makes all of them as durable as those of `put`."""
         directory = self._directory / kind
-        private_directory(directory)
+        private_directory(directory, disk=self._disk)
         names = os.listdir(directory)
         for name in names:
             if name.startswith(".new-"):
