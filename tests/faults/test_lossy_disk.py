@@ -118,7 +118,7 @@ def test_nor_do_long_histories_of_kills_cuts_and_errors(tmp_path, seed):
         History(tmp_path / str(n), lambda n, chance=chance: chance.randrange(n)).run(6)
 
 
-@pytest.mark.parametrize("call", ["sync", "sync_file", "sync_directory"])
+@pytest.mark.parametrize("call", ["sync", "write_again", "sync_directory"])
 def test_a_sync_that_is_left_out_is_noticed(tmp_path, call):
     assert_it_is_noticed(tmp_path, lies=frozenset({call}))
 

@@ -116,26 +116,42 @@ def test_after_a_rotation_that_failed_half_way_the_old_segment_gets_nothing_more
     assert holds(tmp_path) == {5: (1, [b"a"]), 7: (2, [b"b"])}
 
 
-def test_what_an_earlier_process_wrote_is_synced_before_anything_goes_on_from_it(tmp_path, disk):
-    for number in (3, 4):
-        Segment.create(tmp_path, number, number).close()
-    log = Log(tmp_path, 4, disk=disk)
-    log.append([b"a"], 5)
-    log.append([b"b"], 6)
+def test_the_last_batch_of_an_earlier_process_is_on_disk_before_anything_goes_on_from_it(tmp_path, disk):
+    segment = Segment.create(tmp_path, 4, 1)
+    segment.append([b"first"])
+    segment.append([b"last", b"too"])
+    segment.close()
+    before = segment.path.read_bytes()
+    log = Log(tmp_path, 4, read_segment(segment.path, 4).tail, disk=disk)
+    log.append([b"a"], 4)
+    assert disk.calls[:3] == ["sync_directory", "write_again", "create"]
+    log.append([b"b"], 5)
+    assert disk.calls.count("write_again") == 1
+    assert segment.path.read_bytes() == before
     log.close()
-    start, go_on = ["sync_directory", "sync_file", "sync_file"], ["create", "write", "sync", "sync_directory"]
-    assert disk.calls == [*start, *go_on, "write", "sync", "write", "sync"]
 
 
 def test_nothing_goes_on_from_what_cannot_be_synced(tmp_path, disk):
-    Segment.create(tmp_path, 4, 1).close()
-    log = Log(tmp_path, 4, disk=disk)
-    disk.failing = {"sync_file": errno.EIO}
+    segment = Segment.create(tmp_path, 4, 1)
+    segment.append([b"last"])
+    segment.close()
+    log = Log(tmp_path, 4, read_segment(segment.path, 4).tail, disk=disk)
+    disk.failing = {"write_again": errno.EIO}
     for _ in range(2):
         with pytest.raises(OSError, match="Input/output"):
-            log.append([b"a"], 5)
+            log.append([b"a"], 2)
     assert segment_numbers(tmp_path) == [4]
     disk.failing = {}
-    log.append([b"a"], 5)
+    log.append([b"a"], 2)
     assert segment_numbers(tmp_path) == [4, 5]
     log.close()
+
+
+def test_the_tail_of_a_segment_is_its_last_batch(tmp_path):
+    segment = Segment.create(tmp_path, 4, 1)
+    assert read_segment(segment.path, 4).tail is None
+    segment.append([b"first"])
+    start = segment.size
+    segment.append([b"last", b"too"])
+    segment.close()
+    assert read_segment(segment.path, 4).tail == (segment.path, start, segment.size - start)

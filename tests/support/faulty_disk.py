@@ -66,9 +66,9 @@ class FaultyDisk(Disk):
         self._called("overwrite")
         super().overwrite(fd, data)
 
-    def sync_file(self, path):
-        self._called("sync_file")
-        super().sync_file(path)
+    def write_again(self, path, offset, data):
+        self._called("write_again")
+        super().write_again(path, offset, data)
 
     def make_directory(self, path):
         self._called("make_directory")

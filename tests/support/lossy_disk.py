@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gflow.store.disk import DIRECTORY_MODE, Disk
+from gflow.store.disk import DIRECTORY_MODE
+from support.traced_disk import TracedDisk
 
 SECTOR = 512
 
@@ -49,38 +50,51 @@ class Fault:
 
 
 class File:
-    """What is in a file, and what of that the medium may have: any mixture of `versions`, the last being all of it."""
+    """What is in a file, and what of that the medium may have: any mixture of `versions`, the last being all of it.
+
+    - given_up: sectors whose sync has failed. The kernel takes what is in memory for what is on the medium, so no sync
+      writes them any more, unless they are written to again.
+    """
 
     def __init__(self) -> None:
         self.versions = [b""]
-        self.beyond_help = False
+        self.given_up: set[int] = set()
 
     @property
     def content(self) -> bytes:
         return self.versions[-1]
 
-    def becomes(self, content: bytes) -> None:
+    def becomes(self, content: bytes, start: int, stop: int) -> None:
+        """The bytes from `start` to `stop` have been written."""
         self.versions.append(content)
+        self.given_up.difference_update(_sectors(start, stop))
 
     def sync(self) -> None:
-        if not self.beyond_help:
-            self.versions = [self.content]
+        before = self.versions if self.given_up else []
+        self.versions = [*(self._but_for_given_up(version) for version in before), self.content]
 
-    def give_up(self) -> None:
-        """After a failed sync the kernel takes what is in memory for what is on the medium, and never writes it."""
-        self.beyond_help = True
+    def _but_for_given_up(self, version: bytes) -> bytes:
+        """The content now, with those sectors as in `version`."""
+        sectors = (version if n in self.given_up else self.content for n in _sectors(0, len(self.content)))
+        return b"".join(_sector(content, n) for n, content in enumerate(sectors))[: len(self.content)]
+
+    def sync_failed(self) -> None:
+        changed = [n for n in _sectors(0, max(map(len, self.versions))) if len(self._contents(n)) > 1]
+        self.given_up.update(changed)
+
+    def _contents(self, number: int) -> list[bytes]:
+        """What a sector may have on the medium."""
+        return list(dict.fromkeys(_sector(version, number) for version in self.versions))
 
     def after_cut(self, choose: Choose) -> bytes:
         """What is left of it."""
         sizes = [len(version) for version in self.versions]
         size = sizes[0] if len(self.versions) == 1 else _between(min(sizes), max(sizes), sizes[0], choose)
-        sectors = (self._sector(start, choose) for start in range(0, size, SECTOR))
-        return b"".join(sectors)[:size]
+        return b"".join(self._sector(number, choose) for number in _sectors(0, size))[:size]
 
-    def _sector(self, start: int, choose: Choose) -> bytes:
+    def _sector(self, number: int, choose: Choose) -> bytes:
         """One sector as it may be on the medium: as it was, as it was to become, or a bit of two of those."""
-        contents = [version[start : start + SECTOR].ljust(SECTOR, b"\0") for version in self.versions]
-        distinct = list(dict.fromkeys(contents))
+        distinct = self._contents(number)
         if len(distinct) == 1:
             return distinct[0]
         first = distinct[choose(len(distinct))]
@@ -118,12 +132,20 @@ class Directory:
         return left
 
 
+def _sectors(start: int, stop: int) -> range:
+    return range(start // SECTOR, -(-stop // SECTOR))
+
+
+def _sector(content: bytes, number: int) -> bytes:
+    return content[number * SECTOR : (number + 1) * SECTOR].ljust(SECTOR, b"\0")
+
+
 def _between(low: int, high: int, usual: int, choose: Choose) -> int:
     """`usual`, or any number from `low` to `high`."""
     return usual if not choose(2) else low + choose(high - low + 1)
 
 
-class LossyDisk(Disk):
+class LossyDisk(TracedDisk):
     """The files below `root`, which must be an empty directory.
 
     - calls: the names of all calls so far. faults: what becomes of some of those to come, by number, from 1.
@@ -131,6 +153,7 @@ class LossyDisk(Disk):
     """
 
     def __init__(self, root: Path, *, lies: frozenset[str] = frozenset()) -> None:
+        super().__init__()
         self.root = root
         self.lies = lies
         self.calls: list[str] = []
@@ -190,7 +213,7 @@ class LossyDisk(Disk):
             if part >= 8 and name not in self.lies:
                 file.sync()
 
-        self._do(name, effect, file.give_up)
+        self._do(name, effect, file.sync_failed)
 
     # -- where things are
 
@@ -235,7 +258,8 @@ class LossyDisk(Disk):
         def effect(part: int) -> None:
             taken = bytes(data[: len(data) * part // 16])
             super(LossyDisk, self).write(fd, taken)
-            self._open[fd].becomes(self._open[fd].content + taken)
+            file = self._open[fd]
+            file.becomes(file.content + taken, len(file.content), len(file.content) + len(taken))
 
         self._do("write", effect)
         return len(data)
@@ -243,22 +267,26 @@ class LossyDisk(Disk):
     def overwrite(self, fd: int, data: bytes) -> None:
         def effect() -> None:
             super(LossyDisk, self).overwrite(fd, data)
-            self._open[fd].becomes(data + self._open[fd].content[len(data) :])
+            self._open[fd].becomes(data + self._open[fd].content[len(data) :], 0, len(data))
 
         self._whole("overwrite", effect)
 
     def truncate(self, fd: int, size: int) -> None:
         def effect() -> None:
             super(LossyDisk, self).truncate(fd, size)
-            self._open[fd].becomes(self._open[fd].content[:size])
+            self._open[fd].becomes(self._open[fd].content[:size], size, size)
 
         self._whole("truncate", effect)
 
     def sync(self, fd: int) -> None:
         self._synced("sync", self._open[fd])
 
-    def sync_file(self, path: Path) -> None:
-        self._synced("sync_file", self._file(path))
+    def write_again(self, path: Path, offset: int, data: bytes) -> None:
+        file = self._file(path)
+        assert file.content[offset : offset + len(data)] == data
+        if self._ended is None and "write_again" not in self.lies:
+            file.becomes(file.content, offset, offset + len(data))
+        self._synced("write_again", file)
 
     def close(self, fd: int) -> None:
         if self._ended is not None:

@@ -21,16 +21,17 @@ from support.ledger import Ledger, facts
 class StoreWriter:
     """Writes to `directory` by way of `disk`.
 
-    - states: what there is to know of the state after each transaction, by seq.
-    - acknowledged: the seq up to which all was reported to be on disk.
+    - states: what there is to know of the state after each transaction, by seq, in each of the ways it went on there.
+    - acknowledged: the seq up to which all was reported to be on disk; `tell` is told of it.
     - pending: the batch that could not be written yet; nothing else is written before it.
     """
 
-    def __init__(self, directory: Path, disk: Disk) -> None:
+    def __init__(self, directory: Path, disk: Disk, tell: Callable[[int], object] = lambda seq: None) -> None:
         self.directory = directory
         self.disk = disk
+        self.tell = tell
         self.ledger = Ledger()
-        self.states = {0: facts(self.ledger)}
+        self.states = {0: [facts(self.ledger)]}
         self.acknowledged = 0
         self.pending: list[Transaction] = []
         self.log: Log | None = None
@@ -40,20 +41,19 @@ class StoreWriter:
 
     def start(self) -> Loaded:
         """A new process: whatever the last one had in memory is gone. Returns what it found, which is right."""
-        loaded = self.found()
+        loaded = self.found(self.directory, self.acknowledged)
         self.pending = []
         self.ledger = Ledger(loaded)
-        self.states = {seq: state for seq, state in self.states.items() if seq <= loaded.seq}
         self._saved_segment = loaded.first_segment
         private_directory(self.directory, disk=self.disk)
-        self.log = Log(self.directory, loaded.segment, disk=self.disk)
+        self.log = Log(self.directory, loaded.segment, loaded.tail, disk=self.disk)
         return loaded
 
-    def found(self) -> Loaded:
-        """What is on the disk. Fails unless that was the state once, with everything acknowledged in it."""
-        loaded = load(self.directory)
-        assert loaded.seq >= self.acknowledged, f"{self.acknowledged} was acknowledged; {loaded.seq} is all there is"
-        assert facts(loaded) == self.states[loaded.seq], f"the state never was like that after transaction {loaded.seq}"
+    def found(self, directory: Path, acknowledged: int) -> Loaded:
+        """What is in a directory. Fails unless that was the state once, with everything acknowledged in it."""
+        loaded = load(directory)
+        assert loaded.seq >= acknowledged, f"{acknowledged} was acknowledged; {loaded.seq} is all there is"
+        assert facts(loaded) in self.states[loaded.seq], f"the state never was like that after transaction {loaded.seq}"
         return loaded
 
     def stop(self) -> None:
@@ -69,7 +69,7 @@ class StoreWriter:
             return False
         for make in makers:
             self.pending.append(make(self.ledger))
-            self.states[self.ledger.seq] = facts(self.ledger)
+            self.states.setdefault(self.ledger.seq, []).append(facts(self.ledger))
         return self.retry()
 
     def retry(self) -> bool:
@@ -82,6 +82,7 @@ class StoreWriter:
                 return False
             self.acknowledged = self.pending[-1].seq
             self.pending = []
+            self.tell(self.acknowledged)
         return True
 
     def insist(self, times: int = 20) -> None:

@@ -40,10 +40,16 @@ class Disk:
         """Return once the data of the file, and its size, are on the medium."""
         os.fdatasync(fd)
 
-    def sync_file(self, path: Path) -> None:
-        """The same for a file that an earlier process may have written."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    def write_again(self, path: Path, offset: int, data: bytes) -> None:
+        """Return once bytes that a file has anyway are on the medium, also if syncing them has failed before.
+
+        After a failed sync the kernel takes what it has in memory for what is on the medium; written again, it is not.
+        """
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.pwrite(fd, rest, offset + len(data) - len(rest)) :]
             os.fdatasync(fd)
         finally:
             os.close(fd)
@@ -113,6 +119,24 @@ def write_new(disk: Disk, path: Path, chunks: Iterable[bytes], *, sync_every: in
         with contextlib.suppress(OSError):
             disk.remove(path)
         raise
+
+
+def write_over(disk: Disk, path: Path, chunks: Iterable[bytes]) -> None:
+    """Put a file made of `chunks` in the place of `path`; it is on disk, name and content, when this returns.
+
+    Raises OSError; then `path` is as it was, or, after a failed sync of the directory, one of the two.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    with contextlib.suppress(FileNotFoundError):
+        disk.remove(temporary)
+    write_new(disk, temporary, chunks)
+    try:
+        disk.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            disk.remove(temporary)
+        raise
+    disk.sync_directory(path.parent)
 
 
 def private_directory(path: Path, *, disk: Disk = DISK) -> None:

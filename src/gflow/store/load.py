@@ -14,10 +14,12 @@ from typing import Any
 
 from gflow.core.events import Event
 from gflow.core.model import Group, Job, JobId
+from gflow.store.acknowledged import NAME as MARK
+from gflow.store.acknowledged import acknowledged
 from gflow.store.errors import Damaged
 from gflow.store.records import Transaction, decode
-from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, read_snapshot
-from gflow.store.wal import Contents, Frame, read_segment, segment_numbers, segment_path
+from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, SnapshotState, read_snapshot
+from gflow.store.wal import Contents, Frame, Tail, read_segment, segment_numbers, segment_path
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class Loaded:
     - seq: of the last transaction. boot_id: the boot the `_boot` times belong to, empty if there never was one.
     - warnings: one line each, for the daemon's log.
     - segment: the number of the newest log segment. first_segment: where replay started.
+    - tail: the last batch in the log; it may not be on disk yet.
     - log_changes, log_bytes: what a snapshot would save reading; each job in each transaction counts as a change.
     """
 
@@ -42,8 +45,21 @@ class Loaded:
     warnings: list[str] = field(default_factory=list)
     segment: int = 0
     first_segment: int = 1
+    tail: Tail | None = None
     log_changes: int = 0
     log_bytes: int = 0
+
+    def state(self) -> SnapshotState:
+        """What a snapshot of it holds."""
+        return SnapshotState(
+            jobs=tuple(self.jobs.values()),
+            groups=tuple(self.groups.values()),
+            settings=dict(self.settings),
+            events=tuple(self.events),
+            next_job_id=self.next_job_id,
+            next_event_id=self.next_event_id,
+            boot_id=self.boot_id,
+        )
 
     def apply(self, transaction: Transaction) -> None:
         """Take over what a transaction changed."""
@@ -87,12 +103,15 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _load(data_dir: Path, loaded: Loaded) -> None:
+    promised = acknowledged(data_dir)  # before the log is read: a daemon may be going on with both
     snapshot = _snapshot(data_dir, loaded.warnings)
     if snapshot is not None:
-        _start_from(snapshot, loaded)
+        start_from(snapshot, loaded)
     segments = _segments(data_dir, loaded, named=snapshot is not None)
     for contents, void_from in _with_bounds(segments):
         _replay(contents, void_from, loaded)
+    loaded.tail = next((contents.tail for contents in reversed(segments) if contents.tail), None)
+    _refuse_a_short_log(data_dir, segments, loaded, promised)
     if segments:
         _warn_of_torn_tail(segments[-1], loaded)
     loaded.jobs = dict(sorted(loaded.jobs.items()))
@@ -109,7 +128,8 @@ def _snapshot(data_dir: Path, warnings: list[str]) -> Snapshot | None:
     return None
 
 
-def _start_from(snapshot: Snapshot, loaded: Loaded) -> None:
+def start_from(snapshot: Snapshot, loaded: Loaded) -> None:
+    """Take over the state of a snapshot, into an empty one."""
     state = snapshot.state
     loaded.jobs = {job.id: job for job in state.jobs}
     loaded.groups = {group.id: group for group in state.groups}
@@ -170,6 +190,19 @@ def _decode(contents: Contents, frame: Frame) -> Transaction:
         return decode(frame.record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(contents.path, frame.offset, f"the record makes no sense ({error!r})") from error
+
+
+def _refuse_a_short_log(data_dir: Path, segments: list[Contents], loaded: Loaded, promised: int) -> None:
+    """An unfinished write was never acknowledged, so a log that ends before what was has lost more than that."""
+    after = promised + 1
+    if after > loaded.seq + 1:
+        what = f"{_missing(loaded.seq + 1, after)} at the end, though on disk once"
+        path, offset = (data_dir / NAME, 0) if not segments else (segments[-1].path, _end(segments[-1]))
+        raise Damaged(path, offset, f"{what} (as {MARK} says; without that file the log is taken as it is)")
+
+
+def _end(contents: Contents) -> int:
+    return contents.size if contents.torn_at is None else contents.torn_at
 
 
 def _warn_of_torn_tail(last: Contents, loaded: Loaded) -> None:

@@ -8,22 +8,25 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from gflow.store.acknowledged import Mark
 from gflow.store.disk import DISK, Disk, sync_name
-from gflow.store.wal import Segment, new_path, segment_numbers, segment_path
+from gflow.store.wal import Segment, Tail, new_path, segment_numbers, segment_path
 
 
 class Log:
-    """Appends to segments after number `last`. Makes no file before there is something to write.
+    """Appends to segments after number `last`, going on from `tail`. Makes no file before there is something to write.
 
-    Not thread-safe: one thread at a time.
+    A batch that failed must be tried again as it was, before any other. Not thread-safe: one thread at a time.
     """
 
-    def __init__(self, directory: Path, last: int, *, disk: Disk = DISK) -> None:
+    def __init__(self, directory: Path, last: int, tail: Tail | None = None, *, disk: Disk = DISK) -> None:
         self._directory = directory
         self._last = last
+        self._tail = tail
         self._disk = disk
         self._segment: Segment | None = None
         self._took_over = False
+        self._mark = Mark(directory, disk)
 
     def append(self, records: Sequence[bytes], first_seq: int) -> None:
         """Write one batch, whose first record has `first_seq`; return when it is on disk. Raises OSError: it is not."""
@@ -31,6 +34,7 @@ class Log:
             self._start(first_seq)
         assert self._segment is not None
         self._segment.append(records)
+        self._mark.note(first_seq + len(records) - 1)
 
     def rotate(self, first_seq: int) -> int:
         """The number of a segment that is on disk and starts with `first_seq`. Raises OSError; `append` goes on."""
@@ -45,9 +49,10 @@ class Log:
         self._last += 1
         path = new_path(self._directory, self._last)
         fd = self._disk.create(path)
+        self._mark.sync()
         # If the rest fails the file may still be there after a power cut, and void what older segments hold from
         # `first_seq` on. So from here on none of them gets any more.
-        self.close()
+        self._close_segment()
         self._segment = Segment.begin(fd, path, self._last, first_seq, disk=self._disk)
 
     def _take_over(self) -> None:
@@ -56,12 +61,16 @@ class Log:
         What this one writes goes on from there, so a power cut must not take the one without the other.
         """
         sync_name(self._directory, disk=self._disk)
-        for number in segment_numbers(self._directory):
-            self._disk.sync_file(segment_path(self._directory, number))
+        if self._tail is not None:
+            self._tail.secure(self._disk)
         self._took_over = True
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Give the descriptors back. Then it is known for certain how far the log goes."""
+        self._close_segment()
+        self._mark.close()
+
+    def _close_segment(self) -> None:
         if self._segment is not None:
             self._segment.close()
             self._segment = None

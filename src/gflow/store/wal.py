@@ -72,6 +72,21 @@ class Frame(NamedTuple):
         return self.offset + FRAME_BYTES + len(self.record)
 
 
+class Tail(NamedTuple):
+    """The last batch in a log. Whoever wrote it may have been killed before it was on disk."""
+
+    path: Path
+    offset: int
+    size: int
+
+    def secure(self, disk: Disk) -> None:
+        """Have it on disk. Raises OSError."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.size)
+        disk.write_again(self.path, self.offset, data)
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a segment holds.
@@ -86,6 +101,14 @@ class Contents:
     frames: list[Frame]
     torn_at: int | None
     size: int
+
+    @property
+    def tail(self) -> Tail | None:
+        """The last batch in it."""
+        if not self.frames:
+            return None
+        last = self.frames[-1]
+        return Tail(self.path, last.batch, last.end - last.batch)
 
 
 def _header(number: int, first_seq: int) -> bytes:
@@ -178,6 +201,39 @@ def _frames_after(data: bytes, bad: int, number: int) -> Iterator[Frame]:
         if frame:
             yield frame
         offset = data.find(_MARKER, frame.end if frame else offset + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What can still be read of a segment that may be damaged.
+
+    - first_seq: as its header says; None if that cannot be read, or was never finished.
+    - bad: stretches without a good frame, as pairs of first byte and byte after.
+    """
+
+    path: Path
+    number: int
+    first_seq: int | None
+    frames: list[Frame]
+    bad: list[tuple[int, int]]
+
+
+def salvage_segment(path: Path, number: int) -> Remains:
+    """All good frames of a segment, whatever lies between them. Raises Newer or OSError; changes nothing."""
+    data = path.read_bytes()
+    try:
+        first_seq = _read_header(path, memoryview(data), number)
+    except Damaged:
+        first_seq = None
+    frames = list(_frames_after(data, HEADER_BYTES - 1, number))
+    bad, good_to = [], HEADER_BYTES if first_seq is not None else 0
+    for frame in frames:
+        if frame.offset > good_to:
+            bad.append((good_to, frame.offset))
+        good_to = frame.end
+    if len(data) > good_to:
+        bad.append((good_to, len(data)))
+    return Remains(path, number, first_seq, frames, bad)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
