@@ -1,19 +1,22 @@
 """The high-water mark `ids`: whatever else is lost or put back, no id below it is ever given again.
 
-The file is JSON, one line: {"next": N, "seq": S, "crc32": of the two}. As of transaction S, ids below N were given or
-set aside. Ids are set aside in steps, before the first transaction that needs them, so the file is rarely written; a
-clean stop writes exactly where ids and transactions stand.
+The file is JSON, one line: {"next": N, "generation": G, "seq": S, "crc32": of the three}. As of transaction S of
+generation G, ids below N were given or set aside. Ids are set aside in steps, before the first transaction that needs
+them, so the file is rarely written; a clean stop writes exactly where ids and transactions stand.
 
 So a state that is not older than the mark says itself which id is next, and there is no gap. If it is older (it was
-lost, damaged, or is a copy from an earlier day) the mark does.
+lost, damaged, or is a copy from an earlier day) the mark does. The generation, a setting of the state, goes up whenever
+a state is put together anew; then transactions may be counted on from less than there once were.
 """
 
 import json
 import os
 import re
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gflow.store.disk import DISK, Disk, write_over
 from gflow.store.errors import Damaged
@@ -23,15 +26,30 @@ NAME = "ids"
 STEP = 256
 """How many ids are set aside at a time: as many may be left out when the state is lost."""
 
+GENERATION = "generation"
+"""The setting that says how often the state was put together anew; not there: never."""
+
 _LOG = re.compile(r"([1-9][0-9]{0,14})\.log")
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """`next`: the lowest id that was neither given nor set aside as of transaction `seq`."""
+    """`next`: the lowest id that was neither given nor set aside as of transaction `seq` of `generation`."""
 
     next: int = 1
     seq: int = 0
+    generation: int = 0
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """For comparing: a state at a lower place is older."""
+        return self.generation, self.seq
+
+
+def generation_of(settings: Mapping[str, Any]) -> int:
+    """The generation of a state with these settings."""
+    found = settings.get(GENERATION, 0)
+    return found if isinstance(found, int) else 0
 
 
 def read_mark(data_dir: Path) -> Mark | None:
@@ -39,8 +57,8 @@ def read_mark(data_dir: Path) -> Mark | None:
     path = data_dir / NAME
     try:
         said = json.loads(path.read_bytes())
-        mark = Mark(said["next"], said["seq"])
-        sound = type(mark.next) is type(mark.seq) is int and said["crc32"] == _crc(mark)
+        mark = Mark(said["next"], said["seq"], said["generation"])
+        sound = type(mark.next) is type(mark.seq) is type(mark.generation) is int and said["crc32"] == _crc(mark)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -51,30 +69,36 @@ def read_mark(data_dir: Path) -> Mark | None:
 
 
 def _crc(mark: Mark) -> int:
-    return zlib.crc32(b"%d %d" % (mark.next, mark.seq))
+    return zlib.crc32(b"%d %d %d" % (mark.next, mark.generation, mark.seq))
 
 
 class Ids:
-    """Sets ids aside, going on from `mark`. Methods block on the disk and raise OSError; one thread at a time."""
+    """Sets ids aside, going on from `mark`, for a state of this generation.
 
-    def __init__(self, data_dir: Path, mark: Mark, *, disk: Disk = DISK) -> None:
+    Methods block on the disk and raise OSError; one thread at a time.
+    """
+
+    def __init__(self, data_dir: Path, mark: Mark, generation: int = 0, *, disk: Disk = DISK) -> None:
         self._path = data_dir / NAME
         self._mark = mark
+        self._generation = generation
         self._disk = disk
 
     def reserve(self, next_id: int, seq: int) -> None:
         """Return when every id below `next_id` is set aside; `seq` is the last transaction that is on disk."""
         if next_id > self._mark.next:
-            self._write(Mark(next_id + STEP, max(seq, self._mark.seq)))
+            generation, seq = max((self._generation, seq), self._mark.place)
+            self._write(Mark(next_id + STEP, seq, generation))
 
     def settle(self, next_id: int, seq: int) -> None:
         """Write where ids and transactions stand, everything being on disk. A mark that is ahead of that stays."""
-        if seq >= self._mark.seq and self._mark != Mark(next_id, seq):
-            self._write(Mark(next_id, seq))
+        mark = Mark(next_id, seq, self._generation)
+        if mark.place >= self._mark.place and mark != self._mark:
+            self._write(mark)
 
     def _write(self, mark: Mark) -> None:
-        line = json.dumps({"next": mark.next, "seq": mark.seq, "crc32": _crc(mark)})
-        write_over(self._disk, self._path, [line.encode() + b"\n"])
+        said = {"next": mark.next, "generation": mark.generation, "seq": mark.seq, "crc32": _crc(mark)}
+        write_over(self._disk, self._path, [json.dumps(said).encode() + b"\n"])
         self._mark = mark
 
 

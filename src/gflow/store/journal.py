@@ -3,7 +3,7 @@
     ts        seconds since the epoch        kind   "snapshot"        version  1
     id        of this recovery, the same over restarts; the state it ends up in says in settings["journal_merged"]
               which journal it has taken over, so an old journal never overrides a newer state
-    base_seq  the last transaction that could be read from the state files when the recovery began
+    base      generation and seq of the last transaction that could be read from the state files when it began
     changed   {"jobs", "groups", "settings"}: what has changed since; everything else is as it was read then
     scheduler seq, next_job_id, next_event_id, boot_id, settings, groups, jobs, events: as in the snapshot
     crc32     of all bytes before `,"crc32"`
@@ -56,7 +56,7 @@ class Entry:
     """What a journal holds."""
 
     id: str
-    base_seq: int
+    base: tuple[int, int]
     changed: Changes
     seq: int
     state: SnapshotState
@@ -65,10 +65,12 @@ class Entry:
 class Journal:
     """Writes the journal of the recovery `journal_id`. One thread at a time."""
 
-    def __init__(self, data_dir: Path, journal_id: str, base_seq: int, changed: Changes, *, disk: Disk = DISK) -> None:
+    def __init__(
+        self, data_dir: Path, journal_id: str, base: tuple[int, int], changed: Changes, *, disk: Disk = DISK
+    ) -> None:
         self.path = data_dir / NAME
         self._id = journal_id
-        self._base_seq = base_seq
+        self._base = base
         self._changed = changed
         self._disk = disk
         self._encoded: dict[JobId, tuple[Job, bytes]] = {}
@@ -88,7 +90,7 @@ class Journal:
             "kind": "snapshot",
             "version": VERSION,
             "id": self._id,
-            "base_seq": self._base_seq,
+            "base": self._base,
             "changed": {
                 "jobs": sorted(changed.jobs),
                 "groups": sorted(changed.groups),
@@ -167,7 +169,8 @@ def _entry(path: Path, plain: dict[str, Any]) -> Entry:
         boot_id=scheduler["boot_id"],
     )
     changes = Changes(set(changed["jobs"]), set(changed["groups"]), set(changed["settings"]))
-    return Entry(plain["id"], plain["base_seq"], changes, scheduler["seq"], state)
+    generation, seq = plain["base"]
+    return Entry(plain["id"], (generation, seq), changes, scheduler["seq"], state)
 
 
 def truncate_journal(data_dir: Path, *, disk: Disk = DISK) -> None:

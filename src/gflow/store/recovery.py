@@ -24,8 +24,8 @@ from gflow.store.backup import keep_copy, set_aside
 from gflow.store.disk import DISK, Disk, write_over
 from gflow.store.errors import Damaged, Newer, Unreadable
 from gflow.store.history import History, HistoryError
+from gflow.store.ids import GENERATION, Ids, Mark, generation_of, highest_id_seen, logged_ids, read_mark
 from gflow.store.ids import NAME as IDS
-from gflow.store.ids import Ids, Mark, highest_id_seen, logged_ids, read_mark
 from gflow.store.journal import Changes, Entry, read_journal, truncate_journal
 from gflow.store.load import Loaded, load
 from gflow.store.log import Log
@@ -36,9 +36,8 @@ from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, Snapshot
 MERGED = "journal_merged"
 """The setting that names the journal a state has taken over."""
 
-SEQ_STEP = 1 << 20
-"""Transactions of a recovery are counted from this much further on, so that a state file that turns up later can be
-told from what came after it. So are events where some are missing."""
+EVENTS_STEP = 1 << 20
+"""Events of a recovery are counted from this much further on: there may have been some that nothing tells of."""
 
 UNKNOWN_IDS = 1000
 """Ids left out where some were given that nothing tells of any more."""
@@ -51,7 +50,7 @@ class Recovery:
     """What a daemon needs to serve without changing a state file.
 
     - trouble: what is wrong, one line. backup: the copy of the first file that cannot be read, if there is one.
-    - journal_id, base_seq, changed: for the journal.
+    - journal_id, base, changed: for the journal.
     - unwritten: how many bytes must fit on the disk before it is worth trying again: the state could be read, but what
       the journal holds could not be written on top of it. None if it could not be read.
     - files: what `state_files` said before they were read, None if it could not be said. passing: the trouble is the
@@ -61,7 +60,7 @@ class Recovery:
     trouble: str
     backup: Path | None
     journal_id: str
-    base_seq: int
+    base: tuple[int, int]
     changed: Changes
     files: Mapping[str, tuple[int, ...]] | None
     passing: bool = False
@@ -89,6 +88,12 @@ class _Opening:
     mark: Mark | None = None
     mark_lost: bool = False
     entry: Entry | None = None
+
+    @property
+    def generation(self) -> int:
+        """The latest that there was, as far as what lies beside the state tells."""
+        entry = generation_of(self.entry.state.settings) if self.entry is not None else 0
+        return max(entry, self.mark.generation if self.mark is not None else 0)
 
     def history(self, ids: Sequence[JobId]) -> Mapping[JobId, Job]:
         history = History(self.data_dir)
@@ -186,34 +191,38 @@ def _said(error: Exception, path: Path) -> str:
 
 def _go_on(opening: _Opening, loaded: Loaded) -> Opened:
     entry = opening.entry
-    if entry is not None and loaded.settings.get(MERGED) == entry.id:
-        _forget_journal(opening)
+    stale = entry is not None and loaded.settings.get(MERGED) == entry.id
+    if stale:
         entry = opening.entry = None
     older = _number_jobs(opening, loaded)
-    if entry is None and not older:
-        return Opened(loaded, opening.mark or Mark())
     if entry is not None:
         _merge(opening, loaded, entry, older=older)
-    else:
-        loaded.warnings.append(
-            f"{opening.data_dir / NAME}: it is older than the ids that were given: the state was lost, or put back "
-            f"from an earlier day; the next job is {loaded.next_job_id}"
-        )
-        loaded.warnings += mend(loaded.jobs, set(loaded.jobs), opening.evidence(), opening.wall, blind=False)
-        loaded.seq = max(loaded.seq, opening.mark.seq if opening.mark else 0) + SEQ_STEP
-        loaded.next_event_id += SEQ_STEP
-    return _written_anew(opening, loaded, entry)
+        return _written_anew(opening, loaded, entry)
+    if older:
+        _distrust(opening, loaded)
+        return _written_anew(opening, loaded, None)
+    opened = Opened(loaded, opening.mark or Mark())
+    return _forgotten(opening, opened) if stale else opened
+
+
+def _distrust(opening: _Opening, loaded: Loaded) -> None:
+    loaded.warnings.append(
+        f"{opening.data_dir / NAME}: it is older than the ids that were given: the state was lost, or put back "
+        f"from an earlier day; the next job is {loaded.next_job_id}"
+    )
+    loaded.warnings += mend(loaded.jobs, set(loaded.jobs), opening.evidence(), opening.wall, blind=False)
+    loaded.next_event_id += EVENTS_STEP
 
 
 def _number_jobs(opening: _Opening, loaded: Loaded) -> bool:
     """Set the id of the next job; whether the state turned out to be older than what else there is to see."""
     mark, entry = opening.mark, opening.entry
-    reached = max(loaded.seq, entry.seq if entry is not None else 0)
+    reached = max(_place(loaded), _entry_place(entry))
     given = max(loaded.next_job_id, entry.state.next_job_id if entry is not None else 1)
     seen = 0
-    if mark != Mark(given, reached):
+    if mark is None or (mark.next, mark.place) != (given, reached):
         seen = highest_id_seen(opening.data_dir, mark.next if mark else None, opening.warnings)
-    older = mark is not None and mark.seq > reached
+    older = mark is not None and (mark.place > reached or reached == (0, 0))  # ids were given, and nothing is there
     if older or seen >= given:
         loaded.next_job_id = max(given, seen + 1, mark.next if mark else 1)
         return True
@@ -221,19 +230,24 @@ def _number_jobs(opening: _Opening, loaded: Loaded) -> bool:
     return False
 
 
+def _place(loaded: Loaded) -> tuple[int, int]:
+    return generation_of(loaded.settings), loaded.seq
+
+
+def _entry_place(entry: Entry | None) -> tuple[int, int]:
+    return (generation_of(entry.state.settings), entry.seq) if entry is not None else (0, 0)
+
+
 def _merge(opening: _Opening, loaded: Loaded, entry: Entry, *, older: bool) -> None:
     known = set(loaded.jobs)
-    reaches = loaded.seq >= entry.base_seq and not older
+    reaches = _place(loaded) >= entry.base and not older
     _put_on_top(loaded, entry, newer=reaches)
     doubtful = set() if reaches else known - entry.changed.jobs
-    mended = mend(loaded.jobs, doubtful, opening.evidence(), opening.wall, blind=False)
-    loaded.settings[MERGED] = entry.id
-    loaded.seq = max(loaded.seq, entry.seq, opening.mark.seq if opening.mark else 0) + 1
     loaded.warnings.append(
         f"{opening.data_dir / NAME}: it can be read again; {len(entry.changed.jobs)} jobs that changed meanwhile were "
         "taken over from the journal"
     )
-    loaded.warnings += mended
+    loaded.warnings += mend(loaded.jobs, doubtful, opening.evidence(), opening.wall, blind=False)
 
 
 def _put_on_top(loaded: Loaded, entry: Entry, *, newer: bool) -> None:
@@ -263,27 +277,39 @@ def _put_on_top(loaded: Loaded, entry: Entry, *, newer: bool) -> None:
 
 def _written_anew(opening: _Opening, loaded: Loaded, entry: Entry | None) -> Opened:
     """Put the state on disk as a new snapshot, and only then let go of the journal."""
+    settings = dict(loaded.settings)
     try:
-        _write_anew(opening, loaded)
+        _write_anew(opening, loaded, entry)
     except OSError as error:
+        loaded.settings = settings
         if entry is None:  # the mark on disk goes on saying what it said
             loaded.warnings.append(f"{opening.data_dir}: the state cannot be written anew: {error.strerror}")
             return Opened(loaded, opening.mark or Mark())
         return _unwritten(opening, loaded, entry, error)
-    _forget_journal(opening)
-    return Opened(loaded, Mark(loaded.next_job_id, loaded.seq))
+    mark = Mark(loaded.next_job_id, loaded.seq, generation_of(loaded.settings))
+    with contextlib.suppress(OSError):  # neither is needed for the state to count
+        _write_snapshot(opening, loaded)  # the one before is of another state, and no help if this one got damaged
+        Ids(opening.data_dir, opening.mark or Mark(), mark.generation, disk=opening.disk).settle(mark.next, mark.seq)
+        return _forgotten(opening, Opened(loaded, mark))
+    return _forgotten(opening, Opened(loaded, opening.mark or Mark()))
 
 
-def _write_anew(opening: _Opening, loaded: Loaded) -> None:
+def _write_anew(opening: _Opening, loaded: Loaded, entry: Entry | None) -> None:
+    """Under the number of the last transaction, so that at each moment snapshot and log fit together."""
+    loaded.settings[GENERATION] = max(generation_of(loaded.settings), opening.generation) + 1
+    if entry is not None:
+        loaded.settings[MERGED] = entry.id
     log = Log(opening.data_dir, loaded.segment, disk=opening.disk)
-    segment = log.rotate(loaded.seq + 1)
+    loaded.segment = log.rotate(loaded.seq + 1)
     log.close()
-    snapshot = Snapshot(loaded.seq, segment, _state(loaded))
-    for _ in range(2):  # the one before is of another state, and would be no help if this one got damaged
-        write_snapshot(opening.data_dir, snapshot, disk=opening.disk)
-    Ids(opening.data_dir, opening.mark or Mark(), disk=opening.disk).settle(loaded.next_job_id, loaded.seq)
-    loaded.segment = loaded.first_segment = segment
+    _write_snapshot(opening, loaded)
+    loaded.first_segment = loaded.segment
     loaded.log_bytes = loaded.log_changes = 0
+
+
+def _write_snapshot(opening: _Opening, loaded: Loaded) -> None:
+    snapshot = Snapshot(loaded.seq, loaded.segment, _state(loaded))
+    write_snapshot(opening.data_dir, snapshot, disk=opening.disk)
 
 
 def _state(loaded: Loaded) -> SnapshotState:
@@ -299,23 +325,26 @@ def _state(loaded: Loaded) -> SnapshotState:
 
 
 def _unwritten(opening: _Opening, loaded: Loaded, entry: Entry, error: OSError) -> Opened:
+    """Go on in recovery, under a new id: the failed snapshot may turn up, and says that it took over the old one."""
     size = (opening.data_dir / journals.NAME).stat().st_size
     trouble = f"{opening.data_dir / NAME}: what the journal holds cannot be written to it: {error.strerror}; make room"
     loaded.warnings.append(trouble)
-    del loaded.settings[MERGED]
+    loaded.settings[GENERATION] = generation_of(entry.state.settings)
+    journal_id = secrets.token_hex(8)
     recovery = Recovery(
-        trouble, None, entry.id, entry.base_seq, entry.changed, opening.files, passing=True, unwritten=3 * size
+        trouble, None, journal_id, entry.base, entry.changed, opening.files, passing=True, unwritten=3 * size
     )
     return Opened(loaded, opening.mark or Mark(), recovery)
 
 
-def _forget_journal(opening: _Opening) -> None:
+def _forgotten(opening: _Opening, opened: Opened) -> Opened:
+    """What was opened, with the journal, which is in it, emptied."""
     try:
         truncate_journal(opening.data_dir, disk=opening.disk)
     except OSError as error:
-        opening.warnings.append(
-            f"{opening.data_dir / journals.NAME}: cannot be emptied, though it was taken over: {error}"
-        )
+        path = opening.data_dir / journals.NAME
+        opened.loaded.warnings.append(f"{path}: cannot be emptied, though it was taken over: {error.strerror}")
+    return opened
 
 
 # -- the state cannot be read ------------------------------------------------------------------------------------------
@@ -326,26 +355,28 @@ def _recover(opening: _Opening, error: Unreadable | OSError) -> Opened:
     loaded, mark = found.loaded, opening.mark
     if opening.entry is not None and loaded.settings.get(MERGED) == opening.entry.id:
         opening.entry = None
-    entry, base_seq = opening.entry, loaded.seq
-    if mark is not None and mark.seq > max(base_seq, entry.seq if entry else 0):
+    entry, base = opening.entry, _place(loaded)
+    if mark is not None and mark.place > max(base, _entry_place(entry)):
         found.incomplete = found.blind = True
         found.doubtful = set(loaded.jobs)
     older = _number_jobs(opening, loaded)
     if entry is None:
         _leave_room(opening, loaded, lost=found.incomplete or older)
     else:
-        _put_on_top(loaded, entry, newer=base_seq > entry.base_seq)
+        _put_on_top(loaded, entry, newer=base > entry.base)
         found.doubtful -= entry.changed.jobs
     mended = mend(loaded.jobs, found.doubtful, opening.evidence(), opening.wall, blind=found.blind)
-    loaded.seq = max(base_seq + SEQ_STEP, entry.seq if entry else 0, mark.seq if mark else 0)
+    here = max(base[0], opening.generation)
+    base = max(base, entry.base) if entry else (here, base[1])
+    loaded.settings[GENERATION] = here if entry else here + 1
+    loaded.seq = max(loaded.seq, entry.seq if entry else 0)
     path = _culprit(opening, error, found)
     backup = _keep_copies(opening, found.bad_files, path)
     loaded.warnings = [f"{_said(error, path)}; going on in recovery", *opening.warnings, *found.left_out, *mended]
     trouble = f"{_said(error, path)}; put a good copy in its place, gflowd takes it up by itself"
     journal_id, changed = (entry.id, entry.changed) if entry else (secrets.token_hex(8), Changes())
-    base_seq = max(base_seq, entry.base_seq if entry else 0)
     passing = isinstance(error, OSError)
-    recovery = Recovery(trouble, backup, journal_id, base_seq, changed, opening.files, passing)
+    recovery = Recovery(trouble, backup, journal_id, base, changed, opening.files, passing)
     return Opened(loaded, mark or Mark(), recovery)
 
 
@@ -355,7 +386,7 @@ def _leave_room(opening: _Opening, loaded: Loaded, *, lost: bool) -> None:
         loaded.next_job_id = max(loaded.next_job_id, opening.mark.next)
     elif lost:
         loaded.next_job_id += UNKNOWN_IDS
-    loaded.next_event_id += SEQ_STEP
+    loaded.next_event_id += EVENTS_STEP
 
 
 def _culprit(opening: _Opening, error: Unreadable | OSError, found: Salvage) -> Path:
