@@ -131,9 +131,8 @@ def summary(plan: Plan) -> str:
 def _read_script(path: str) -> bytes:
     """The text of a script that a job is to run. Raises NoWork."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise NoWork(f"Its script '{path}' is not a file any more")
             text = file.read(MAX_SCRIPT_BYTES + 1)
     except FileNotFoundError:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import trio
 
+from gflow.core.endings import UNASKED
 from gflow.core.model import Exit, Job, Now, StopCause
 from gflow.launch.base import LaunchFailed, Start, Trace
 from gflow.launch.processes import (
@@ -231,7 +232,6 @@ class Adopted:
     async def interrupt(self, job: Job) -> None:
         """Type Ctrl-C into the pane. What reports its own end is about to go by itself, and is let."""
         followed = self._follow(job)
-        followed.cause = job.stop.cause if job.stop is not None else followed.cause
         if followed.cause in _REPORTS or await self._ask(followed.shell, "send-keys -t {pane} C-c"):
             return
         stat = read_stat(followed.shell.pid)
@@ -295,10 +295,12 @@ class Adopted:
             match = _RUN_ID.fullmatch(run_id)
             if match is None:
                 raise ValueError(f"job {job.id} was not started by an older gflow: its run id is {run_id!r}")
-            cause = job.stop.cause if job.stop is not None else None
             shell = Process(int(match[1]), int(match[2]))
-            self._followed[run_id] = _Followed(shell, name_of(shell.pid) in _SHELLS, cause=cause)
-        return self._followed[run_id]
+            self._followed[run_id] = _Followed(shell, name_of(shell.pid) in _SHELLS)
+        followed = self._followed[run_id]
+        if job.stop is not None and job.stop.cause not in UNASKED:
+            followed.cause = job.stop.cause
+        return followed
 
     async def _members(self, job: Job) -> list[Process]:
         return await trio.to_thread.run_sync(self._follow(job).look)
