@@ -13,11 +13,15 @@ import pytest
 import trio
 import trio.testing
 
-from gflow.core.errors import Unavailable
+from gflow.core.errors import Unavailable, WrongState
 from gflow.core.model import Group
 from gflow.daemon import persistence as module
 from gflow.daemon.persistence import CompactionPolicy, Persistence
+from gflow.store.ids import Mark, read_mark
+from gflow.store.journal import NAME as JOURNAL
+from gflow.store.journal import read_journal
 from gflow.store.load import load
+from gflow.store.recovery import open_state, state_files
 from gflow.store.snapshot import NAME, PREVIOUS, TEMPORARY, read_snapshot
 from gflow.store.wal import segment_numbers
 from support import acknowledging_writer
@@ -78,7 +82,7 @@ async def test_what_is_acknowledged_is_on_disk(tmp_path):
     desk = Desk(tmp_path)
     async with running(desk):
         await desk.submit_and_wait()
-        assert desk.disk.calls[-1] == "sync"
+        assert [call for call in desk.disk.calls if call in ("write", "sync")][-1] == "sync"
         assert_on_disk(desk)
     assert desk.durable == [1]
 
@@ -566,3 +570,241 @@ def test_everything_acknowledged_survives_kill_9(tmp_path: Path):
         assert loaded.next_job_id == len(loaded.jobs) + 1
         acknowledged = max(ids)
     assert (tmp_path / NAME).exists(), "snapshots were written on the way"
+
+
+# -- a disk that does not answer ---------------------------------------------------------------------------------------
+
+
+async def test_a_sync_that_hangs_is_told_after_the_grace_and_goes_on_when_it_returns(tmp_path, caplog):
+    desk = Desk(tmp_path, grace_secs=0.2)
+    refused = []
+
+    async def client():
+        try:
+            await desk.submit_and_wait()
+        except Unavailable as error:
+            refused.append(str(error))
+
+    async with running(desk) as nursery:
+        await desk.submit_and_wait()
+        desk.disk.hold_syncs()
+        for _ in range(3):
+            nursery.start_soon(client)
+        await until(lambda: len(refused) == 3)
+        assert (desk.service.healthy, desk.service.last_error) == (False, "the disk does not answer")
+        assert refused == ["The state cannot be written: the disk does not answer"] * 3
+        with pytest.raises(Unavailable, match="does not answer"):
+            desk.service.check_writable()
+        desk.disk.release_syncs()
+        await until(lambda: desk.durable == [1, 2, 3, 4])
+        desk.service.check_writable()
+        assert desk.service.healthy
+        await desk.submit_and_wait()
+        assert_on_disk(desk)
+    assert caplog.text.count("the disk does not answer") == 1
+    assert "works again" in caplog.text
+
+
+async def test_a_slow_sync_is_not_noticed(tmp_path):
+    desk = Desk(tmp_path, grace_secs=15.0)
+    async with running(desk) as nursery:
+        desk.disk.hold_syncs()
+        nursery.start_soon(desk.submit_and_wait)
+        await until(desk.disk.syncing.is_set)
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.service.healthy
+        desk.disk.release_syncs()
+    assert desk.durable == [1]
+
+
+async def test_a_disk_that_hangs_and_then_fails_is_still_failing(tmp_path):
+    desk = Desk(tmp_path, grace_secs=0.1)
+    async with running(desk):
+        desk.disk.hold_syncs()
+        desk.submit()
+        await until(lambda: not desk.service.healthy)
+        desk.disk.failing = {"create": errno.EIO, "write": errno.EIO, "sync": errno.EIO}
+        desk.disk.release_syncs()
+        await until(lambda: desk.service.last_error == os.strerror(errno.EIO))
+        desk.disk.failing = {}
+        await until(lambda: desk.service.healthy)
+        assert_on_disk(desk)
+
+
+@pytest.mark.parametrize("how", ["close", "cancel"])
+async def test_shutdown_does_not_wait_for_ever_on_a_disk_that_hangs(tmp_path, how, caplog):
+    desk = Desk(tmp_path, flush_secs=0.3)
+    try:
+        with trio.fail_after(DEADLINE_SECS):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(desk.service.run)
+                await desk.submit_and_wait()
+                desk.disk.hold_syncs()
+                desk.submit()
+                await until(desk.disk.syncing.is_set)
+                started = trio.current_time()
+                if how == "close":
+                    await desk.service.close()
+                nursery.cancel_scope.cancel()
+        assert trio.current_time() - started < 5
+        assert not desk.service.clean
+        assert "stopping; changes that could not be written: 1" in caplog.text
+    finally:
+        desk.disk.release_syncs()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("call", ["write", "create"])
+async def test_whatever_a_disk_says_when_it_fails_nothing_is_lost(tmp_path, call, number):
+    desk = Desk(tmp_path, grace_secs=0.05)
+    async with running(desk):
+        await desk.submit_and_wait()
+        desk.disk.failing = {call: number, "write": number}
+        seq = desk.submit()
+        with pytest.raises(Unavailable, match=os.strerror(number)):
+            await desk.service.durable(seq)
+        desk.disk.failing = {}
+        await until(lambda: desk.service.healthy)
+        await desk.service.durable(seq)
+        assert_on_disk(desk)
+
+
+# -- ids ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_id_is_set_aside_before_it_is_acknowledged(tmp_path):
+    desk = Desk(tmp_path, grace_secs=0.05)
+    async with running(desk):
+        for _ in range(600):
+            seq = desk.submit()
+            if desk.ledger.next_job_id % 100 == 0:
+                await desk.service.durable(seq)
+                assert read_mark(tmp_path).next >= desk.ledger.next_job_id
+        desk.disk.failing = {"replace": errno.EIO}
+        seq = desk.service.submit(desk.ledger.submitted(400))
+        with pytest.raises(Unavailable, match="Input/output error"):
+            await desk.service.durable(seq)
+        desk.disk.failing = {}
+        await until(lambda: desk.service.healthy)
+        assert read_mark(tmp_path).next >= desk.ledger.next_job_id
+    assert read_mark(tmp_path) == Mark(desk.ledger.next_job_id, desk.ledger.seq), "a clean stop leaves no gap"
+
+
+async def test_a_stop_that_cannot_write_the_mark_is_a_stop_all_the_same(tmp_path, caplog):
+    desk = Desk(tmp_path)
+    async with running(desk):
+        await desk.submit_and_wait()
+        desk.disk.failing = {"replace": errno.EIO}
+    assert desk.service.clean
+    assert "cannot write which ids were given" in caplog.text
+
+
+# -- recovery ----------------------------------------------------------------------------------------------------------
+
+
+class Refuge(Desk):
+    """A desk over a state that cannot be read."""
+
+    def __init__(self, data_dir, **options):
+        opened = open_state(data_dir, 1_800_000_000.0)
+        assert opened.recovery is not None
+        self.data_dir = data_dir
+        self.disk = FaultyDisk()
+        self.ledger = Ledger(opened.loaded)
+        self.durable = []
+        self.service = Persistence(
+            data_dir,
+            opened.loaded,
+            self.ledger.state,
+            self.note,
+            mark=opened.mark,
+            recovery=opened.recovery,
+            disk=self.disk,
+            **{"policy": CompactionPolicy(min_changes=1)} | options,
+        )
+
+
+@pytest.fixture
+async def ruin(tmp_path):
+    """A data directory whose snapshot is damaged."""
+    desk = Desk(tmp_path)
+    async with running(desk):
+        await grow(desk, 5)
+        desk.service._policy = CompactionPolicy(min_changes=1)
+        await grow(desk, 1)
+        await until((tmp_path / NAME).exists)
+        await until(lambda: not desk.service._compacting)
+    with (tmp_path / NAME).open("r+b") as file:
+        file.seek(50)
+        file.write(b"\0\0\0\0")
+    return tmp_path
+
+
+def state_bytes(directory):
+    return {name: (directory / name).read_bytes() for name in state_files(directory)}
+
+
+async def test_in_recovery_everything_goes_to_the_journal_and_no_state_file_changes(ruin):
+    desk, before = Refuge(ruin), state_bytes(ruin)
+    async with running(desk):
+        await until((ruin / JOURNAL).exists)
+        for _ in range(20):
+            await desk.submit_and_wait()
+            assert read_journal(ruin).state == desk.ledger.state()
+    assert state_bytes(ruin) == before
+    assert read_mark(ruin) == Mark(desk.ledger.next_job_id, desk.ledger.seq, 1)
+    assert facts(Refuge(ruin).ledger) == facts(desk.ledger)
+
+
+async def test_what_was_salvaged_is_in_the_journal_at_once(ruin):
+    desk = Refuge(ruin)
+    async with running(desk):
+        await until((ruin / JOURNAL).exists)
+        assert len(read_journal(ruin).state.jobs) == 6
+    assert desk.durable == []
+
+
+async def test_what_is_acknowledged_in_recovery_is_in_the_journal_and_nothing_later_is(ruin):
+    desk = Refuge(ruin)
+    async with running(desk) as nursery:
+        await until((ruin / JOURNAL).exists)
+        desk.disk.hold_syncs()
+        nursery.start_soon(desk.submit_and_wait)
+        await until(desk.disk.syncing.is_set)
+        expected = desk.ledger.state()
+        desk.submit()
+        desk.submit()
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.durable == []
+        written = []
+        note = desk.service._on_durable
+        desk.service._on_durable = lambda t: (written.append(read_journal(ruin).state), note(t))
+        desk.disk.release_syncs()
+        await until(lambda: len(desk.durable) == 3)
+        assert written[0] == expected
+        assert written[1] == written[2] == desk.ledger.state(), "those that waited share one save"
+
+
+async def test_a_journal_that_cannot_be_written_makes_the_daemon_read_only_until_it_can(ruin):
+    (ruin / JOURNAL).mkdir()
+    desk = Refuge(ruin, grace_secs=0.1)
+    async with running(desk):
+        await until(lambda: not desk.service.healthy)
+        assert desk.service.last_error == os.strerror(errno.EISDIR)
+        seq = desk.submit()
+        with pytest.raises(Unavailable, match="Is a directory"):
+            await desk.service.durable(seq)
+        with pytest.raises(Unavailable, match="Is a directory"):
+            desk.service.check_writable()
+        (ruin / JOURNAL).rmdir()
+        await until(lambda: desk.service.healthy)
+        await desk.service.durable(seq)
+        assert read_journal(ruin).state == desk.ledger.state()
+        await desk.submit_and_wait()
+
+
+async def test_in_recovery_no_snapshot_is_written_whoever_asks(ruin):
+    desk = Refuge(ruin)
+    async with running(desk):
+        with pytest.raises(WrongState, match="recovery"):
+            await desk.service.compact()

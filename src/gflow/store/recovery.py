@@ -31,7 +31,7 @@ from gflow.store.load import Loaded, load
 from gflow.store.log import Log
 from gflow.store.mend import Evidence, mend
 from gflow.store.salvage import Salvage, salvage
-from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, SnapshotState, write_snapshot
+from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, write_snapshot
 
 MERGED = "journal_merged"
 """The setting that names the journal a state has taken over."""
@@ -299,8 +299,8 @@ def _write_anew(opening: _Opening, loaded: Loaded, entry: Entry | None) -> None:
     loaded.settings[GENERATION] = max(generation_of(loaded.settings), opening.generation) + 1
     if entry is not None:
         loaded.settings[MERGED] = entry.id
-    log = Log(opening.data_dir, loaded.segment, disk=opening.disk)
-    loaded.segment = log.rotate(loaded.seq + 1)
+    log = Log(opening.data_dir, loaded.segment, loaded.tail, disk=opening.disk)
+    loaded.segment, loaded.tail = log.rotate(loaded.seq + 1), None
     log.close()
     _write_snapshot(opening, loaded)
     loaded.first_segment = loaded.segment
@@ -308,20 +308,8 @@ def _write_anew(opening: _Opening, loaded: Loaded, entry: Entry | None) -> None:
 
 
 def _write_snapshot(opening: _Opening, loaded: Loaded) -> None:
-    snapshot = Snapshot(loaded.seq, loaded.segment, _state(loaded))
+    snapshot = Snapshot(loaded.seq, loaded.segment, loaded.state())
     write_snapshot(opening.data_dir, snapshot, disk=opening.disk)
-
-
-def _state(loaded: Loaded) -> SnapshotState:
-    return SnapshotState(
-        jobs=tuple(loaded.jobs.values()),
-        groups=tuple(loaded.groups.values()),
-        settings=dict(loaded.settings),
-        events=tuple(loaded.events),
-        next_job_id=loaded.next_job_id,
-        next_event_id=loaded.next_event_id,
-        boot_id=loaded.boot_id,
-    )
 
 
 def _unwritten(opening: _Opening, loaded: Loaded, entry: Entry, error: OSError) -> Opened:

@@ -50,12 +50,17 @@ def clear_traces(data_dir: Path, *, disk: Disk = DISK) -> None:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file is, or was, a snapshot of this gflow: it says so in its first bytes."""
+    """Whether a file is, or was, a snapshot of this gflow: it says so in its first bytes.
+
+    One that cannot be read may be: the recovery serves without touching it.
+    """
     try:
         with path.open("rb") as file:
             return FORMAT.encode() in file.read(64)
     except FileNotFoundError:
         return False
+    except OSError:
+        return True
 
 
 def find_older(data_dir: Path) -> Path | None:
