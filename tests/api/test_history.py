@@ -186,6 +186,6 @@ async def test_a_history_that_cannot_be_read_is_said_to_be(past):
     (past.data_dir / NAME).write_bytes(b"\x81" * 5000)
     for path in ("/jobs", "/jobs/1", "/queue?columns=JOBID&states=all", "/stats", "/jobs/1/log"):
         says = await past.refused("GET", path, status=503, code="unavailable")
-        assert says.startswith("The history of ended jobs cannot be read: ")
+        assert says.startswith("The history of ended jobs cannot be used: ")
     assert [job["id"] for job in await past.get("/jobs?state=Hold")] == [4]
     assert await past.start() == 5, "everything else goes on"

@@ -28,7 +28,9 @@ def history(tmp_path):
 @asynccontextmanager
 async def serving(desk, history, *, keep_jobs=0, keep_secs=1e9):
     async with trio.open_nursery() as nursery:
-        await nursery.start(Historian(desk.runtime, history, keep_jobs=keep_jobs, keep_secs=keep_secs).run)
+        await nursery.start(
+            Historian(desk.runtime, history, keep_jobs=keep_jobs, keep_secs=keep_secs, turn=trio.Lock()).run
+        )
         yield
         nursery.cancel_scope.cancel()
 

@@ -126,6 +126,14 @@ class Listing:
             last = jobs[-1].id
         return next(islice(heapq.merge(here, past, key=_by_id, reverse=True), back, None), None)
 
+    async def ended_before(self, moment: float) -> list[JobId]:
+        """The jobs in the history that ended before `moment` (seconds since the epoch), by id."""
+        return await self._read(self._history.ended_before, moment)
+
+    async def forget(self, ids: Sequence[JobId]) -> None:
+        """Remove these jobs from the history."""
+        await self._read(self._history.remove, ids)
+
     def _ended(self) -> list[JobId]:
         """Jobs at hand that the history may have as well."""
         return list(self._engine.finished)
@@ -134,7 +142,7 @@ class Listing:
         try:
             return await trio.to_thread.run_sync(read, *args)
         except HistoryError as error:
-            raise Unavailable(f"The history of ended jobs cannot be read: {error}; see gctl state check") from error
+            raise Unavailable(f"The history of ended jobs cannot be used: {error}; see gctl state check") from error
 
 
 def _by_id(job: Job) -> JobId:

@@ -1,16 +1,19 @@
 """What the handlers may use: the runtime, and what it cannot tell itself."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import trio
 
 from gflow.api.answers import encode
 from gflow.api.listing import Listing
 from gflow.core.model import Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher
+from gflow.store.compaction import Compacted
 from gflow.store.spool import Spool
 from gflow.wire.jobs import job_json
 
@@ -35,6 +38,8 @@ class Services:
     - health: the body of `/health` and whether it is well.
     - render_environment: turns captured variables into what the spool keeps.
     - session: the name of a job's terminal session.
+    - compact: writes a snapshot now. recovering: the state could not be read, and its files must stay as they are.
+    - turn: taken by who moves or removes ended jobs.
     """
 
     runtime: Runtime
@@ -47,6 +52,9 @@ class Services:
     health: Callable[[], tuple[dict[str, Any], bool]]
     render_environment: Callable[[Mapping[str, str]], bytes]
     session: Callable[[JobId], str]
+    compact: Callable[[], Awaitable[Compacted]]
+    recovering: bool
+    turn: trio.Lock
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, bytes]] = field(default_factory=dict)

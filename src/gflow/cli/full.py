@@ -151,9 +151,11 @@ def _build(table: Command | Group, name: str) -> click.Command:
     command = table
 
     def collect(**params: Any) -> tuple[Command, Values]:
-        context = click.get_current_context()
-        outer = context.parent.params if context.parent is not None else {}
-        return command, _given(command.options, outer) | _collected(command, params)
+        context, given = click.get_current_context(), _collected(command, params)
+        while context.parent is not None:
+            context = context.parent
+            given = _given(command.options, context.params) | given
+        return command, given
 
     return click.Command(
         name,

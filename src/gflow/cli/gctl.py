@@ -1,4 +1,4 @@
-"""gctl: settings of the running daemon."""
+"""gctl: settings of the running daemon, and the files of its state."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from gflow.cli.entry import start
 
 COMMAND = Group(
     "gctl",
-    "Look at and change settings of the running daemon.",
-    {"set-limit": "gflow.cli.ctl.set_limit", "show-gpus": "gflow.cli.ctl.show_gpus"},
+    "Look at and change settings of the running daemon, and look after the files of its state.",
+    {
+        "set-limit": "gflow.cli.ctl.set_limit",
+        "show-gpus": "gflow.cli.ctl.show_gpus",
+        "state": "gflow.cli.ctl.state",
+    },
     examples=(
         ("gctl set-limit 42 3", "let three jobs of job 42's group run at once"),
         ("gctl show-gpus", "each GPU and whether it may be used"),
+        ("gctl state check", "whether every file of the state is whole"),
     ),
 )
 

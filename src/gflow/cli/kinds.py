@@ -136,6 +136,19 @@ def since(text: str) -> int:
     return int(parse_since(text, time.time()))
 
 
+def before(text: str) -> float:
+    """A moment that is past, in seconds since the epoch."""
+    import time
+
+    from gflow.core.moments import parse_since
+
+    now = time.time()
+    moment = parse_since(text, now)
+    if moment > now:
+        raise ValueError(f"'{text}' is in the future")
+    return moment
+
+
 def choice(*allowed: str) -> Callable[[str], str]:
     """One of `allowed`, in any case."""
 

@@ -126,6 +126,17 @@ class Client:
         body = {"max_concurrent": max_concurrent}
         return self._record("POST", f"/groups/{quote(group_id)}/max-concurrency", body=body)
 
+    # The state as files
+
+    def compact_state(self) -> Record:
+        """{"jobs", "bytes_before", "bytes_after"}."""
+        return _as_record(_decode(self._ask("POST", "/state/compact", timeout_secs=None)))
+
+    def prune_state(self, before: float, *, dry_run: bool = False, logs: bool = False) -> Record:
+        """{"before", "dry_run", "jobs", "from_state", "from_history", "kept", "logs"}."""
+        body = {"before": before, "dry_run": dry_run, "logs": logs}
+        return _as_record(_decode(self._ask("POST", "/state/prune", body=body, timeout_secs=None)))
+
     # Watching a job
 
     def wait(self, job_id: int) -> Record:

@@ -129,7 +129,7 @@ class Table:
         return list(chosen.values())
 
     def prunable(self, before: float) -> tuple[list[JobId], int]:
-        """The jobs that ended before a moment and that nobody needs at hand, by id; and how many others ended before it.
+        """The jobs that ended before a moment and that nobody needs at hand, by id; and how many others ended then.
 
         `retire` takes them in this order, in as many steps as one likes.
         """

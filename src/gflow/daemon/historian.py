@@ -28,11 +28,17 @@ under the same key."""
 
 
 class Historian:
-    """Keeps the last `keep_jobs` ended jobs, and none that ended `keep_secs` ago, in the state."""
+    """Keeps the last `keep_jobs` ended jobs, and none that ended `keep_secs` ago, in the state.
 
-    def __init__(self, runtime: Runtime, history: History, *, keep_jobs: int, keep_secs: float) -> None:
+    Whoever else moves or removes ended jobs takes `turn`, too: what one has just added another must not miss.
+    """
+
+    def __init__(
+        self, runtime: Runtime, history: History, *, keep_jobs: int, keep_secs: float, turn: trio.Lock
+    ) -> None:
         self._runtime = runtime
         self._history = history
+        self._turn = turn
         self._keep_jobs = keep_jobs
         self._keep_secs = keep_secs
         self._trouble: str | None = None
@@ -42,11 +48,15 @@ class Historian:
         task_status.started()
         while True:
             seen = self._runtime.bus.last_id
-            while await self._move_some():
+            while await self._take_turn():
                 pass
             await trio.sleep(PAUSE_SECS)
             with trio.move_on_after(LOOK_AGAIN_SECS):
                 await self._runtime.bus.wait_for_more(seen)
+
+    async def _take_turn(self) -> bool:
+        async with self._turn:
+            return await self._move_some()
 
     async def _move_some(self) -> bool:
         """Whether jobs have moved, and there may be more."""

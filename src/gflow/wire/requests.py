@@ -129,6 +129,14 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
     keep_session: bool | UnsetType | None = UNSET
 
 
+class PruneRequest(Struct, forbid_unknown_fields=True):
+    """Remove the jobs that ended before a moment, in seconds since the epoch; `logs`: their output, too."""
+
+    before: float
+    dry_run: bool = False
+    logs: bool = False
+
+
 class GroupLimit(Struct, forbid_unknown_fields=True):
     """How many jobs of a group may run at once; null lifts the limit."""
 

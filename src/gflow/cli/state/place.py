@@ -1,0 +1,63 @@
+"""Where the files of the state are, and whether the daemon is to be asked or the files are to be worked on.
+
+These commands are the only ones that read the store: they are for when there is no daemon, or none that can help.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gflow import paths
+from gflow.cli.command import Failure, Option
+from gflow.client.endpoint import find
+from gflow.client.errors import Unreachable
+from gflow.client.http import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import TypeVar
+
+    from gflow.cli.command import Values
+
+    T = TypeVar("T")
+
+DATA_DIR = Option(
+    "--data-dir", convert=str, metavar="PATH", help="Read the files in this directory, such as a copy of the daemon's."
+)
+
+
+def existing(named: str | None) -> Path:
+    """The data directory: the one named, or the daemon's. Raises Failure if there is none."""
+    from pathlib import Path
+
+    path = Path(named or paths.data_dir())
+    if not path.is_dir():
+        raise Failure(f"there is no state in {path}: it is not a directory")
+    return path
+
+
+def by_daemon(values: Values, ask: Callable[[Client], T], alone: Callable[[Path], T]) -> T:
+    """What the daemon answers; if there is none, what comes of working on the files under the daemon's lock.
+
+    A daemon that was named is never stood in for.
+    """
+    try:
+        return ask(Client(find(values["url"], values["config"])))
+    except Unreachable:
+        if values["url"] or os.environ.get("GFLOW_URL"):
+            raise
+    import time
+
+    from gflow.store.lock import DataLock, Held
+
+    data_dir = existing(None)
+    try:
+        with DataLock(data_dir, socket="", started=time.time()):
+            return alone(data_dir)
+    except Held as held:
+        where = f" (listening on {held.socket})" if held.socket else ""
+        raise Failure(
+            f"{data_dir} is in use by process {held.pid}{where}, which cannot be reached: name its socket with --url"
+        ) from None

@@ -1,0 +1,216 @@
+"""Looking at what lies beside the state: history, id mark, journal, spool, logs, copies."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Set
+from contextlib import closing
+from pathlib import Path
+
+from gflow.core.lifecycle import ACTIVE
+from gflow.core.model import Job, JobId
+from gflow.store import history as histories
+from gflow.store.acknowledged import NAME as ACKNOWLEDGED
+from gflow.store.acknowledged import acknowledged
+from gflow.store.errors import Newer, Unreadable
+from gflow.store.finding import Finding, Verdict, amount
+from gflow.store.history import History, HistoryError
+from gflow.store.ids import NAME as IDS
+from gflow.store.ids import Mark, generation_of, logged_ids, read_mark
+from gflow.store.journal import NAME as JOURNAL
+from gflow.store.journal import read_journal
+from gflow.store.load import Loaded
+from gflow.store.recovery import MERGED
+from gflow.store.spool import KINDS
+
+SHOWN = 10
+"""Names in a note, before it says how many more there are."""
+
+_COPY = re.compile(r".+\.(corrupt|backup)\.\d+")
+_HISTORY_ADVICE = "put back a good copy, or move it away: then the jobs in it are unknown, and no others are concerned"
+
+Needed = dict[tuple[str, str], list[JobId]]
+
+
+def look_at_history(data_dir: Path) -> tuple[Finding, list[JobId] | None]:
+    """The history, and the jobs in it; None if it cannot say."""
+    finding = Finding(histories.NAME)
+    if not (data_dir / histories.NAME).exists():
+        finding.absent, finding.says = True, "none yet"
+        return finding, []
+    with closing(History(data_dir, read_only=True)) as history:
+        try:
+            for problem in history.check():
+                finding.add(Verdict.DAMAGED, problem.removeprefix(f"{history.path}: "), _HISTORY_ADVICE)
+            kept = history.ended_before(float("inf"))
+        except HistoryError as error:
+            _tell_of_failure(finding, data_dir, str(error).removeprefix(f"{history.path}: "))
+            return finding, None
+    finding.says = amount(len(kept), "job")
+    return finding, kept
+
+
+def _tell_of_failure(finding: Finding, data_dir: Path, why: str) -> None:
+    unfinished = data_dir / f"{histories.NAME}-journal"
+    if unfinished.exists() and "readonly" in why:
+        finding.says = "not looked into"
+        what = f"a change to it was cut short ({unfinished.name}), so it cannot be read without writing"
+        finding.add(Verdict.TORN, what, "start gflowd, or run 'gctl state export': either takes the change back")
+    else:
+        finding.add(Verdict.DAMAGED, why, _HISTORY_ADVICE)
+
+
+def look_at_mark(data_dir: Path) -> tuple[Finding, Mark | None]:
+    """The mark of the ids. Look before the state is read: a daemon moves it on first."""
+    finding = Finding(IDS)
+    mark = None
+    try:
+        mark = read_mark(data_dir)
+    except (Unreadable, OSError) as error:
+        what = error.why if isinstance(error, Unreadable) else error.strerror or str(error)
+        advice = "nothing: gflowd makes it anew, above every id that state, history and logs know of"
+        finding.add(Verdict.DAMAGED, what, advice)
+    else:
+        finding.absent = mark is None
+        finding.says = (
+            "none yet" if mark is None else f"no job below {mark.next} is to come, as of transaction {mark.seq}"
+        )
+    return finding, mark
+
+
+def compare_mark(finding: Finding, mark: Mark | None, loaded: Loaded) -> None:
+    """A state that has not got as far as the mark is not the latest there was."""
+    if mark is not None and mark.place > (generation_of(loaded.settings), loaded.seq):
+        what = f"the state ends at transaction {loaded.seq}: it was lost in part, or put back from an earlier day"
+        finding.add(Verdict.OLDER, what, f"nothing, if it was put back: gflowd goes on with job {mark.next}")
+
+
+def look_at_acknowledged(data_dir: Path, promised: int) -> Finding:
+    """The note of how far the log was on disk."""
+    finding = Finding(ACKNOWLEDGED)
+    if promised or acknowledged(data_dir):
+        finding.says = f"everything up to transaction {promised} was on disk"
+    elif (data_dir / ACKNOWLEDGED).exists():
+        finding.says = "says nothing"
+        finding.notes.append("without it a damaged end of the log cannot be told from an unfinished write")
+    else:
+        finding.absent, finding.says = True, "none yet"
+    return finding
+
+
+def look_at_journal(data_dir: Path, loaded: Loaded | None) -> Finding:
+    """The journal of a recovery. `loaded` is the state, None if it cannot be read."""
+    finding = Finding(JOURNAL)
+    try:
+        entry = read_journal(data_dir)
+    except (Unreadable, OSError) as error:
+        verdict = Verdict.NEWER if isinstance(error, Newer) else Verdict.DAMAGED
+        what = error.why if isinstance(error, Unreadable) else error.strerror or str(error)
+        finding.add(verdict, what, "keep a copy of it; gflowd leaves it out at its next start, and says so")
+        return finding
+    if entry is None:
+        finding.absent, finding.says = True, "nothing in it"
+        return finding
+    finding.says = f"{amount(len(entry.state.jobs), 'job')} as of transaction {entry.seq}"
+    if loaded is not None and loaded.settings.get(MERGED) == entry.id:
+        finding.notes.append("the state has taken it over already")
+    elif loaded is None:
+        what = "gflowd is in recovery: what changes is kept here until the state can be read again"
+        finding.add(Verdict.PENDING, what, "mend the state, as said above")
+    else:
+        what = "it was kept during a recovery; the state can be read again, and has not taken it over yet"
+        finding.add(Verdict.PENDING, what, "start gflowd, or give it a moment")
+    return finding
+
+
+def look_at_spool(data_dir: Path, jobs: Callable[[], Iterable[Job]]) -> Finding:
+    """The captured environments and scripts, against the jobs that need them.
+
+    `jobs` reads the state; it is asked again before anything is called missing, as a job may end meanwhile.
+    """
+    finding = Finding("spool/")
+    needed = _needed(jobs())
+    wrong = {place: found for place in needed if (found := _wrong(data_dir, *place))}
+    if wrong:
+        needed = _needed(jobs())
+    for (kind, digest), (verdict, why) in wrong.items():
+        if (kind, digest) in needed:
+            what = f"{kind}/{digest} {why}; needed by {_list('job', needed[kind, digest])}"
+            finding.add(verdict, what, "put back a copy, or cancel the job and submit it anew")
+    there = {(kind, name) for kind in KINDS for name in _names(data_dir / "spool" / kind)}
+    finding.says = f"{amount(len(there), 'file')}, {len(there & needed.keys())} of them needed"
+    finding.absent = not there and not needed
+    if spare := len(there - needed.keys()):
+        finding.notes.append(f"{amount(spare, 'file')} that no job needs; gflowd removes such")
+    return finding
+
+
+def _needed(jobs: Iterable[Job]) -> Needed:
+    needed: Needed = {}
+    for job in jobs:
+        if job.state in ACTIVE:
+            for kind, digest in (("env", job.spec.environment), ("script", job.spec.script_digest)):
+                if digest is not None:
+                    needed.setdefault((kind, digest), []).append(job.id)
+    return needed
+
+
+def _wrong(data_dir: Path, kind: str, digest: str) -> tuple[Verdict, str] | None:
+    """What is wrong with a file of the spool; its name is the digest of what must be in it."""
+    try:
+        content = (data_dir / "spool" / kind / digest).read_bytes()
+    except FileNotFoundError:
+        return Verdict.MISSING, "is missing"
+    except OSError as error:
+        return Verdict.UNREADABLE, f"cannot be read: {error.strerror}"
+    if hashlib.sha256(content).hexdigest() == digest:
+        return None
+    return Verdict.DAMAGED, "is not what was stored"
+
+
+def look_at_logs(data_dir: Path, known: Set[int] | None) -> Finding:
+    """The output of jobs. `known`: all jobs there are records of; None if that cannot be said."""
+    finding = Finding("logs/")
+    there = logged_ids(data_dir)
+    finding.says, finding.absent = amount(len(there), "log"), not there
+    if known is None:
+        finding.notes.append("not compared with the jobs, as not all of those can be read")
+    elif strangers := sorted(there - known):
+        finding.notes.append(f"of jobs that nobody knows any more: {_list('log', strangers)}")
+    return finding
+
+
+def look_at_copies(data_dir: Path) -> list[Finding]:
+    """Copies of files that could not be read once, as one finding."""
+    copies = sorted(name for name in _names(data_dir) if _COPY.fullmatch(name))
+    if not copies:
+        return []
+    size = sum((data_dir / name).stat().st_size for name in copies)
+    note = "kept when files could not be read; remove them once nobody needs them"
+    return [Finding("copies", f"{amount(size, 'byte')}: {', '.join(copies)}", notes=[note])]
+
+
+def look_at_modes(data_dir: Path) -> list[str]:
+    """Files and directories that others may look into."""
+    paths = [data_dir, *(data_dir / name for name in _names(data_dir))]
+    return [f"{path} is open to others: chmod go= {path}" for path in paths if _is_open(path)]
+
+
+def _is_open(path: Path) -> bool:
+    try:
+        return bool(path.lstat().st_mode & 0o077) and not path.is_symlink()
+    except FileNotFoundError:
+        return False
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+
+
+def _list(thing: str, ids: list[int] | list[JobId]) -> str:
+    """`job 7`, `jobs 7, 9`, and not more than a line of them."""
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return f"{thing if len(ids) == 1 else thing + 's'} {', '.join(map(str, ids[:SHOWN]))}{more}"
