@@ -73,7 +73,7 @@ def look_at_mark(data_dir: Path) -> tuple[Finding, Mark | None]:
     else:
         finding.absent = mark is None
         finding.says = (
-            "none yet" if mark is None else f"no job below {mark.next} is to come, as of transaction {mark.seq}"
+            "none yet" if mark is None else f"no new job gets an id below {mark.next}, as of transaction {mark.seq}"
         )
     return finding, mark
 
@@ -90,12 +90,20 @@ def look_at_acknowledged(data_dir: Path, promised: int) -> Finding:
     finding = Finding(ACKNOWLEDGED)
     if promised or acknowledged(data_dir):
         finding.says = f"everything up to transaction {promised} was on disk"
-    elif (data_dir / ACKNOWLEDGED).exists():
-        finding.says = "says nothing"
-        finding.notes.append("without it a damaged end of the log cannot be told from an unfinished write")
+    elif _content(data_dir / ACKNOWLEDGED):
+        what = "it is not what was written; without it a damaged end of the log looks like an unfinished write"
+        finding.add(Verdict.DAMAGED, what, "nothing, or remove it: gflowd writes it anew")
     else:
         finding.absent, finding.says = True, "none yet"
     return finding
+
+
+def _content(path: Path) -> bytes:
+    """What is in a small file, but for zeros: where the power went, they stand for what had not been written yet."""
+    try:
+        return path.read_bytes().strip(b"\0")
+    except FileNotFoundError:
+        return b""
 
 
 def look_at_journal(data_dir: Path, loaded: Loaded | None) -> Finding:

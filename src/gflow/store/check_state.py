@@ -181,11 +181,12 @@ def _broken_places(path: Path) -> Iterator[tuple[int, str]]:
     """Where a snapshot whose checksum is wrong shows it."""
     for start, stop in _zero_blocks(path):
         yield start, f"nothing but zeros up to byte {stop}"
-    offset = first_break(path)
-    if offset == path.stat().st_size:
-        yield offset, "it ends here, before the state does"
-    elif offset is not None:
-        yield offset, "the value that starts here makes no sense"
+    if (found := first_break(path)) is not None:
+        offset, beyond = found
+        yield (
+            offset,
+            f"the value that starts here {'goes on beyond the end of the file' if beyond else 'makes no sense'}",
+        )
 
 
 def _zero_blocks(path: Path) -> Iterator[tuple[int, int]]:

@@ -192,15 +192,14 @@ def read_snapshot(path: Path) -> Snapshot:
     return _read(path)
 
 
-def first_break(path: Path) -> int | None:
-    """Where a file whose checksum is wrong first makes no sense: the byte at which that value starts. None: nowhere.
-
-    Raises OSError.
+def first_break(path: Path) -> tuple[int, bool] | None:
+    """Where a file whose checksum is wrong first makes no sense: the byte at which that value starts, and whether it
+    is one that goes on beyond the end. None: nowhere. Raises OSError.
     """
     try:
         _read(path)
     except Damaged as damaged:
-        return damaged.offset
+        return damaged.offset, isinstance(damaged.__cause__, msgpack.OutOfData)
     except MemoryError:  # damage can declare lists of any length
         return None
     return None
