@@ -92,7 +92,7 @@ def one(**fields: Any) -> Job:
 
 def notes(plan: Plan, job_id: int | None) -> str:
     """All that is noted about a job."""
-    return "; ".join(plan.notes_of(job_id))
+    return "; ".join(plan.notes_by_job().get(job_id, ()))
 
 
 def refused(state: Any) -> str:

@@ -3,10 +3,10 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick as click
 
@@ -16,6 +16,9 @@ from gflow.cli.states import STATES
 from gflow.config import Config, ConfigError
 from gflow.core.limits import format_duration
 from gflow.daemon import hosting
+
+if TYPE_CHECKING:
+    from gflow.daemon import importing
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -147,13 +150,13 @@ async def status(given: _Context, socket: str | None) -> None:
     if found is None:
         click.echo(f"Status: Not running (nobody listens on {given.socket()}; start it with 'gflowd up')")
         sys.exit(NOT_RUNNING)
-    if found.health is None or found.status is None or found.health.get("status") != "ok":
+    if found.health is None or found.status is None or found.health.get("status") not in ("ok", "recovery"):
         detail = (found.health or {}).get("detail", "it does not answer")
         click.echo(f"Status: Unhealthy\nPID: {found.pid}\nDetail: {detail}")
         sys.exit(1)
     told = found.status
     jobs = ", ".join(f"{count} {state}" for state, count in told["jobs"].items() if count)
-    click.echo("Status: Running")
+    click.echo("Status: Running" if found.health["status"] == "ok" else _recovery(found.health))
     click.echo(f"Version: {told['version']}\nPID: {found.pid}\nUptime: {format_duration(told['uptime_secs'])}")
     click.echo(f"Executor: {told['executor']}\nGPUs: {told['gpu_available']} of {told['gpu_total']} available")
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
@@ -169,6 +172,12 @@ async def import_(path: str, dry_run: bool) -> None:
 
 gflowd.add_command(up, "start")
 gflowd.add_command(down, "stop")
+
+
+def _recovery(health: dict[str, Any]) -> str:
+    """The first lines about a daemon that serves though its state cannot be read."""
+    lines = ["Status: Recovery", f"Detail: {health['detail']}", f"Journal: {health['journal']}"]
+    return "\n".join(lines + ([f"Backup: {health['state_backup']}"] if health["state_backup"] else []))
 
 
 class _Serve(Exception):
@@ -197,24 +206,30 @@ def _import(asked: _Import) -> None:
         sys.exit(f"gflowd: {error}")
     if done.known:
         click.echo(f"{asked.path} was imported before: nothing to do.")
-        return
-    plan, found = done.plan, importing.summary(done.plan)
-    notes = [f"Note: {harmless(note)}\n" for note in plan.notes_of(None)]
-    if asked.dry_run:
-        rows = [_row(job.id, STATES[job.state], job.run_name, plan.notes_of(job.id)) for job in plan.jobs]
-        settings = ", ".join(sorted(plan.settings))
-        click.echo(f"{asked.path}: {plan.format}, {found}\n")
-        click.echo(table(("JOBID", "ST", "NAME", "CHANGES"), rows))
-        click.echo("".join(notes) + (f"Settings: {settings}\n" if settings else ""), nl=False)
-        click.echo(f"Nothing was written. To import it: gflowd import {asked.path}")
-        return
-    notes += [f"Note: job {job_id} {harmless(note)}\n" for job_id, note in plan.notes if job_id is not None]
-    click.echo(f"Imported {found} from {asked.path} ({plan.format}).\n{''.join(notes)}", nl=False)
-    if done.backup is not None:
-        click.echo(f"A copy of it is in {done.backup}.")
+    elif asked.dry_run:
+        _preview(asked.path, done)
+    else:
+        notes = [f"Note: {harmless(note)}\n" for note in done.plan.warnings()]
+        click.echo(
+            f"Imported {done.plan.summary()} from {asked.path} ({done.plan.format}).\n{''.join(notes)}", nl=False
+        )
+        if done.backup is not None:
+            click.echo(f"A copy of it is in {done.backup}.")
 
 
-def _row(job_id: int, state: str, name: str, notes: list[str]) -> tuple[str, str, str, str]:
+def _preview(path: Path, found: "importing.Import") -> None:
+    plan, noted = found.plan, found.plan.notes_by_job()
+    rows = [_row(job.id, STATES[job.state], job.run_name, noted.get(job.id, ())) for job in plan.jobs]
+    click.echo(f"{path}: {plan.format}, {plan.summary()}\n")
+    click.echo(table(("JOBID", "ST", "NAME", "CHANGES"), rows))
+    for note in noted.get(None, ()):
+        click.echo(f"Note: {harmless(note)}")
+    if plan.settings:
+        click.echo(f"Settings: {', '.join(sorted(plan.settings))}")
+    click.echo(f"Nothing was written. To import it: gflowd import {path}")
+
+
+def _row(job_id: int, state: str, name: str, notes: Sequence[str]) -> tuple[str, str, str, str]:
     return str(job_id), state, harmless(name), harmless("; ".join(notes)) or "-"
 
 
@@ -230,6 +245,8 @@ def _start(given: _Context) -> None:
         return
     started = hosting.start(given.arguments(), given.run_flags(), given.socket(), Path(paths.data_dir()))
     click.echo(f"gflowd started (pid {started.pid}).")
+    if started.health is not None and started.health.get("status") != "ok":
+        click.echo(f"gflowd: {started.health['status']}: {started.health['detail']}", err=True)
 
 
 def _stop(given: _Context) -> None:

@@ -72,7 +72,7 @@ def first_start(data_dir: Path) -> None:
         log.error("%s", error)
         return
     backup = install(data_dir, plan, wall=clock.read().wall, boot_id=clock.boot_id())
-    log.info("imported %s from %s (%s); a copy of it is in %s", summary(plan), path, plan.format, backup)
+    log.info("imported %s from %s (%s); a copy of it is in %s", plan.summary(), path, plan.format, backup)
     for warning in plan.warnings():
         log.warning("import: %s", warning)
 
@@ -120,12 +120,6 @@ def look(path: Path) -> Plan:
     session = partial(run_id_in, user_sessions())
     around = Surroundings(clock.read(), written_at, os.path.expanduser("~"), session, _read_script)
     return make_plan(path, data, around)
-
-
-def summary(plan: Plan) -> str:
-    """`16 jobs (7 Queued, 9 Finished)`."""
-    counts = ", ".join(f"{count} {state.value}" for state, count in plan.counts().items())
-    return f"{len(plan.jobs)} jobs ({counts})" if counts else "no jobs"
 
 
 def _read_script(path: str) -> bytes:

@@ -1,6 +1,7 @@
 """What an import would do: read, converted and checked, with nothing touched yet."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +39,18 @@ class Plan:
     scripts: Mapping[str, bytes]
     notes: tuple[tuple[JobId | None, str], ...]
 
-    def counts(self) -> dict[State, int]:
-        """How many jobs come in each state they come in."""
-        found = {state: sum(job.state is state for job in self.jobs) for state in State}
-        return {state: count for state, count in found.items() if count}
+    def summary(self) -> str:
+        """`16 jobs (7 Queued, 9 Finished)`: the states they come in."""
+        counts = Counter(job.state for job in self.jobs)
+        listed = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+        return f"{len(self.jobs)} jobs ({listed})" if listed else "no jobs"
 
-    def notes_of(self, job_id: JobId | None) -> list[str]:
-        """What is noted about a job, or about the whole."""
-        return [text for about, text in self.notes if about == job_id]
+    def notes_by_job(self) -> dict[JobId | None, list[str]]:
+        """The notes about each job that has any, and about the whole."""
+        found: dict[JobId | None, list[str]] = {}
+        for about, text in self.notes:
+            found.setdefault(about, []).append(text)
+        return found
 
     def warnings(self) -> list[str]:
         """All notes, one line each."""
@@ -66,6 +71,9 @@ def _plan(path: Path, data: bytes, around: Surroundings) -> Plan:
     converter = Converter(around, notes)
     jobs = {JobId(job_id): converter.convert(JobId(job_id), record) for job_id, record in contents.jobs}
     links.settle(jobs, around.now, notes)
+    settings = extras.settings(contents.state, contents.jobs)
+    if unserved := [key for key in extras.UNSERVED if key in settings]:
+        notes.add(None, f"kept, but not acted on by this version: {', '.join(unserved)}")
     return Plan(
         path=path,
         format=f"gflow state version {contents.version}, {contents.encoding}",
@@ -73,7 +81,7 @@ def _plan(path: Path, data: bytes, around: Surroundings) -> Plan:
         sha256=hashlib.sha256(data).hexdigest(),
         jobs=tuple(jobs[job_id] for job_id in sorted(jobs)),
         groups=links.groups(jobs, _caps(contents), notes),
-        settings=extras.settings(contents.state, contents.jobs),
+        settings=settings,
         next_job_id=max([contents.state.integer("next_job_id") or 1, *(job_id + 1 for job_id in jobs)]),
         scripts=_needed(converter.scripts, jobs.values()),
         notes=tuple(notes.lines),
