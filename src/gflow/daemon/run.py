@@ -9,7 +9,7 @@ import random
 import resource
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,26 +22,32 @@ from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config
 from gflow.core.engine import Engine
-from gflow.core.model import Gpu
+from gflow.core.model import Gpu, JobId
 from gflow.core.placement import keep_order
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
+from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
+from gflow.daemon.importing import first_start
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
+from gflow.daemon.state_watch import StateWatch
 from gflow.daemon.timeouts import TimeoutEnforcer
 from gflow.daemon.watcher import Watcher
 from gflow.daemon.webhooks import WebhookPool
 from gflow.gpu.simulated import simulated_gpus
+from gflow.launch.adopted import Adopted, session_of
+from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux, session_name
 from gflow.launch.tmux_server import TmuxUnusable
 from gflow.store.disk import private_directory
 from gflow.store.errors import Unreadable
 from gflow.store.history import History
-from gflow.store.load import Loaded, load
+from gflow.store.load import Loaded
 from gflow.store.lock import DataLock, Held
+from gflow.store.recovery import Recovery, open_state
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
 
@@ -91,12 +97,24 @@ def _serve(settings: Settings) -> None:
     os.umask(0o077)
     private_directory(settings.socket.parent)
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
-        daemon = _Daemon(settings)
-        _raise_descriptor_limit()  # after the launcher has noted the limit that jobs are to have
-        try:
-            trio.run(daemon.run, strict_exception_groups=True)
-        except BaseExceptionGroup as group:
-            raise _first_cause(group) from group
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        asked_to_stop: list[int] = []
+        again = True
+        while again and not asked_to_stop:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            daemon = _Daemon(settings, asked_to_stop)
+            _raise_descriptor_limit()  # after the launcher has noted the limit that jobs are to have
+            for number in _SIGNALS:  # between two daemons, too, one is heard
+                signal.signal(number, lambda number, _: asked_to_stop.append(number))
+            again = _run(daemon)
+
+
+def _run(daemon: "_Daemon") -> bool:
+    """Whether another daemon is to take over in this process: in a recovery, once the state can be read again."""
+    try:
+        return trio.run(daemon.run, strict_exception_groups=True)
+    except BaseExceptionGroup as group:
+        raise _first_cause(group) from group
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -136,29 +154,49 @@ class _Started:
 class _Daemon:
     """The parts of one daemon."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, asked_to_stop: Sequence[int] = ()) -> None:
         self._settings = settings
-        self._loaded = load(settings.data_dir)
+        self._asked_to_stop = asked_to_stop
+        self._leave = trio.Event()
+        self._again = False
+        first_start(settings.data_dir)
+        opened = open_state(settings.data_dir, clock.read().wall)
+        self._loaded = opened.loaded
+        self._recovery = opened.recovery
         self._boot_id = clock.boot_id()
         for warning in self._loaded.warnings:
             log.warning("%s", warning)
         self._spool = Spool(settings.data_dir / "spool")
         self._history = History(settings.data_dir)
+        self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
-        self._launcher = Tmux(
+        tmux = Tmux(
             settings.data_dir,
             settings.socket.parent,
             clock.read,
             lambda digest: self._spool.path("env", digest),
             lambda digest: self._spool.path("script", digest),
         )
-        self._watcher = Watcher(self._runtime, self._launcher)
+        self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
+        self._watcher = Watcher(self._runtime, self._launcher, recovering=self.recovering)
         self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
-        self._persistence = Persistence(settings.data_dir, self._loaded, self._snapshot_state, self._runtime.on_durable)
+        self._persistence = Persistence(
+            settings.data_dir,
+            self._loaded,
+            self._snapshot_state,
+            self._runtime.on_durable,
+            mark=opened.mark,
+            recovery=opened.recovery,
+        )
         self._runtime.connect(self._persistence, self._watcher.perform, self._pool.offer)
         if self._loaded.boot_id != self._boot_id:
             self._runtime.commit(self._runtime.engine.machine_restarted(clock.read()), self._boot_id)
         self._log_start()
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the state could not be read: then nothing may be removed that jobs we do not know of may need."""
+        return self._recovery is not None
 
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
@@ -202,12 +240,17 @@ class _Daemon:
 
     def _historian(self) -> Historian:
         keep = self._settings.config.daemon.history_keep
-        return Historian(self._runtime, self._history, keep_jobs=keep.jobs, keep_secs=keep.days * DAY_SECS)
+        return Historian(
+            self._runtime, self._history, keep_jobs=keep.jobs, keep_secs=keep.days * DAY_SECS, turn=self._turn
+        )
 
     # -- life ------------------------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Start every service, serve until a signal, stop in order."""
+    async def run(self) -> bool:
+        """Start every service, serve until a signal, stop in order.
+
+        Returns whether another daemon is to go on in this process, with a state that can be read again.
+        """
         listener = bind_unix(self._settings.socket)
         server = ApiServer(create_app(self._services()), [listener])
         try:
@@ -218,6 +261,7 @@ class _Daemon:
             if not self._runtime.stopping:
                 self._settings.socket.unlink(missing_ok=True)
             listener.close()
+        return self._again
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
         started: dict[str, _Started] = {}
@@ -232,15 +276,37 @@ class _Daemon:
         await start("watcher", self._watcher)
         await start("scheduler", Scheduler(self._runtime))
         await start("timeouts", TimeoutEnforcer(self._runtime))
-        await start("housekeeping", Housekeeping(self._runtime, self._spool))
-        await start("historian", self._historian())
+        if self._recovery is not None:
+            await start("state watch", self._state_watch(self._recovery))
+        else:
+            await start("housekeeping", Housekeeping(self._runtime, self._spool))
+            await start("historian", self._historian())
         await start("api", server)
         log.info("listening on %s", self._settings.socket)
-        await anext(aiter(signals))
-        log.info("stopping; running jobs go on")
-        nursery.start_soon(_ignore_signals, signals)
+        nursery.start_soon(self._wait_for_signals, signals)
+        await self._leave.wait()
+        log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
         await self._stop(started, server)
+        if self._again and not self._persistence.clean:
+            raise CannotStart("the disk does not answer, so the state cannot be taken up; start gflowd again")
         nursery.cancel_scope.cancel()
+
+    async def _wait_for_signals(self, signals: Any) -> None:
+        """Leave at the first. Further ones must not kill us half-way out, which trio would do with those not taken."""
+        if self._asked_to_stop:
+            self._leave.set()
+        async for _ in signals:
+            self._again = False
+            self._leave.set()
+            for number in _SIGNALS:
+                signal.signal(number, lambda *_: None)  # not SIG_IGN: programs started from here would inherit that
+
+    def _state_watch(self, recovery: Recovery) -> StateWatch:
+        def take_up() -> None:
+            self._again = not self._leave.is_set()
+            self._leave.set()
+
+        return StateWatch(self._settings.data_dir, recovery, take_up, lambda: self._persistence.healthy)
 
     async def _stop(self, started: dict[str, "_Started"], server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
@@ -248,8 +314,9 @@ class _Daemon:
         self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("scheduler", "timeouts", "housekeeping", "historian"):
-            await started[name].stop()
+        for name in ("state watch", "scheduler", "timeouts", "housekeeping", "historian"):
+            if name in started:
+                await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
             await started["watcher"].stop()
         self._pool.drain()
@@ -282,22 +349,18 @@ class _Daemon:
             },
             health=self._health,
             render_environment=render_environment,
-            session=session_name,
+            session=self._session,
+            compact=self._persistence.compact,
+            recovering=self.recovering,
+            turn=self._turn,
         )
 
+    def _session(self, job_id: JobId) -> str:
+        job = self._runtime.engine.jobs.get(job_id)
+        return (session_of(job) if job is not None else None) or session_name(job_id)
+
     def _health(self) -> tuple[dict[str, Any], bool]:
-        if self._persistence.healthy:
-            return {"status": "ok", "pid": os.getpid()}, True
-        detail = f"the state cannot be written: {self._persistence.last_error}"
-        return {"status": "read_only", "pid": os.getpid(), "detail": detail}, False
-
-
-async def _ignore_signals(signals: Any) -> None:
-    """One was enough. Those not taken here trio would deliver anew at the end, and they would kill us half-way out."""
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: None)  # not SIG_IGN: programs started from here would inherit that
-    async for _ in signals:
-        pass
+        return health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
 
 
 def _run_ids() -> Iterator[str]:

@@ -55,7 +55,7 @@ def salvage(data_dir: Path) -> Salvage:
     loaded = found.loaded
     loaded.jobs = dict(sorted(loaded.jobs.items()))
     if (promised := acknowledged(data_dir)) > loaded.seq:
-        found.left_out.append(f"changes {loaded.seq + 1} to {promised}, which were on disk once, could not be read")
+        found.left_out.append(_left_out(loaded.seq + 1, promised))
         found.incomplete, found.doubtful = True, set(loaded.jobs)
     if found.blind:
         found.doubtful = set(loaded.jobs)
@@ -151,7 +151,12 @@ def _replay(transactions: list[Transaction], found: Salvage) -> None:
         if transaction.seq > loaded.seq + 1:
             found.incomplete = True
             gap_after = transaction.seq
-            found.left_out.append(f"changes {loaded.seq + 1} to {transaction.seq - 1} could not be read")
+            found.left_out.append(_left_out(loaded.seq + 1, transaction.seq - 1))
         loaded.apply(transaction)
         changed_at.update((job.id, transaction.seq) for job in transaction.jobs)
     found.doubtful = {job_id for job_id in loaded.jobs if changed_at[job_id] < gap_after}
+
+
+def _left_out(first: int, last: int) -> str:
+    what = f"change {first}" if first == last else f"changes {first} to {last}"
+    return f"left out {what}, which could not be read"
