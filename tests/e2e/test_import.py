@@ -10,7 +10,7 @@ import pytest
 from gflow.launch.adopted import UNREPORTED
 from gflow.store.imports.jobs import LOST
 from support.daemon import Daemon
-from support.older import SAMPLE_JSON, SAMPLE_MSGPACK, old_job, old_state, span, stamp
+from support.older import SAMPLE_JSON, SAMPLE_MSGPACK, old_job, old_state, packed, span, stamp
 from support.older_session import OlderSessions, fake_gcancel, wait_busy
 
 
@@ -166,6 +166,25 @@ def test_a_state_that_cannot_be_read_is_named_in_one_line(place: Daemon):
     assert place.process.wait(20) == 1
     assert f"gflowd: {left}: cannot be imported: {newer}" in place.said()
     assert [path.name for path in place.data.glob("state*")] == ["state.json"]
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (SAMPLE_MSGPACK.read_bytes()[:5000], "it is neither JSON nor MessagePack, or was cut short"),
+        (packed({"version": 5, "job_specs": []}), "it was written by a newer gflow (state version 5;"),
+    ],
+    ids=["cut short", "a later version"],
+)
+def test_a_packed_state_that_cannot_be_read_is_served_around_and_left_alone(place: Daemon, state: bytes, why: str):
+    path = place.data / "state.msgpack"
+    path.write_bytes(state)
+    place.start()
+    assert place.get("/health")["status"] == "recovery"
+    assert f"{path}: cannot be imported: {why}" in place.said()
+    assert place.wait_job(place.submit("true"))["state"] == "Finished"
+    assert place.stop() == 0
+    assert path.read_bytes() == state
 
 
 def live_state(sessions: OlderSessions, place: Daemon, **commands: str) -> None:
