@@ -73,6 +73,8 @@ def daemon():
         fake.on("GET", "/stats", reply(usage_json(Usage(), user=None, since=None)))
         fake.on("POST", "/jobs", reply({"id": 7, "run_name": "x", "dropped_env": []}, 201))
         fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
+        fake.on("POST", "/state/compact", reply({"jobs": 1, "bytes_before": 2, "bytes_after": 1}))
+        fake.on("POST", "/state/prune", reply({"jobs": 1, "from_state": 1, "from_history": 0, "kept": 0, "logs": 0}))
         for verb in ("cancel", "hold", "release"):
             fake.on("POST", f"/jobs/7/{verb}", reply(None))
         fake.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
@@ -127,6 +129,8 @@ COMMANDS = [
     ("gjob", "wait", "7"),
     ("gjob", "why", "7"),
     ("gctl", "show-gpus"),
+    ("gctl", "state", "compact"),
+    ("gctl", "state", "prune", "--before", "30d"),
     ("umbrella", "queue"),
     ("umbrella", "gjob", "hold", "7"),
 ]

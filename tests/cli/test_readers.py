@@ -41,9 +41,17 @@ _VALUES = [
 
 
 def _members(table):
+    """The commands of a table, those of its groups among them."""
     if isinstance(table, Command):
         return [table]
-    return [table.load(name) for name in table.members]
+    return [command for name in table.members for command in _members(table.load(name))]
+
+
+def _paths(table):
+    """The words that lead to each of them."""
+    if isinstance(table, Command):
+        return [[]]
+    return [[name, *path] for name in [*table.members, *table.aliases] for path in _paths(table.load(name))]
 
 
 def _commands():
@@ -70,8 +78,9 @@ def _words(table):
 def _argv(table):
     words = st.lists(_words(table), max_size=6)
     if isinstance(table, Group):
-        verb = st.sampled_from([*table.members, *table.aliases])
-        return st.builds(lambda verb, words: [verb, *words], verb, words)
+        outer = st.sampled_from([[], ["--url", "unix:/s"], ["--config=x"]])
+        path = st.sampled_from(_paths(table))
+        return st.builds(lambda outer, path, words: [*path[:1], *outer, *path[1:], *words], outer, path, words)
     return words
 
 
@@ -177,7 +186,7 @@ def test_every_example_of_the_help_can_be_read(command):
 
         words = shlex.split(example)
         argv = words[words.index(command.name) + 1 :] if command.name in words else words
-        argv = argv[: argv.index("&&")] if "&&" in argv else argv
+        argv = argv[: next((at for at, word in enumerate(argv) if word in ("&&", "|")), None)]
         assert _quick(command, argv) is not None, example
 
 
