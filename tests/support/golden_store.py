@@ -24,7 +24,7 @@ from gflow.core.model import (
 )
 from gflow.store.disk import DISK, write_new
 from gflow.store.records import encode
-from gflow.store.snapshot import NAME, Snapshot, write_snapshot
+from gflow.store.snapshot import Snapshot, write_snapshot
 from gflow.store.wal import Segment
 from support.ledger import Ledger
 
@@ -116,6 +116,3 @@ def write(directory: Path) -> None:
     whole = segment.path.read_bytes()
     segment.path.unlink()
     write_new(DISK, segment.path, [whole, b"\xc1gf\x01\x40\0\0\0"])
-
-
-FILES = (NAME, "wal-00000002.log")
