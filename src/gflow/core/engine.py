@@ -124,7 +124,7 @@ class Engine(Table):
     def release(self, job_id: int, now: Now, begin_at: float | None = None) -> Outcome:
         """Let a held job start, from `begin_at` on if given. Raises NotFound, WrongState, Impossible."""
         out = Outcome()
-        job = move(self.job(job_id), State.QUEUED)
+        job = move(self.job(job_id), State.QUEUED, detail=None)  # which may say why it was held
         if begin_at is not None:
             check_begin(begin_at, now.wall)
             job = job.with_spec(begin_at=begin_at)
