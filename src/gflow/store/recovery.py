@@ -360,8 +360,10 @@ def _recover(opening: _Opening, error: Unreadable | OSError) -> Opened:
     loaded.seq = max(loaded.seq, entry.seq if entry else 0)
     path = _culprit(opening, error, found)
     backup = _keep_copies(opening, found.bad_files, path)
-    loaded.warnings = [f"{_said(error, path)}; going on in recovery", *opening.warnings, *found.left_out, *mended]
-    trouble = f"{_said(error, path)}; put a good copy in its place, gflowd takes it up by itself"
+    what = _said(error, path)
+    left_out = [line for line in found.left_out if line != f"left out {what}"]
+    loaded.warnings = [f"{what}; going on in recovery", *opening.warnings, *left_out, *mended]
+    trouble = f"{what}; put a good copy in its place, gflowd takes it up by itself"
     journal_id, changed = (entry.id, entry.changed) if entry else (secrets.token_hex(8), Changes())
     passing = isinstance(error, OSError)
     recovery = Recovery(trouble, backup, journal_id, base, changed, opening.files, passing)
