@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gflow.core.model import JobId, State
-from gflow.store import acknowledged
+from gflow.store import acknowledged, check_state
 from gflow.store.check import check
 from gflow.store.errors import Unreadable
 from gflow.store.finding import Verdict
@@ -434,6 +434,28 @@ def test_a_file_replaced_while_it_is_looked_for_is_looked_for_again(book, monkey
     found = {finding.name: finding for finding in check(book.path, running=True)}
     assert (verdicts(found), len(looks)) == ({}, 2)
     assert SECOND not in found
+
+
+def test_a_file_that_goes_between_two_looks_at_it(book, monkeypatch):
+    """Between the renames of a compaction there is no snapshot for a moment."""
+    read = check_state.read_snapshot
+    reads = []
+
+    def read_and_rename(path):
+        if (book.path / "new").exists():
+            (book.path / "new").replace(book.path / NAME)
+        snapshot = read(path)
+        reads.append(path)
+        if len(reads) == 1:
+            (book.path / "new").write_bytes(path.read_bytes())
+            path.replace(book.path / PREVIOUS)
+        return snapshot
+
+    monkeypatch.setattr(check_state, "read_snapshot", read_and_rename)
+    found = {finding.name: finding for finding in check(book.path, running=True)}
+    assert verdicts(found) == {}
+    assert found[NAME].says.startswith("8 jobs as of transaction 8, ")
+    assert len(reads) == 3
 
 
 def test_all_of_it_can_be_said_in_json(book):

@@ -39,10 +39,18 @@ def identities(data_dir: Path) -> dict[Path, tuple[int, int]]:
 
 
 def settled(data_dir: Path, look: Callable[[], _T], sound: Callable[[_T], bool]) -> _T:
-    """What `look` returns, as soon as it is `sound`, or as no file was replaced while it looked. Raises OSError."""
+    """What `look` returns, as soon as it is `sound`, or as no file was replaced while it looked.
+
+    Raises OSError, but FileNotFoundError only for a file that was not there before either.
+    """
     for _ in range(TRIES):
         before = identities(data_dir)
-        seen = look()
+        try:
+            seen = look()
+        except FileNotFoundError:
+            if identities(data_dir) == before:
+                raise
+            continue
         if sound(seen) or identities(data_dir) == before:
             return seen
     return look()
