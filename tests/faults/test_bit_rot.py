@@ -79,14 +79,17 @@ class Kept:
         try:
             loaded = load(self.directory)
         except (Damaged, Newer, Foreign) as error:
-            assert str(self.directory) in str(error)
-            assert "\n" not in str(error)
-            return "refused"
+            return self._refused(str(error))
         if facts(loaded) == self.whole:
             return "whole"
         assert facts(loaded) in self.writer.states[loaded.seq], f"{changed.keys()}: the state never was like that"
         assert loaded.warnings, f"{changed.keys()}: an earlier state without a word"
         return "short"
+
+    def _refused(self, message: str) -> str:
+        assert str(self.directory) in message
+        assert "\n" not in message
+        return "refused"
 
 
 def overwrite(path: Path, content: bytes) -> None:

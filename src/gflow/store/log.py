@@ -48,8 +48,8 @@ class Log:
             self._take_over()
         self._last += 1
         path = new_path(self._directory, self._last)
-        fd = self._disk.create(path)
         self._mark.sync()
+        fd = self._disk.create(path)
         # If the rest fails the file may still be there after a power cut, and void what older segments hold from
         # `first_seq` on. So from here on none of them gets any more.
         self._close_segment()
