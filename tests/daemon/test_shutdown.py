@@ -86,8 +86,8 @@ async def test_the_order_of_leaving(tmp_path):
         async with house:
             pass
     assert order == [
-        *("streams end", "requests", "Scheduler", "TimeoutEnforcer", "Housekeeping", "Watcher"),
-        *("deliveries", "log", "FakeLauncher", "launcher"),
+        *("streams end", "requests", "Scheduler", "TimeoutEnforcer", "Housekeeping", "Historian", "Watcher"),
+        *("deliveries", "log", "Launchers", "launcher"),
     ]
 
 
