@@ -157,6 +157,7 @@ async def test_after_a_change_that_was_not_logged_the_daemon_falls():
             with pytest.raises(OverflowError):
                 desk.submit()
             await trio.sleep_forever()
-    (error,) = raised.value.exceptions
+    (services,) = raised.value.exceptions
+    (error,) = services.exceptions
     assert "could not be logged" in str(error)
     assert isinstance(error.__cause__, OverflowError)

@@ -6,6 +6,7 @@ import trio
 
 from gflow.daemon.alarm import Alarm
 from gflow.daemon.runtime import Runtime
+from gflow.daemon.wake import Bell
 
 
 class Scheduler:
@@ -18,17 +19,24 @@ class Scheduler:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
         runtime, wake = self._runtime, self._runtime.schedule_wake
-        task_status.started()
+        bell = Bell(self._alarm, wake)
         try:
-            while True:
-                if runtime.fault is not None:
-                    raise RuntimeError("a change could not be logged; starting again from the log") from runtime.fault
-                wake.clear()
-                outcome = runtime.engine.schedule(runtime.clock(), runtime.run_ids)
-                if outcome:
-                    runtime.commit(outcome)
-                    wake.clear()  # what this pass did frees nothing
-                await trio.lowlevel.checkpoint()
-                await wake.wait_or(self._alarm, runtime.engine.next_begin_at())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bell.run)
+                task_status.started()
+                while True:
+                    self._decide()
+                    bell.set(runtime.engine.next_begin_at())
+                    await wake.wait()
         finally:
             self._alarm.close()
+
+    def _decide(self) -> None:
+        runtime, wake = self._runtime, self._runtime.schedule_wake
+        if runtime.fault is not None:
+            raise RuntimeError("a change could not be logged; starting again from the log") from runtime.fault
+        wake.clear()
+        outcome = runtime.engine.schedule(runtime.clock(), runtime.run_ids)
+        if outcome:
+            runtime.commit(outcome)
+            wake.clear()  # what this pass did frees nothing

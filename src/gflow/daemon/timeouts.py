@@ -12,6 +12,7 @@ from gflow.core.model import JobId, Stop, StopCause, StopStep
 from gflow.core.outcome import Outcome
 from gflow.daemon.alarm import Alarm
 from gflow.daemon.runtime import Runtime
+from gflow.daemon.wake import Bell
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +28,19 @@ class TimeoutEnforcer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
         runtime, wake = self._runtime, self._runtime.deadline_wake
-        task_status.started()
+        bell = Bell(self._alarm, wake)
         try:
-            while True:
-                wake.clear()
-                outcome = runtime.engine.enforce(runtime.clock())
-                if outcome:
-                    self._warn(outcome)
-                    runtime.commit(outcome)
-                await trio.lowlevel.checkpoint()
-                await wake.wait_or(self._alarm, runtime.engine.next_deadline_boot())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bell.run)
+                task_status.started()
+                while True:
+                    wake.clear()
+                    outcome = runtime.engine.enforce(runtime.clock())
+                    if outcome:
+                        self._warn(outcome)
+                        runtime.commit(outcome)
+                    bell.set(runtime.engine.next_deadline_boot())
+                    await wake.wait()
         finally:
             self._alarm.close()
 

@@ -27,17 +27,31 @@ class Wake:
         """Return once `set` was called after the last `clear`."""
         await self._event.wait()
 
-    async def wait_or(self, alarm: Alarm, when: float | None) -> None:
-        """Return at a change, or at `when` by the alarm's clock, or if that clock is set."""
-        if when is None:
-            await self.wait()
-            return
-        async with trio.open_nursery() as nursery:
 
-            async def ring() -> None:
-                await alarm.wait_until(when)
-                nursery.cancel_scope.cancel()
+class Bell:
+    """Sets a wake at a moment. Its task stays in place as long as the moment does: mostly it is the same as before."""
 
-            nursery.start_soon(ring)
-            await self.wait()
-            nursery.cancel_scope.cancel()
+    def __init__(self, alarm: Alarm, wake: Wake) -> None:
+        self._alarm = alarm
+        self._wake = wake
+        self._when: float | None = None
+        self._waiting = trio.CancelScope()
+
+    def set(self, when: float | None) -> None:
+        """Ring at `when` by the alarm's clock, or if that clock is set, and at no other moment; None: not at all."""
+        if when != self._when:
+            self._when = when
+            self._waiting.cancel()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        while True:
+            with trio.CancelScope() as self._waiting:
+                await self._moment()
+                self._when = None  # whoever is woken says when to ring next
+                self._wake.set()
+
+    async def _moment(self) -> None:
+        if self._when is None:
+            await trio.sleep_forever()
+        await self._alarm.wait_until(self._when)
