@@ -1,20 +1,20 @@
 """The HTTP application: one blueprint per resource, one shape of errors, nothing else."""
 
-from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
-from gflow.api import answers, control, events, jobs, logs, queue, submissions
+from gflow.api import answers, control, events, jobs, logs, queue, state, submissions
 from gflow.api.body import BODY_SECS, MAX_BODY_BYTES
+from gflow.api.framework import Framework
 from gflow.api.services import Services
 from gflow.core.errors import Refused
 
 
-def create_app(services: Services) -> QuartTrio:
+def create_app(services: Services) -> Framework:
     """The application over `services`. It has no lifespan tasks: a crash of one would go unnoticed."""
-    app = QuartTrio("gflow", static_folder=None)
+    app = Framework("gflow", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECS
-    for module in (submissions, jobs, queue, logs, events, control):
+    for module in (submissions, jobs, queue, logs, events, control, state):
         app.register_blueprint(module.blueprint(services))
     app.register_error_handler(Refused, answers.on_refused)
     app.register_error_handler(HTTPException, answers.on_http_error)

@@ -12,9 +12,6 @@ MAX_BODY_BYTES = 8 << 20
 BODY_SECS = 60.0
 """A body that takes longer to arrive is not waited for."""
 
-_SURROGATES = (b"\\ud", b"\\uD", b"\xed")
-"""What a body with a surrogate in it has, and few others."""
-
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
@@ -27,6 +24,9 @@ def _finite(digits: str) -> float:
     return number
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+
+
 async def json_body() -> Any:
     """The body as JSON. Raises Malformed.
 
@@ -37,8 +37,8 @@ async def json_body() -> Any:
     if not data:
         raise Malformed("The request has no body; a JSON body is expected")
     try:
-        found = json.loads(data.decode(errors="surrogatepass"), parse_constant=_no_constant, parse_float=_finite)
-        if any(mark in data for mark in _SURROGATES):
+        found = _DECODER.decode(data.decode(errors="surrogatepass"))
+        if b"\\ud" in data or b"\\uD" in data or b"\xed" in data:  # as with any surrogate, and little else
             json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
     except (ValueError, RecursionError) as error:
         raise Malformed(f"The body is not valid JSON: {error}") from None

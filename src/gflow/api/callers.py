@@ -1,5 +1,6 @@
 """Who calls, and what they may do: the kernel says who, and the rules are here and nowhere else."""
 
+import functools
 import os
 import pwd
 from dataclasses import dataclass
@@ -31,7 +32,12 @@ def user_name(uid: int) -> str:
 
 def caller() -> Caller:
     """Who sent the request being answered."""
-    peer: Peer = request.scope["state"]["peer"]
+    return _who(request.scope["state"]["peer"])
+
+
+@functools.lru_cache(maxsize=256)
+def _who(peer: Peer) -> Caller:
+    """Looked up once for each process that calls: the system's database may be a file, or a server somewhere."""
     return Caller(user_name(peer.uid), peer.uid, admin=peer.uid in (0, os.geteuid()))
 
 
@@ -45,3 +51,9 @@ def check_owner(who: Caller, job: Job) -> None:
     """Raise Forbidden unless `who` owns the job or is an administrator."""
     if not who.admin and job.spec.owner != who.name:
         raise Forbidden(f"Job {job.id} belongs to {job.spec.owner}; you are {who.name}")
+
+
+def check_admin(who: Caller, what: str) -> None:
+    """Raise Forbidden unless `who` is an administrator."""
+    if not who.admin:
+        raise Forbidden(f"Only an administrator may {what}; you are {who.name}")

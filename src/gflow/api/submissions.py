@@ -123,7 +123,7 @@ def _receipt(job: Job, dropped: list[str]) -> dict[str, Any]:
 def _group(requests: list[JobRequest]) -> dict[str, int | None]:
     """The groups with a limit in this submission; jobs that ask for one without naming a group share a new one."""
     limits: dict[str, int | None] = {}
-    unnamed = new_group_id()
+    unnamed = new_group_id() if any(job.max_concurrent is not None for job in requests) else ""
     for job in requests:
         if job.max_concurrent is None:
             continue

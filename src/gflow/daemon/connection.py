@@ -17,11 +17,15 @@ import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.trio import tcp_server
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import LifespanState
+from hypercorn.typing import ConnectionState, LifespanState
+
+from gflow.daemon.requests import Requests
 
 
 class _Http1(H11Protocol):
@@ -30,11 +34,32 @@ class _Http1(H11Protocol):
             raise ConnectionAbortedError(f"HTTP/{event.http_version.decode()} is not spoken here")
 
     async def _create_stream(self, request: h11.Request) -> None:
+        """hypercorn's way without its look for an offer to upgrade."""
         if not _is_readable(request.target):
             await self._send_error_response(400)
             await self.send(Closed())
             return
-        await super()._create_stream(_without_upgrade(request))
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
 
 
 def _is_readable(target: bytes) -> bool:
@@ -46,37 +71,8 @@ def _is_readable(target: bytes) -> bool:
     return False
 
 
-def _without_upgrade(request: h11.Request) -> h11.Request:
-    kept = [(name, value) for name, value in request.headers if name != b"upgrade"]
-    if len(kept) == len(request.headers):
-        return request
-    return h11.Request(method=request.method, target=request.target, headers=kept, http_version=request.http_version)
-
-
-def _speak_http1(*of_a_wrapper: object) -> H11Protocol:
-    """Stands in for hypercorn's choice of a protocol; the last argument is what TLS negotiated."""
-    return _Http1(*of_a_wrapper[:-1])  # type: ignore[arg-type]
-
-
-# The server looks the class up in its module; there is no parameter for it.
-tcp_server.ProtocolWrapper = _speak_http1  # type: ignore[attr-defined, assignment]
-
-
-class _IdleSince:
-    """Stands in for hypercorn's idle task: it only notes when the idle time began (trio time; never: busy)."""
-
-    def __init__(self) -> None:
-        self.since = trio.current_time()
-
-    async def restart(self, *_ignored: object) -> None:
-        self.since = trio.current_time()
-
-    async def stop(self) -> None:
-        self.since = math.inf
-
-
-class Connection(tcp_server.TCPServer):
-    """Serves one accepted stream when awaited."""
+class Connection(TCPServer):
+    """Serves one accepted stream when awaited. `idle_since` is when its last answer ended (trio time; never: busy)."""
 
     def __init__(
         self,
@@ -87,10 +83,37 @@ class Connection(tcp_server.TCPServer):
         stream: trio.SocketStream,
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
-        self.idle = _IdleSince()
-        self.idle_task = self.idle  # type: ignore[assignment]
+        self.idle_since = trio.current_time()
         self.socket = stream.socket
         self._head: bytes | None = None
+
+    async def run(self) -> None:
+        """Answer requests until the client or `shut` ends the connection: hypercorn's way without TLS and HTTP/2."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self.protocol = _Http1(  # type: ignore[assignment]
+                    self.app,
+                    self.config,
+                    self.context,
+                    Requests(nursery),  # type: ignore[arg-type]
+                    ConnectionState(self.state),
+                    False,
+                    None,
+                    None,
+                    self.protocol_send,
+                )
+                await self._read_data()
+        except OSError:
+            pass
+        finally:
+            await self._close()
+
+    async def _read_data(self) -> None:
+        with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            while data := await self.stream.receive_some(MAX_RECV):
+                await self.protocol.handle(RawData(bytes(data)))
+            await self.protocol.handle(RawData(b""))
+        await self.protocol.handle(Closed())
 
     def shut(self) -> None:
         """End both directions at once: the reader sees the end of the stream, a blocked sender an error."""
@@ -99,22 +122,46 @@ class Connection(tcp_server.TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
-            if self._head is None and _waits_for_body(event.data):
-                self._head = event.data
-                return
-            event = RawData((self._head or b"") + event.data)
-            self._head = None
-            if not event.data:
-                return  # the end of a message of known length has no bytes of its own
-        elif self._head is not None:
-            head, self._head = self._head, None
-            await super().protocol_send(RawData(head))
-        if isinstance(event, Closed):
+            await self._send(event.data)
+        elif isinstance(event, Updated):
+            self.idle_since = trio.current_time() if event.idle else math.inf
+        elif isinstance(event, Closed):
+            await self._send_head()
             if self._is_still_sent_to():
                 self._let_them_finish()
                 return
             self.shut()  # hypercorn's own way waits, and whoever asks for it is about to be cancelled
-        await super().protocol_send(event)
+            await super().protocol_send(event)
+
+    async def _send(self, data: bytes) -> None:
+        if self._head is None and _waits_for_body(data):
+            self._head = data
+            return
+        data = (self._head or b"") + data
+        self._head = None
+        if data:  # the end of a message of known length has no bytes of its own
+            await self._write(data)
+
+    async def _send_head(self) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            await self._write(head)
+
+    async def _write(self, data: bytes) -> None:
+        """hypercorn's way, but a lock that is free is taken without a step of the event loop."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self.send_lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self.send_lock.acquire()
+        try:
+            with trio.CancelScope(shield=True):
+                await self.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await self.protocol.handle(Closed())
+            await trio.lowlevel.checkpoint()  # who sends on and on must let himself be told to stop
+        finally:
+            self.send_lock.release()
 
     def _is_still_sent_to(self) -> bool:
         """Whether the answer came before the end of the request, as it does when that is too large."""
@@ -126,7 +173,7 @@ class Connection(tcp_server.TCPServer):
 
         That lasts until they hang up, or as long as a connection may be idle.
         """
-        self.idle.since = trio.current_time()
+        self.idle_since = trio.current_time()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 

@@ -126,7 +126,7 @@ class ApiServer:
     def _hang_up(self, idle_since: float) -> None:
         """Close connections without a request under way that have been so since `idle_since` (trio time)."""
         for connection in self._open:
-            if connection.idle.since <= idle_since:
+            if connection.idle_since <= idle_since:
                 connection.shut()
 
     async def close(self) -> None:
