@@ -21,9 +21,11 @@ from typing import TypeVar
 
 import trio
 
-from gflow.core.errors import Unavailable
+from gflow.core.errors import Unavailable, WrongState
+from gflow.daemon.hand import Hand
+from gflow.store.compaction import Compacted, bytes_to_read
 from gflow.store.disk import DISK, Disk
-from gflow.store.ids import Ids, Mark
+from gflow.store.ids import Ids, Mark, generation_of
 from gflow.store.journal import Journal
 from gflow.store.load import Loaded
 from gflow.store.log import Log, remove_segments
@@ -84,6 +86,15 @@ class _Batch:
         return self.first_seq + len(self.transactions) - 1
 
 
+@dataclass(slots=True)
+class _Wish:
+    """Somebody waits for a snapshot. `done`: it is on disk and has `jobs`, or cannot be had, and `why` says so."""
+
+    jobs: int = 0
+    why: str | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+
+
 class Persistence:
     """Writes transactions to the log in `data_dir`, which `loaded` was read from; in a `recovery`, to the journal.
 
@@ -115,11 +126,11 @@ class Persistence:
         self._grace_secs = grace_secs
         self._flush_secs = flush_secs
         self._disk = disk
-        self._log = Log(data_dir, loaded.segment, disk=disk)
-        self._ids = Ids(data_dir, mark or Mark(), disk=disk)
+        self._log = Log(data_dir, loaded.segment, loaded.tail, disk=disk)
+        self._ids = Ids(data_dir, mark or Mark(), generation_of(loaded.settings), disk=disk)
         self._journal: Journal | None = None
         if recovery is not None:
-            self._journal = Journal(data_dir, recovery.journal_id, recovery.base_seq, recovery.changed, disk=disk)
+            self._journal = Journal(data_dir, recovery.journal_id, recovery.base, recovery.changed, disk=disk)
 
         self._next_job_id = loaded.next_job_id
         self._last_seq = loaded.seq
@@ -129,7 +140,7 @@ class Persistence:
         self._closing = False
         self._ended = trio.Event()
         self._flush_deadline = math.inf
-        self._writer_thread = trio.CapacityLimiter(1)
+        self._hand = Hand("gflow-writer")
         self._writing = trio.CancelScope()
         self._writing_since = math.inf
         self._left_behind = False
@@ -145,6 +156,7 @@ class Persistence:
         self._saved_at = -math.inf
         self._compact_not_before = -math.inf
         self._compacting = False
+        self._wishes: list[_Wish] = []
         self._leaving = False
         self._snapshot_thread = trio.CapacityLimiter(1)
         self._saving = trio.CancelScope()
@@ -206,6 +218,26 @@ class Persistence:
         if self._unavailable:
             raise Unavailable(f"The state cannot be written: {self._last_error or 'the daemon is stopping'}")
 
+    async def compact(self) -> Compacted:
+        """Write a snapshot of everything submitted so far; return once it is on disk.
+
+        Raises WrongState in a recovery, Unavailable if it cannot be written now.
+        """
+        if self._journal is not None:
+            raise WrongState("The state is in recovery: its files stay as they are until it can be read again")
+        self.check_writable()
+        before = await trio.to_thread.run_sync(bytes_to_read, self._data_dir, self._saved_segment)
+        if self._ended.is_set():
+            raise Unavailable("The daemon is stopping")
+        wish = _Wish()
+        self._wishes.append(wish)
+        self._work.set()
+        await wish.done.wait()
+        if wish.why is not None:
+            raise Unavailable(f"The snapshot cannot be written: {wish.why}")
+        after = await trio.to_thread.run_sync(bytes_to_read, self._data_dir, self._saved_segment)
+        return Compacted(wish.jobs, before, after)
+
     def _batch_of(self, seq: int) -> _Batch:
         for batch in self._queue:
             if seq <= batch.last_seq:
@@ -254,6 +286,9 @@ class Persistence:
     async def _write_until_closed(self, nursery: trio.Nursery) -> None:
         while self._queue or not self._closing:
             if not self._queue:
+                if self._wishes and not self._compacting:
+                    await self._compact(self._snapshot_source(), self._durable_seq, nursery)
+                    continue
                 self._work = trio.Event()
                 await self._work.wait()
                 continue
@@ -286,6 +321,7 @@ class Persistence:
             logger.error("stopping; changes that could not be written: %d (%s)", lost, self._last_error)
         if not self._left_behind:  # a thread that hangs in the disk still has the descriptors
             self._log.close()
+        self._hand.close()
         self._ended.set()
         self._tell_waiters()
 
@@ -310,16 +346,17 @@ class Persistence:
 
     async def _in_thread(self, work: Callable[..., _T], *args: object) -> _T | None:
         """What `work` returns. At the end of the flush it is left behind, for the disk may never answer: None."""
+        if self._left_behind:
+            await trio.sleep_forever()  # until those who wait for the end do not wait any longer
         result = None
         self._writing_since = trio.current_time()
         try:
             with trio.CancelScope(shield=True, deadline=self._flush_deadline) as self._writing:
-                result = await trio.to_thread.run_sync(work, *args, limiter=self._writer_thread, abandon_on_cancel=True)
+                result = await self._hand.do(work, *args)
         finally:
             self._writing_since = math.inf
         if self._writing.cancelled_caught:
             self._left_behind = True
-            await trio.lowlevel.checkpoint_if_cancelled()
         return result
 
     def _make_durable(self, batch: _Batch) -> bool:
@@ -390,48 +427,59 @@ class Persistence:
         for batch in self._queue:
             batch.done.set()
             batch.done = trio.Event()
+        _tell(self._take_wishes(), self._last_error or "the daemon is stopping")
 
     # -- compaction ------------------------------------------------------------------------------------------------
 
     def _compaction_is_due(self) -> bool:
         now = trio.current_time()
-        if self._journal is not None or self._compacting or len(self._queue) > 1 or now < self._compact_not_before:
+        if self._journal is not None or self._compacting or len(self._queue) > 1:
             return False
+        if self._wishes or now < self._compact_not_before:
+            return bool(self._wishes)
         return self._policy.is_due(self._log_bytes, self._log_changes, self._saved_jobs, now - self._saved_at)
 
     async def _compact(self, state: SnapshotState, seq: int, nursery: trio.Nursery) -> None:
         """Let the log go on in a new segment, and start writing the snapshot that it goes on from."""
+        wishes = self._take_wishes()
         try:
             segment = await self._in_thread(self._log.rotate, seq + 1)
         except OSError as error:
-            self._compaction_failed(error)
+            self._compaction_failed(error, wishes)
             return
         if segment is None:
+            _tell(wishes, "the daemon is stopping")
             return
         self._compacting = True
-        nursery.start_soon(self._save, Snapshot(seq, segment, state), self._log_bytes, self._log_changes)
+        nursery.start_soon(self._save, Snapshot(seq, segment, state), self._log_bytes, self._log_changes, wishes)
 
-    async def _save(self, snapshot: Snapshot, log_bytes: int, log_changes: int) -> None:
+    async def _save(self, snapshot: Snapshot, log_bytes: int, log_changes: int, wishes: list[_Wish]) -> None:
         try:
             with trio.CancelScope(shield=True, deadline=self._flush_deadline) as self._saving:
                 await trio.to_thread.run_sync(
                     self._write_snapshot, snapshot, limiter=self._snapshot_thread, abandon_on_cancel=True
                 )
         except Abandoned:
+            _tell(wishes, "the daemon is stopping")
             return
         except OSError as error:
-            self._compaction_failed(error)
+            self._compaction_failed(error, wishes)
             return
         finally:
             self._compacting = False
+            self._work.set()  # for those who have come to wait for a snapshot meanwhile
         if self._saving.cancelled_caught:
             self._left_behind = True
+            _tell(wishes, "the daemon is stopping")
             return
         self._log_bytes -= log_bytes
         self._log_changes -= log_changes
         self._saved_jobs = len(snapshot.state.jobs)
         self._saved_at = trio.current_time()
         logger.info("wrote a snapshot of %d jobs as of change %d", self._saved_jobs, snapshot.seq)
+        for wish in wishes:
+            wish.jobs = self._saved_jobs
+            wish.done.set()
 
     def _write_snapshot(self, snapshot: Snapshot) -> None:
         """In a worker thread. The segments kept are those that go on from the snapshot before this one."""
@@ -440,9 +488,20 @@ class Persistence:
         self._saved_segment = snapshot.segment
         remove_segments(self._data_dir, before, disk=self._disk)
 
-    def _compaction_failed(self, error: OSError) -> None:
+    def _take_wishes(self) -> list[_Wish]:
+        wishes, self._wishes = self._wishes, []
+        return wishes
+
+    def _compaction_failed(self, error: OSError, wishes: list[_Wish]) -> None:
         logger.warning("cannot write a snapshot to %s: %s; the log keeps everything", self._data_dir, error)
         self._compact_not_before = trio.current_time() + COMPACTION_RETRY_SECS
+        _tell(wishes, error.strerror or str(error))
+
+
+def _tell(wishes: list[_Wish], why: str) -> None:
+    for wish in wishes:
+        wish.why = why
+        wish.done.set()
 
 
 def _backoff() -> Iterator[float]:
