@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import threading
 from contextlib import closing, suppress
 
@@ -178,6 +179,51 @@ def test_a_copy_of_a_stopped_daemons_directory_is_whole_and_works(daemon: Daemon
     daemon.start()
     assert jobs(export(daemon)) == before
     assert daemon.gbatch("true") == 2
+
+
+def copy_as_the_manual_says(source, target):
+    """docs/state.md, "While gflowd runs"."""
+    shutil.rmtree(target, ignore_errors=True)
+    history = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))"
+    script = f"""
+        umask 077; mkdir {target}; cd {source}
+        cp -p ids wal.acknowledged {target} 2>/dev/null
+        cp -p state.msgpack* wal-*.log {target}
+        cp -pr spool logs {target}
+        if [ -e history.sqlite ]; then {sys.executable} -c '{history}' history.sqlite {target}/history.sqlite; fi
+    """
+    subprocess.run(["sh", "-c", script], check=False, stderr=subprocess.DEVNULL)
+
+
+def test_a_copy_made_while_the_daemon_works_is_whole_if_the_check_says_so(daemon: Daemon):
+    over = threading.Event()
+    acknowledged = []
+
+    def work():
+        while not over.is_set():
+            acknowledged.append(daemon.submit("true", hold=True))
+            if len(acknowledged) % 5 == 0:
+                daemon.http("POST", "/state/compact")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    copy = daemon.root / "copy"
+    try:
+        for _ in range(3):
+            until(lambda: len(acknowledged) > 20, "jobs")
+            known = acknowledged[-1]
+
+            def copied_well():
+                copy_as_the_manual_says(daemon.data, copy)
+                return daemon.cli("gctl", "state", "check", "--data-dir", str(copy)).returncode == 0
+
+            until(copied_well, "a whole copy", 60)
+            found = list(jobs(export(daemon, "--data-dir", str(copy))))
+            assert found == list(range(1, len(found) + 1))
+            assert len(found) >= known
+    finally:
+        over.set()
+        worker.join(30)
 
 
 # -- damage ------------------------------------------------------------------------------------------------------------

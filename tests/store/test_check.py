@@ -344,7 +344,7 @@ def test_the_history_is_looked_into(book):
 def test_the_mark_of_the_ids(book):
     Ids(book.path, Mark(), 0).settle(13, 12)
     found = book.check()
-    assert (verdicts(found), found["ids"].says) == ({}, "no new job gets an id below 13, as of transaction 12")
+    assert (verdicts(found), found["ids"].says) == ({}, "ids below 13 were given or set aside as of transaction 12")
     Ids(book.path, Mark(), 0).settle(400, 90)
     found = book.check()
     assert verdicts(found) == {"ids": Verdict.OLDER}

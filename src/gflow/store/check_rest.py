@@ -73,7 +73,7 @@ def look_at_mark(data_dir: Path) -> tuple[Finding, Mark | None]:
     else:
         finding.absent = mark is None
         finding.says = (
-            "none yet" if mark is None else f"no new job gets an id below {mark.next}, as of transaction {mark.seq}"
+            "none yet" if mark is None else f"ids below {mark.next} were given or set aside as of transaction {mark.seq}"
         )
     return finding, mark
 
