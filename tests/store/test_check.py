@@ -171,19 +171,36 @@ def test_files_of_a_newer_gflow_and_of_another_program(book):
     (book.path / PREVIOUS).write_bytes(b"\x83\xa7version\x04" * 20)
     header = struct.pack("<8sIIQ", b"gflowwal", 2, 2, 5)
     book.change(SECOND, 0, header + struct.pack("<I", zlib.crc32(header)))
-    assert verdicts(book.check()) == {
+    found = book.check()
+    assert verdicts(found) == {
         NAME: Verdict.NEWER,
         PREVIOUS: Verdict.FOREIGN,
         SECOND: Verdict.NEWER,
         "state": Verdict.UNREADABLE,
     }
+    assert "use a gflow that is as new" in found[NAME].problems[0].advice
+    assert "docs/moving-from-gflow.md" in found[PREVIOUS].problems[0].advice
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read(book):
-    (book.path / THIRD).chmod(0)
-    found = check(book.path, running=False)
-    assert Verdict.UNREADABLE in {finding.verdict for finding in found}
+def test_files_that_cannot_be_read(book, monkeypatch):
+    """Root may read everything, so the disk has to say no."""
+    read = {name: getattr(check_state, name) for name in ("read_snapshot", "read_segment")}
+
+    def refuse(kind, refused):
+        def refusing(path, *number):
+            if path.name == refused:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return read[kind](path, *number)
+
+        monkeypatch.setattr(check_state, kind, refusing)
+
+    refuse("read_segment", THIRD)
+    found = book.check()
+    assert (found[THIRD].verdict, found[THIRD].problems[0].what) == (Verdict.UNREADABLE, "Permission denied")
+    refuse("read_snapshot", NAME)
+    found = book.check()
+    assert (found[NAME].verdict, found[NAME].problems[0].what) == (Verdict.UNREADABLE, "Permission denied")
+    assert "readable for the user" in found[NAME].problems[0].advice
 
 
 # -- the log -----------------------------------------------------------------------------------------------------------

@@ -72,9 +72,9 @@ def look_at_mark(data_dir: Path) -> tuple[Finding, Mark | None]:
         finding.add(Verdict.DAMAGED, what, advice)
     else:
         finding.absent = mark is None
-        finding.says = (
-            "none yet" if mark is None else f"ids below {mark.next} were given or set aside as of transaction {mark.seq}"
-        )
+        finding.says = "none yet"
+    if mark is not None:
+        finding.says = f"ids below {mark.next} were given or set aside as of transaction {mark.seq}"
     return finding, mark
 
 

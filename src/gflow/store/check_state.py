@@ -111,7 +111,11 @@ def _advise_on_snapshots(current: Finding, before: Finding, *, spare_is_whole: b
 
 
 def _advise(finding: Finding, advice: str) -> None:
-    finding.problems = [replace(problem, advice=advice) for problem in finding.problems]
+    """What to do about damage; what else can be wrong has a remedy of its own."""
+    finding.problems = [
+        replace(problem, advice=advice) if problem.verdict is Verdict.DAMAGED else problem
+        for problem in finding.problems
+    ]
 
 
 def _judge(pieces: list[Piece], chain: _Chain, *, running: bool) -> None:
