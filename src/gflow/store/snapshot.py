@@ -206,8 +206,10 @@ def first_break(path: Path) -> tuple[int, bool] | None:
 
 
 def _read(path: Path) -> Snapshot:
+    """No value can have more parts than the file has bytes; what claims to is refused before room is made for it."""
     with path.open("rb") as file:
-        unpacker = msgpack.Unpacker(file, unicode_errors="surrogatepass", strict_map_key=False, max_buffer_size=0)
+        most = max(os.fstat(file.fileno()).st_size, 1)
+        unpacker = msgpack.Unpacker(file, unicode_errors="surrogatepass", strict_map_key=False, max_buffer_size=most)
         reader = _Reader(unpacker)
         try:
             reader.read()
