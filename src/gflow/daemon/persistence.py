@@ -151,7 +151,7 @@ class Persistence:
 
         self._log_bytes = loaded.log_bytes
         self._log_changes = loaded.log_changes
-        self._saved_jobs = len(loaded.jobs)
+        self._jobs = len(loaded.jobs)  # of the last snapshot, without those that have left since
         self._saved_segment = loaded.first_segment
         self._saved_at = -math.inf
         self._compact_not_before = -math.inf
@@ -381,7 +381,8 @@ class Persistence:
         self._queue.popleft()
         self._durable_seq = batch.last_seq
         self._log_bytes += batch.size
-        self._log_changes += sum(len(transaction.jobs) or 1 for transaction in batch.transactions)
+        self._log_changes += sum(transaction.changes for transaction in batch.transactions)
+        self._jobs -= sum(len(transaction.retired) for transaction in batch.transactions)
         if batch.transactions:
             self._next_job_id = max(self._next_job_id, batch.transactions[-1].next_job_id)
         try:
@@ -437,7 +438,7 @@ class Persistence:
             return False
         if self._wishes or now < self._compact_not_before:
             return bool(self._wishes)
-        return self._policy.is_due(self._log_bytes, self._log_changes, self._saved_jobs, now - self._saved_at)
+        return self._policy.is_due(self._log_bytes, self._log_changes, self._jobs, now - self._saved_at)
 
     async def _compact(self, state: SnapshotState, seq: int, nursery: trio.Nursery) -> None:
         """Let the log go on in a new segment, and start writing the snapshot that it goes on from."""
@@ -474,11 +475,11 @@ class Persistence:
             return
         self._log_bytes -= log_bytes
         self._log_changes -= log_changes
-        self._saved_jobs = len(snapshot.state.jobs)
+        self._jobs = len(snapshot.state.jobs)
         self._saved_at = trio.current_time()
-        logger.info("wrote a snapshot of %d jobs as of change %d", self._saved_jobs, snapshot.seq)
+        logger.info("wrote a snapshot of %d jobs as of change %d", self._jobs, snapshot.seq)
         for wish in wishes:
-            wish.jobs = self._saved_jobs
+            wish.jobs = self._jobs
             wish.done.set()
 
     def _write_snapshot(self, snapshot: Snapshot) -> None:

@@ -31,7 +31,7 @@ class Loaded:
     - warnings: one line each, for the daemon's log.
     - segment: the number of the newest log segment. first_segment: where replay started.
     - tail: the last batch in the log; it may not be on disk yet.
-    - log_changes, log_bytes: what a snapshot would save reading; each job in each transaction counts as a change.
+    - log_changes, log_bytes: what a snapshot would save reading; see `Transaction.changes`.
     """
 
     jobs: dict[JobId, Job] = field(default_factory=dict)
@@ -175,7 +175,7 @@ def _replay(contents: Contents, void_from: int | None, loaded: Loaded) -> None:
             raise Damaged(contents.path, frame.offset, f"{_missing(loaded.seq + 1, transaction.seq)} here")
         if transaction.seq == loaded.seq + 1:
             loaded.apply(transaction)
-            loaded.log_changes += len(transaction.jobs) or 1
+            loaded.log_changes += transaction.changes
     loaded.log_bytes += contents.size
 
 

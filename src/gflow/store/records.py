@@ -50,6 +50,11 @@ class Transaction:
     retired: tuple[JobId, ...] = ()
 
     @property
+    def changes(self) -> int:
+        """What replaying it costs: each job that changed or left is one, and so is a transaction without any."""
+        return len(self.jobs) + len(self.retired) or 1
+
+    @property
     def numbered_events(self) -> list[tuple[int, Event]]:
         """The events with their ids."""
         return list(enumerate(self.events, self.next_event_id - len(self.events)))
