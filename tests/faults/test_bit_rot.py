@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from gflow.store.acknowledged import NAME as MARK
 from gflow.store.disk import DISK
-from gflow.store.errors import Damaged, Foreign, Newer, Unreadable
+from gflow.store.errors import Damaged, Foreign, Newer
 from gflow.store.load import load
 from gflow.store.snapshot import NAME, PREVIOUS
 from gflow.store.wal import HEADER_BYTES, read_segment, segment_numbers, segment_path
@@ -163,7 +163,7 @@ def replaced(content: bytes, block: bytes, step: int) -> Iterator[bytes]:
 
 
 def test_an_end_cut_off(kept):
-    step = 1 if EFFORT > 1 else 3
+    step = 1 if EFFORT > 1 else 5
     assert_never_short(kept, lambda name, content: (content[:size] for size in range(0, len(content), step)))
 
 
@@ -201,7 +201,7 @@ def test_a_mark_that_is_older_still_vouches_for_what_it_knows_of(kept):
     kept.put()
     frames = read_segment(kept.directory / kept.last, segment_numbers(kept.directory)[-1]).frames
     ends = {0, HEADER_BYTES, *(frame.end for frame in frames)}  # cut there it is a log like any other
-    for size in sorted(set(range(0, len(whole), 9)) - ends):
+    for size in sorted(set(range(0, len(whole), 17)) - ends):
         found = [kept.outcome(**{kept.last: whole[:size], MARK: mark}) for mark in marks]
         assert found == sorted(found, key=["short", "refused"].index), "an older mark refuses less"
         assert found[-1] == "refused"
@@ -242,7 +242,3 @@ def spoilt(content: bytes, kept: Kept, chance: random.Random) -> bytes:
             return content[:offset] + content[offset + size :]
         case _:
             return content[:offset] + block + content[offset + size :]
-
-
-def test_each_kind_of_error_is_one_of_ours():
-    assert {Damaged, Newer, Foreign} == set(Unreadable.__subclasses__())

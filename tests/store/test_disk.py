@@ -65,3 +65,31 @@ def test_a_long_file_is_synced_as_it_grows(tmp_path):
     write_new(disk, tmp_path / "file", [b"x" * 10] * 10, sync_every=40)
     assert disk.calls.count("sync") == 3
     assert disk.calls[-1] == "sync"
+
+
+def test_bytes_written_again_change_nothing(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"abcdefg")
+    DISK.write_again(path, 2, b"cd")
+    assert path.read_bytes() == b"abcdefg"
+    with pytest.raises(FileNotFoundError):
+        DISK.write_again(tmp_path / "missing", 0, b"a")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_the_name_of_a_new_directory_is_synced_and_that_of_the_one_it_is_in(tmp_path):
+    disk = FaultyDisk()
+    private_directory(tmp_path / "a", disk=disk)
+    assert disk.calls == ["sync_directory", "make_directory", "sync_directory"]
+    private_directory(tmp_path / "a", disk=disk)
+    assert len(disk.calls) == 3
+
+
+def test_a_directory_above_that_may_not_be_read_is_in_nobodys_way(tmp_path):
+    disk = FaultyDisk()
+    disk.failing = {"sync_directory": errno.EACCES}
+    private_directory(tmp_path / "a", disk=disk)
+    assert (tmp_path / "a").is_dir()
+    disk.failing = {"sync_directory": errno.EIO}
+    with pytest.raises(OSError, match="Input/output"):
+        private_directory(tmp_path / "b", disk=disk)
