@@ -1,9 +1,9 @@
 """The daemon under load is killed at random moments, again and again: nothing acknowledged is lost, nothing runs twice.
 
 Several clients submit, hold, release, cancel and update at once. The jobs are real ones in tmux; each leaves its id and
-its token in a ledger and ends with the exit code it was made for. Few jobs are kept at hand, so that ended ones move to
-the history all the time; snapshots are asked for now and then. `GFLOW_CRASH_ROUNDS=50` goes on longer, and with
-`pytest -s` a table says how it went.
+its token in a ledger and ends with the exit code it was made for. Few jobs are kept at hand and not for long, so that
+ended ones move to the history all the time; snapshots are asked for now and then. `GFLOW_CRASH_ROUNDS=50` goes on
+longer, and with `pytest -s` a table says how it went.
 """
 
 import os
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gflow.store.history import History, HistoryError
 from support.crash_load import Client, Gate, Wanted
 from support.daemon import Daemon
 from support.wait import until
@@ -30,6 +31,16 @@ simulated_gpus = 8
 [daemon.history_keep]
 jobs = 20
 """
+
+HASTY = """\
+import sys
+from gflow.cli.gflowd import main
+from gflow.daemon import historian
+historian.FRESH_SECS, historian.PAUSE_SECS = 4.0, 0.1
+sys.argv[0] = "gflowd"
+main()
+"""
+"""A daemon whose ended jobs move to the history within seconds, and not minutes."""
 
 
 class Rounds:
@@ -119,6 +130,16 @@ class Rounds:
     def wait_for_all_ends(self) -> None:
         waiting = {job.id for job in self.jobs if job.is_ == "later"}
         until(lambda: self._busy() <= waiting, "the ends of all jobs", 60 + 2 * ROUNDS)
+        until(self._moved, "ended jobs in the history", 60)
+
+    def _moved(self) -> int:
+        history = History(self.daemon.data, read_only=True)
+        try:
+            return history.count()
+        except HistoryError:  # the daemon is writing to it
+            return 0
+        finally:
+            history.close()
 
     def _busy(self) -> set[int]:
         return {job["id"] for job in self.daemon.jobs().values() if job["state"] in ("Queued", "Running")}
@@ -134,6 +155,7 @@ class Rounds:
         return {
             "acknowledged": len(self.jobs),
             "found": len(found),
+            "in the history": self._moved(),
             "ran": len(runs),
             "ran twice": sum(times > 1 for times in runs.values()),
             "never ran": sum(not runs[job.token] for job in free),
@@ -161,6 +183,7 @@ class Rounds:
 @pytest.fixture
 def rounds() -> Iterator[Rounds]:
     daemon = Daemon()
+    daemon.program = ("-c", HASTY)
     config = daemon.root / "config" / "gflow"
     config.mkdir(parents=True)
     (config / "gflow.toml").write_text(CONFIG)

@@ -63,6 +63,7 @@ class Daemon:
         self.root = Path(tempfile.mkdtemp(prefix="gf", dir="/tmp"))
         self.work, self.data, self.runtime = self.root / "work", self.root / "data/gflow", self.root / "run/gflow"
         self.socket = self.runtime / "gflowd.sock"
+        self.program: tuple[str, ...] = ("-m", "gflow.cli.gflowd")
         self.options = options
         for name in ("work", "run", "home", "tmux"):
             (self.root / name).mkdir(mode=0o700)
@@ -101,7 +102,7 @@ class Daemon:
         """Start it without waiting."""
         with (self.root / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gflow.cli.gflowd", "run", *self.options],
+                [sys.executable, *self.program, "run", *self.options],
                 env=self.environment,
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,
