@@ -15,8 +15,10 @@ import trio.testing
 
 from gflow.core.errors import Unavailable, WrongState
 from gflow.core.model import Group
+from gflow.daemon import compactor
 from gflow.daemon import persistence as module
-from gflow.daemon.persistence import CompactionPolicy, Persistence
+from gflow.daemon.compactor import CompactionPolicy
+from gflow.daemon.persistence import Persistence
 from gflow.store.ids import Mark, read_mark
 from gflow.store.journal import NAME as JOURNAL
 from gflow.store.journal import read_journal
@@ -425,7 +427,7 @@ async def until_snapshots(desk, count):
     with trio.fail_after(DEADLINE_SECS):
         while len(seen) < count:
             await grow(desk, 1)
-            await until(lambda: not desk.service._compacting)
+            await until(lambda: not desk.service.compactor.busy)
             if (desk.data_dir / NAME).exists():
                 seen.add(read_snapshot(desk.data_dir / NAME).seq)
 
@@ -434,11 +436,11 @@ async def test_the_log_goes_on_while_a_snapshot_is_written(tmp_path):
     desk = Desk(tmp_path)
     async with running(desk):
         await desk.service.durable(desk.service.submit(desk.ledger.submitted(3000)))
-        desk.service._policy = CompactionPolicy(min_changes=1)
+        desk.service.compactor.policy = CompactionPolicy(min_changes=1)
         await desk.submit_and_wait()
-        await until(lambda: desk.service._compacting)
-        desk.service._policy = NEVER
-        while desk.service._compacting:
+        await until(lambda: desk.service.compactor.busy)
+        desk.service.compactor.policy = NEVER
+        while desk.service.compactor.busy:
             await grow(desk, 1)
             assert desk.service.healthy
         snapshot = read_snapshot(tmp_path / NAME)
@@ -452,11 +454,11 @@ async def test_a_snapshot_holds_exactly_what_was_durable(tmp_path):
     desk = Desk(tmp_path)
     async with running(desk):
         await grow(desk, 3)
-        desk.service._policy = CompactionPolicy(min_changes=1)
+        desk.service.compactor.policy = CompactionPolicy(min_changes=1)
         desk.disk.hold_syncs()
         desk.submit()
         await until(desk.disk.syncing.is_set)
-        desk.service._policy = NEVER
+        desk.service.compactor.policy = NEVER
         desk.submit()
         desk.disk.release_syncs()
         await until((tmp_path / NAME).exists)
@@ -468,7 +470,7 @@ async def test_a_snapshot_holds_exactly_what_was_durable(tmp_path):
 
 @pytest.mark.parametrize("call", ["replace", "sync_directory"])
 async def test_a_snapshot_that_fails_loses_nothing_and_is_tried_again(tmp_path, call, monkeypatch, caplog):
-    monkeypatch.setattr(module, "COMPACTION_RETRY_SECS", 0.05)
+    monkeypatch.setattr(compactor, "RETRY_SECS", 0.05)
     desk = Desk(tmp_path, policy=CompactionPolicy(min_changes=5))
     async with running(desk):
         await grow(desk, 5)
@@ -488,10 +490,10 @@ async def test_shutdown_abandons_a_snapshot(tmp_path):
         real_write = desk.disk.write
 
         def slow_write(fd, data):
-            if (tmp_path / TEMPORARY).exists() and not desk.service._leaving:
+            if (tmp_path / TEMPORARY).exists() and not desk.service.compactor._abandoned:
                 trio.from_thread.run_sync(started.set)
                 deadline = time.monotonic() + DEADLINE_SECS
-                while not desk.service._leaving and time.monotonic() < deadline:
+                while not desk.service.compactor._abandoned and time.monotonic() < deadline:
                     os.sched_yield()
             return real_write(fd, data)
 
@@ -510,11 +512,11 @@ async def test_nothing_waits_long_while_a_snapshot_of_many_jobs_is_written(tmp_p
     async with running(desk):
         for _ in range(10):
             await desk.service.durable(desk.service.submit(desk.ledger.submitted(1000)))
-        desk.service._policy = CompactionPolicy(min_changes=1)
+        desk.service.compactor.policy = CompactionPolicy(min_changes=1)
         await desk.submit_and_wait()
-        await until(lambda: desk.service._compacting)
-        desk.service._policy = NEVER
-        while desk.service._compacting:
+        await until(lambda: desk.service.compactor.busy)
+        desk.service.compactor.policy = NEVER
+        while desk.service.compactor.busy:
             before = trio.current_time()
             await trio.sleep(0)
             delays.append(trio.current_time() - before)
@@ -730,10 +732,10 @@ async def ruin(tmp_path):
     desk = Desk(tmp_path)
     async with running(desk):
         await grow(desk, 5)
-        desk.service._policy = CompactionPolicy(min_changes=1)
+        desk.service.compactor.policy = CompactionPolicy(min_changes=1)
         await grow(desk, 1)
         await until((tmp_path / NAME).exists)
-        await until(lambda: not desk.service._compacting)
+        await until(lambda: not desk.service.compactor.busy)
     with (tmp_path / NAME).open("r+b") as file:
         file.seek(50)
         file.write(b"\0\0\0\0")

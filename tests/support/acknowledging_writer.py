@@ -9,7 +9,8 @@ from pathlib import Path
 
 import trio
 
-from gflow.daemon.persistence import CompactionPolicy, Persistence
+from gflow.daemon.compactor import CompactionPolicy
+from gflow.daemon.persistence import Persistence
 from gflow.store.load import load
 from support.ledger import Ledger
 

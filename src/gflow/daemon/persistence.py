@@ -22,16 +22,17 @@ from typing import TypeVar
 import trio
 
 from gflow.core.errors import Unavailable, WrongState
+from gflow.daemon.compactor import STOPPING, CompactionPolicy, Compactor, Wish
 from gflow.daemon.hand import Hand
 from gflow.store.compaction import Compacted, bytes_to_read
 from gflow.store.disk import DISK, Disk
 from gflow.store.ids import Ids, Mark, generation_of
 from gflow.store.journal import Journal
 from gflow.store.load import Loaded
-from gflow.store.log import Log, remove_segments
+from gflow.store.log import Log
 from gflow.store.records import Transaction, encode
 from gflow.store.recovery import Recovery
-from gflow.store.snapshot import Abandoned, Snapshot, SnapshotState, write_snapshot
+from gflow.store.snapshot import Snapshot, SnapshotState
 
 logger = logging.getLogger(__name__)
 
@@ -42,28 +43,6 @@ MAX_BATCH_BYTES = 32 << 20
 
 FIRST_BACKOFF_SECS = 0.1
 MAX_BACKOFF_SECS = 5.0
-COMPACTION_RETRY_SECS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class CompactionPolicy:
-    """When the log is long enough to be worth a snapshot.
-
-    By bytes; by changes of jobs in it, once there are as many as the state has jobs, so that writing snapshots costs no
-    more than writing the log; and by age.
-    """
-
-    log_bytes: int = 64 << 20
-    min_changes: int = 10_000
-    age_secs: float = 86_400.0
-
-    def is_due(self, log_bytes: int, changes: int, jobs: int, age_secs: float) -> bool:
-        """Whether a log of this size is to be replaced, `jobs` being the number of jobs in the state."""
-        return (
-            log_bytes >= self.log_bytes
-            or changes >= max(self.min_changes, jobs)
-            or (age_secs >= self.age_secs and changes > 0)
-        )
 
 
 @dataclass(slots=True)
@@ -84,15 +63,6 @@ class _Batch:
     @property
     def last_seq(self) -> int:
         return self.first_seq + len(self.transactions) - 1
-
-
-@dataclass(slots=True)
-class _Wish:
-    """Somebody waits for a snapshot. `done`: it is on disk and has `jobs`, or cannot be had, and `why` says so."""
-
-    jobs: int = 0
-    why: str | None = None
-    done: trio.Event = field(default_factory=trio.Event)
 
 
 class Persistence:
@@ -122,7 +92,6 @@ class Persistence:
         self._data_dir = data_dir
         self._snapshot_source = snapshot_source
         self._on_durable = on_durable
-        self._policy = policy or CompactionPolicy()
         self._grace_secs = grace_secs
         self._flush_secs = flush_secs
         self._disk = disk
@@ -149,17 +118,7 @@ class Persistence:
         self._failing_since = math.inf
         self._unavailable = False
 
-        self._log_bytes = loaded.log_bytes
-        self._log_changes = loaded.log_changes
-        self._jobs = len(loaded.jobs)  # of the last snapshot, without those that have left since
-        self._saved_segment = loaded.first_segment
-        self._saved_at = -math.inf
-        self._compact_not_before = -math.inf
-        self._compacting = False
-        self._wishes: list[_Wish] = []
-        self._leaving = False
-        self._snapshot_thread = trio.CapacityLimiter(1)
-        self._saving = trio.CancelScope()
+        self.compactor = Compactor(data_dir, loaded, policy or CompactionPolicy(), disk, self._stir)
 
     # -- for those who change the state ----------------------------------------------------------------------------
 
@@ -226,16 +185,16 @@ class Persistence:
         if self._journal is not None:
             raise WrongState("The state is in recovery: its files stay as they are until it can be read again")
         self.check_writable()
-        before = await trio.to_thread.run_sync(bytes_to_read, self._data_dir, self._saved_segment)
+        before = await trio.to_thread.run_sync(bytes_to_read, self._data_dir, self.compactor.saved_segment)
         if self._ended.is_set():
             raise Unavailable("The daemon is stopping")
-        wish = _Wish()
-        self._wishes.append(wish)
+        wish = Wish()
+        self.compactor.wishes.append(wish)
         self._work.set()
         await wish.done.wait()
         if wish.why is not None:
             raise Unavailable(f"The snapshot cannot be written: {wish.why}")
-        after = await trio.to_thread.run_sync(bytes_to_read, self._data_dir, self._saved_segment)
+        after = await trio.to_thread.run_sync(bytes_to_read, self._data_dir, self.compactor.saved_segment)
         return Compacted(wish.jobs, before, after)
 
     def _batch_of(self, seq: int) -> _Batch:
@@ -248,7 +207,7 @@ class Persistence:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write until `close`. When cancelled, first write what has been submitted, for at most `flush_secs`."""
-        self._saved_at = trio.current_time()
+        self.compactor.start()
         if self._journal is not None:
             self._queue.appendleft(_Batch(self._durable_seq + 1, taken=True))  # what was salvaged is to be safe
             self._work.set()
@@ -259,7 +218,7 @@ class Persistence:
                 try:
                     await self._write_until_closed(nursery)
                 finally:
-                    self._leaving = True
+                    self.compactor.leave()
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True, deadline=self._deadline()):
@@ -276,17 +235,18 @@ class Persistence:
     @property
     def clean(self) -> bool:
         """Whether everything submitted was written, and no thread is left that may still write."""
-        return self._ended.is_set() and not self._queue and not self._left_behind
+        return self._ended.is_set() and not self._queue and not (self._left_behind or self.compactor.left_behind)
 
     def _deadline(self) -> float:
         self._flush_deadline = min(self._flush_deadline, trio.current_time() + self._flush_secs)
-        self._writing.deadline = self._saving.deadline = self._flush_deadline
+        self._writing.deadline = self._flush_deadline
+        self.compactor.set_deadline(self._flush_deadline)
         return self._flush_deadline
 
     async def _write_until_closed(self, nursery: trio.Nursery) -> None:
         while self._queue or not self._closing:
             if not self._queue:
-                if self._wishes and not self._compacting:
+                if self.compactor.wishes and not self.compactor.busy:
                     await self._compact(self._snapshot_source(), self._durable_seq, nursery)
                     continue
                 self._work = trio.Event()
@@ -380,9 +340,7 @@ class Persistence:
     def _settle(self, batch: _Batch) -> None:
         self._queue.popleft()
         self._durable_seq = batch.last_seq
-        self._log_bytes += batch.size
-        self._log_changes += sum(transaction.changes for transaction in batch.transactions)
-        self._jobs -= sum(len(transaction.retired) for transaction in batch.transactions)
+        self.compactor.count(batch.size, batch.transactions)
         if batch.transactions:
             self._next_job_id = max(self._next_job_id, batch.transactions[-1].next_job_id)
         try:
@@ -428,81 +386,29 @@ class Persistence:
         for batch in self._queue:
             batch.done.set()
             batch.done = trio.Event()
-        _tell(self._take_wishes(), self._last_error or "the daemon is stopping")
+        self.compactor.give_up(self._last_error or STOPPING)
 
     # -- compaction ------------------------------------------------------------------------------------------------
 
+    def _stir(self) -> None:
+        self._work.set()  # for those who have come to wait for a snapshot meanwhile
+
     def _compaction_is_due(self) -> bool:
-        now = trio.current_time()
-        if self._journal is not None or self._compacting or len(self._queue) > 1:
-            return False
-        if self._wishes or now < self._compact_not_before:
-            return bool(self._wishes)
-        return self._policy.is_due(self._log_bytes, self._log_changes, self._jobs, now - self._saved_at)
+        return self._journal is None and len(self._queue) == 1 and self.compactor.is_due()
 
     async def _compact(self, state: SnapshotState, seq: int, nursery: trio.Nursery) -> None:
         """Let the log go on in a new segment, and start writing the snapshot that it goes on from."""
-        wishes = self._take_wishes()
+        task = self.compactor.begin()
         try:
             segment = await self._in_thread(self._log.rotate, seq + 1)
         except OSError as error:
-            self._compaction_failed(error, wishes)
+            self.compactor.failed(error, task)
             return
         if segment is None:
-            _tell(wishes, "the daemon is stopping")
+            task.give_up(STOPPING)
             return
-        self._compacting = True
-        nursery.start_soon(self._save, Snapshot(seq, segment, state), self._log_bytes, self._log_changes, wishes)
-
-    async def _save(self, snapshot: Snapshot, log_bytes: int, log_changes: int, wishes: list[_Wish]) -> None:
-        try:
-            with trio.CancelScope(shield=True, deadline=self._flush_deadline) as self._saving:
-                await trio.to_thread.run_sync(
-                    self._write_snapshot, snapshot, limiter=self._snapshot_thread, abandon_on_cancel=True
-                )
-        except Abandoned:
-            _tell(wishes, "the daemon is stopping")
-            return
-        except OSError as error:
-            self._compaction_failed(error, wishes)
-            return
-        finally:
-            self._compacting = False
-            self._work.set()  # for those who have come to wait for a snapshot meanwhile
-        if self._saving.cancelled_caught:
-            self._left_behind = True
-            _tell(wishes, "the daemon is stopping")
-            return
-        self._log_bytes -= log_bytes
-        self._log_changes -= log_changes
-        self._jobs = len(snapshot.state.jobs)
-        self._saved_at = trio.current_time()
-        logger.info("wrote a snapshot of %d jobs as of change %d", self._jobs, snapshot.seq)
-        for wish in wishes:
-            wish.jobs = self._jobs
-            wish.done.set()
-
-    def _write_snapshot(self, snapshot: Snapshot) -> None:
-        """In a worker thread. The segments kept are those that go on from the snapshot before this one."""
-        write_snapshot(self._data_dir, snapshot, disk=self._disk, abandoned=lambda: self._leaving)
-        before = self._saved_segment
-        self._saved_segment = snapshot.segment
-        remove_segments(self._data_dir, before, disk=self._disk)
-
-    def _take_wishes(self) -> list[_Wish]:
-        wishes, self._wishes = self._wishes, []
-        return wishes
-
-    def _compaction_failed(self, error: OSError, wishes: list[_Wish]) -> None:
-        logger.warning("cannot write a snapshot to %s: %s; the log keeps everything", self._data_dir, error)
-        self._compact_not_before = trio.current_time() + COMPACTION_RETRY_SECS
-        _tell(wishes, error.strerror or str(error))
-
-
-def _tell(wishes: list[_Wish], why: str) -> None:
-    for wish in wishes:
-        wish.why = why
-        wish.done.set()
+        self.compactor.busy = True
+        nursery.start_soon(self.compactor.save, Snapshot(seq, segment, state), task)
 
 
 def _backoff() -> Iterator[float]:
