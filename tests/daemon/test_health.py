@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from gflow.daemon.health import health
-from gflow.store.journal import Changes
-from gflow.store.recovery import Recovery
+from gflow.store.recovery.journal import Changes
+from gflow.store.recovery.opening import Recovery
 
 DATA = Path("/data")
 BACKUP = Path("/data/state.msgpack.corrupt.1")

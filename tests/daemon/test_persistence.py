@@ -20,10 +20,10 @@ from gflow.daemon import persistence as module
 from gflow.daemon.compactor import CompactionPolicy
 from gflow.daemon.persistence import Persistence
 from gflow.store.ids import Mark, read_mark
-from gflow.store.journal import NAME as JOURNAL
-from gflow.store.journal import read_journal
 from gflow.store.load import load
-from gflow.store.recovery import open_state, state_files
+from gflow.store.recovery.journal import NAME as JOURNAL
+from gflow.store.recovery.journal import read_journal
+from gflow.store.recovery.opening import open_state, state_files
 from gflow.store.snapshot import NAME, PREVIOUS, TEMPORARY, read_snapshot
 from gflow.store.wal import segment_numbers
 from support import acknowledging_writer

@@ -8,7 +8,7 @@ from gflow.daemon.state_watch import StateWatch
 from gflow.store.load import load
 from gflow.store.log import Log
 from gflow.store.records import encode
-from gflow.store.recovery import open_state, state_files
+from gflow.store.recovery.opening import open_state, state_files
 from gflow.store.snapshot import NAME, Snapshot, write_snapshot
 from support.desk import eventually
 from support.ledger import Ledger

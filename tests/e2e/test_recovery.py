@@ -11,7 +11,7 @@ import pytest
 
 from gflow.store.load import load
 from gflow.store.log import Log
-from gflow.store.recovery import state_files
+from gflow.store.recovery.opening import state_files
 from gflow.store.snapshot import NAME, Snapshot, write_snapshot
 from gflow.store.wal import read_segment, segment_path
 from support.daemon import Daemon

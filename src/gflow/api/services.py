@@ -13,8 +13,8 @@ from gflow.api.listing import Listing
 from gflow.core.model import Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher
-from gflow.store.compaction import Compacted
 from gflow.store.spool import Spool
+from gflow.store.upkeep.compaction import Compacted
 from gflow.wire.jobs import job_json
 
 KEPT_ENCODINGS = 20_000

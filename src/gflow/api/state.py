@@ -17,7 +17,7 @@ from gflow.api.callers import caller, check_admin
 from gflow.api.services import Services
 from gflow.core.errors import Malformed, Unavailable, WrongState
 from gflow.core.model import JobId
-from gflow.store.pruning import Pruned, count_logs, remove_logs
+from gflow.store.upkeep.pruning import Pruned, count_logs, remove_logs
 from gflow.wire.requests import PruneRequest, read
 
 AT_ONCE = 500

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from gflow.store.journal import NAME as JOURNAL
-from gflow.store.recovery import Recovery
+from gflow.store.recovery.journal import NAME as JOURNAL
+from gflow.store.recovery.opening import Recovery
 
 
 def health(pid: int, data_dir: Path, recovery: Recovery | None, failure: str | None) -> tuple[dict[str, Any], bool]:

@@ -25,9 +25,9 @@ from gflow.store.imports.install import (
 )
 from gflow.store.imports.jobs import NoWork, Surroundings
 from gflow.store.imports.plan import NotImportable, Plan, make_plan
-from gflow.store.journal import NAME as JOURNAL
 from gflow.store.load import Loaded, load
 from gflow.store.lock import DataLock, Held, holder
+from gflow.store.recovery.journal import NAME as JOURNAL
 from gflow.store.snapshot import NAME
 
 log = logging.getLogger(__name__)

@@ -24,15 +24,15 @@ import trio
 from gflow.core.errors import Unavailable, WrongState
 from gflow.daemon.compactor import STOPPING, CompactionPolicy, Compactor, Wish
 from gflow.daemon.hand import Hand
-from gflow.store.compaction import Compacted, bytes_to_read
 from gflow.store.disk import DISK, Disk
 from gflow.store.ids import Ids, Mark, generation_of
-from gflow.store.journal import Journal
 from gflow.store.load import Loaded
 from gflow.store.log import Log
 from gflow.store.records import Transaction, encode
-from gflow.store.recovery import Recovery
+from gflow.store.recovery.journal import Journal
+from gflow.store.recovery.opening import Recovery
 from gflow.store.snapshot import Snapshot, SnapshotState
+from gflow.store.upkeep.compaction import Compacted, bytes_to_read
 
 logger = logging.getLogger(__name__)
 

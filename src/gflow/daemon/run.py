@@ -48,7 +48,7 @@ from gflow.store.errors import Unreadable
 from gflow.store.history import History
 from gflow.store.load import Loaded
 from gflow.store.lock import DataLock, Held
-from gflow.store.recovery import Recovery, open_state
+from gflow.store.recovery.opening import Recovery, open_state
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
 

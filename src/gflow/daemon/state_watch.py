@@ -13,7 +13,7 @@ import trio
 
 from gflow.store.errors import Unreadable
 from gflow.store.load import load
-from gflow.store.recovery import Recovery, has_room, state_files
+from gflow.store.recovery.opening import Recovery, has_room, state_files
 
 log = logging.getLogger(__name__)
 

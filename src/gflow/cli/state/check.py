@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gflow.cli.command import Values
-    from gflow.store.finding import Finding
+    from gflow.store.upkeep.finding import Finding
 
 _OUTPUTS = ("table", "json")
 
 
 def run(values: Values) -> int:
-    from gflow.store.check import check
     from gflow.store.lock import holder
+    from gflow.store.upkeep.check import check
 
     data_dir = existing(values["data_dir"])
     pid = holder(data_dir)

@@ -24,7 +24,7 @@ def run(values: Values) -> int:
 def _alone(data_dir: Path) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from gflow.store.tidy import NotTidy, compact
+    from gflow.store.upkeep.tidy import NotTidy, compact
 
     try:
         return asdict(compact(data_dir))

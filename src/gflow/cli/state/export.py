@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     from gflow.store.errors import Unreadable
-    from gflow.store.export import CannotExport, export
     from gflow.store.history import HistoryError
+    from gflow.store.upkeep.export import CannotExport, export
 
     lines = export(existing(values["data_dir"]), time.time())
     try:

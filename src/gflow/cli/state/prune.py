@@ -44,7 +44,7 @@ def _alone(data_dir: Path, moment: float, *, dry_run: bool, logs: bool) -> dict[
     from dataclasses import asdict
 
     from gflow.store.history import HistoryError
-    from gflow.store.tidy import NotTidy, prune
+    from gflow.store.upkeep.tidy import NotTidy, prune
 
     try:
         return asdict(prune(data_dir, moment, logs=logs, dry_run=dry_run, wall=time.time()))

@@ -11,7 +11,6 @@ from typing import Any
 
 from gflow.core.model import JobId
 from gflow.store.acknowledged import NAME as ACKNOWLEDGED
-from gflow.store.backup import keep_copy
 from gflow.store.disk import DISK, Disk, private_directory
 from gflow.store.history import NAME as HISTORY
 from gflow.store.ids import NAME as IDS
@@ -19,6 +18,7 @@ from gflow.store.imports.plan import NotImportable, Plan
 from gflow.store.load import Loaded
 from gflow.store.log import Log
 from gflow.store.records import Transaction, encode
+from gflow.store.recovery.backup import keep_copy
 from gflow.store.snapshot import FORMAT, NAME, PREVIOUS, Snapshot, SnapshotState, write_snapshot
 from gflow.store.spool import Spool
 from gflow.store.wal import HEADER_BYTES, Segment, segment_numbers, segment_path

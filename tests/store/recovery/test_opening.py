@@ -14,17 +14,17 @@ from gflow.core.engine import Engine
 from gflow.core.events import EventKind
 from gflow.core.invariants import check
 from gflow.core.model import DependencyMode, Group, JobId, Now, State
-from gflow.store import recovery as module
 from gflow.store.history import History
 from gflow.store.ids import GENERATION, Ids, Mark, generation_of, read_mark
 from gflow.store.ids import NAME as IDS
-from gflow.store.journal import NAME as JOURNAL
-from gflow.store.journal import Journal
 from gflow.store.load import load
 from gflow.store.log import Log
-from gflow.store.mend import END_UNKNOWN, MAYBE_CHANGED, STARTED_BEFORE
 from gflow.store.records import encode
-from gflow.store.recovery import MERGED, UNKNOWN_IDS, has_room, open_state, state_files
+from gflow.store.recovery import opening as module
+from gflow.store.recovery.journal import NAME as JOURNAL
+from gflow.store.recovery.journal import Journal
+from gflow.store.recovery.mend import END_UNKNOWN, MAYBE_CHANGED, STARTED_BEFORE
+from gflow.store.recovery.opening import MERGED, UNKNOWN_IDS, has_room, open_state, state_files
 from gflow.store.snapshot import NAME, PREVIOUS, Snapshot, write_snapshot
 from gflow.store.wal import read_segment, segment_path
 from support.faulty_disk import FaultyDisk
@@ -407,7 +407,7 @@ def test_what_cannot_be_listed_at_all_is_an_empty_state(tmp_path, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("gflow.store.load.segment_numbers", broken)
-    monkeypatch.setattr("gflow.store.salvage.segment_numbers", broken)
+    monkeypatch.setattr("gflow.store.recovery.salvage.segment_numbers", broken)
     opened = open_state(tmp_path, WALL)
     assert "Input/output error" in opened.recovery.trouble
     assert opened.loaded.jobs == {}

@@ -9,17 +9,17 @@ import pytest
 
 from gflow.core.events import EventKind
 from gflow.core.model import JobId, State
-from gflow.store import tidy
-from gflow.store.check import check
 from gflow.store.history import History
 from gflow.store.ids import Ids, Mark
-from gflow.store.journal import Changes, Journal
 from gflow.store.load import load
 from gflow.store.log import Log
-from gflow.store.pruning import Pruned
 from gflow.store.records import encode
+from gflow.store.recovery.journal import Changes, Journal
 from gflow.store.snapshot import NAME, PREVIOUS
-from gflow.store.tidy import NotTidy, compact, prune
+from gflow.store.upkeep import tidy
+from gflow.store.upkeep.check import check
+from gflow.store.upkeep.pruning import Pruned
+from gflow.store.upkeep.tidy import NotTidy, compact, prune
 from gflow.store.wal import segment_numbers, segment_path
 from support.faulty_disk import FaultyDisk
 from support.ledger import Ledger, facts

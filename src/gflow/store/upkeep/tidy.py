@@ -13,18 +13,18 @@ from pathlib import Path
 
 from gflow.core.engine import Engine
 from gflow.core.model import JobId, Now
-from gflow.store.compaction import Compacted, bytes_to_read
 from gflow.store.disk import DISK, Disk
 from gflow.store.errors import Unreadable
 from gflow.store.history import History
 from gflow.store.ids import generation_of, read_mark
-from gflow.store.journal import read_journal
 from gflow.store.load import Loaded, load
 from gflow.store.log import Log, remove_segments
-from gflow.store.pruning import Pruned, count_logs, remove_logs
 from gflow.store.records import Transaction, encode
-from gflow.store.recovery import MERGED
+from gflow.store.recovery.journal import read_journal
+from gflow.store.recovery.opening import MERGED
 from gflow.store.snapshot import Snapshot, write_snapshot
+from gflow.store.upkeep.compaction import Compacted, bytes_to_read
+from gflow.store.upkeep.pruning import Pruned, count_logs, remove_logs
 
 
 class NotTidy(Exception):

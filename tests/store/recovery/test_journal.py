@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gflow.core.model import Group, JobId
 from gflow.store.errors import Damaged, Newer
-from gflow.store.journal import NAME, Changes, Journal, read_journal, truncate_journal
+from gflow.store.recovery.journal import NAME, Changes, Journal, read_journal, truncate_journal
 from support import strategies
 from support.faulty_disk import FaultyDisk
 from support.ledger import Ledger

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from gflow.core.model import Job
 from gflow.store.acknowledged import acknowledged
-from gflow.store.beside import load_beside, settled
-from gflow.store.check_rest import (
+from gflow.store.errors import Unreadable
+from gflow.store.load import Loaded, load
+from gflow.store.upkeep.beside import load_beside, settled
+from gflow.store.upkeep.check_rest import (
     compare_mark,
     look_at_acknowledged,
     look_at_copies,
@@ -20,10 +22,8 @@ from gflow.store.check_rest import (
     look_at_modes,
     look_at_spool,
 )
-from gflow.store.check_state import Gap, look_at_files
-from gflow.store.errors import Unreadable
-from gflow.store.finding import Finding, Verdict, amount
-from gflow.store.load import Loaded, load
+from gflow.store.upkeep.check_state import Gap, look_at_files
+from gflow.store.upkeep.finding import Finding, Verdict, amount
 
 _IN_RECOVERY = (
     "mend or put back the files named; meanwhile gflowd serves what can be read, and takes the state up by itself as "

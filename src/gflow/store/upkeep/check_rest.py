@@ -13,15 +13,15 @@ from gflow.store import history as histories
 from gflow.store.acknowledged import NAME as ACKNOWLEDGED
 from gflow.store.acknowledged import acknowledged
 from gflow.store.errors import Newer, Unreadable
-from gflow.store.finding import Finding, Verdict, amount
 from gflow.store.history import History, HistoryError
 from gflow.store.ids import NAME as IDS
 from gflow.store.ids import Mark, generation_of, logged_ids, read_mark
-from gflow.store.journal import NAME as JOURNAL
-from gflow.store.journal import read_journal
 from gflow.store.load import Loaded
-from gflow.store.recovery import MERGED
+from gflow.store.recovery.journal import NAME as JOURNAL
+from gflow.store.recovery.journal import read_journal
+from gflow.store.recovery.opening import MERGED
 from gflow.store.spool import KINDS
+from gflow.store.upkeep.finding import Finding, Verdict, amount
 
 SHOWN = 10
 """Names in a note, before it says how many more there are."""

@@ -13,19 +13,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gflow.core.model import JobId, State
-from gflow.store import acknowledged, check_state
-from gflow.store.check import check
+from gflow.store import acknowledged
 from gflow.store.errors import Unreadable
-from gflow.store.finding import Verdict
 from gflow.store.history import History
 from gflow.store.ids import Ids, Mark
-from gflow.store.journal import Changes, Journal
 from gflow.store.load import load
 from gflow.store.log import Log, remove_segments
 from gflow.store.records import encode
-from gflow.store.recovery import MERGED
+from gflow.store.recovery.journal import Changes, Journal
+from gflow.store.recovery.opening import MERGED
 from gflow.store.snapshot import NAME, PREVIOUS, Snapshot, write_snapshot
 from gflow.store.spool import Spool
+from gflow.store.upkeep import check_state
+from gflow.store.upkeep.check import check
+from gflow.store.upkeep.finding import Verdict
 from gflow.store.wal import HEADER_BYTES, read_segment, segment_path
 from support.ledger import Ledger
 
@@ -447,7 +448,7 @@ def test_a_file_replaced_while_it_is_looked_for_is_looked_for_again(book, monkey
             raise FileNotFoundError(errno.ENOENT, "gone", str(segment_path(path, 2)))
         return load(path)
 
-    monkeypatch.setattr("gflow.store.check.load", look)
+    monkeypatch.setattr("gflow.store.upkeep.check.load", look)
     found = {finding.name: finding for finding in check(book.path, running=True)}
     assert (verdicts(found), len(looks)) == ({}, 2)
     assert SECOND not in found

@@ -24,13 +24,13 @@ from pathlib import Path
 
 from gflow.core.model import Job, JobId
 from gflow.core.selection import EVERYTHING
-from gflow.store.beside import TRIES, load_beside
 from gflow.store.codec import Map, event_to_map, group_to_map, job_to_map
 from gflow.store.errors import Unreadable
 from gflow.store.history import History
-from gflow.store.journal import read_journal
-from gflow.store.recovery import MERGED
+from gflow.store.recovery.journal import read_journal
+from gflow.store.recovery.opening import MERGED
 from gflow.store.snapshot import SnapshotState
+from gflow.store.upkeep.beside import TRIES, load_beside
 
 FORMAT = "gflow-export"
 VERSION = 1

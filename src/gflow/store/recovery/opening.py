@@ -18,19 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gflow.core.model import Job, JobId
-from gflow.store import journal as journals
 from gflow.store.acknowledged import NAME as ACKNOWLEDGED
-from gflow.store.backup import keep_copy, set_aside
 from gflow.store.disk import DISK, Disk, write_over
 from gflow.store.errors import Damaged, Newer, Unreadable
 from gflow.store.history import History, HistoryError
 from gflow.store.ids import GENERATION, Ids, Mark, generation_of, highest_id_seen, logged_ids, read_mark
 from gflow.store.ids import NAME as IDS
-from gflow.store.journal import Changes, Entry, read_journal, truncate_journal
 from gflow.store.load import Loaded, load
 from gflow.store.log import Log
-from gflow.store.mend import Evidence, mend
-from gflow.store.salvage import Salvage, salvage
+from gflow.store.recovery import journal as journals
+from gflow.store.recovery.backup import keep_copy, set_aside
+from gflow.store.recovery.journal import Changes, Entry, read_journal, truncate_journal
+from gflow.store.recovery.mend import Evidence, mend
+from gflow.store.recovery.salvage import Salvage, salvage
 from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, write_snapshot
 
 MERGED = "journal_merged"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gflow.store.errors import Damaged, Foreign, Newer, Unreadable
-from gflow.store.finding import Finding, Verdict, amount
 from gflow.store.records import decode
 from gflow.store.snapshot import NAME, PREVIOUS, Snapshot, first_break, read_snapshot
+from gflow.store.upkeep.finding import Finding, Verdict, amount
 from gflow.store.wal import HEADER_BYTES, Frame, read_segment, salvage_segment, segment_numbers, segment_path
 
 _PUT_BACK = (

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gflow.store.errors import Unreadable
-from gflow.store.journal import NAME as JOURNAL
 from gflow.store.load import Loaded, load
+from gflow.store.recovery.journal import NAME as JOURNAL
 from gflow.store.snapshot import NAME, PREVIOUS
 from gflow.store.wal import segment_numbers, segment_path
 

@@ -12,17 +12,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gflow.core.model import Group, JobId, State
-from gflow.store import export as module
 from gflow.store.codec import event_from_map, group_from_map, job_from_map
 from gflow.store.errors import Damaged
-from gflow.store.export import CannotExport, export
 from gflow.store.history import History, HistoryError
-from gflow.store.journal import Changes, Journal
 from gflow.store.load import load
 from gflow.store.log import Log
 from gflow.store.records import encode
-from gflow.store.recovery import MERGED
+from gflow.store.recovery.journal import Changes, Journal
+from gflow.store.recovery.opening import MERGED
 from gflow.store.snapshot import NAME, Snapshot, write_snapshot
+from gflow.store.upkeep import export as module
+from gflow.store.upkeep.export import CannotExport, export
 from gflow.store.wal import segment_path
 from support import strategies
 from support.ledger import Ledger, make_job
@@ -274,6 +274,6 @@ def test_beside_a_daemon_that_compacts_all_the_time(directory, tmp_path):
             raise Damaged(path / NAME, 0, "the log that follows the snapshot is missing")
         return load(path)
 
-    with patch("gflow.store.beside.load", read_while_compacting):
+    with patch("gflow.store.upkeep.beside.load", read_while_compacting):
         assert ids(directory.export()) == [1, 2, 3]
     assert len(times) == 4
