@@ -191,3 +191,31 @@ def test_an_attempt_is_not_pruned_before_the_one_it_repeats(bench: Bench) -> Non
     chosen, kept = bench.engine.prunable(bench.now.wall + 200)
     assert (chosen, kept) == ([1, 2], 0)
     assert bench.step(bench.engine.retire, chosen).retired == [1, 2]
+
+
+def test_moments_that_a_job_was_waited_for_at_are_forgotten_with_it(bench: Bench) -> None:
+    """The begin time and the time limit of a job that has left are still in the lists of moments, and mean nothing."""
+    bench.submit(begin_at=bench.now.wall + 10)
+    bench.cancel(1)
+    bench.told()
+    bench.running(time_limit_secs=20)
+    bench.end(2)
+    bench.told()
+    bench.sleep(1)
+    assert bench.retire(keep=0) == [1, 2]
+    assert bench.engine.next_deadline_boot() is None
+    assert bench.engine.next_begin_at() is None
+
+
+def test_moments_of_jobs_that_have_left_pass(bench: Bench) -> None:
+    bench.submit(begin_at=bench.now.wall + 10)
+    bench.cancel(1)
+    bench.told()
+    bench.running(time_limit_secs=20)
+    bench.end(2)
+    bench.told()
+    bench.sleep(1)
+    assert bench.retire(keep=0) == [1, 2]
+    bench.sleep(60)
+    assert bench.schedule() == []
+    assert bench.enforce() == []

@@ -110,6 +110,7 @@ def test_a_good_copy_is_taken_up_by_itself_while_a_job_runs(veteran: Daemon):
     with Gate(veteran.work) as gate:
         job_id = veteran.submit(f"echo begun; {gate.pass_}; echo done; exit 5")
         gate.wait_for(1)
+        until(lambda: "has been running" in str(veteran.get(f"/jobs/{job_id}/why")), "its start to be known")
         started_at = veteran.job(job_id)["started_at"]
         copy = veteran.data / "state.new"
         copy.write_bytes(good)

@@ -250,10 +250,10 @@ class Engine(Table):
         """Start whatever can start now."""
         out = Outcome()
         while self._begins and self._begins[0][0] <= now.wall:
-            job = self.jobs[heapq.heappop(self._begins)[1]]
-            if job.id in self._early:
-                self._early.discard(job.id)
-                self._queue(job, now.wall)
+            job_id = heapq.heappop(self._begins)[1]
+            if job_id in self._early:
+                self._early.discard(job_id)
+                self._queue(self.jobs[job_id], now.wall)
         for shape, job_id in self.ready.candidates():
             room = self.room(shape)
             if isinstance(room, ReasonKind):
@@ -349,9 +349,9 @@ class Engine(Table):
         """Do what is due about running jobs: rungs of stops, early signals, time limits."""
         out = Outcome()
         while self._deadlines and self._deadlines[0][0] <= now.boot:
-            job = self.jobs[heapq.heappop(self._deadlines)[1]]
-            due = stops.due_boot(job) if job.state is State.RUNNING else None
-            if due is not None and due <= now.boot:
+            job = self.jobs.get(heapq.heappop(self._deadlines)[1])
+            due = stops.due_boot(job) if job is not None and job.state is State.RUNNING else None
+            if job is not None and due is not None and due <= now.boot:
                 self._enforce_one(out, job, now)
         return out
 

@@ -164,8 +164,8 @@ class Table:
         """When `enforce` will next have something to do, in CLOCK_BOOTTIME."""
         while self._deadlines:
             due, job_id = self._deadlines[0]
-            job = self.jobs[job_id]
-            if job.state is State.RUNNING and stops.due_boot(job) == due:
+            job = self.jobs.get(job_id)  # None: it ended, and has left since
+            if job is not None and job.state is State.RUNNING and stops.due_boot(job) == due:
                 return due
             heapq.heappop(self._deadlines)
         return None
@@ -174,8 +174,7 @@ class Table:
         """When `schedule` will next find a job whose begin time has come, in seconds since the epoch."""
         while self._begins:
             begin_at, job_id = self._begins[0]
-            job = self.jobs[job_id]
-            if job_id in self._early and job.spec.begin_at == begin_at:
+            if job_id in self._early and self.jobs[job_id].spec.begin_at == begin_at:
                 return begin_at
             heapq.heappop(self._begins)
         return None
