@@ -9,7 +9,7 @@ acknowledged in the last moments before a power cut.
 
     8 magic "gflowack" · u64 seq · u32 CRC-32 of those, little-endian
 
-A file that is missing or unreadable says nothing.
+A file that is missing says nothing; of one that is unreadable there is a warning at the start.
 """
 
 import contextlib
