@@ -1,5 +1,6 @@
 """POST /jobs and POST /jobs/batch."""
 
+import errno
 import os
 import stat
 
@@ -370,3 +371,18 @@ async def test_a_job_that_depends_on_a_failure_is_cancelled_at_once(house):
     assert (record["state"], record["reason"]) == ("Cancelled", {"DependencyFailed": 1})
     await house.submit(depends_on=job_id, auto_cancel_on_dependency_failure=False)
     assert (await house.get("/jobs/3"))["state"] == "Queued"
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"), [({"environment": {"A": "1"}}, "environment"), ({"script_text": "true\n"}, "script")]
+)
+async def test_a_spool_that_cannot_be_written(house, monkeypatch, fields, what):
+    def full(kind, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.spool, "put", full)
+        says = await house.refused("POST", "/jobs", house.request(**fields), status=503, code="unavailable")
+        assert says == f"The {what} of the job cannot be stored: No space left on device"
+        assert house.engine.jobs == {}
+    assert await house.submit(**fields) == 1

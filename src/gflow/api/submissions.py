@@ -194,7 +194,11 @@ class _Spooled:
         return pinned
 
     async def _put(self, kind: Kind, data: bytes) -> str:
-        digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
+        try:
+            digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
+        except OSError as error:
+            what = "environment" if kind == "env" else "script"
+            raise Unavailable(f"The {what} of the job cannot be stored: {error.strerror or error}") from error
         self._pins.append((kind, digest))
         return digest
 
