@@ -1,12 +1,15 @@
 """Jobs that ended long ago: found wherever a job is, and never changed."""
 
+import os
+import sqlite3
 from dataclasses import replace
 
 import pytest
 
 from gflow.api import jobs as jobs_api
 from gflow.core.model import JobId, State
-from gflow.store.history import NAME
+from gflow.core.outcome import Outcome
+from gflow.store.history import KEPT, NAME
 from support.desk import eventually
 from support.house import House
 
@@ -189,3 +192,38 @@ async def test_a_history_that_cannot_be_read_is_said_to_be(past):
         assert says.startswith("The history of ended jobs cannot be used: ")
     assert [job["id"] for job in await past.get("/jobs?state=Hold")] == [4]
     assert await past.start() == 5, "everything else goes on"
+
+
+async def test_one_record_that_has_rotted_does_not_hide_the_others(past, caplog):
+    past.history.close()
+    with sqlite3.connect(past.data_dir / NAME) as database:
+        database.execute("UPDATE job SET gpus = 9 WHERE id = 2")
+    for path in ("/queue?columns=JOBID&states=all", "/queue?columns=JOBID&states=all&limit=9"):
+        answer = await past.client.get(path)
+        assert (answer.text.split(), answer.headers["x-unreadable"]) == (["1", "3", "4"], "1")
+    assert [job["id"] for job in await past.get("/jobs")] == [1, 3, 4]
+    assert caplog.text.count("the record of job 2 in the history cannot be read") == 1
+    says = await past.refused("GET", "/jobs/2", status=503, code="unavailable")
+    assert "the record of job 2 has changed since it was written" in says
+
+
+async def test_a_history_that_was_lost_is_noticed_at_the_next_start(past, tmp_path, caplog):
+    past.runtime.commit(Outcome(settings={KEPT: past.history.count()}))
+    past.terminate()
+    await past.ended.wait()
+    (past.data_dir / NAME).unlink()
+    says = f"{NAME}: has 0 of at least 3 jobs: it was lost, or put back from an earlier day"
+    async with House(tmp_path, past.launcher, simulated_gpus=4) as again:
+        health = await again.get("/health")
+        assert health["status"] == "ok"
+        assert health["detail"].endswith(says)
+    assert says in caplog.text
+
+
+async def test_what_was_pruned_is_not_missed(past, tmp_path):
+    past.runtime.commit(Outcome(settings={KEPT: past.history.count()}))
+    await past.ask("POST", "/state/prune", {"before": past.runtime.clock().wall})
+    past.terminate()
+    await past.ended.wait()
+    async with House(tmp_path, past.launcher, simulated_gpus=4) as again:
+        assert await again.get("/health") == {"status": "ok", "pid": os.getpid()}

@@ -215,3 +215,11 @@ def test_a_refusal_of_the_daemon_is_one_line(run, daemon):
     daemon.on("GET", "/queue", reply({"error": "no such user 'x'", "code": "malformed"}, 400))
     done = run(COMMAND, "-u", "x")
     assert (done.status, done.out, done.err) == (1, "", "gqueue: no such user 'x'\n")
+
+
+def test_jobs_that_cannot_be_read_any_more_are_said_to_be_left_out(run, daemon):
+    daemon.on("GET", "/queue", reply("7\n", headers={"X-Total": "1", "X-Unreadable": "2"}))
+    done = run(COMMAND, "-a", "-f", "JOBID")
+    assert done.out == " JOBID\n 7\n"
+    assert done.err == "gqueue: left out 2 ended jobs whose record cannot be read any more: see gctl state check\n"
+    assert done.status == 1

@@ -8,7 +8,7 @@ import trio
 from gflow.core.model import Exit, Now
 from gflow.daemon import historian as module
 from gflow.daemon.historian import FRESH_SECS, Historian
-from gflow.store.history import NAME, History
+from gflow.store.history import KEPT, NAME, History
 from support.desk import Desk, eventually
 from support.jobs import spec
 
@@ -52,6 +52,7 @@ async def test_all_that_is_too_much_moves(history):
     assert sorted(desk.engine.jobs) == [4, 5]
     assert [job.id for job in history.get([1, 2, 3, 4, 5]).values()] == [1, 2, 3]
     assert [transaction.retired for transaction in desk.log.written if transaction.retired] == [(1, 2, 3)]
+    assert desk.runtime.settings[KEPT] == 3, "so a history that has lost some is noticed"
 
 
 async def test_all_that_is_too_old_moves(history):

@@ -217,6 +217,8 @@ def test_a_changed_column_is_noticed(history, tmp_path, column):
         with pytest.raises(HistoryError, match=rf"{NAME}: the record of job 1 has changed since it was written"):
             read()
     assert history.get([JobId(2)])[JobId(2)].id == 2
+    page = history.readable(Selection(), after=None, most=9)
+    assert (ids(page.jobs), page.last, page.unreadable) == ([2], None, [1])
     assert history.check() == [f"{tmp_path / NAME}: the record of job 1 has changed since it was written"]
 
 
@@ -299,3 +301,31 @@ def test_a_disk_that_takes_nothing(history, tmp_path, monkeypatch):
     history._open().execute("PRAGMA max_page_count = 100000")
     history.add([ended(number) for number in range(2, 500)])
     assert history.count() == 499
+
+
+def test_going_on_after_records_that_have_rotted(history, tmp_path):
+    history.add([ended(number) for number in range(1, 8)])
+    history.close()
+    with sqlite3.connect(tmp_path / NAME) as database:
+        database.execute("UPDATE job SET gpus = 9 WHERE id IN (1, 3, 4)")
+    found, missing, last = [], [], None
+    while True:
+        page = history.readable(Selection(), after=last, most=2)
+        found += ids(page.jobs)
+        missing += page.unreadable
+        last = page.last
+        if last is None:
+            break
+    assert (found, missing) == ([2, 5, 6, 7], [1, 3, 4])
+
+
+def test_fewer_jobs_than_the_state_says(history, tmp_path):
+    assert history.shortfall(0) is None
+    says = "has 0 of at least 2 jobs: it was lost, or put back from an earlier day"
+    assert history.shortfall(2) == f"{tmp_path / NAME}: {says}"
+    history.add([ended(1), ended(2)])
+    assert history.shortfall(2) is None
+    assert "has 2 of at least 3 jobs" in history.shortfall(3)
+    history.close()
+    (tmp_path / NAME).write_bytes(b"\x81" * 5000)
+    assert "not a database" in history.shortfall(2)

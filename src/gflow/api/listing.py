@@ -4,6 +4,7 @@ A job at hand counts, also if the history has it. Reading the history is done in
 """
 
 import heapq
+import logging
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
@@ -21,6 +22,8 @@ from gflow.core.selection import Selection
 from gflow.core.usage import Usage, usage_of
 from gflow.store.history import History, HistoryError
 
+log = logging.getLogger(__name__)
+
 PAGE = 500
 """Jobs read from the history at once."""
 
@@ -31,9 +34,13 @@ _T = TypeVar("_T")
 
 
 class Listing:
-    """All jobs that there are records of."""
+    """All jobs that there are records of.
+
+    A record in the history that has rotted is left out of lists; `unreadable` has the ids of those that were met.
+    """
 
     def __init__(self, engine: Engine, history: History) -> None:
+        self.unreadable: set[JobId] = set()
         self._engine = engine
         self._history = history
 
@@ -74,10 +81,10 @@ class Listing:
         last: JobId | None = None
         more = True
         while more:
-            page = partial(self._history.page, selection, after=last, most=size, newest_first=newest_first)
-            past = await self._read(page) if _may_be_past(selection) else []
-            more = len(past) == size
-            last = past[-1].id if more else None
+            past: list[Job] = []
+            if _may_be_past(selection):
+                past, last = await self._page(selection, last, size, newest_first=newest_first)
+            more = last is not None
             between = len(here) if last is None else _place(here, last, newest_first=newest_first)
             others = [job for job in past if job.id not in known]
             merged = list(heapq.merge(here[:between], others, key=_by_id, reverse=newest_first))
@@ -117,22 +124,36 @@ class Listing:
         past: list[Job] = []
         last: JobId | None = None
         most = max(FEW, back + 1)
-        while len(past) <= back:
-            owned = partial(self._history.page, Selection(owners=frozenset({owner})), most=most, newest_first=True)
-            jobs = await self._read(partial(owned, after=last))
+        more = True
+        while more and len(past) <= back:
+            jobs, last = await self._page(Selection(owners=frozenset({owner})), last, most, newest_first=True)
             past += [job for job in jobs if job.spec.retried_from is None and job.id not in self._engine.jobs]
-            if len(jobs) < most:
-                break
-            last = jobs[-1].id
+            more = last is not None
         return next(islice(heapq.merge(here, past, key=_by_id, reverse=True), back, None), None)
 
     async def ended_before(self, moment: float) -> list[JobId]:
         """The jobs in the history that ended before `moment` (seconds since the epoch), by id."""
         return await self._read(self._history.ended_before, moment)
 
+    async def kept(self) -> int:
+        """How many jobs the history has."""
+        return await self._read(self._history.count)
+
     async def forget(self, ids: Sequence[JobId]) -> None:
         """Remove these jobs from the history."""
         await self._read(self._history.remove, ids)
+
+    async def _page(
+        self, selection: Selection, after: JobId | None, size: int, *, newest_first: bool
+    ) -> tuple[list[Job], JobId | None]:
+        """Jobs of the history that can be read, and where to go on."""
+        read = partial(self._history.readable, selection, after=after, most=size, newest_first=newest_first)
+        page = await self._read(read)
+        for job_id in page.unreadable:
+            if job_id not in self.unreadable:
+                self.unreadable.add(job_id)
+                log.error("the record of job %d in the history cannot be read; see gctl state check", job_id)
+        return page.jobs, page.last
 
     def _ended(self) -> list[JobId]:
         """Jobs at hand that the history may have as well."""

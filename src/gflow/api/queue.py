@@ -51,6 +51,8 @@ def blueprint(services: Services) -> Blueprint:
                 await trio.lowlevel.checkpoint()
         body = "".join(lines).encode(errors="surrogateescape")
         response = raw(body, content_type="text/plain; charset=utf-8")
+        if services.listing.unreadable:
+            response.headers["X-Unreadable"] = str(len(services.listing.unreadable))
         response.headers["X-Total"] = str(len(lines) if total is None else total)
         return response
 

@@ -17,6 +17,8 @@ from gflow.api.callers import caller, check_admin
 from gflow.api.services import Services
 from gflow.core.errors import Malformed, Unavailable, WrongState
 from gflow.core.model import JobId
+from gflow.core.outcome import Outcome
+from gflow.store.history import KEPT
 from gflow.store.upkeep.pruning import Pruned, count_logs, remove_logs
 from gflow.wire.requests import PruneRequest, read
 
@@ -72,7 +74,7 @@ class _Pruning:
         gone = sorted({*here, *past})
         logs = await self._logs(gone) if self._wanted.logs else 0
         if not self._wanted.dry_run:
-            await self._services.listing.forget(past)
+            await self._forget(past)
         return Pruned(len(gone), len(here), len(past), kept, logs)
 
     async def _retire(self, ids: Sequence[JobId]) -> list[JobId]:
@@ -83,6 +85,12 @@ class _Pruning:
             await runtime.durable(runtime.commit(outcome))
             retired += outcome.retired
         return retired
+
+    async def _forget(self, past: Sequence[JobId]) -> None:
+        listing, runtime = self._services.listing, self._services.runtime
+        left = Outcome(settings={KEPT: max(0, await listing.kept() - len(past))})
+        await runtime.durable(runtime.commit(left))  # before they go, or they would be missed
+        await listing.forget(past)
 
     async def _logs(self, ids: Sequence[JobId]) -> int:
         act = count_logs if self._wanted.dry_run else remove_logs

@@ -33,8 +33,13 @@ def run(values: Values) -> int:
     if values["output"] != "table":
         from gflow.cli.listing import print_listing
 
-        return print_listing(client, _filters(values, client), values["output"])
-    return _print_table(client, values)
+        print_listing(client, _filters(values, client), values["output"])
+    else:
+        _print_table(client, values)
+    if client.unreadable:
+        what = "1 ended job" if client.unreadable == 1 else f"{client.unreadable} ended jobs"
+        print(f"gqueue: left out {what} whose record cannot be read any more: see gctl state check", file=sys.stderr)
+    return 1 if client.unreadable else 0
 
 
 def _filters(values: Values, client: Client) -> dict[str, Any]:
@@ -62,21 +67,20 @@ def _whose(users: list[str] | None, by_id: bool) -> tuple[int | None, str | None
     return None, None if any(user in _EVERYBODY for user in users) else ",".join(users)
 
 
-def _print_table(client: Client, values: Values) -> int:
+def _print_table(client: Client, values: Values) -> None:
     shown: tuple[str, ...] = values["format"]
     for_eyes = wanted(values["color"])
     asked = shown if not for_eyes or "ST" in shown else (*shown, "ST")
     rows, total = client.queue(asked, **_filters(values, client))
     if not rows:
         print("No jobs found.")
-        return 0
+        return
     rows = [list(map(harmless, row)) for row in rows]
     paint = _dress(rows, asked, len(shown)) if for_eyes else None
     sys.stdout.write(table(shown, [row[: len(shown)] for row in rows], paint))
     if len(rows) < total:
         which = "first" if values["limit"] > 0 else "last"
         print(f"Showing {which} {len(rows)} of {total} jobs (use -n 0 to show all)")
-    return 0
 
 
 def _dress(rows: list[list[str]], asked: tuple[str, ...], shown: int) -> Paint:

@@ -26,17 +26,16 @@ _IDS_PER_REQUEST = 200
 _CSV_FIELDS = ("id", "name", "state", "time", "gpus", "user", "submitted_at", "reason")
 
 
-def print_listing(client: Client, filters: dict[str, Any], output: str) -> int:
+def print_listing(client: Client, filters: dict[str, Any], output: str) -> None:
     """Print the jobs `filters` choose, and nothing but data, also when there are none."""
     rows, total = client.queue(("JOBID", "TIME", "NODELIST(REASON)"), **filters)
     found = _records(client, sorted(int(row[0]) for row in rows))
     jobs = [entry(found[int(row[0])], row[1], row[2]) for row in rows if int(row[0]) in found]
     if output == "csv":
         sys.stdout.write(csv([_CSV_FIELDS, *map(_csv_row, jobs)]))
-        return 0
+        return
     document = {"jobs": jobs, "total": total, "timestamp": iso(time.time())}
     sys.stdout.write(yaml(document) if output == "yaml" else json.dumps(document, indent=2) + "\n")
-    return 0
 
 
 def _records(client: Client, wanted: list[int]) -> dict[int, Record]:

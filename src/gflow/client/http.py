@@ -44,6 +44,7 @@ class Client:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.unreadable = 0
 
     # Submitting
 
@@ -75,11 +76,15 @@ class Client:
         return self._record("GET", f"/jobs/{job_id}/why")
 
     def queue(self, columns: Iterable[str], **filters: str | int | None) -> tuple[list[list[str]], int]:
-        """Rows of cell texts, and how many jobs matched before the limit."""
+        """Rows of cell texts, and how many jobs matched before the limit.
+
+        `unreadable` is set to how many ended jobs the daemon cannot read any more; they are left out.
+        """
         query = {"columns": ",".join(columns), **filters}
         answer = self._ask("GET", "/queue", query=query)
         text = answer.read().decode("utf-8", "replace")
         rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
+        self.unreadable = int(answer.headers.get("x-unreadable", "0"))
         total = answer.headers.get("x-total", "")
         return rows, int(total) if total.isdigit() else len(rows)
 

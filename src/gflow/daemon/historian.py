@@ -8,8 +8,9 @@ import logging
 
 import trio
 
+from gflow.core.model import Job
 from gflow.daemon.runtime import Runtime
-from gflow.store.history import History, HistoryError
+from gflow.store.history import KEPT, History, HistoryError
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +66,19 @@ class Historian:
         if not jobs:
             return False
         try:
-            await trio.to_thread.run_sync(self._history.add, jobs)
+            kept = await trio.to_thread.run_sync(self._add, jobs)
         except HistoryError as error:
             self._report(str(error))
             return False
         self._report(None)
         outcome = engine.retire([job.id for job in jobs])
+        outcome.settings[KEPT] = kept
         await self._runtime.on_disk(self._runtime.commit(outcome))
         return bool(outcome.retired)
+
+    def _add(self, jobs: list[Job]) -> int:
+        self._history.add(jobs)
+        return self._history.count()
 
     def _report(self, trouble: str | None) -> None:
         if trouble is not None and trouble != self._trouble:

@@ -45,7 +45,7 @@ from gflow.launch.tmux import Tmux, session_name
 from gflow.launch.tmux_server import TmuxUnusable
 from gflow.store.disk import private_directory
 from gflow.store.errors import Unreadable
-from gflow.store.history import History
+from gflow.store.history import KEPT, History
 from gflow.store.load import Loaded
 from gflow.store.lock import DataLock, Held
 from gflow.store.recovery.opening import Recovery, open_state
@@ -199,6 +199,7 @@ class _Daemon:
         if self._loaded.boot_id != self._boot_id:
             self._runtime.commit(self._runtime.engine.machine_restarted(clock.read()), self._boot_id)
         self._log_start()
+        self._history_trouble = self._look_at_history()
 
     @property
     def recovering(self) -> bool:
@@ -244,6 +245,13 @@ class _Daemon:
         log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
+
+    def _look_at_history(self) -> str | None:
+        """What is wrong with the history, in a line."""
+        trouble = self._history.shortfall(self._runtime.settings.get(KEPT, 0))
+        if trouble is not None:
+            log.warning("%s", trouble)
+        return trouble
 
     def _historian(self) -> Historian:
         keep = self._settings.config.daemon.history_keep
@@ -367,7 +375,8 @@ class _Daemon:
         return (session_of(job) if job is not None else None) or session_name(job_id)
 
     def _health(self) -> tuple[dict[str, Any], bool]:
-        return health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
+        body, well = health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
+        return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
 
 
 def _run_ids() -> Iterator[str]:

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from gflow.core.model import Job, JobId, State
@@ -32,6 +32,10 @@ from gflow.store.disk import FILE_MODE
 NAME = "history.sqlite"
 VERSION = 1
 APPLICATION_ID = 0x67666C77  # "gflw"
+
+KEPT = "history_jobs"
+"""The setting of the state that says how many jobs the history has at least: one that was lost or put back from an
+earlier day has fewer."""
 
 _COLUMNS = "id, owner, name, project, state, submitted_at, started_at, finished_at, gpus, held, record, crc32"
 _CREATE = f"""
@@ -60,6 +64,17 @@ _Row = tuple[Any, ...]
 
 class HistoryError(Exception):
     """The history cannot be read or written; the message is one line that names the file."""
+
+
+class Page(NamedTuple):
+    """Some of the jobs meant.
+
+    - last: where to go on, None if that was all. unreadable: jobs whose record has rotted.
+    """
+
+    jobs: list[Job]
+    last: JobId | None
+    unreadable: list[JobId]
 
 
 class History:
@@ -94,15 +109,27 @@ class History:
         return found
 
     def page(self, selection: Selection, *, after: JobId | None, most: int, newest_first: bool = False) -> list[Job]:
-        """Up to `most` of the jobs meant, by id, going on after the one with id `after`."""
+        """Up to `most` of the jobs meant, by id, going on after the one with id `after`. All must be readable."""
+        return [self._job(row) for row in self._rows(selection, after, most, newest_first=newest_first)]
+
+    def readable(self, selection: Selection, *, after: JobId | None, most: int, newest_first: bool = False) -> Page:
+        """The same, but one record that cannot be read does not stand in the way of all others."""
+        rows = self._rows(selection, after, most, newest_first=newest_first)
+        page = Page([], JobId(rows[-1][0]) if len(rows) == most else None, [])
+        for row in rows:
+            try:
+                page.jobs.append(self._job(row))
+            except HistoryError:
+                page.unreadable.append(JobId(row[0]))
+        return page
+
+    def _rows(self, selection: Selection, after: JobId | None, most: int, *, newest_first: bool) -> list[_Row]:
         where, values = _conditions(selection)
         if after is not None:
             where.append("id < ?" if newest_first else "id > ?")
             values.append(int(after))
         order = "DESC" if newest_first else "ASC"
-        return [
-            self._job(row) for row in self._read(f"{_where(where)} ORDER BY id {order} LIMIT ?", [*values, int(most)])
-        ]
+        return self._read(f"{_where(where)} ORDER BY id {order} LIMIT ?", [*values, int(most)])
 
     def count(self, selection: Selection = EVERYTHING, *, besides: Iterable[JobId] = ()) -> int:
         """How many of the jobs meant are kept, not counting those in `besides`."""
@@ -124,6 +151,16 @@ class History:
             values,
         )
         return [Run(ran, JobId(job_id), name, gpus) for ran, job_id, name, gpus in rows]
+
+    def shortfall(self, expected: int) -> str | None:
+        """A line that says so if fewer jobs are kept than the state says, or none can be read."""
+        try:
+            kept = self.count()
+        except HistoryError as error:
+            return str(error)
+        if kept >= expected:
+            return None
+        return f"{self.path}: has {kept} of at least {expected} jobs: it was lost, or put back from an earlier day"
 
     def highest_id(self) -> int:
         """The highest id kept, 0 if there is none."""

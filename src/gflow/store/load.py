@@ -113,7 +113,7 @@ def _load(data_dir: Path, loaded: Loaded) -> None:
     loaded.tail = next((contents.tail for contents in reversed(segments) if contents.tail), None)
     _refuse_a_short_log(data_dir, segments, loaded, promised)
     if not promised and (data_dir / MARK).exists():
-        loaded.warnings.append(f"{data_dir / MARK} is unreadable: if the end of the log has been lost, that does not show")
+        loaded.warnings.append(f"{data_dir / MARK} is unreadable: if the end of the log was lost, it does not show")
     if segments:
         _warn_of_torn_tail(segments[-1], loaded)
     loaded.jobs = dict(sorted(loaded.jobs.items()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from gflow.core.model import Job
 from gflow.store.acknowledged import acknowledged
 from gflow.store.errors import Unreadable
+from gflow.store.history import KEPT
 from gflow.store.load import Loaded, load
 from gflow.store.upkeep.beside import load_beside, settled
 from gflow.store.upkeep.check_rest import (
@@ -45,7 +46,7 @@ def _look(data_dir: Path, *, running: bool) -> list[Finding]:
     state, loaded = _look_at_whole(data_dir, files.gaps)
     if loaded is not None:
         compare_mark(mark_finding, mark, loaded)
-    history, past = look_at_history(data_dir)
+    history, past = look_at_history(data_dir, 0 if loaded is None else loaded.settings.get(KEPT, 0))
     known = None if loaded is None or past is None else {*loaded.jobs, *past}
     state.notes += look_at_modes(data_dir)
     return [

@@ -27,15 +27,15 @@ SHOWN = 10
 """Names in a note, before it says how many more there are."""
 
 _COPY = re.compile(r".+\.(corrupt|backup)\.\d+")
-_HISTORY_ADVICE = "put back a good copy, or move it away: then the jobs in it are unknown, and no others are concerned"
+_HISTORY_ADVICE = "put back a good copy; all jobs whose records are whole are listed meanwhile"
 
 Needed = dict[tuple[str, str], list[JobId]]
 
 
-def look_at_history(data_dir: Path) -> tuple[Finding, list[JobId] | None]:
-    """The history, and the jobs in it; None if it cannot say."""
+def look_at_history(data_dir: Path, expected: int) -> tuple[Finding, list[JobId] | None]:
+    """The history, and the jobs in it; None if it cannot say. It is to have `expected` jobs at least."""
     finding = Finding(histories.NAME)
-    if not (data_dir / histories.NAME).exists():
+    if not (data_dir / histories.NAME).exists() and not expected:
         finding.absent, finding.says = True, "none yet"
         return finding, []
     with closing(History(data_dir, read_only=True)) as history:
@@ -47,6 +47,9 @@ def look_at_history(data_dir: Path) -> tuple[Finding, list[JobId] | None]:
             _tell_of_failure(finding, data_dir, str(error).removeprefix(f"{history.path}: "))
             return finding, None
     finding.says = amount(len(kept), "job")
+    if len(kept) < expected:
+        what = f"there were at least {expected}: it was lost, or put back from an earlier day"
+        finding.add(Verdict.MISSING, what, "put back a good copy; without one those jobs are unknown")
     return finding, kept
 
 

@@ -15,7 +15,7 @@ from gflow.core.engine import Engine
 from gflow.core.model import JobId, Now
 from gflow.store.disk import DISK, Disk
 from gflow.store.errors import Unreadable
-from gflow.store.history import History
+from gflow.store.history import KEPT, History
 from gflow.store.ids import generation_of, read_mark
 from gflow.store.load import Loaded, load
 from gflow.store.log import Log, remove_segments
@@ -54,7 +54,8 @@ def prune(data_dir: Path, before: float, *, logs: bool, dry_run: bool, wall: flo
         past = [job_id for job_id in history.ended_before(before) if job_id not in staying]
         gone = sorted({*here, *past})
         if not dry_run:
-            _retire(data_dir, loaded, engine.retire(here).retired, disk)
+            left = max(0, history.count() - len(past))
+            _retire(data_dir, loaded, engine.retire(here).retired, left, disk)
         of_logs = (count_logs if dry_run else remove_logs)(data_dir / "logs", gone) if logs else 0
         if not dry_run:
             history.remove(past)
@@ -78,16 +79,16 @@ def _current(data_dir: Path) -> Loaded:
     return loaded
 
 
-def _retire(data_dir: Path, loaded: Loaded, retired: Sequence[JobId], disk: Disk) -> None:
-    """Put on disk that these jobs have left the state."""
-    if not retired:
+def _retire(data_dir: Path, loaded: Loaded, retired: Sequence[JobId], left: int, disk: Disk) -> None:
+    """Put on disk that these jobs have left the state, and how many the history will have."""
+    if not retired and loaded.settings.get(KEPT, 0) <= left:
         return
     transaction = Transaction(
         seq=loaded.seq + 1,
         jobs=(),
         groups=(),
         events=(),
-        settings={},
+        settings={KEPT: left},
         next_job_id=loaded.next_job_id,
         next_event_id=loaded.next_event_id,
         retired=tuple(retired),
