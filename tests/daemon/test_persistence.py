@@ -421,6 +421,27 @@ async def test_the_snapshot_before_the_last_and_its_log_are_kept(tmp_path):
     assert_on_disk(desk)
 
 
+async def test_a_snapshot_that_was_damaged_never_replaces_the_previous_one(tmp_path, caplog):
+    desk = Desk(tmp_path, policy=CompactionPolicy(min_changes=5))
+    async with running(desk):
+        await until_snapshots(desk, 2)
+        desk.service.compactor.policy = NEVER
+        good, segment = (tmp_path / PREVIOUS).read_bytes(), read_snapshot(tmp_path / PREVIOUS).segment
+        bad = (tmp_path / NAME).read_bytes()[:-1] + b"overwritten"
+        (tmp_path / NAME).write_bytes(bad)
+        desk.service.compactor.policy = CompactionPolicy(log_bytes=1)
+        await grow(desk, 1)
+        await until(lambda: (tmp_path / NAME).read_bytes() != bad and not desk.service.compactor.busy)
+        desk.service.compactor.policy = NEVER
+        assert (tmp_path / PREVIOUS).read_bytes() == good
+        assert segment_numbers(tmp_path)[0] == segment
+        assert_on_disk(desk)
+        assert [copy.read_bytes() for copy in tmp_path.glob(f"{NAME}.corrupt.*")] == [bad]
+        assert f"{tmp_path / NAME}: damaged" in caplog.text
+    (tmp_path / NAME).unlink()
+    assert_on_disk(desk)
+
+
 async def until_snapshots(desk, count):
     """Submit until so many snapshots have been written."""
     seen = set()

@@ -15,7 +15,7 @@ from gflow.store.disk import Disk
 from gflow.store.load import Loaded
 from gflow.store.log import remove_segments
 from gflow.store.records import Transaction
-from gflow.store.snapshot import Abandoned, Snapshot, write_snapshot
+from gflow.store.snapshot import PREVIOUS, Abandoned, Snapshot, write_snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,11 @@ class Compactor:
 
     def _write(self, snapshot: Snapshot) -> None:
         """In a worker thread. The segments kept are those that go on from the snapshot before this one."""
-        write_snapshot(self._data_dir, snapshot, disk=self._disk, abandoned=lambda: self._abandoned)
+        wrong = write_snapshot(self._data_dir, snapshot, disk=self._disk, abandoned=lambda: self._abandoned)
         before = self.saved_segment
         self.saved_segment = snapshot.segment
-        remove_segments(self._data_dir, before, disk=self._disk)
+        if wrong is None:
+            remove_segments(self._data_dir, before, disk=self._disk)
+        else:
+            kept = f"the new one has replaced it, and {PREVIOUS} stays with the log that follows it"
+            logger.error("the snapshot before this one was not whole any more: %s; %s", wrong, kept)

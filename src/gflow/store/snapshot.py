@@ -8,11 +8,13 @@
 
 It holds no paths of the machine but those the jobs hold. It is written beside the old one, synced and renamed; the old
 one stays as `state.msgpack.previous`, together with the segments that go on from it, until the next one is in place.
+One that has been damaged meanwhile never takes the place of a previous one that is whole.
 """
 
 import contextlib
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +28,8 @@ from gflow.core.events import Event
 from gflow.core.model import Group, Job, JobId
 from gflow.store.codec import Map, event_from_map, event_to_map, group_from_map, group_to_map, job_from_map, job_to_map
 from gflow.store.disk import DISK, Disk, write_new
-from gflow.store.errors import Damaged, Foreign, Newer
+from gflow.store.errors import Damaged, Foreign, Newer, Unreadable
+from gflow.store.recovery.backup import keep_copy
 
 NAME = "state.msgpack"
 PREVIOUS = "state.msgpack.previous"
@@ -87,21 +90,39 @@ def write_snapshot(
     disk: Disk = DISK,
     abandoned: Callable[[], bool] = _never,
     keep_previous: bool = True,
-) -> None:
+) -> Unreadable | OSError | None:
     """Put `snapshot` in the place of the one before, which becomes the previous one.
 
-    With `keep_previous` False, what is in its place is no snapshot of ours, and is replaced. Raises OSError, or
-    Abandoned soon after `abandoned` turns true; then the files that count are as they were.
+    That is only for a whole one. If something is wrong with it, that is returned: then a copy of it is kept if that can
+    be had, and the previous one stays, which still needs its log. With `keep_previous` False, what is in its place is
+    no snapshot of ours, and is replaced. Raises OSError, or Abandoned soon after `abandoned` turns true; then the files
+    that count are as they were.
     """
     temporary = directory / TEMPORARY
     with contextlib.suppress(FileNotFoundError):
         disk.remove(temporary)
     write_new(disk, temporary, _watched(_with_crc(_chunks(snapshot)), abandoned))
     current = directory / NAME
-    if keep_previous and current.exists():
+    wrong = _wrong_with(current) if keep_previous else None
+    if wrong is not None:
+        with contextlib.suppress(OSError):
+            keep_copy(current, time.time(), newer=isinstance(wrong, Newer), disk=disk)
+    elif keep_previous and current.exists():
         disk.replace(current, directory / PREVIOUS)
     disk.replace(temporary, current)
     disk.sync_directory(directory)
+    return wrong
+
+
+def _wrong_with(path: Path) -> Unreadable | OSError | None:
+    """What has become of a snapshot since it was written; None if it is whole, or not there."""
+    try:
+        _check(path)
+    except FileNotFoundError:
+        return None
+    except (Unreadable, OSError) as error:
+        return error
+    return None
 
 
 def _watched(chunks: Iterator[bytes], abandoned: Callable[[], bool]) -> Iterator[bytes]:
