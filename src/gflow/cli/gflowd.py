@@ -1,5 +1,6 @@
 """`gflowd`: the daemon and its life. Not on anybody's fast path, so asyncclick runs the show here."""
 
+import copy
 import logging
 import os
 import sys
@@ -112,7 +113,7 @@ async def run(given: _Context, /, log_file: str | None = None, **flags: str | No
 @_daemon_options
 @click.pass_obj
 async def up(given: _Context, /, **flags: str | None) -> None:
-    """Start the daemon in the background (also: start)."""
+    """Start the daemon in the background."""
     given.add(**flags)
     _start(given)
 
@@ -121,7 +122,7 @@ async def up(given: _Context, /, **flags: str | None) -> None:
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.pass_obj
 async def down(given: _Context, socket: str | None) -> None:
-    """Stop the daemon; running jobs go on (also: stop)."""
+    """Stop the daemon; running jobs go on."""
     given.add(socket=socket)
     _stop(given)
 
@@ -170,8 +171,10 @@ async def import_(path: str, dry_run: bool) -> None:
     raise _Import(Path(path), dry_run)
 
 
-gflowd.add_command(up, "start")
-gflowd.add_command(down, "stop")
+for _alias, _command in (("start", up), ("stop", down)):
+    _same = copy.copy(_command)
+    _same.short_help = f"The same as {_command.name}."
+    gflowd.add_command(_same, _alias)
 
 
 def _recovery(health: dict[str, Any]) -> str:
