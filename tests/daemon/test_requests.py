@@ -1,5 +1,6 @@
 """What the application that answers a request gets to hear: its messages in order, never too many, and hang-ups."""
 
+import contextlib
 import logging
 
 import pytest
@@ -22,7 +23,7 @@ class Exchange:
     """A request whose application does what the test says; `sent` is what it answered, None for its end."""
 
     def __init__(self, nursery):
-        self.requests = Requests(nursery)
+        self.requests = Requests(nursery, contextlib.nullcontext)
         self.sent = []
 
     async def start(self, application):

@@ -5,11 +5,15 @@
 - hypercorn starts and cancels a task around every request to close idle connections; here a connection remembers since
   when it is idle, and one task of the server looks at all of them.
 - The head of an answer waits for its body, so that a small answer is one system call instead of two.
+- hypercorn takes the end of what a client sends for a hang-up, and does not see it behind what it cannot take yet. Here
+  what comes behind a request waits until that is answered, whoever sends no more gets his answers all the same, and a
+  client that is gone is gone (`departures.py`) whatever it left behind.
 """
 
 import contextlib
 import math
 import socket
+from collections.abc import Iterator
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -18,17 +22,76 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Request
+from hypercorn.protocol.events import Body, EndBody, Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
+from gflow.daemon.departures import Departures
 from gflow.daemon.requests import Requests
+
+_TAKING = (h11.IDLE, h11.SEND_BODY)
+"""What a client can be doing for more of its request, or the next one, to be looked at."""
+
+_NEWLINES = b"\r\n"
 
 
 class _Http1(H11Protocol):
+    connection: h11.Connection
+
+    async def take(self, data: bytes) -> None:
+        """Go on with what came from the client; b"": it sends no more."""
+        if data[:1] in (b"\r", b"\n") and self._is_between_requests():
+            data = data.lstrip(_NEWLINES)
+            if not data:
+                return
+        self.connection.receive_data(data)
+        await self._handle_events()
+
+    async def take_rest(self) -> None:
+        """Go on with what came behind a request, now that this is answered."""
+        rest, is_all = self.connection.trailing_data
+        if rest[:1] in (b"\r", b"\n") and self.connection.their_state is h11.IDLE:
+            self.connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
+            if rest := rest.lstrip(_NEWLINES):
+                self.connection.receive_data(rest)
+            if is_all:
+                self.connection.receive_data(b"")
+        await self._handle_events()
+
+    def _is_between_requests(self) -> bool:
+        """Where empty lines are to be skipped (RFC 9112, 2.2)."""
+        return self.connection.their_state is h11.IDLE and not self.connection.trailing_data[0]
+
+    def holds_more(self) -> bool:
+        """Whether something came behind a request that is not answered yet."""
+        return self.connection.their_state not in _TAKING and bool(self.connection.trailing_data[0])
+
+    async def _handle_events(self) -> None:
+        """hypercorn's way, but it ends with the request instead of waiting until that is answered."""
+        while self.connection.their_state in _TAKING:
+            if self.connection.they_are_waiting_for_100_continue:
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+                    await self._send_error_response(error.error_status_hint)
+                await self.send(Closed())
+                return
+            if isinstance(event, h11.Request):
+                await self.send(Updated(idle=False))
+                await self._check_protocol(event)
+                await self._create_stream(event)
+            elif isinstance(event, h11.Data) and self.stream is not None:
+                await self.stream.handle(Body(stream_id=STREAM_ID, data=event.data))
+            elif isinstance(event, h11.EndOfMessage) and self.stream is not None:
+                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+            else:  # nothing more came, or the answer is out before the end of the request
+                return
+
     async def _check_protocol(self, event: h11.Request) -> None:
         if event.http_version not in (b"1.0", b"1.1"):
             raise ConnectionAbortedError(f"HTTP/{event.http_version.decode()} is not spoken here")
@@ -81,11 +144,16 @@ class Connection(TCPServer):
         context: WorkerContext,
         state: LifespanState,
         stream: trio.SocketStream,
+        departures: Departures,
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
         self.idle_since = trio.current_time()
         self.socket = stream.socket
+        self._departures = departures
         self._head: bytes | None = None
+        self._is_over = False
+        self._drops = False
+        self._answered = trio.Event()
 
     async def run(self) -> None:
         """Answer requests until the client or `shut` ends the connection: hypercorn's way without TLS and HTTP/2."""
@@ -95,7 +163,7 @@ class Connection(TCPServer):
                     self.app,
                     self.config,
                     self.context,
-                    Requests(nursery),  # type: ignore[arg-type]
+                    Requests(nursery, self._while_there),  # type: ignore[arg-type]
                     ConnectionState(self.state),
                     False,
                     None,
@@ -110,10 +178,38 @@ class Connection(TCPServer):
 
     async def _read_data(self) -> None:
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            while data := await self.stream.receive_some(MAX_RECV):
-                await self.protocol.handle(RawData(bytes(data)))
-            await self.protocol.handle(RawData(b""))
+            while not self._is_over:
+                data = bytes(await self.stream.receive_some(MAX_RECV))
+                if not self._drops:
+                    await self._take(data)
+                if not data:
+                    break
         await self.protocol.handle(Closed())
+
+    async def _take(self, data: bytes) -> None:
+        """Everything up to the last request that can be answered before more has to come."""
+        http1 = cast(_Http1, self.protocol)
+        await http1.take(data)
+        while not self._is_over and not self._drops and (http1.holds_more() or (not data and http1.stream is not None)):
+            self._answered = trio.Event()
+            with self._while_there():
+                await self._answered.wait()
+            await http1.take_rest()
+
+    @contextlib.contextmanager
+    def _while_there(self) -> Iterator[None]:
+        """What is done inside ends when the client hangs up; so does the connection, by BrokenResourceError."""
+        with self._departures.ending(self.socket.fileno()) as waiting:
+            yield
+        if waiting.cancelled_caught:
+            self._end()
+            raise trio.BrokenResourceError("the client hung up")
+
+    def _end(self) -> None:
+        """Nobody is there any more; who reads, sends or waits is told."""
+        self._is_over = True
+        self._answered.set()
+        self.shut()
 
     def shut(self) -> None:
         """End both directions at once: the reader sees the end of the stream, a blocked sender an error."""
@@ -125,12 +221,14 @@ class Connection(TCPServer):
             await self._send(event.data)
         elif isinstance(event, Updated):
             self.idle_since = trio.current_time() if event.idle else math.inf
+            if event.idle:
+                self._answered.set()
         elif isinstance(event, Closed):
             await self._send_head()
             if self._is_still_sent_to():
                 self._let_them_finish()
                 return
-            self.shut()  # hypercorn's own way waits, and whoever asks for it is about to be cancelled
+            self._end()  # hypercorn's own way waits, and whoever asks for it is about to be cancelled
             await super().protocol_send(event)
 
     async def _send(self, data: bytes) -> None:
@@ -158,6 +256,7 @@ class Connection(TCPServer):
             with trio.CancelScope(shield=True):
                 await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._end()
             await self.protocol.handle(Closed())
             await trio.lowlevel.checkpoint()  # who sends on and on must let himself be told to stop
         finally:
@@ -174,6 +273,8 @@ class Connection(TCPServer):
         That lasts until they hang up, or as long as a connection may be idle.
         """
         self.idle_since = trio.current_time()
+        self._drops = True
+        self._answered.set()
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 

@@ -18,6 +18,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 
 from gflow.daemon.connection import Connection
+from gflow.daemon.departures import Departures
 from gflow.daemon.peer import peer_of
 
 log = logging.getLogger(__name__)
@@ -93,18 +94,24 @@ class ApiServer:
         self._open: set[Connection] = set()
         self._hung_up = trio.Event()
         self._connections: trio.Nursery
+        self._departures: Departures
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `close` is called or the task is cancelled."""
-        async with trio.open_nursery() as self._connections:
-            with self._accepting:
-                self._connections.start_soon(self._close_idle)
-                task_status.started()
-                await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
+        with Departures() as self._departures:
+            async with trio.open_nursery() as self._connections:
+                self._connections.start_soon(self._departures.run)
+                await self._accept(task_status)
+
+    async def _accept(self, task_status: trio.TaskStatus[None]) -> None:
+        with self._accepting:
+            self._connections.start_soon(self._close_idle)
+            task_status.started()
+            await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         state: LifespanState = {"peer": peer_of(stream.socket)}
-        connection = Connection(self._app, self._config, self._context, state, stream)
+        connection = Connection(self._app, self._config, self._context, state, stream, self._departures)
         self._open.add(connection)
         try:
             await connection

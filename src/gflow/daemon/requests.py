@@ -7,6 +7,7 @@ application finds it when it asks, and a task waits only for what is not there y
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 
 import trio
 from hypercorn.config import Config
@@ -19,20 +20,24 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 10
 """So many pieces of a body (of 64 KiB at most) are taken in before the application asks for them."""
 
+WhileThere = Callable[[], AbstractContextManager[None]]
+"""What is done inside ends when the client hangs up."""
+
 Send = Callable[[ASGISendEvent | None], Awaitable[None]]
 
 
 class Requests:
     """Starts the application for each request of a connection. Stands in for hypercorn's task group."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, while_there: WhileThere) -> None:
         self._nursery = nursery
+        self._while_there = while_there
 
     async def spawn_app(
         self, app: AppWrapper, _config: Config, scope: HTTPScope, send: Send
     ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
         """Start answering; returns what takes the messages for the application."""
-        inbox = _Inbox()
+        inbox = _Inbox(self._while_there)
         scope["extensions"][HANG_UP] = inbox.cancel_on_hang_up  # type: ignore[assignment]
         self._nursery.start_soon(_answer, app, scope, inbox, send)
         return inbox.put
@@ -51,7 +56,8 @@ async def _answer(app: AppWrapper, scope: HTTPScope, inbox: "_Inbox", send: Send
 class _Inbox:
     """Messages for the application that answers one request."""
 
-    def __init__(self) -> None:
+    def __init__(self, while_there: WhileThere) -> None:
+        self._while_there = while_there
         self._messages: deque[ASGIReceiveEvent] = deque()
         self._changed = trio.Event()
         self._closed = False
@@ -70,9 +76,10 @@ class _Inbox:
             self._hung_up = True
             if self._to_cancel is not None:
                 self._to_cancel.cancel()
-        else:
-            while len(self._messages) >= MAX_WAITING and not self._closed:
-                await self._change()
+        elif len(self._messages) >= MAX_WAITING:
+            with self._while_there():  # nobody reads on meanwhile, up to the end that a hang-up is
+                while len(self._messages) >= MAX_WAITING and not self._closed:
+                    await self._change()
         if not self._closed:
             self._messages.append(message)
             self._changed.set()
