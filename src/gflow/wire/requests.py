@@ -253,7 +253,7 @@ def spec_from(
         auto_close=request.auto_close_tmux,
         keep_session=request.keep_session,
         begin_at=epoch(request.scheduled_at),
-        submit_key=request.submit_key,
+        submit_key=request.submit_key or None,
     )
 
 
