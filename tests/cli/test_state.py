@@ -125,6 +125,7 @@ def test_check_says_one_line_for_each_file(run, well):
         ["wal.acknowledged", "absent", "none yet"],
         ["state", "ok", "4 jobs as of transaction 6; the next job is 5"],
         ["ids", "absent", "none yet"],
+        ["ids.latest", "absent", "none yet"],
         ["history.sqlite", "absent", "none yet"],
         ["state.journal.jsonl", "absent", "nothing in it"],
         ["spool/", "absent", "0 files, 0 of them needed"],

@@ -8,7 +8,18 @@ import pytest
 from gflow.core.model import JobId, State
 from gflow.store.errors import Damaged
 from gflow.store.history import History
-from gflow.store.ids import NAME, STEP, Ids, Mark, generation_of, highest_id_seen, read_mark
+from gflow.store.ids import (
+    LATEST,
+    NAME,
+    STEP,
+    Ids,
+    Mark,
+    furthest,
+    generation_of,
+    highest_id_seen,
+    read_latest,
+    read_mark,
+)
 from support.faulty_disk import FaultyDisk
 from support.ledger import make_job
 
@@ -142,3 +153,78 @@ def test_logs_and_history_that_cannot_be_read_get_a_warning(tmp_path):
     assert len(warnings) == 2
     assert "logs: cannot be looked at" in warnings[0]
     assert "history.sqlite" in warnings[1]
+
+
+# -- the latest --------------------------------------------------------------------------------------------------------
+
+
+def test_where_things_stand_is_noted_at_the_cost_of_one_call(tmp_path):
+    disk = FaultyDisk()
+    ids = Ids(tmp_path, Mark(), 2, disk=disk)
+    assert read_latest(tmp_path) is None
+    ids.note(4, 9)
+    disk.calls.clear()
+    ids.note(5, 10)
+    assert disk.calls == ["overwrite"]
+    assert read_latest(tmp_path) == Mark(5, 10, 2)
+    assert stat.S_IMODE((tmp_path / LATEST).stat().st_mode) == 0o600
+    ids.close()
+    assert disk.calls == ["overwrite", "sync"]
+
+
+def test_the_latest_is_synced_when_ids_are_set_aside_and_at_a_stop(tmp_path):
+    disk = FaultyDisk()
+    ids = Ids(tmp_path, Mark(), disk=disk)
+    ids.note(1, 1)
+    disk.calls.clear()
+    ids.reserve(2, 1)
+    assert disk.calls[-2:] == ["sync_directory", "sync"]
+    disk.calls.clear()
+    ids.settle(2, 5)
+    assert disk.calls[:2] == ["overwrite", "sync"]
+    assert read_latest(tmp_path) == read_mark(tmp_path) == Mark(2, 5)
+
+
+@pytest.mark.parametrize("call", ["open_in_place", "overwrite", "sync"])
+def test_a_note_that_fails_leaves_the_one_before_and_stops_nobody(tmp_path, call):
+    Ids(tmp_path, Mark()).note(4, 9)
+    disk = FaultyDisk()
+    disk.failing = {call: errno.EIO}
+    ids = Ids(tmp_path, Mark(), disk=disk)
+    ids.note(5, 10)
+    ids.close()
+    assert read_latest(tmp_path) == (Mark(5, 10) if call == "sync" else Mark(4, 9))
+
+
+def test_nothing_is_noted_of_a_state_behind_the_mark(tmp_path):
+    ids = Ids(tmp_path, Mark(500, 1000, 2), 1)
+    ids.note(7, 5000)
+    ids.settle(7, 5000)
+    assert read_latest(tmp_path) is None
+    Ids(tmp_path, Mark(500, 1000, 2), 3).note(501, 7)
+    assert read_latest(tmp_path) == Mark(501, 7, 3)
+
+
+def test_the_further_of_two_marks_counts():
+    assert furthest(None, None) is None
+    assert furthest(Mark(258, 0), None) == Mark(258, 0)
+    assert furthest(Mark(258, 0), Mark(5, 9)) == Mark(258, 9)
+    assert furthest(Mark(258, 0, 3), Mark(300, 9, 2)) == Mark(300, 0, 3)
+
+
+def test_no_flipped_bit_changes_the_latest(tmp_path):
+    ids = Ids(tmp_path, Mark(), 1)
+    ids.note(12345, 678)
+    good = (tmp_path / LATEST).read_bytes()
+    for place in range(len(good) * 8):
+        bad = bytearray(good)
+        bad[place // 8] ^= 1 << place % 8
+        (tmp_path / LATEST).write_bytes(bad)
+        with pytest.raises(Damaged, match="does not hold a mark"):
+            read_latest(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 36])
+def test_a_file_the_power_left_empty_says_nothing(tmp_path, content):
+    (tmp_path / LATEST).write_bytes(content)
+    assert read_latest(tmp_path) is None

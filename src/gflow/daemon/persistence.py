@@ -281,6 +281,7 @@ class Persistence:
             logger.error("stopping; changes that could not be written: %d (%s)", lost, self._last_error)
         if not self._left_behind:  # a thread that hangs in the disk still has the descriptors
             self._log.close()
+            self._ids.close()
         self._hand.close()
         self._ended.set()
         self._tell_waiters()
@@ -328,11 +329,14 @@ class Persistence:
         else:
             assert batch.state is not None
             self._journal.save(batch.transactions, batch.state, batch.last_seq)
+        self._ids.note(max([self._next_job_id, *(t.next_job_id for t in batch.transactions[-1:])]), batch.last_seq)
         return True
 
     def _settle_ids(self) -> None:
         """In the writer's thread. A mark that is not exact costs some ids at most, when the state is lost."""
         try:
+            if self._journal is None:
+                self._log.secure()
             self._ids.settle(self._next_job_id, self._durable_seq)
         except OSError as error:
             logger.warning("cannot write which ids were given: %s", error)

@@ -12,63 +12,41 @@ acknowledged in the last moments before a power cut.
 A file that is missing says nothing; of one that is unreadable there is a warning at the start.
 """
 
-import contextlib
-import struct
-import zlib
 from pathlib import Path
 
-from gflow.store.disk import DISK, Disk
+from gflow.store.disk import DISK, Disk, open_regular
+from gflow.store.in_place import InPlace, pack, unpack
 
 NAME = "wal.acknowledged"
 
 _MAGIC = b"gflowack"
-_MARK = struct.Struct("<8sQ")
-_CRC = struct.Struct("<I")
-_BYTES = _MARK.size + _CRC.size
+_BYTES = len(pack(_MAGIC, (0,)))
 
 
 def acknowledged(directory: Path) -> int:
     """The seq up to which everything was on disk once; 0 if that is not known."""
     try:
-        with (directory / NAME).open("rb") as file:
-            data = file.read(_BYTES)
+        with open_regular(directory / NAME) as file:
+            found = unpack(file.read(_BYTES), _MAGIC, 1)
     except OSError:
         return 0
-    if len(data) < _BYTES or data[: len(_MAGIC)] != _MAGIC or _CRC.unpack_from(data, _MARK.size)[0] != _crc(data):
-        return 0
-    return int(_MARK.unpack_from(data)[1])
-
-
-def _crc(data: bytes) -> int:
-    return zlib.crc32(data[: _MARK.size])
+    return found[0] if found is not None else 0
 
 
 class Mark:
     """Writes the file in `directory`. Errors are passed over: an older number is as true, and says less."""
 
     def __init__(self, directory: Path, disk: Disk = DISK) -> None:
-        self._path = directory / NAME
-        self._disk = disk
-        self._fd: int | None = None
+        self._file = InPlace(directory / NAME, _MAGIC, disk)
 
     def note(self, seq: int) -> None:
         """Everything up to `seq` is on disk."""
-        mark = _MARK.pack(_MAGIC, seq)
-        with contextlib.suppress(OSError):
-            if self._fd is None:
-                self._fd = self._disk.open_in_place(self._path)
-            self._disk.overwrite(self._fd, mark + _CRC.pack(_crc(mark)))
+        self._file.put(seq)
 
     def sync(self) -> None:
         """Have what was noted on disk, too."""
-        if self._fd is not None:
-            with contextlib.suppress(OSError):
-                self._disk.sync(self._fd)
+        self._file.sync()
 
     def close(self) -> None:
         """The same, and give the descriptor back."""
-        if self._fd is not None:
-            self.sync()
-            with contextlib.suppress(OSError):
-                self._disk.close(self._fd)
-            self._fd = None
+        self._file.close()

@@ -44,8 +44,7 @@ class Log:
         return self._last
 
     def _start(self, first_seq: int) -> None:
-        if not self._took_over:
-            self._take_over()
+        self.secure()
         self._last += 1
         path = new_path(self._directory, self._last)
         self._mark.sync()
@@ -55,11 +54,13 @@ class Log:
         self._close_segment()
         self._segment = Segment.begin(fd, path, self._last, first_seq, disk=self._disk)
 
-    def _take_over(self) -> None:
+    def secure(self) -> None:
         """Put on disk what was found: an earlier process may have been killed between writing and syncing it.
 
-        What this one writes goes on from there, so a power cut must not take the one without the other.
+        What this one writes goes on from there, so a power cut must not take the one without the other. Raises OSError.
         """
+        if self._took_over:
+            return
         sync_name(self._directory, disk=self._disk)
         if self._tail is not None:
             self._tail.secure(self._disk)

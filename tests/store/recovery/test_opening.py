@@ -15,7 +15,7 @@ from gflow.core.events import EventKind
 from gflow.core.invariants import check
 from gflow.core.model import DependencyMode, Group, JobId, Now, State
 from gflow.store.history import History
-from gflow.store.ids import GENERATION, Ids, Mark, generation_of, read_mark
+from gflow.store.ids import GENERATION, LATEST, Ids, Mark, generation_of, read_mark
 from gflow.store.ids import NAME as IDS
 from gflow.store.load import load
 from gflow.store.log import Log
@@ -53,6 +53,7 @@ class Book:
     def write(self, *transactions):
         self.ids.reserve(transactions[-1].next_job_id, transactions[0].seq - 1)
         self.log.append([encode(t) for t in transactions], transactions[0].seq)
+        self.ids.note(transactions[-1].next_job_id, transactions[-1].seq)
 
     def snapshot(self):
         segment = self.log.rotate(self.ledger.seq + 1)
@@ -127,10 +128,13 @@ def serve(opened, directory, *transactions_of):
     journal = Journal(directory, recovery.journal_id, recovery.base, recovery.changed)
     ids = Ids(directory, opened.mark, generation_of(ledger.settings))
     journal.save([], ledger.state(), ledger.seq)
+    ids.note(ledger.next_job_id, ledger.seq)
     for make in transactions_of:
         before, transaction = ledger.seq, make(ledger)
         ids.reserve(transaction.next_job_id, before)
         journal.save([transaction], ledger.state(), ledger.seq)
+        ids.note(transaction.next_job_id, ledger.seq)
+    ids.close()
     return ledger
 
 
@@ -206,6 +210,76 @@ def test_a_state_put_back_from_an_earlier_day_gives_no_id_again(book, tmp_path):
     assert sorted(opened.loaded.jobs) == [1, 2, 3]
     assert opened.loaded.next_job_id == 14
     assert load(old).next_job_id == 14
+
+
+def copied(directory, elsewhere):
+    """A backup of the state files, made while a daemon goes on."""
+    elsewhere.mkdir()
+    for name in content(directory):
+        shutil.copy(directory / name, elsewhere)
+
+
+def put_back(elsewhere, directory):
+    for name in content(directory):
+        (directory / name).unlink()
+    for path in elsewhere.iterdir():
+        shutil.copy(path, directory)
+
+
+@pytest.mark.parametrize("clean_stop", [False, True], ids=["made while it runs", "made after a clean stop"])
+def test_a_copy_made_a_moment_before_the_end_is_older(book, tmp_path, clean_stop):
+    """Ids were set aside before the copy was made, or as of the very transaction it ends with."""
+    book.write(book.ledger.submitted(3))
+    if clean_stop:
+        book.stop()
+        book.log = Log(book.directory, 1)
+    copied(book.directory, tmp_path / "copy")
+    book.write(book.ledger.submitted())
+    put_back(tmp_path / "copy", book.directory)
+    (book.directory / "logs").mkdir()
+    (book.directory / "logs" / "2.log").touch()
+    opened = open_state(book.directory, WALL)
+    assert opened.recovery is None
+    assert {job.id: job.state for job in opened.loaded.jobs.values()} == {
+        1: State.QUEUED,
+        2: State.HOLD,
+        3: State.QUEUED,
+    }
+    assert opened.loaded.next_job_id > 4
+    older = [line for line in opened.loaded.warnings if "it is older than the ids" in line]
+    assert len(older) == 1
+    again = open_state(book.directory, WALL)
+    assert (facts(again.loaded), again.loaded.warnings) == (facts(opened.loaded), []), "said once"
+
+
+def test_a_crash_before_the_mark_leaves_a_state_that_is_not_older(book):
+    book.write(book.ledger.submitted(3))
+    latest = (book.directory / LATEST).read_bytes()
+    book.write(book.ledger.submitted(2))
+    (book.directory / LATEST).write_bytes(latest)
+    opened = open_state(book.directory, WALL)
+    assert (facts(opened.loaded), opened.loaded.warnings) == (facts(book.ledger), [])
+
+
+def test_where_the_reservation_is_lost_the_latest_counts(book, tmp_path):
+    book.write(book.ledger.submitted(3))
+    copied(book.directory, tmp_path / "copy")
+    book.write(book.ledger.submitted(2))
+    (book.directory / IDS).unlink()
+    opened = open_state(book.directory, WALL)
+    assert (opened.loaded.next_job_id, opened.loaded.warnings) == (6, [])
+    put_back(tmp_path / "copy", book.directory)
+    assert open_state(book.directory, WALL).loaded.next_job_id == 6
+
+
+@pytest.mark.parametrize("text", [b"gflowids", b"\xff" * 36])
+def test_a_latest_that_is_unreadable_is_a_warning(book, text):
+    book.life()
+    (book.directory / LATEST).write_bytes(text)
+    opened = open_state(book.directory, WALL)
+    assert facts(opened.loaded) == facts(book.ledger)
+    assert len(opened.loaded.warnings) == 1
+    assert "ids.latest: damaged at byte 0" in opened.loaded.warnings[0]
 
 
 def test_jobs_of_an_old_state_that_have_run_since_do_not_run_again(book):
@@ -375,6 +449,8 @@ def test_no_mark_and_something_lost_leaves_room_for_the_ids_nobody_knows_of(book
     spoil(book.directory / NAME, 100)
     segment_path(book.directory, 3).unlink()
     (book.directory / IDS).unlink()
+    assert open_unchanged(book.directory).loaded.next_job_id == 7 + UNKNOWN_IDS, "the latest may be some moments behind"
+    (book.directory / LATEST).unlink()
     assert open_unchanged(book.directory).loaded.next_job_id == 6 + UNKNOWN_IDS
 
 
@@ -512,6 +588,33 @@ def test_a_second_start_in_recovery_goes_on_from_the_journal(book):
     assert second.recovery.changed.jobs == {2, 7, 8}
     third = serve(second, book.directory, lambda at: at.submitted())
     assert facts(open_unchanged(book.directory).loaded) == facts(third)
+
+
+@pytest.mark.parametrize("readable", [False, True], ids=["in recovery", "with a state that can be read again"])
+def test_an_older_copy_of_the_journal_runs_nothing_again(book, readable):
+    """Job 2 was started, and 8 submitted, after the copy was made."""
+    good = broken_book(book)
+    opened = open_unchanged(book.directory)
+    early = serve(opened, book.directory, lambda at: at.submitted())
+    copy = (book.directory / JOURNAL).read_bytes()
+    serve(open_unchanged(book.directory), book.directory, lambda at: at.finished(2), lambda at: at.submitted())
+    (book.directory / JOURNAL).write_bytes(copy)
+    (book.directory / "logs").mkdir()
+    (book.directory / "logs" / "2.log").touch()
+    if readable:
+        (book.directory / NAME).write_bytes(good)
+    found = open_state(book.directory, WALL) if readable else open_unchanged(book.directory)
+    assert found.loaded.jobs.keys() == early.jobs.keys()
+    assert found.loaded.jobs[JobId(2)].state is State.HOLD
+    assert found.loaded.next_job_id > 8
+    assert len([line for line in found.loaded.warnings if "it is older than the ids" in line]) == 1
+    if readable:
+        assert (found.recovery, open_state(book.directory, WALL).loaded.warnings) == (None, [])
+        return
+    later = serve(found, book.directory, lambda at: at.submitted())
+    again = open_unchanged(book.directory)
+    assert facts(again.loaded) == facts(later), "from here on it is the journal"
+    assert not any("it is older than the ids" in line for line in again.loaded.warnings)
 
 
 def test_when_the_state_can_be_read_again_both_times_are_one(book):

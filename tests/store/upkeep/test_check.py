@@ -365,11 +365,42 @@ def test_the_mark_of_the_ids(book):
     assert (verdicts(found), found["ids"].says) == ({}, "ids below 13 were given or set aside as of transaction 12")
     Ids(book.path, Mark(), 0).settle(400, 90)
     found = book.check()
-    assert verdicts(found) == {"ids": Verdict.OLDER}
+    assert verdicts(found) == {"ids": Verdict.OLDER, "ids.latest": Verdict.OLDER}
     assert "put back from an earlier day" in found["ids"].problems[0].what
     assert "job 400" in found["ids"].problems[0].advice
+    (book.path / "ids.latest").unlink()
     (book.path / "ids").write_text("{}")
     assert verdicts(book.check()) == {"ids": Verdict.DAMAGED}
+
+
+def test_where_things_stood_after_the_last_batch(book):
+    seq = book.ledger.seq
+    assert book.check()["ids.latest"].verdict is Verdict.ABSENT
+    ids = Ids(book.path, Mark(), 0)
+    ids.reserve(13, 0)
+    ids.note(13, seq)
+    found = book.check()
+    assert (verdicts(found), found["ids.latest"].says) == ({}, f"the next job was 13 as of transaction {seq}")
+    ids.note(14, seq + 1)
+    found = book.check()
+    assert verdicts(found) == {"ids.latest": Verdict.OLDER}
+    assert f"the state ends at transaction {seq}" in found["ids.latest"].problems[0].what
+    assert "job 269" in found["ids.latest"].problems[0].advice, "none of those set aside"
+    ids.close()
+    (book.path / "ids.latest").write_bytes(b"gflowids")
+    assert verdicts(book.check()) == {"ids.latest": Verdict.DAMAGED}
+
+
+def test_a_journal_that_is_as_new_as_the_ids_makes_no_state_older(book):
+    journal, ids = Journal(book.path, "r1", (0, 0), Changes()), Ids(book.path, Mark(), 0)
+    journal.save([], book.ledger.state(), 99)
+    ids.note(13, 99)
+    assert verdicts(book.check()) == {"state.journal.jsonl": Verdict.PENDING}
+    ids.note(14, 100)
+    assert book.check()["ids.latest"].verdict is Verdict.OLDER
+    book.flip(NAME, 200)
+    assert book.check()["ids.latest"].verdict is Verdict.OLDER
+    ids.close()
 
 
 def test_the_journal_of_a_recovery(book):

@@ -252,6 +252,8 @@ def test_a_state_that_a_daemon_has_to_sort_out_is_not_touched(place, act):
     Ids(place.path, Mark(), 0).settle(400, 90)
     refused("from an earlier day")
     (place.path / "ids").unlink()
+    refused("from an earlier day")
+    (place.path / "ids.latest").unlink()
     (place.path / NAME).write_bytes(b"\x8agflow-state")
     refused("gctl state check")
     (place.path / NAME).unlink()

@@ -11,8 +11,9 @@ from typing import Any
 
 from gflow.core.model import JobId
 from gflow.store.acknowledged import NAME as ACKNOWLEDGED
-from gflow.store.disk import DISK, Disk, private_directory
+from gflow.store.disk import DISK, Disk, open_regular, private_directory
 from gflow.store.history import NAME as HISTORY
+from gflow.store.ids import LATEST
 from gflow.store.ids import NAME as IDS
 from gflow.store.imports.plan import NotImportable, Plan
 from gflow.store.load import Loaded
@@ -26,7 +27,7 @@ from gflow.store.wal import HEADER_BYTES, Segment, segment_numbers, segment_path
 LEGACY_NAME = "state.json"
 SETTING = "imported"
 
-_OURS_ALONE = (PREVIOUS, IDS, HISTORY, ACKNOWLEDGED)
+_OURS_ALONE = (PREVIOUS, IDS, LATEST, HISTORY, ACKNOWLEDGED)
 _MERGED = ("notifications", "next_reservation_id")
 
 
@@ -55,7 +56,7 @@ def is_ours(path: Path) -> bool:
     One that cannot be read may be: the recovery serves without touching it.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return FORMAT.encode() in file.read(64)
     except FileNotFoundError:
         return False

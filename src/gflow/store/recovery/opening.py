@@ -22,7 +22,18 @@ from gflow.store.acknowledged import NAME as ACKNOWLEDGED
 from gflow.store.disk import DISK, Disk, write_over
 from gflow.store.errors import Damaged, Newer, Unreadable
 from gflow.store.history import History, HistoryError
-from gflow.store.ids import GENERATION, Ids, Mark, generation_of, highest_id_seen, logged_ids, read_mark
+from gflow.store.ids import (
+    GENERATION,
+    LATEST,
+    Ids,
+    Mark,
+    furthest,
+    generation_of,
+    highest_id_seen,
+    logged_ids,
+    read_latest,
+    read_mark,
+)
 from gflow.store.ids import NAME as IDS
 from gflow.store.load import Loaded, load
 from gflow.store.log import Log
@@ -78,7 +89,12 @@ class Opened:
 
 @dataclass(slots=True)
 class _Opening:
-    """What is known while the state is being opened."""
+    """What is known while the state is being opened.
+
+    - mark: how far things had gone; what `ids` and `ids.latest` say together. set_aside: ids from here on were never
+      given, None if that is not known.
+    - older: all there is to see ends before the mark, or does not know of ids that were given.
+    """
 
     data_dir: Path
     wall: float
@@ -86,7 +102,8 @@ class _Opening:
     files: Mapping[str, tuple[int, ...]] | None = None
     warnings: list[str] = field(default_factory=list)
     mark: Mark | None = None
-    mark_lost: bool = False
+    set_aside: int | None = None
+    older: bool = False
     entry: Entry | None = None
 
     @property
@@ -160,11 +177,18 @@ def has_room(data_dir: Path, size: int, *, disk: Disk = DISK) -> bool:
 
 
 def _read_mark(opening: _Opening) -> None:
+    reserved = latest = None
     try:
-        opening.mark = read_mark(opening.data_dir)
+        reserved = read_mark(opening.data_dir)
     except (Damaged, OSError) as error:
-        opening.mark_lost = True
         opening.warnings.append(f"{_said(error, opening.data_dir / IDS)}; ids go on after the highest that can be seen")
+    try:
+        latest = read_latest(opening.data_dir)
+    except (Damaged, OSError) as error:
+        what = "if the state was put back from an earlier day, that may not show"
+        opening.warnings.append(f"{_said(error, opening.data_dir / LATEST)}; {what}")
+    opening.mark = furthest(reserved, latest)
+    opening.set_aside = opening.mark.next if opening.mark is not None and reserved is not None else None
 
 
 def _read_journal(opening: _Opening) -> None:
@@ -194,11 +218,11 @@ def _go_on(opening: _Opening, loaded: Loaded) -> Opened:
     stale = entry is not None and loaded.settings.get(MERGED) == entry.id
     if stale:
         entry = opening.entry = None
-    older = _number_jobs(opening, loaded)
+    _number_jobs(opening, loaded)
     if entry is not None:
-        _merge(opening, loaded, entry, older=older)
+        _merge(opening, loaded, entry)
         return _written_anew(opening, loaded, entry)
-    if older:
+    if opening.older:
         _distrust(opening, loaded)
         return _written_anew(opening, loaded, None)
     opened = Opened(loaded, opening.mark or Mark())
@@ -206,28 +230,29 @@ def _go_on(opening: _Opening, loaded: Loaded) -> Opened:
 
 
 def _distrust(opening: _Opening, loaded: Loaded) -> None:
-    loaded.warnings.append(
-        f"{opening.data_dir / NAME}: it is older than the ids that were given: the state was lost, or put back "
-        f"from an earlier day; the next job is {loaded.next_job_id}"
-    )
+    loaded.warnings.append(_older_line(opening, loaded, NAME))
     loaded.warnings += mend(loaded.jobs, set(loaded.jobs), opening.evidence(), opening.wall, blind=False)
     loaded.next_event_id += EVENTS_STEP
 
 
-def _number_jobs(opening: _Opening, loaded: Loaded) -> bool:
-    """Set the id of the next job; whether the state turned out to be older than what else there is to see."""
+def _older_line(opening: _Opening, loaded: Loaded, name: str) -> str:
+    return (
+        f"{opening.data_dir / name}: it is older than the ids that were given: the state was lost, or put back "
+        f"from an earlier day; the next job is {loaded.next_job_id}"
+    )
+
+
+def _number_jobs(opening: _Opening, loaded: Loaded) -> None:
+    """Set the id of the next job, and whether the state turned out to be older than what else there is to see."""
     mark, entry = opening.mark, opening.entry
     reached = max(_place(loaded), _entry_place(entry))
     given = max(loaded.next_job_id, entry.state.next_job_id if entry is not None else 1)
     seen = 0
-    if mark is None or (mark.next, mark.place) != (given, reached):
-        seen = highest_id_seen(opening.data_dir, mark.next if mark else None, opening.warnings)
-    older = mark is not None and (mark.place > reached or reached == (0, 0))  # ids were given, and nothing is there
-    if older or seen >= given:
-        loaded.next_job_id = max(given, seen + 1, mark.next if mark else 1)
-        return True
-    loaded.next_job_id = given
-    return False
+    if mark is None or opening.set_aside is None or (mark.next, mark.place) != (given, reached):
+        seen = highest_id_seen(opening.data_dir, opening.set_aside, opening.warnings)
+    behind = mark is not None and (mark.place > reached or reached == (0, 0))  # ids were given, and nothing is there
+    opening.older = behind or seen >= given
+    loaded.next_job_id = max(given, seen + 1, mark.next if mark else 1) if opening.older else given
 
 
 def _place(loaded: Loaded) -> tuple[int, int]:
@@ -238,11 +263,15 @@ def _entry_place(entry: Entry | None) -> tuple[int, int]:
     return (generation_of(entry.state.settings), entry.seq) if entry is not None else (0, 0)
 
 
-def _merge(opening: _Opening, loaded: Loaded, entry: Entry, *, older: bool) -> None:
+def _merge(opening: _Opening, loaded: Loaded, entry: Entry) -> None:
     known = set(loaded.jobs)
-    reaches = _place(loaded) >= entry.base and not older
+    reaches = _place(loaded) >= entry.base and not opening.older
     _put_on_top(loaded, entry, newer=reaches)
     doubtful = set() if reaches else known - entry.changed.jobs
+    if opening.older:
+        doubtful = set(loaded.jobs)
+        loaded.next_event_id += EVENTS_STEP
+        loaded.warnings.append(_older_line(opening, loaded, journals.NAME))
     loaded.warnings.append(
         f"{opening.data_dir / NAME}: it can be read again; {len(entry.changed.jobs)} jobs that changed meanwhile were "
         "taken over from the journal"
@@ -287,9 +316,10 @@ def _written_anew(opening: _Opening, loaded: Loaded, entry: Entry | None) -> Ope
             return Opened(loaded, opening.mark or Mark())
         return _unwritten(opening, loaded, entry, error)
     mark = Mark(loaded.next_job_id, loaded.seq, generation_of(loaded.settings))
-    with contextlib.suppress(OSError):  # neither is needed for the state to count
+    ids = Ids(opening.data_dir, opening.mark or Mark(), mark.generation, disk=opening.disk)
+    with contextlib.suppress(OSError), contextlib.closing(ids):  # neither is needed for the state to count
         _write_snapshot(opening, loaded)  # the one before is of another state, and no help if this one got damaged
-        Ids(opening.data_dir, opening.mark or Mark(), mark.generation, disk=opening.disk).settle(mark.next, mark.seq)
+        ids.settle(mark.next, mark.seq)
         return _forgotten(opening, Opened(loaded, mark))
     return _forgotten(opening, Opened(loaded, opening.mark or Mark()))
 
@@ -317,12 +347,19 @@ def _unwritten(opening: _Opening, loaded: Loaded, entry: Entry, error: OSError) 
     size = (opening.data_dir / journals.NAME).stat().st_size
     trouble = f"{opening.data_dir / NAME}: what the journal holds cannot be written to it: {error.strerror}; make room"
     loaded.warnings.append(trouble)
-    loaded.settings[GENERATION] = generation_of(entry.state.settings)
+    loaded.settings[GENERATION] = _generation_in_recovery(opening, generation_of(loaded.settings))
+    loaded.seq = max(loaded.seq, entry.seq)
     journal_id = secrets.token_hex(8)
     recovery = Recovery(
         trouble, None, journal_id, entry.base, entry.changed, opening.files, passing=True, unwritten=3 * size
     )
     return Opened(loaded, opening.mark or Mark(), recovery)
+
+
+def _generation_in_recovery(opening: _Opening, of_state: int) -> int:
+    """One generation for a recovery, over restarts, unless an older journal was put back."""
+    here = max(of_state, opening.generation)
+    return here + 1 if opening.entry is None or opening.older else here
 
 
 def _forgotten(opening: _Opening, opened: Opened) -> Opened:
@@ -347,16 +384,15 @@ def _recover(opening: _Opening, error: Unreadable | OSError) -> Opened:
     if mark is not None and mark.place > max(base, _entry_place(entry)):
         found.incomplete = found.blind = True
         found.doubtful = set(loaded.jobs)
-    older = _number_jobs(opening, loaded)
+    _number_jobs(opening, loaded)
     if entry is None:
-        _leave_room(opening, loaded, lost=found.incomplete or older)
+        _leave_room(opening, loaded, lost=found.incomplete or opening.older)
     else:
-        _put_on_top(loaded, entry, newer=base > entry.base)
-        found.doubtful -= entry.changed.jobs
+        _go_on_from_journal(opening, found, entry, newer=base > entry.base)
     mended = mend(loaded.jobs, found.doubtful, opening.evidence(), opening.wall, blind=found.blind)
     here = max(base[0], opening.generation)
+    loaded.settings[GENERATION] = _generation_in_recovery(opening, base[0])
     base = max(base, entry.base) if entry else (here, base[1])
-    loaded.settings[GENERATION] = here if entry else here + 1
     loaded.seq = max(loaded.seq, entry.seq if entry else 0)
     path = _culprit(opening, error, found)
     backup = _keep_copies(opening, found.bad_files, path)
@@ -370,11 +406,23 @@ def _recover(opening: _Opening, error: Unreadable | OSError) -> Opened:
     return Opened(loaded, mark or Mark(), recovery)
 
 
+def _go_on_from_journal(opening: _Opening, found: Salvage, entry: Entry, *, newer: bool) -> None:
+    """An older journal says nothing certain of any job."""
+    loaded = found.loaded
+    _put_on_top(loaded, entry, newer=newer)
+    if opening.older:
+        found.blind, found.doubtful = True, set(loaded.jobs)
+        loaded.next_event_id += EVENTS_STEP
+        opening.warnings.append(_older_line(opening, loaded, journals.NAME))
+    else:
+        found.doubtful -= entry.changed.jobs
+
+
 def _leave_room(opening: _Opening, loaded: Loaded, *, lost: bool) -> None:
     """Go past the ids, of jobs and of events, that may have been given in what could not be read."""
     if opening.mark is not None:
         loaded.next_job_id = max(loaded.next_job_id, opening.mark.next)
-    elif lost:
+    if opening.set_aside is None and lost:
         loaded.next_job_id += UNKNOWN_IDS
     loaded.next_event_id += EVENTS_STEP
 

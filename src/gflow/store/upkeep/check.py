@@ -4,12 +4,14 @@ Reading the state stops at the first thing that is wrong. This goes on, to name 
 end reads the state the way a daemon does: what that refuses is never called well here.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gflow.core.model import Job
 from gflow.store.acknowledged import acknowledged
 from gflow.store.errors import Unreadable
 from gflow.store.history import KEPT
+from gflow.store.ids import Mark, furthest
 from gflow.store.load import Loaded, load
 from gflow.store.upkeep.beside import load_beside, settled
 from gflow.store.upkeep.check_rest import (
@@ -18,10 +20,12 @@ from gflow.store.upkeep.check_rest import (
     look_at_copies,
     look_at_history,
     look_at_journal,
+    look_at_latest,
     look_at_logs,
     look_at_mark,
     look_at_modes,
     look_at_spool,
+    reached_by,
 )
 from gflow.store.upkeep.check_state import Gap, look_at_files
 from gflow.store.upkeep.finding import Finding, Verdict, amount
@@ -40,12 +44,11 @@ def check(data_dir: Path, *, running: bool) -> list[Finding]:
 
 
 def _look(data_dir: Path, *, running: bool) -> list[Finding]:
-    mark_finding, mark = look_at_mark(data_dir)
+    marks = look_at_mark(data_dir), look_at_latest(data_dir)
     promised = acknowledged(data_dir)
     files = look_at_files(data_dir, promised, running=running)
     state, loaded = _look_at_whole(data_dir, files.gaps)
-    if loaded is not None:
-        compare_mark(mark_finding, mark, loaded)
+    _compare_marks(marks, reached_by(data_dir, loaded))
     history, past = look_at_history(data_dir, 0 if loaded is None else loaded.settings.get(KEPT, 0))
     known = None if loaded is None or past is None else {*loaded.jobs, *past}
     state.notes += look_at_modes(data_dir)
@@ -53,13 +56,20 @@ def _look(data_dir: Path, *, running: bool) -> list[Finding]:
         *files.findings,
         look_at_acknowledged(data_dir, promised),
         state,
-        mark_finding,
+        *(finding for finding, _ in marks),
         history,
         look_at_journal(data_dir, loaded),
         *([look_at_spool(data_dir, lambda: _jobs(data_dir))] if loaded is not None else []),
         look_at_logs(data_dir, known),
         *look_at_copies(data_dir),
     ]
+
+
+def _compare_marks(marks: Sequence[tuple[Finding, Mark | None]], reached: tuple[int, int] | None) -> None:
+    together = furthest(*(mark for _, mark in marks))
+    if together is not None and reached is not None:
+        for finding, mark in marks:
+            compare_mark(finding, mark, reached, together.next)
 
 
 def _look_at_whole(data_dir: Path, gaps: list[Gap]) -> tuple[Finding, Loaded | None]:

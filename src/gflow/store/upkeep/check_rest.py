@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Set
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from gflow.core.lifecycle import ACTIVE
@@ -12,10 +12,11 @@ from gflow.core.model import Job, JobId
 from gflow.store import history as histories
 from gflow.store.acknowledged import NAME as ACKNOWLEDGED
 from gflow.store.acknowledged import acknowledged
+from gflow.store.disk import read_regular
 from gflow.store.errors import Newer, Unreadable
 from gflow.store.history import History, HistoryError
+from gflow.store.ids import LATEST, Mark, generation_of, logged_ids, read_latest, read_mark
 from gflow.store.ids import NAME as IDS
-from gflow.store.ids import Mark, generation_of, logged_ids, read_mark
 from gflow.store.load import Loaded
 from gflow.store.recovery.journal import NAME as JOURNAL
 from gflow.store.recovery.journal import read_journal
@@ -81,11 +82,37 @@ def look_at_mark(data_dir: Path) -> tuple[Finding, Mark | None]:
     return finding, mark
 
 
-def compare_mark(finding: Finding, mark: Mark | None, loaded: Loaded) -> None:
-    """A state that has not got as far as the mark is not the latest there was."""
-    if mark is not None and mark.place > (generation_of(loaded.settings), loaded.seq):
-        what = f"the state ends at transaction {loaded.seq}: it was lost in part, or put back from an earlier day"
-        finding.add(Verdict.OLDER, what, f"nothing, if it was put back: gflowd goes on with job {mark.next}")
+def look_at_latest(data_dir: Path) -> tuple[Finding, Mark | None]:
+    """Where ids and transactions stood after the last batch. Look before the state is read, too."""
+    finding = Finding(LATEST)
+    latest = None
+    try:
+        latest = read_latest(data_dir)
+    except (Unreadable, OSError) as error:
+        what = error.why if isinstance(error, Unreadable) else error.strerror or str(error)
+        finding.add(Verdict.DAMAGED, what, "nothing, or remove it: gflowd writes it anew with the next change")
+    else:
+        finding.absent, finding.says = latest is None, "none yet"
+    if latest is not None:
+        finding.says = f"the next job was {latest.next} as of transaction {latest.seq}"
+    return finding, latest
+
+
+def compare_mark(finding: Finding, mark: Mark | None, reached: tuple[int, int], next_id: int) -> None:
+    """What has not got as far as a mark is not the latest there was; then the next job is `next_id`."""
+    if mark is not None and mark.place > reached:
+        what = f"the state ends at transaction {reached[1]}: it was lost in part, or put back from an earlier day"
+        finding.add(Verdict.OLDER, what, f"nothing, if it was put back: gflowd goes on with job {next_id}")
+
+
+def reached_by(data_dir: Path, loaded: Loaded | None) -> tuple[int, int] | None:
+    """The place, as of a mark, of the state or of the journal on top of it; None if neither can be read."""
+    places = [] if loaded is None else [(generation_of(loaded.settings), loaded.seq)]
+    with suppress(Unreadable, OSError):
+        entry = read_journal(data_dir)
+        if entry is not None and not (loaded is not None and loaded.settings.get(MERGED) == entry.id):
+            places.append((generation_of(entry.state.settings), entry.seq))
+    return max(places, default=None)
 
 
 def look_at_acknowledged(data_dir: Path, promised: int) -> Finding:
@@ -93,7 +120,14 @@ def look_at_acknowledged(data_dir: Path, promised: int) -> Finding:
     finding = Finding(ACKNOWLEDGED)
     if promised or acknowledged(data_dir):
         finding.says = f"everything up to transaction {promised} was on disk"
-    elif _content(data_dir / ACKNOWLEDGED):
+        return finding
+    try:
+        content = _content(data_dir / ACKNOWLEDGED)
+    except OSError as error:
+        what = f"it cannot be read: {error.strerror}"
+        finding.add(Verdict.UNREADABLE, what, "remove it, or make it readable: gflowd writes it anew")
+        return finding
+    if content:
         what = "it is not what was written; without it a damaged end of the log looks like an unfinished write"
         finding.add(Verdict.DAMAGED, what, "nothing, or remove it: gflowd writes it anew")
     else:
@@ -104,7 +138,7 @@ def look_at_acknowledged(data_dir: Path, promised: int) -> Finding:
 def _content(path: Path) -> bytes:
     """What is in a small file, but for zeros: where the power went, they stand for what had not been written yet."""
     try:
-        return path.read_bytes().strip(b"\0")
+        return read_regular(path).strip(b"\0")
     except FileNotFoundError:
         return b""
 
@@ -169,7 +203,7 @@ def _needed(jobs: Iterable[Job]) -> Needed:
 def _wrong(data_dir: Path, kind: str, digest: str) -> tuple[Verdict, str] | None:
     """What is wrong with a file of the spool; its name is the digest of what must be in it."""
     try:
-        content = (data_dir / "spool" / kind / digest).read_bytes()
+        content = read_regular(data_dir / "spool" / kind / digest)
     except FileNotFoundError:
         return Verdict.MISSING, "is missing"
     except OSError as error:

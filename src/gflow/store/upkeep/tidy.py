@@ -16,7 +16,7 @@ from gflow.core.model import JobId, Now
 from gflow.store.disk import DISK, Disk
 from gflow.store.errors import Unreadable
 from gflow.store.history import KEPT, History
-from gflow.store.ids import generation_of, read_mark
+from gflow.store.ids import furthest, generation_of, read_latest, read_mark
 from gflow.store.load import Loaded, load
 from gflow.store.log import Log, remove_segments
 from gflow.store.records import Transaction, encode
@@ -65,7 +65,8 @@ def prune(data_dir: Path, before: float, *, logs: bool, dry_run: bool, wall: flo
 def _current(data_dir: Path) -> Loaded:
     """The state, if it is whole and the latest there was."""
     try:
-        loaded, entry, mark = load(data_dir), read_journal(data_dir), read_mark(data_dir)
+        loaded, entry = load(data_dir), read_journal(data_dir)
+        mark = furthest(read_mark(data_dir), read_latest(data_dir))
     except Unreadable as error:
         raise NotTidy(f"{error}; see 'gctl state check'") from error
     if entry is not None and loaded.settings.get(MERGED) != entry.id:
