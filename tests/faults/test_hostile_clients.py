@@ -11,6 +11,7 @@ import pytest
 
 from support.daemon import Daemon
 from support.events import Events
+from support.wait import until
 
 UPGRADE = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade%s\r\nUpgrade: %s\r\n"
 WEBSOCKET = UPGRADE % (b"", b"websocket") + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZQ==\r\n\r\n"
@@ -125,6 +126,148 @@ def test_clients_that_leave_before_the_answer(victim: Daemon):
     for job in made:
         assert victim.wait_job(job["id"])["state"] == "Finished"
         assert victim.log(job["id"]) == f"{job['argv'][1]}\n".encode()
+
+
+JOB = b'{"argv": ["true"], "run_dir": "/tmp", "hold": true}'
+GET = b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def post(headers: bytes = b"", version: bytes = b"1.1") -> bytes:
+    """A job, as it is submitted."""
+    return b"POST /jobs HTTP/%s\r\nHost: x\r\n%sContent-Length: %d\r\n\r\n%s" % (version, headers, len(JOB), JOB)
+
+
+LEFT_BEHIND = {
+    "a newline": GET % b"/health" + b"\n",
+    "a byte": GET % b"/health" + b"G",
+    "a second request": GET % b"/health" * 2,
+    "a newline after a body": post() + b"\r\n",
+    "much": GET % b"/health" + b"x" * 190_000,
+    "a request behind a long poll": GET % b"/jobs/%d/wait" + GET % b"/health",
+    "a newline behind events": GET % b"/events" + b"\r\n",
+    "a newline behind a log": GET % b"/jobs/%d/log/stream?follow=1" + b"\n",
+    "a body nobody reads": b"GET /jobs/%d/wait HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n"
+    + b"x" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("packet", LEFT_BEHIND.values(), ids=LEFT_BEHIND.keys())
+def test_a_connection_goes_with_its_client_whatever_that_left_behind(victim: Daemon, packet: bytes):
+    if b"%d" in packet:
+        packet = packet.replace(b"%d", b"%d" % victim.submit("sleep 1000", gpus=0, hold=True))
+    before = descriptors(victim)
+    for _ in range(300):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(0.02)
+            client.connect(os.fspath(victim.socket))
+            with contextlib.suppress(TimeoutError):
+                client.sendall(packet)
+    until(lambda: descriptors(victim) <= before + 5, "the descriptors of clients that are gone")
+    works(victim)
+
+
+def test_clients_that_are_gone_do_not_delay_its_end(daemon: Daemon):
+    for packet in (
+        LEFT_BEHIND["a newline"],
+        LEFT_BEHIND["a second request"],
+        LEFT_BEHIND["a newline behind events"],
+    ) * 20:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(daemon.socket))
+            client.sendall(packet)
+    begun = time.monotonic()
+    assert daemon.stop() == 0
+    assert time.monotonic() - begun < 2, "less than an answer under way gets"
+
+
+@pytest.mark.parametrize("request_line", [b"POST /nope", b"POST /health"])
+def test_what_comes_after_an_early_answer_is_not_kept(victim: Daemon, request_line: bytes):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(os.fspath(victim.socket))
+        client.sendall(request_line + b" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 40")
+        before = memory_kib(victim)
+        for _ in range(400):
+            client.sendall(b"1\r\na\r\n" * 20_000)  # 48 MB in all
+        assert memory_kib(victim) - before < 16_000
+    works(victim)
+
+
+def test_what_comes_behind_the_last_request_of_a_connection_is_not_looked_at(victim: Daemon):
+    before = len(victim.jobs())
+    for last in (post(b"Connection: close\r\n"), post(version=b"1.0")):
+        for behind in (b"\r\n", b"\n", b"nonsense", post(), GET % b"/health"):
+            for half_close in (False, True):
+                heard = talk(victim, last + behind, half_close=half_close)
+                assert heard.startswith(b"HTTP/1.1 201"), heard
+                assert heard.count(b"HTTP/1.1") == 1, heard
+    assert len(victim.jobs()) == before + 20
+
+
+def test_an_empty_line_before_a_request_is_skipped(victim: Daemon):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(os.fspath(victim.socket))
+        for piece in (
+            b"\r\n" + GET % b"/health",
+            GET % b"/health" + b"\r\n",
+            GET % b"/health" + b"\n",
+            post() + b"\r\n",
+        ):
+            client.sendall(piece)
+            assert client.recv(65536).startswith(b"HTTP/1.1 20")
+        client.sendall(b"\r\n")
+        client.sendall((post() + b"\r\n") * 3 + (GET % b"/health") * 2)
+        client.shutdown(socket.SHUT_WR)
+        heard = b""
+        while piece := client.recv(65536):
+            heard += piece
+        assert (heard.count(b"HTTP/1.1 201"), heard.count(b"HTTP/1.1 200"), heard.count(b"HTTP/1.1")) == (3, 2, 5)
+
+
+@pytest.mark.parametrize("headers", [b"", b"Connection: close\r\n", b"Upgrade: h2c\r\n"])
+def test_who_sends_no_more_is_answered_all_the_same(victim: Daemon, headers: bytes):
+    before = len(victim.jobs())
+    answers = [talk(victim, post(headers)) for _ in range(100)]
+    assert [answer for answer in answers if not answer.startswith(b"HTTP/1.1 201")] == []
+    assert len(victim.jobs()) == before + 100
+
+
+def test_who_sends_no_more_can_wait(victim: Daemon):
+    job_id = victim.submit("true", hold=True)
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.settimeout(20)
+        waiting.connect(os.fspath(victim.socket))
+        waiting.sendall(GET % b"/jobs/%d/wait" % job_id)
+        waiting.shutdown(socket.SHUT_WR)
+        assert victim.http("POST", f"/jobs/{job_id}/release").status == 200
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_who_sends_no_more_and_then_goes_is_gone(victim: Daemon):
+    job_id, before = victim.submit("true", hold=True), descriptors(victim)
+    with contextlib.ExitStack() as there:
+        for path in (b"/jobs/%d/wait" % job_id, b"/events", b"/jobs/%d/log/stream?follow=1" % job_id) * 20:
+            client = there.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(os.fspath(victim.socket))
+            client.sendall(GET % path)
+            client.shutdown(socket.SHUT_WR)
+        until(lambda: descriptors(victim) >= before + 50, "the connections")
+        works(victim)
+        assert descriptors(victim) >= before + 50
+    until(lambda: descriptors(victim) <= before + 5, "the descriptors of clients that are gone")
+
+
+def descriptors(daemon: Daemon) -> int:
+    """How many it has open."""
+    return len(os.listdir(f"/proc/{daemon.pid}/fd"))
+
+
+def memory_kib(daemon: Daemon) -> int:
+    """What it has resident."""
+    with open(f"/proc/{daemon.pid}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
 
 def test_many_idle_connections(victim: Daemon):
