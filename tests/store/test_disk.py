@@ -1,11 +1,19 @@
 import errno
 import os
+import signal
+import socket
 import stat
+from contextlib import closing
 
 import pytest
 
-from gflow.store.disk import DISK, private_directory, write_new
+from gflow.store.disk import DISK, private_directory, read_regular, write_new
+from gflow.store.log import Log
+from gflow.store.records import encode
+from gflow.store.recovery.opening import open_state
+from gflow.store.upkeep.check import check
 from support.faulty_disk import FaultyDisk
+from support.ledger import Ledger
 
 
 def mode(path):
@@ -93,3 +101,52 @@ def test_a_directory_above_that_may_not_be_read_is_in_nobodys_way(tmp_path):
     disk.failing = {"sync_directory": errno.EIO}
     with pytest.raises(OSError, match="Input/output"):
         private_directory(tmp_path / "b", disk=disk)
+
+
+@pytest.fixture
+def hang_guard():
+    """What would wait for ever raises instead."""
+
+    def give_up(number, frame):
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_only_files_are_read(tmp_path, hang_guard):
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "file") == read_regular(tmp_path / "link") == b"content"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    listening = socket.socket(socket.AF_UNIX)
+    with closing(listening):
+        listening.bind(str(tmp_path / "socket"))
+        for name in ("pipe", "zeros", "socket"):
+            with pytest.raises(OSError, match="is not a regular file") as caught:
+                read_regular(tmp_path / name)
+            assert caught.value.filename == str(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        read_regular(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["ids", "wal.acknowledged", "state.msgpack", "state.journal.jsonl", "wal-00000001.log", "wal-00000050.log"]
+)
+def test_a_pipe_in_the_place_of_a_file_of_the_state_is_waited_for_by_nobody(tmp_path, hang_guard, name):
+    ledger = Ledger()
+    with closing(Log(tmp_path, 0)) as log:
+        log.append([encode(ledger.submitted(2))], 1)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    opened = open_state(tmp_path, 1e9)
+    assert any(name in warning for warning in opened.loaded.warnings)
+    assert (opened.recovery is None) == (not name.startswith(("wal-", "state.msgpack")))
+    found = check(tmp_path, running=False)
+    assert any(not finding.well for finding in found if finding.name == name)
+    with closing(Log(tmp_path, 0x100)) as log:
+        log.append([encode(ledger.submitted(1))], 2)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gflow import clock
 from gflow.launch.adopted import run_id_in, user_sessions
+from gflow.store.disk import open_regular
 from gflow.store.errors import Unreadable
 from gflow.store.imports.install import (
     already_imported,
@@ -114,7 +115,7 @@ def take_over(data_dir: Path, path: Path, *, dry_run: bool) -> Import:
 
 def look(path: Path) -> Plan:
     """What importing a file would do. Raises NotImportable or OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         written_at = os.fstat(file.fileno()).st_mtime
         data = file.read()
     session = partial(run_id_in, user_sessions())

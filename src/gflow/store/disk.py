@@ -7,14 +7,17 @@ in this one's place and see the whole truth. Files are born 0600 and directories
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-_IN_PLACE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_IN_PLACE = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Disk:
@@ -45,7 +48,7 @@ class Disk:
 
         After a failed sync the kernel takes what it has in memory for what is on the medium; written again, it is not.
         """
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             rest = memoryview(data)
             while rest:
@@ -87,6 +90,36 @@ class Disk:
 
 
 DISK = Disk()
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file for reading. Raises OSError, also if it is none: a pipe or a device might never come to an end."""
+    try:
+        fd = os.open(path, _READ)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise _not_regular(path) from None
+        raise
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(mode):
+            raise _not_regular(path)
+        return os.fdopen(fd, "rb")
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _not_regular(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
+
+
+def read_regular(path: Path) -> bytes:
+    """All that is in a file. Raises as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
 
 
 def write_all(disk: Disk, fd: int, data: bytes) -> None:

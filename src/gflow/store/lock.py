@@ -84,7 +84,7 @@ def _close_to_others(data_dir: Path) -> None:
 def holder(data_dir: Path) -> int | None:
     """The pid of the daemon that has the data directory, None if none does."""
     try:
-        descriptor = os.open(data_dir / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(data_dir / NAME, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return None
     try:

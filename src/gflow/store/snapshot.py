@@ -27,7 +27,7 @@ import msgpack  # type: ignore[import-untyped]
 from gflow.core.events import Event
 from gflow.core.model import Group, Job, JobId
 from gflow.store.codec import Map, event_from_map, event_to_map, group_from_map, group_to_map, job_from_map, job_to_map
-from gflow.store.disk import DISK, Disk, write_new
+from gflow.store.disk import DISK, Disk, open_regular, write_new
 from gflow.store.errors import Damaged, Foreign, Newer, Unreadable
 from gflow.store.recovery.backup import keep_copy
 
@@ -228,7 +228,7 @@ def first_break(path: Path) -> tuple[int, bool] | None:
 
 def _read(path: Path) -> Snapshot:
     """No value can have more parts than the file has bytes; what claims to is refused before room is made for it."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         most = max(os.fstat(file.fileno()).st_size, 1)
         unpacker = msgpack.Unpacker(file, unicode_errors="surrogatepass", strict_map_key=False, max_buffer_size=most)
         reader = _Reader(unpacker)
@@ -241,7 +241,7 @@ def _read(path: Path) -> Snapshot:
 
 def _check(path: Path) -> None:
     """Raise what is wrong with the file as a whole. Every version has its checksum at the end, so that comes first."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(64)
         sound = _crc_is_right(file)
     if not sound:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from gflow.store.disk import DISK, Disk, write_all
+from gflow.store.disk import DISK, Disk, open_regular, read_regular, write_all
 from gflow.store.errors import Damaged, Newer
 from gflow.store.records import MAX_RECORD_BYTES
 
@@ -81,7 +81,7 @@ class Tail(NamedTuple):
 
     def secure(self, disk: Disk) -> None:
         """Have it on disk. Raises OSError."""
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.offset)
             data = file.read(self.size)
         disk.write_again(self.path, self.offset, data)
@@ -135,7 +135,7 @@ def _batch(number: int, start: int, records: Sequence[bytes]) -> bytes:
 
 def read_segment(path: Path, number: int) -> Contents:
     """All good frames of a segment up to a torn tail. Raises Damaged, Newer or OSError; changes nothing."""
-    data = path.read_bytes()
+    data = read_regular(path)
     view = memoryview(data)
     first_seq = _read_header(path, view, number)
     frames: list[Frame] = []
@@ -220,7 +220,7 @@ class Remains:
 
 def salvage_segment(path: Path, number: int) -> Remains:
     """All good frames of a segment, whatever lies between them. Raises Newer or OSError; changes nothing."""
-    data = path.read_bytes()
+    data = read_regular(path)
     try:
         first_seq = _read_header(path, memoryview(data), number)
     except Damaged:

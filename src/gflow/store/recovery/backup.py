@@ -7,7 +7,7 @@ import filecmp
 from collections.abc import Iterator
 from pathlib import Path
 
-from gflow.store.disk import DISK, Disk, write_new
+from gflow.store.disk import DISK, Disk, open_regular, write_new
 
 _CHUNK_BYTES = 1 << 20
 
@@ -45,6 +45,6 @@ def _free_name(path: Path, kind: str, wall: float) -> Path:
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK_BYTES):
             yield chunk

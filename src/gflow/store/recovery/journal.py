@@ -22,7 +22,7 @@ from typing import Any
 
 from gflow.core.model import Job, JobId
 from gflow.store.codec import event_from_map, event_to_map, group_from_map, group_to_map, job_from_map, job_to_map
-from gflow.store.disk import DISK, Disk, write_over
+from gflow.store.disk import DISK, Disk, read_regular, write_over
 from gflow.store.errors import Damaged, Newer
 from gflow.store.records import Transaction
 from gflow.store.snapshot import SnapshotState
@@ -140,7 +140,7 @@ def read_journal(data_dir: Path) -> Entry | None:
     """What the journal holds, None if it is empty or missing. Raises Damaged, Newer or OSError; changes nothing."""
     path = data_dir / NAME
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         return None
     if not data:

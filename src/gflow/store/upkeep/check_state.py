@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from gflow.store.disk import open_regular
 from gflow.store.errors import Damaged, Foreign, Newer, Unreadable
 from gflow.store.records import decode
 from gflow.store.snapshot import NAME, PREVIOUS, Snapshot, first_break, read_snapshot
@@ -197,7 +198,7 @@ def _zero_blocks(path: Path) -> Iterator[tuple[int, int]]:
     """Stretches of whole disk blocks that are all zeros; no state has such."""
     nothing = bytes(_BLOCK_BYTES)
     start = at = 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(_BLOCK_BYTES):
             if block != nothing[: len(block)]:
                 if at > start:
