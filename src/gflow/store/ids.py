@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gflow.store.disk import DISK, Disk, read_regular, write_over
+from gflow.store.disk import DISK, Disk, open_regular, read_regular, write_over
 from gflow.store.errors import Damaged
 from gflow.store.history import History, HistoryError
 from gflow.store.in_place import InPlace, pack, unpack
@@ -86,7 +86,7 @@ def read_latest(data_dir: Path) -> Mark | None:
     """Where things stood after the last batch, None if that is not said. Raises Damaged or OSError."""
     path = data_dir / LATEST
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(_LATEST_BYTES)
     except FileNotFoundError:
         return None
