@@ -12,7 +12,8 @@ from gflow.store.load import load
 from gflow.store.log import Log, remove_segments
 from gflow.store.records import encode
 from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, write_snapshot
-from gflow.store.wal import Segment, segment_path
+from gflow.store.upkeep.check import check
+from gflow.store.wal import MAX_SEGMENT, Segment, segment_path
 from support import strategies
 from support.faulty_disk import FaultyDisk
 from support.ledger import Ledger, facts
@@ -297,3 +298,18 @@ def test_any_history_with_snapshots_and_restarts_comes_back_exactly(tmp_path, st
             book.restart()
         assert_same(load(tmp_path), book.ledger)
     book.log.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 9])
+def test_a_segment_that_none_can_follow_is_damage(book, content):
+    book.write(book.ledger.submitted(1))
+    last = segment_path(book.directory, MAX_SEGMENT)
+    last.write_bytes(content)
+    with pytest.raises(Damaged, match="leaves none") as caught:
+        load(book.directory)
+    assert caught.value.path == last
+    assert any(
+        "leaves none" in problem.what for found in check(book.directory, running=False) for problem in found.problems
+    )
+    last.unlink()
+    assert_same(load(book.directory), book.ledger)

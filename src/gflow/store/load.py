@@ -19,7 +19,7 @@ from gflow.store.acknowledged import acknowledged
 from gflow.store.errors import Damaged
 from gflow.store.records import Transaction, decode
 from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, SnapshotState, read_snapshot
-from gflow.store.wal import Contents, Frame, Tail, read_segment, segment_numbers, segment_path
+from gflow.store.wal import LAST_READ, Contents, Frame, Tail, read_segment, segment_numbers, segment_path
 
 
 @dataclass(slots=True)
@@ -149,6 +149,8 @@ def _segments(data_dir: Path, loaded: Loaded, *, named: bool) -> list[Contents]:
     numbers = [number for number in segment_numbers(data_dir) if number >= loaded.first_segment]
     if named and loaded.first_segment not in numbers:
         raise Damaged(segment_path(data_dir, loaded.first_segment), 0, "the log that follows the snapshot is missing")
+    if numbers and numbers[-1] > LAST_READ:
+        raise Damaged(segment_path(data_dir, numbers[-1]), 0, "its number leaves none for the segments after it")
     if numbers:
         loaded.segment = numbers[-1]
         loaded.first_segment = numbers[0]

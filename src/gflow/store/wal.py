@@ -29,6 +29,8 @@ from gflow.store.records import MAX_RECORD_BYTES
 
 VERSION = 1
 MAX_SEGMENT = 0xFFFFFFFF
+LAST_READ = 0xFEFFFFFF
+"""A segment with a higher number was not written by us, and would leave too few for those that are to follow."""
 
 _MAGIC = b"gflowwal"
 _MARKER = b"\xc1gf\x01"  # 0xC1 is the one byte that never starts a msgpack value
