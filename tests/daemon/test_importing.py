@@ -70,6 +70,15 @@ def test_what_is_changed_is_in_the_log(data, caplog):
     ]
 
 
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")])
+def test_a_first_start_does_not_pass_over_what_it_cannot_read(data, make):
+    make(data / "state.json")
+    with pytest.raises(OSError, match="directory|regular file|No such file") as caught:
+        first_start(data)
+    assert caught.value.filename == str(data / "state.json")
+    assert os.listdir(data) == ["state.json"]
+
+
 def test_a_new_directory_stays_as_it_is(data, tmp_path):
     first_start(data)
     first_start(tmp_path / "missing")

@@ -5,6 +5,7 @@ segment the snapshot goes on with) is there and synced before the snapshot takes
 by itself. A directory in use gets one record in its log instead. Doing it again after a crash uses what is there.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,13 @@ def is_ours(path: Path) -> bool:
 
 
 def find_older(data_dir: Path) -> Path | None:
-    """The state file an older gflow has left in a directory that this one has not used yet."""
+    """The state file an older gflow has left in a directory that this one has not used yet.
+
+    Whatever has its name counts: what cannot be read is not passed over.
+    """
     if has_state(data_dir):
         return None
-    return next((path for name in (NAME, LEGACY_NAME) if (path := data_dir / name).is_file()), None)
+    return next((path for name in (NAME, LEGACY_NAME) if os.path.lexists(path := data_dir / name)), None)
 
 
 def already_imported(plan: Plan, settings: Mapping[str, Any]) -> bool:
