@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import struct
+import subprocess
 import zlib
 from contextlib import contextmanager
 
@@ -281,6 +282,108 @@ def test_ids_go_on_when_everything_but_their_mark_is_lost(veteran: Daemon):
     assert veteran.jobs() == {}
     assert veteran.submit("true") == 4
     assert "it is older than the ids that were given" in veteran.said()
+
+
+def copy_as_the_manual_says(daemon: Daemon):
+    """docs/state.md, "While gflowd runs"."""
+    script = """
+        umask 077; mkdir "$1"; cd "$2"
+        cp -p ids wal.acknowledged "$1"
+        find . -maxdepth 1 \\( -name 'state.msgpack*' -o -name 'wal-*.log' \\) -exec cp -p -t "$1" {} +
+        cp -pr spool logs "$1"
+    """
+    backup = daemon.root / "backup"
+    subprocess.run(["sh", "-ec", script, "sh", backup, daemon.data], check=True)
+    return backup
+
+
+def put_back_as_the_manual_says(daemon: Daemon, backup) -> None:
+    """docs/recovery.md, "For a whole set"; it does not run."""
+    script = """
+        cd "$2"; mkdir unreadable
+        find . -maxdepth 1 \\( -name 'state.msgpack*' -o -name 'wal*' \\) -exec mv -t unreadable {} +
+        find "$1" -maxdepth 1 \\( -name 'state.msgpack*' -o -name 'wal*' \\) -exec cp -p -t . {} +
+        cp -rp "$1"/spool .
+    """
+    subprocess.run(["sh", "-ec", script, "sh", backup, daemon.data], check=True)
+
+
+@pytest.mark.parametrize("compacted", [False, True], ids=["a young store", "with a snapshot"])
+def test_a_backup_made_a_moment_ago_and_put_back_runs_nothing_twice(daemon: Daemon, compacted):
+    ledger = daemon.root / "ledger"
+    with Gate(daemon.work) as gate:
+        running = daemon.submit(f"{gate.pass_}; echo running >> {ledger}")
+        after = daemon.submit(f"echo after >> {ledger}", depends_on_ids=[running])
+        queued = daemon.submit(f"echo queued >> {ledger}", hold=True, environment={"A": "b"})
+        waiting = daemon.submit("test $A = b", hold=True, environment={"A": "b"})
+        gate.wait_for(1)
+        daemon.wait_running(running)
+        if compacted:
+            assert daemon.http("POST", "/state/compact").status == 200
+        assert daemon.http("POST", f"/jobs/{queued}/release").status == 200
+        backup = copy_as_the_manual_says(daemon)
+        gate.open()
+        daemon.wait_jobs([running, after, queued])
+    ran = ledger.read_text()
+    assert sorted(ran.split()) == ["after", "queued", "running"]
+    last = daemon.submit("true", hold=True)
+    for job_id in (waiting, last):
+        assert daemon.http("POST", f"/jobs/{job_id}/cancel").status == 200
+    until(lambda: not list((daemon.data / "spool/env").iterdir()), "a spool that nobody needs")
+    daemon.kill9()
+    put_back_as_the_manual_says(daemon, backup)
+    daemon.start()
+    assert health(daemon)["status"] == "ok"
+    assert states(daemon)[running] in ("Failed", "Finished")
+    assert states(daemon)[waiting] == "Hold"
+    assert daemon.http("POST", f"/jobs/{waiting}/release").status == 200
+    assert daemon.wait_job(waiting)["state"] == "Finished", "its environment is back"
+    new = daemon.submit("true")
+    assert new > last
+    daemon.wait_job(new)
+    assert ledger.read_text() == ran, "nothing ran twice"
+    assert daemon.said().count("it is older than the ids that were given") == 1
+    daemon.restart()
+    assert daemon.submit("true", hold=True) == new + 1
+    assert daemon.said().count("it is older than the ids that were given") <= 1, "said once"
+
+
+def test_a_copy_from_a_clean_stop_is_older_once_there_was_more(daemon: Daemon):
+    daemon.submit("true", hold=True)
+    assert daemon.stop() == 0
+    backup = copy_as_the_manual_says(daemon)
+    daemon.start()
+    last = [daemon.submit("true", hold=True) for _ in range(3)][-1]
+    daemon.kill9()
+    put_back_as_the_manual_says(daemon, backup)
+    daemon.start()
+    assert daemon.submit("true", hold=True) > last
+    assert "it is older than the ids that were given" in daemon.said()
+
+
+def test_an_older_journal_put_back_in_the_same_recovery_runs_nothing_twice(veteran: Daemon):
+    ledger = veteran.root / "ledger"
+    overwrite(veteran.data / NAME, 40)
+    veteran.start()
+    with Gate(veteran.work) as gate:
+        before = veteran.submit(f"{gate.pass_}")
+        job_id = veteran.submit(f"echo ran >> {ledger}", depends_on_ids=[before])
+        gate.wait_for(1)
+        veteran.wait_running(before)
+        copy = (veteran.data / JOURNAL).read_bytes()
+        gate.open()
+        veteran.wait_jobs([before, job_id])
+    last = veteran.submit("true", hold=True)
+    veteran.kill9()
+    (veteran.data / JOURNAL).write_bytes(copy)
+    veteran.start()
+    assert health(veteran)["status"] == "recovery"
+    new = veteran.submit("true")
+    assert new > last
+    veteran.wait_job(new)
+    assert ledger.read_text() == "ran\n"
+    assert states(veteran)[job_id] in ("Hold", "Cancelled")
+    assert veteran.said().count("it is older than the ids that were given") == 1
 
 
 def test_nothing_that_unread_jobs_may_need_is_removed(daemon: Daemon):

@@ -188,7 +188,7 @@ def copy_as_the_manual_says(source, target):
     script = f"""
         umask 077; mkdir {target}; cd {source}
         cp -p ids wal.acknowledged {target} 2>/dev/null
-        cp -p state.msgpack* wal-*.log {target}
+        find . -maxdepth 1 \\( -name 'state.msgpack*' -o -name 'wal-*.log' \\) -exec cp -p -t {target} {{}} +
         cp -pr spool logs {target}
         if [ -e history.sqlite ]; then {sys.executable} -c '{history}' history.sqlite {target}/history.sqlite; fi
     """
