@@ -9,7 +9,6 @@ from gflow.core.submission import FAR_SECS, check
 from gflow.store.imports.jobs import LOST
 from support.older import (
     NOW,
-    WRITTEN_AT,
     around,
     convert,
     notes,
@@ -66,6 +65,19 @@ def test_a_command_that_could_never_start_fails_and_says_why():
     assert job.finished_at == NOW.wall
 
 
+@pytest.mark.parametrize(
+    ("fields", "submitted_at"),
+    [
+        ({"state": "Finished", "started_at": stamp(70.0), "finished_at": stamp(80.0)}, 70.0),
+        ({"state": "Cancelled", "finished_at": stamp(80.0)}, 80.0),
+        ({"state": "Running", "started_at": stamp(70.0), "run_name": "live"}, 70.0),
+        ({}, NOW.wall),
+    ],
+)
+def test_a_missing_time_of_submission_is_not_after_what_is_known(fields, submitted_at):
+    assert one(**fields).submitted_at == submitted_at
+
+
 def test_ended_jobs_are_not_asked_what_they_could_run():
     job = one(state="Finished", command=None, script=None, finished_at=stamp(5))
     assert (job.state, job.finished_at) == (State.FINISHED, 5.0)
@@ -75,7 +87,8 @@ def test_a_missing_time_of_the_end_is_not_before_the_start():
     job = one(state="Failed", started_at=stamp(70.0))
     assert job.finished_at == 70.0
     assert one(state="Failed", started_at=stamp(70.0), finished_at=stamp(60.0)).finished_at == 70.0
-    assert one(state="Cancelled").finished_at == WRITTEN_AT
+    assert one(state="Cancelled").finished_at == NOW.wall
+    assert one(state="Cancelled", submitted_at=stamp(40.0)).finished_at == 40.0
 
 
 def test_a_waiting_job_has_no_traces_of_a_launch():
@@ -195,7 +208,7 @@ def test_a_running_job_without_a_session_fails_and_is_not_repeated():
         LOST,
         None,
     )
-    assert (job.started_at, job.finished_at, job.retried_as) == (1.7e9, NOW.wall, None)
+    assert (job.started_at, job.finished_at, job.retried_as) == (1.7e9, 1.7e9, None)
     assert plan.jobs[1].state is State.CANCELLED
 
 

@@ -14,7 +14,6 @@ from support.older import (
     NOW,
     SAMPLE_JSON,
     SAMPLE_MSGPACK,
-    WRITTEN_AT,
     convert,
     jobs_of,
     notes,
@@ -39,7 +38,7 @@ def at(secs: int, nanos: int = 0) -> float:
 
 
 def named(spec: JobSpec, job_id: int, name: str, **fields) -> Job:
-    fields = {"state": State.QUEUED, "submitted_at": WRITTEN_AT, **fields}
+    fields = {"state": State.QUEUED, "submitted_at": NOW.wall, **fields}
     return Job(id=job_id, spec=replace(spec, name=name), run_name=name, **fields)
 
 
@@ -72,7 +71,7 @@ def test_the_sample_of_0_4_10_field_by_field():
             state=State.FAILED,
             submitted_at=started,
             started_at=started,
-            finished_at=NOW.wall,
+            finished_at=started,
             gpu_ids=(),
             reason=lost,
             detail=LOST,

@@ -31,7 +31,10 @@ _REASONS = {kind.value: kind for kind in ReasonKind if kind is ReasonKind.CANCEL
 _WAITING = (State.QUEUED, State.HOLD)
 _MAX_RETRIES = 1000
 
-LOST = "It was running when gflow was replaced, and its tmux session is gone; whether it finished is not known"
+LOST = (
+    "It was running when gflow was replaced, and its tmux session is gone; whether it finished is not known, nor "
+    "when it ended: no run time is counted"
+)
 
 
 class NoWork(Exception):
@@ -82,13 +85,13 @@ class Converter:
         session = self._session(job, record)
         if job.state is State.RUNNING and session is None:
             self.notes.add(job_id, "was running and its tmux session is gone: Failed")
-            return self._failed(job, LOST)
+            return self._failed(job, LOST, job.started_at)
         try:
             spec = self._with_work(job)
             submission.check(spec)
         except (Refused, NoWork) as why:
             self.notes.add(job_id, f"{why}: Failed")
-            return self._failed(job, str(why))
+            return self._failed(job, str(why), max(self.around.now.wall, job.started_at or 0.0))
         return replace(job, spec=spec, run_id=session)
 
     def _session(self, job: Job, record: Record) -> str | None:
@@ -116,11 +119,11 @@ class Converter:
         self.scripts[digest] = text
         return replace(spec, script=path, script_digest=digest, command=None)
 
-    def _failed(self, job: Job, why: str) -> Job:
+    def _failed(self, job: Job, why: str, at: float | None) -> Job:
         return replace(
             job,
             state=State.FAILED,
-            finished_at=max(self.around.now.wall, job.started_at or 0.0),
+            finished_at=at,
             reason=Reason(ReasonKind.SYSTEM, text=why),
             detail=why,
             run_id=None,
@@ -267,6 +270,7 @@ def _depends_on(job_id: JobId, record: Record, notes: Notes) -> tuple[JobId, ...
 
 
 def _life(job_id: JobId, record: Record, spec: JobSpec, around: Surroundings, notes: Notes) -> Job:
+    """Times that are missing are those of what is known to have come next to them: no run time is made up."""
     state = record.word("state", _STATES) or State.QUEUED
     submitted_at = record.moment("submitted_at")
     started_at = record.moment("started_at")
@@ -277,7 +281,7 @@ def _life(job_id: JobId, record: Record, spec: JobSpec, around: Surroundings, no
         started_at = around.written_at
     if state not in FINAL:
         ended_at = None
-    known = [at for at in (started_at, ended_at, around.written_at) if at is not None]
+    known = [at for at in (started_at, ended_at, submitted_at, around.now.wall) if at is not None]
     finished_at = max(ended_at if ended_at is not None else known[0], started_at or 0.0)
     spec, gpu_ids = _gpus(job_id, record, spec, state, notes)
     reason, detail = _ending(record, spec, state)
