@@ -221,6 +221,12 @@ async def test_the_same_key_is_the_same_job(house):
     assert await house.submit(submit_key="other") == 2
 
 
+async def test_an_empty_key_is_none(house):
+    assert [await house.submit(submit_key="") for _ in range(2)] == [1, 2]
+    body = {"defaults": house.request(submit_key=""), "jobs": [{}, {}]}
+    assert [job["id"] for job in await house.ask("POST", "/jobs/batch", body, 201)] == [3, 4]
+
+
 async def test_the_same_key_is_the_same_job_after_a_restart_and_after_its_end(tmp_path):
     async with House(tmp_path) as house:
         job_id = await house.start(submit_key="k")
