@@ -1,12 +1,16 @@
 """gctl state: what it asks of a daemon, and what it does to the files when there is none."""
 
+import errno
 import io
 import json
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -89,6 +93,50 @@ def test_export_follows_links_and_spares_what_is_no_file(run, data, tmp_path):
     os.mkfifo(fifo)
     done = run(GCTL, "state", "export", "--output", str(fifo))
     assert (done.status, "is not a file" in done.err, fifo.is_fifo()) == (1, True, True)
+
+
+@pytest.mark.parametrize("place", ["{data}/state.msgpack", "{data}/new", "{data}/spool/x", "{link}/state.msgpack"])
+def test_export_never_writes_where_the_state_is(run, data, tmp_path, place):
+    (tmp_path / "link").symlink_to(data)
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    before = (data / NAME).read_bytes()
+    for more in ([], ["--data-dir", str(copy)]):
+        target = place.format(data=data, link=tmp_path / "link")
+        done = run(GCTL, "state", "export", "--output", target, *more)
+        assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+        assert f"{target} is in the data directory {data}" in done.err
+    assert (data / NAME).read_bytes() == before
+    assert run(GCTL, "state", "export", "--data-dir", str(copy), "--output", str(copy / NAME)).status == 1
+    assert (copy / NAME).read_bytes() == before
+
+
+def test_an_output_that_cannot_be_written_is_named_as_it_was_given(run, data, tmp_path, monkeypatch):
+    target = tmp_path / "missing" / "jobs.jsonl"
+    done = run(GCTL, "state", "export", "--output", str(target))
+    assert (done.status, done.err) == (1, f"gctl: --output: {target}: No such file or directory\n")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr("gflow.store.disk.DISK.write", Mock(side_effect=full))
+    target.parent.mkdir()
+    done = run(GCTL, "state", "export", "--output", str(target))
+    assert (done.status, done.err) == (1, f"gctl: --output: {target}: No space left on device\n")
+    assert os.listdir(target.parent) == []
+
+
+@pytest.mark.parametrize("verb", ["export", "check"])
+def test_a_standard_output_that_is_full_is_said_in_one_line(data, verb):
+    with open("/dev/full", "wb") as full:
+        main = "from gflow.cli.gctl import main; raise SystemExit(main())"
+        command = [sys.executable, "-c", main, "state", verb, "--data-dir", str(data)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (1, "gctl: standard output: No space left on device\n")
+
+
+def test_a_state_file_that_is_no_file_is_said_in_one_line(run, data):
+    (data / NAME).unlink()
+    os.mkfifo(data / NAME)
+    done = run(GCTL, "state", "export")
+    assert (done.status, done.err) == (1, f"gctl: {data / NAME}: is not a regular file\n")
 
 
 def test_export_ends_quietly_when_nobody_reads_on(run, data, monkeypatch):

@@ -8,7 +8,7 @@ import sys
 from gflow.cli.command import Command, Option
 from gflow.cli.kinds import choice
 from gflow.cli.render.table import harmless
-from gflow.cli.state.place import DATA_DIR, existing
+from gflow.cli.state.place import DATA_DIR, existing, plainly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +26,15 @@ def run(values: Values) -> int:
 
     data_dir = existing(values["data_dir"])
     pid = holder(data_dir)
-    findings = check(data_dir, running=pid is not None)
+    with plainly(str(data_dir)):
+        findings = check(data_dir, running=pid is not None)
     well = all(finding.well for finding in findings)
-    if values["output"] == "json":
-        _print_data(data_dir, pid, findings, well=well)
-    else:
-        sys.stdout.write("".join(_lines(findings)))
+    with plainly("standard output"):
+        if values["output"] == "json":
+            _print_data(data_dir, pid, findings, well=well)
+        else:
+            sys.stdout.write("".join(_lines(findings)))
+        sys.stdout.flush()
     return 0 if well else 1
 
 

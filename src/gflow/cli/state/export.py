@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+from itertools import chain
 
+from gflow import paths
 from gflow.cli.command import Command, Failure, Option
 from gflow.cli.kinds import not_empty
-from gflow.cli.state.place import DATA_DIR, existing
+from gflow.cli.state.place import DATA_DIR, existing, plainly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from gflow.cli.command import Values
 
@@ -22,17 +25,36 @@ def run(values: Values) -> int:
     from gflow.store.history import HistoryError
     from gflow.store.upkeep.export import CannotExport, export
 
-    lines = export(existing(values["data_dir"]), time.time())
+    data_dir = existing(values["data_dir"])
+    lines = export(data_dir, time.time())
+    output = None if values["output"] == "-" else values["output"]
     try:
-        if values["output"] in (None, "-"):
-            sys.stdout.writelines(lines)
-        else:
-            _write(values["output"], lines)
+        if output is not None:
+            _refuse_inside(output, data_dir)
+        with plainly(str(data_dir)):
+            lines = chain([next(lines)], lines)  # from here on only the output can fail
+        with plainly("standard output" if output is None else f"--output: {output}", named=False):
+            if output is None:
+                sys.stdout.writelines(lines)
+                sys.stdout.flush()
+            else:
+                _write(output, lines)
     except (Unreadable, HistoryError) as error:
         raise Failure(f"{error}; see 'gctl state check'") from None
     except CannotExport as error:
         raise Failure(str(error)) from None
     return 0
+
+
+def _refuse_inside(output: str, data_dir: Path) -> None:
+    """The files there are gflowd's, and this would put itself in the place of one."""
+    path = os.path.realpath(output)
+    for directory in (str(data_dir), paths.data_dir()):
+        inside = os.path.join(os.path.realpath(directory), "")
+        if path.startswith(inside):
+            raise Failure(
+                f"--output: {output} is in the data directory {directory}, which is gflowd's: name another file"
+            )
 
 
 def _write(output: str, lines: Iterator[str]) -> None:

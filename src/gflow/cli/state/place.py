@@ -6,6 +6,7 @@ These commands are the only ones that read the store: they are for when there is
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from gflow import paths
 from gflow.cli.command import Failure, Option
@@ -15,7 +16,7 @@ from gflow.client.http import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import TypeVar
 
@@ -26,6 +27,18 @@ if TYPE_CHECKING:
 DATA_DIR = Option(
     "--data-dir", convert=str, metavar="PATH", help="Read the files in this directory, such as a copy of the daemon's."
 )
+
+
+@contextmanager
+def plainly(what: str, *, named: bool = True) -> Iterator[None]:
+    """Raise Failure for an OSError: one line that says what failed, `what` or (if `named`) the file that it names."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        name = error.filename if named and error.filename is not None else what
+        raise Failure(f"{name}: {error.strerror or error}") from None
 
 
 def existing(named: str | None) -> Path:
