@@ -19,7 +19,7 @@ from gflow.daemon import compactor
 from gflow.daemon import persistence as module
 from gflow.daemon.compactor import CompactionPolicy
 from gflow.daemon.persistence import Persistence
-from gflow.store.ids import Mark, read_mark
+from gflow.store.ids import Mark, read_latest, read_mark
 from gflow.store.load import load
 from gflow.store.recovery.journal import NAME as JOURNAL
 from gflow.store.recovery.journal import read_journal
@@ -713,6 +713,21 @@ async def test_an_id_is_set_aside_before_it_is_acknowledged(tmp_path):
     assert read_mark(tmp_path) == Mark(desk.ledger.next_job_id, desk.ledger.seq), "a clean stop leaves no gap"
 
 
+async def test_where_things_stand_is_noted_once_a_batch_is_on_disk_and_not_before(tmp_path):
+    desk = Desk(tmp_path)
+    async with running(desk) as nursery:
+        await desk.submit_and_wait()
+        noted = Mark(desk.ledger.next_job_id, desk.ledger.seq)
+        assert read_latest(tmp_path) == noted
+        desk.disk.hold_syncs()
+        nursery.start_soon(desk.submit_and_wait)
+        await until(desk.disk.syncing.is_set)
+        assert read_latest(tmp_path) == noted
+        desk.disk.release_syncs()
+        await until(lambda: len(desk.durable) == 2)
+        assert read_latest(tmp_path) == Mark(desk.ledger.next_job_id, desk.ledger.seq)
+
+
 async def test_a_stop_that_cannot_write_the_mark_is_a_stop_all_the_same(tmp_path, caplog):
     desk = Desk(tmp_path)
     async with running(desk):
@@ -774,6 +789,7 @@ async def test_in_recovery_everything_goes_to_the_journal_and_no_state_file_chan
         for _ in range(20):
             await desk.submit_and_wait()
             assert read_journal(ruin).state == desk.ledger.state()
+            assert read_latest(ruin) == Mark(desk.ledger.next_job_id, desk.ledger.seq, 1)
     assert state_bytes(ruin) == before
     assert read_mark(ruin) == Mark(desk.ledger.next_job_id, desk.ledger.seq, 1)
     assert facts(Refuge(ruin).ledger) == facts(desk.ledger)
