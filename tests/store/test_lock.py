@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import os
 import stat
@@ -27,6 +29,31 @@ def test_a_refused_holder_takes_nothing_away(tmp_path):
         assert lock.path.read_bytes() == body
 
 
+@pytest.mark.parametrize("also_made_anew", [False, True])
+def test_removing_the_file_lets_nobody_in(tmp_path, also_made_anew):
+    with DataLock(tmp_path, socket="/run/first.sock", started=1.0) as lock:
+        lock.path.unlink()
+        if also_made_anew:
+            lock.path.touch()
+        with pytest.raises(Held, match="in use by another gflowd") as caught:
+            DataLock(tmp_path, socket="b", started=2.0)
+        assert caught.value.pid is None
+    DataLock(tmp_path, socket="b", started=2.0).close()
+
+
+def test_a_file_system_that_locks_no_directories_is_no_obstacle(tmp_path, monkeypatch):
+    flock = fcntl.flock
+
+    def files_only(descriptor, kind):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", files_only)
+    with DataLock(tmp_path, socket="a", started=1.0), pytest.raises(Held):
+        DataLock(tmp_path, socket="b", started=2.0)
+
+
 def test_the_next_one_gets_it_after_close(tmp_path):
     first = DataLock(tmp_path, socket="a" * 200, started=1.0)
     first.close()
@@ -38,7 +65,7 @@ def test_the_next_one_gets_it_after_close(tmp_path):
 def test_a_holder_that_has_said_nothing_yet_is_still_one(tmp_path):
     with DataLock(tmp_path, socket="a", started=1.0) as lock:
         os.truncate(lock.path, 0)
-        with pytest.raises(Held, match="another process") as caught:
+        with pytest.raises(Held, match="in use by another gflowd") as caught:
             DataLock(tmp_path, socket="b", started=2.0)
     assert caught.value.pid is None
 

@@ -1,6 +1,7 @@
 """One daemon per data directory: a lock that is held for life.
 
-The kernel drops it when the holder dies, however it dies, so a file left behind means nothing.
+The kernel drops it when the holder dies, however it dies, so a file left behind means nothing. The file says who holds
+it; the directory itself is locked, too, so that nobody gets in because the file was removed.
 """
 
 import contextlib
@@ -16,14 +17,16 @@ from gflow.store.disk import DIRECTORY_MODE, FILE_MODE, private_directory
 
 NAME = "gflowd.lock"
 
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
 
 class Held(Exception):
     """Another daemon has the data directory. `pid` and `socket` are None if it has not said yet."""
 
     def __init__(self, data_dir: Path, pid: int | None, socket: str | None) -> None:
-        who = f"process {pid}" if pid is not None else "another process"
+        who = f"gflowd, process {pid}" if pid is not None else "another gflowd"
         where = f" (listening on {socket})" if socket else ""
-        super().__init__(f"{data_dir} is in use by gflowd, {who}{where}: stop that one first, or use another directory")
+        super().__init__(f"{data_dir} is in use by {who}{where}: stop that one first, or use another directory")
         self.pid = pid
         self.socket = socket
 
@@ -38,6 +41,14 @@ class DataLock:
         private_directory(data_dir)
         _close_to_others(data_dir)
         self.path = data_dir / NAME
+        self._directory = os.open(data_dir, _DIRECTORY)
+        try:
+            self._open(data_dir, socket, started)
+        except BaseException:
+            os.close(self._directory)
+            raise
+
+    def _open(self, data_dir: Path, socket: str, started: float) -> None:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
             self._take(data_dir)
@@ -54,6 +65,8 @@ class DataLock:
         except BlockingIOError:
             pid, socket = _holder(os.pread(self._fd, 4096, 0))
             raise Held(data_dir, pid, socket) from None
+        if not _flock(self._directory, fcntl.LOCK_EX):
+            raise Held(data_dir, None, None)
 
     def close(self) -> None:
         """Let the next daemon in."""
@@ -61,6 +74,7 @@ class DataLock:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, 0)
             os.close(self._fd)
+            os.close(self._directory)
             self._fd = -1
 
     def __enter__(self) -> Self:
@@ -70,6 +84,17 @@ class DataLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _flock(descriptor: int, kind: int) -> bool:
+    """Whether nobody stands in the way of a lock; some file systems have none for directories."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _close_to_others(data_dir: Path) -> None:

@@ -71,6 +71,7 @@ def by_daemon(values: Values, ask: Callable[[Client], T], alone: Callable[[Path]
             return alone(data_dir)
     except Held as held:
         where = f" (listening on {held.socket})" if held.socket else ""
+        who = f"process {held.pid}" if held.pid is not None else "another gflowd"
         raise Failure(
-            f"{data_dir} is in use by process {held.pid}{where}, which cannot be reached: name its socket with --url"
+            f"{data_dir} is in use by {who}{where}, which cannot be reached: name its socket with --url"
         ) from None
