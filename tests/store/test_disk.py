@@ -135,7 +135,16 @@ def test_only_files_are_read(tmp_path, hang_guard):
 
 
 @pytest.mark.parametrize(
-    "name", ["ids", "ids.latest", "wal.acknowledged", "state.msgpack", "state.journal.jsonl", "wal-00000001.log", "wal-00000050.log"]
+    "name",
+    [
+        "ids",
+        "ids.latest",
+        "wal.acknowledged",
+        "state.msgpack",
+        "state.journal.jsonl",
+        "wal-00000001.log",
+        "wal-00000050.log",
+    ],
 )
 def test_a_pipe_in_the_place_of_a_file_of_the_state_is_waited_for_by_nobody(tmp_path, hang_guard, name):
     ledger = Ledger()

@@ -1,13 +1,15 @@
 import errno
+import math
 import stat
 import zlib
+from dataclasses import replace
 
 import msgpack
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gflow.core.model import Group
+from gflow.core.model import Group, JobId
 from gflow.store import snapshot as module
 from gflow.store.errors import Damaged, Foreign, Newer
 from gflow.store.snapshot import (
@@ -176,3 +178,32 @@ def test_a_sound_file_that_makes_no_sense_is_damaged(tmp_path, plain):
     path.write_bytes(with_crc({"format": "gflow-state", "version": 1} | plain))
     with pytest.raises(Damaged, match="does not hold a state"):
         read_snapshot(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"run_id": None}, "is Running and has no run id"),
+        ({"submitted_at": math.nan}, "was submitted at nan"),
+        ({"submitted_at": "noon"}, "wrong kind"),
+        ({"started_at": math.inf}, "has a time that is inf"),
+        ({"spec": {"gpus": -1}}, "has -1 GPUs"),
+        ({"spec": {"gpus": "two"}}, "wrong kind"),
+        ({"spec": {"depends_on": (JobId(2),)}}, "depends on itself"),
+        ({"spec": {"begin_at": -math.inf}}, "has a time that is -inf"),
+    ],
+)
+def test_a_job_that_nothing_can_go_on_from_is_damage_whatever_the_checksum_says(tmp_path, ledger, changes, says):
+    job = ledger.jobs[JobId(2)]
+    ledger.jobs[JobId(2)] = replace(job, **changes | {"spec": replace(job.spec, **changes.get("spec", {}))})
+    write_snapshot(tmp_path, snapshot_of(ledger))
+    with pytest.raises(Damaged, match="job 2 ") as caught:
+        read_snapshot(tmp_path / NAME)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [0, 2**62 + 1, 2**64 - 1, 1.5, None])
+def test_ids_that_cannot_go_on_are_damage(tmp_path, ledger, number):
+    write_snapshot(tmp_path, Snapshot(1, 2, replace(ledger.state(), next_job_id=number)))
+    with pytest.raises(Damaged, match="the next id is"):
+        read_snapshot(tmp_path / NAME)

@@ -77,9 +77,11 @@ SETTINGS = {
 
 def _jobs() -> list[Job]:
     """One for each state, then for each reason, for each stop, for each mode."""
-    states = [{"state": State(word)} for word in STATES]
+    states = [{"state": State(word), "run_id": "run" if word == "Running" else None} for word in STATES]
     reasons = [{"reason": Reason(ReasonKind(word), JobId(4), "why")} for word in REASONS]
-    stops = [{"state": State("Running"), "stop": Stop(StopCause(c), StopStep(s), 77.5)} for c, s in STOPS]
+    stops = [
+        {"state": State("Running"), "run_id": "run", "stop": Stop(StopCause(c), StopStep(s), 77.5)} for c, s in STOPS
+    ]
     jobs = [replace(make_job(number), **fields) for number, fields in enumerate([*states, *reasons, *stops], 1)]
     for mode in ("All", "Any"):
         jobs.append(make_job(len(jobs) + 1, depends_on=(JobId(1), JobId(2)), dependency_mode=DependencyMode(mode)))

@@ -79,6 +79,11 @@ specs = st.builds(
     submit_key=maybe(texts),
 )
 
+
+def _possible(job: Job) -> bool:
+    return job.id not in job.spec.depends_on and (job.run_id is not None or job.state is not State.RUNNING)
+
+
 jobs = st.builds(
     Job,
     id=ids,
@@ -97,6 +102,6 @@ jobs = st.builds(
     stop=maybe(stops),
     signalled=st.booleans(),
     retried_as=maybe(ids),
-)
+).filter(_possible)
 
 events = st.builds(Event, st.sampled_from(EventKind), moments, jobs)

@@ -12,6 +12,7 @@ One that has been damaged meanwhile never takes the place of a previous one that
 """
 
 import contextlib
+import math
 import os
 import struct
 import time
@@ -25,7 +26,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgpack  # type: ignore[import-untyped]
 
 from gflow.core.events import Event
-from gflow.core.model import Group, Job, JobId
+from gflow.core.model import Group, Job, JobId, State
 from gflow.store.codec import Map, event_from_map, event_to_map, group_from_map, group_to_map, job_from_map, job_to_map
 from gflow.store.disk import DISK, Disk, open_regular, write_new
 from gflow.store.errors import Damaged, Foreign, Newer, Unreadable
@@ -38,6 +39,9 @@ FORMAT = "gflow-state"
 VERSION = 1
 KEPT_EVENTS = 1000
 """How many of the latest events are kept for clients that come back."""
+
+MAX_ID = 1 << 62
+"""More jobs, or events, there never were."""
 
 _T = TypeVar("_T")
 
@@ -210,7 +214,42 @@ class _Reader:
 def read_snapshot(path: Path) -> Snapshot:
     """The snapshot in a file. Raises FileNotFoundError, Damaged, Newer, Foreign or OSError; changes nothing."""
     _check(path)
-    return _read(path)
+    snapshot = _read(path)
+    _refuse_nonsense(path, snapshot.state)
+    return snapshot
+
+
+def _refuse_nonsense(path: Path, state: SnapshotState) -> None:
+    """Raise Damaged for values that nothing can go on from, whatever the checksum says of them."""
+    for number in (state.next_job_id, state.next_event_id):
+        if type(number) is not int or not 0 < number <= MAX_ID:
+            raise Damaged(path, 0, f"it does not hold a state (the next id is {number!r})")
+    for job in state.jobs:
+        try:
+            wrong = _nonsense(job)
+        except TypeError as error:
+            wrong = f"has a value of the wrong kind ({error})"
+        if wrong is not None:
+            raise Damaged(path, 0, f"it does not hold a state (job {job.id} {wrong})")
+
+
+def _nonsense(job: Job) -> str | None:
+    """What is wrong with a job. Raises TypeError. Called for every job at every start."""
+    spec = job.spec
+    if not 0 < job.id <= MAX_ID:
+        return "has an id that was never given"
+    if not -math.inf < job.submitted_at < math.inf:
+        return f"was submitted at {job.submitted_at}"
+    for at in (job.started_at, job.finished_at, spec.begin_at):
+        if at is not None and not -math.inf < at < math.inf:
+            return f"has a time that is {at}"
+    if job.state is State.RUNNING and job.run_id is None:
+        return "is Running and has no run id"
+    if spec.gpus < 0:
+        return f"has {spec.gpus} GPUs"
+    if spec.depends_on and job.id in spec.depends_on:
+        return "depends on itself"
+    return None
 
 
 def first_break(path: Path) -> tuple[int, bool] | None:
