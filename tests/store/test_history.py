@@ -272,7 +272,10 @@ def test_a_changed_byte_gives_the_right_job_or_an_error(tmp_path_factory, at, fl
         return
     assert all(found[job_id] == jobs[job_id] for job_id in found)
     if len(found) < len(jobs):
-        assert History(directory).check() != []
+        try:
+            assert History(directory).check() != []
+        except HistoryError:
+            return  # that is a word about it, too
 
 
 def test_a_writer_that_died_in_the_middle_leaves_what_was_there(history, tmp_path):
