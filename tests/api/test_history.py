@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -196,7 +197,7 @@ async def test_a_history_that_cannot_be_read_is_said_to_be(past):
 
 async def test_one_record_that_has_rotted_does_not_hide_the_others(past, caplog):
     past.history.close()
-    with sqlite3.connect(past.data_dir / NAME) as database:
+    with closing(sqlite3.connect(past.data_dir / NAME)) as database, database:
         database.execute("UPDATE job SET gpus = 9 WHERE id = 2")
     for path in ("/queue?columns=JOBID&states=all", "/queue?columns=JOBID&states=all&limit=9"):
         answer = await past.client.get(path)

@@ -130,7 +130,9 @@ def test_nothing_is_taken_over_while_the_older_daemon_runs(data, tmp_path, progr
     script = ["-c", "read -r line", *arguments]
     older = subprocess.Popen([tmp_path / binary, *script], env=environment, stdin=subprocess.PIPE)
     try:
-        until(lambda: Path(f"/proc/{older.pid}/exe").resolve().name == binary, "the other program")
+        there = Path(f"/proc/{older.pid}")
+        until(lambda: (there / "exe").resolve().name == binary, "the other program")
+        until(lambda: b"XDG_DATA_HOME=" in (there / "environ").read_bytes(), "its environment")
         for attempt in (lambda: first_start(data), lambda: by_command(tmp_path / "d", path, dry_run=True)):
             with pytest.raises((NotImportable, CannotImport), match=rf"older gflowd \(pid {older.pid}\) still runs"):
                 attempt()

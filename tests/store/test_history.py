@@ -5,6 +5,7 @@ import itertools
 import os
 import sqlite3
 import stat
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,13 @@ def ids(jobs):
     return [job.id for job in jobs]
 
 
+@contextmanager
+def opened(path):
+    """The database itself; what is changed is kept."""
+    with closing(sqlite3.connect(path)) as database, database:
+        yield database
+
+
 def test_before_there_is_anything_there_is_no_file(history, tmp_path):
     assert history.get([JobId(1)]) == {}
     assert history.page(Selection(), after=None, most=10) == []
@@ -54,7 +62,8 @@ def test_before_there_is_anything_there_is_no_file(history, tmp_path):
 def test_what_was_added_is_there_for_another_reader(history, tmp_path):
     jobs = [ended(3), ended(1), ended(2, State.FAILED)]
     history.add(jobs)
-    assert History(tmp_path).get([JobId(2), JobId(3), JobId(9)]) == {2: jobs[2], 3: jobs[0]}
+    with closing(History(tmp_path)) as other:
+        assert other.get([JobId(2), JobId(3), JobId(9)]) == {2: jobs[2], 3: jobs[0]}
     assert history.highest_id() == 3
 
 
@@ -78,13 +87,12 @@ def test_adding_again_changes_nothing(history):
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_every_ended_job_comes_back_as_it_was(tmp_path_factory, job):
     job = replace(job, state=State.CANCELLED, finished_at=job.submitted_at)
-    history = History(tmp_path_factory.mktemp("history"))
-    history.add([job])
-    assert history.get([job.id]) == {job.id: job}
     found = Selection(owners=frozenset({job.spec.owner}), names=frozenset({job.run_name}), project=job.spec.project)
-    assert history.page(found, after=None, most=1) == [job]
-    assert history.check() == []
-    history.close()
+    with closing(History(tmp_path_factory.mktemp("history"))) as history:
+        history.add([job])
+        assert history.get([job.id]) == {job.id: job}
+        assert history.page(found, after=None, most=1) == [job]
+        assert history.check() == []
 
 
 ASSORTED = [
@@ -174,7 +182,8 @@ def leave_a_change_unfinished(path):
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_reading_only_changes_nothing_even_after_a_crash(history, tmp_path):
-    assert History(tmp_path, read_only=True).count() == 0
+    with closing(History(tmp_path, read_only=True)) as reader:
+        assert reader.count() == 0
     history.add([ended(number, command="x" * 2000) for number in range(1, 200)])
     history.close()
     with contextlib.closing(History(tmp_path, read_only=True)) as reader:
@@ -211,7 +220,7 @@ COLUMNS = ["owner", "name", "project", "state", "submitted_at", "started_at", "f
 def test_a_changed_column_is_noticed(history, tmp_path, column):
     history.add([ended(1, project="vision"), ended(2)])
     history.close()
-    with sqlite3.connect(tmp_path / NAME) as database:
+    with opened(tmp_path / NAME) as database:
         database.execute(f"UPDATE job SET {column} = '7' WHERE id = 1")
     for read in (lambda: history.get([JobId(1)]), lambda: history.page(Selection(), after=None, most=9)):
         with pytest.raises(HistoryError, match=rf"{NAME}: the record of job 1 has changed since it was written"):
@@ -225,14 +234,14 @@ def test_a_changed_column_is_noticed(history, tmp_path, column):
 def test_a_record_under_another_id_is_noticed(history, tmp_path):
     history.add([ended(1)])
     history.close()
-    with sqlite3.connect(tmp_path / NAME) as database:
+    with opened(tmp_path / NAME) as database:
         database.execute("UPDATE job SET id = 5")
     with pytest.raises(HistoryError, match="the record of job 5 has changed"):
         history.get([JobId(5)])
 
 
 def test_a_file_of_another_program(history, tmp_path):
-    with sqlite3.connect(tmp_path / NAME) as database:
+    with opened(tmp_path / NAME) as database:
         database.execute("CREATE TABLE job (id)")
     for call in (lambda: history.get([JobId(1)]), lambda: history.add([ended(1)])):
         with pytest.raises(HistoryError, match=rf"{NAME}: it was not written by this program"):
@@ -242,7 +251,7 @@ def test_a_file_of_another_program(history, tmp_path):
 def test_a_newer_format(history, tmp_path):
     history.add([ended(1)])
     history.close()
-    with sqlite3.connect(tmp_path / NAME) as database:
+    with opened(tmp_path / NAME) as database:
         database.execute("PRAGMA user_version = 2")
     with pytest.raises(HistoryError, match=r"has format version 2; this gflow reads up to 1"):
         history.count()
@@ -266,14 +275,11 @@ def test_a_changed_byte_gives_the_right_job_or_an_error(tmp_path_factory, at, fl
     data = bytearray(path.read_bytes())
     data[at % len(data)] ^= flip
     path.write_bytes(data)
-    try:
-        found = History(directory).get(list(jobs))
-    except HistoryError:
-        return
-    assert all(found[job_id] == jobs[job_id] for job_id in found)
-    if len(found) < len(jobs):
+    with closing(History(directory)) as history:
         try:
-            assert History(directory).check() != []
+            found = history.get(list(jobs))
+            assert all(found[job_id] == jobs[job_id] for job_id in found)
+            assert len(found) == len(jobs) or history.check() != []
         except HistoryError:
             return  # that is a word about it, too
 
@@ -290,9 +296,9 @@ def test_a_writer_that_died_in_the_middle_leaves_what_was_there(history, tmp_pat
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert (tmp_path / f"{NAME}-journal").exists(), "it had begun to write"
-    fresh = History(tmp_path)
-    assert ids(fresh.page(Selection(), after=None, most=10)) == [1]
-    assert fresh.check() == []
+    with closing(History(tmp_path)) as fresh:
+        assert ids(fresh.page(Selection(), after=None, most=10)) == [1]
+        assert fresh.check() == []
 
 
 def test_a_disk_that_takes_nothing(history, tmp_path, monkeypatch):
@@ -309,7 +315,7 @@ def test_a_disk_that_takes_nothing(history, tmp_path, monkeypatch):
 def test_going_on_after_records_that_have_rotted(history, tmp_path):
     history.add([ended(number) for number in range(1, 8)])
     history.close()
-    with sqlite3.connect(tmp_path / NAME) as database:
+    with opened(tmp_path / NAME) as database:
         database.execute("UPDATE job SET gpus = 9 WHERE id IN (1, 3, 4)")
     found, missing, last = [], [], None
     while True:

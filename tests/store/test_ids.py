@@ -2,6 +2,7 @@ import contextlib
 import errno
 import json
 import stat
+from contextlib import closing
 
 import pytest
 
@@ -139,7 +140,8 @@ def test_logs_and_history_know_of_ids(tmp_path):
     for name in ("3.log", "17.log", "99.log.old", "x.log", "007.log", "-5.log", "gflowd.log"):
         (tmp_path / "logs" / name).touch()
     assert highest_id_seen(tmp_path, None, warnings) == 17
-    History(tmp_path).add([make_job(30, state=State.FINISHED)])
+    with closing(History(tmp_path)) as history:
+        history.add([make_job(30, state=State.FINISHED)])
     assert highest_id_seen(tmp_path, None, warnings) == 30
     assert highest_id_seen(tmp_path, JobId(30), warnings) == 17, "ids that were never given are not believed"
     assert warnings == []

@@ -187,14 +187,14 @@ class History:
     def check(self) -> list[str]:
         """What is wrong with the file, one line each: its structure, and every record against its checksum."""
         problems = [str(line) for (line,) in self._query("PRAGMA integrity_check", []) if line != "ok"]
-        last = 0
-        while rows := self._read("WHERE id > ? ORDER BY id LIMIT ?", [last, _IDS_AT_ONCE]):
+        last = -(1 << 63)  # an id that has rotted may be anything
+        while rows := self._read("WHERE id >= ? ORDER BY id LIMIT ?", [last, _IDS_AT_ONCE]):
             for row in rows:
                 try:
                     self._job(row)
                 except HistoryError as error:
                     problems.append(str(error))
-            last = rows[-1][0]
+            last = rows[-1][0] + 1
         return problems
 
     def close(self) -> None:

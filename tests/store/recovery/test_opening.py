@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 import zlib
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -290,7 +291,8 @@ def test_jobs_of_an_old_state_that_have_run_since_do_not_run_again(book):
     (book.directory / "runs" / "4.run-4").mkdir(parents=True)
     for job_id in (1, 3, 4):
         (book.directory / "logs" / f"{job_id}.log").touch()
-    History(book.directory).add([replace(book.ledger.jobs[JobId(2)], state=State.FAILED, finished_at=WALL)])
+    with closing(History(book.directory)) as history:
+        history.add([replace(book.ledger.jobs[JobId(2)], state=State.FAILED, finished_at=WALL)])
     opened = open_state(book.directory, WALL)
     jobs = opened.loaded.jobs
     assert [jobs[JobId(n)].state for n in (1, 2, 3, 4)] == [State.HOLD, State.FAILED, State.FAILED, State.RUNNING]
@@ -520,7 +522,8 @@ def test_any_of_several_does_not_fall_because_one_could_not_be_read(book):
 def test_a_dependency_that_is_in_the_history_counts(book):
     book.write(book.ledger.submitted())
     ended = replace(book.ledger.jobs[JobId(1)], state=State.FINISHED, finished_at=WALL)
-    History(book.directory).add([ended])
+    with closing(History(book.directory)) as history:
+        history.add([ended])
     book.write(book.ledger.submitted(depends_on=(JobId(1),)))
     book.write(book.ledger.submitted())
     book.stop()

@@ -48,6 +48,7 @@ class Directory:
     def retire(self, *job_ids):
         """As the historian does it."""
         self.history.add([self.ledger.jobs[JobId(job_id)] for job_id in job_ids])
+        self.history.close()
         self.write(self.ledger.retired(*job_ids))
 
     def snapshot(self):
