@@ -592,7 +592,11 @@ def test_everything_acknowledged_survives_kill_9(tmp_path: Path):
         assert list(loaded.jobs) == list(range(1, len(loaded.jobs) + 1))
         assert loaded.next_job_id == len(loaded.jobs) + 1
         acknowledged = max(ids)
-    assert (tmp_path / NAME).exists(), "snapshots were written on the way"
+    for _ in range(10):
+        if (tmp_path / NAME).exists():
+            return
+        run_until_killed(tmp_path, 1000)
+    raise AssertionError("no snapshot was ever finished")
 
 
 # -- a disk that does not answer ---------------------------------------------------------------------------------------
