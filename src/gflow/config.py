@@ -13,6 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from gflow.core import quotas
+from gflow.core.policy import Policy
+
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
 
@@ -46,6 +49,8 @@ class Daemon(Struct, forbid_unknown_fields=True):
     gpus: list[int] | None = None
     gpu_allocation_strategy: str = "sequential"
     gpu_poll_interval_secs: float = 10
+    idle_gpu_warn_mins: float | None = None
+    max_bypass_secs: float = 3600
     simulated_gpus: int = 0
     simulated_gpu_memory_mb: int = 24576
     kill_grace_secs: float = 10
@@ -127,6 +132,18 @@ class Config(Struct, forbid_unknown_fields=True):
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
 
+    def policy(self) -> Policy:
+        """What it says about sharing the machine."""
+        daemon, fair_share = self.daemon, self.daemon.fair_share
+        return Policy(
+            max_bypass_secs=daemon.max_bypass_secs,
+            fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
+            quotas=quotas.table_from_map(msgspec.to_builtins(self.quota)),
+            known_projects=frozenset(filter(None, map(str.strip, self.projects.known_projects))),
+            require_project=self.projects.require_project,
+            idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
+        )
+
     def unserved(self) -> list[str]:
         """Settings that are understood but that this version does not act on, in words for the log."""
         daemon = self.daemon
@@ -134,10 +151,7 @@ class Config(Struct, forbid_unknown_fields=True):
             "daemon.host / daemon.port: this version listens on the Unix socket only": (
                 daemon.host is not None or daemon.port is not None
             ),
-            "daemon.fair_share: queue order does not use it": daemon.fair_share.enabled,
             "notifications: nothing is delivered": self.notifications.enabled,
-            "quota: no quota is enforced": self.quota != Quota(),
-            "projects: project codes are not checked": self.projects != Projects(),
         }
         return [note for note, applies in notes.items() if applies]
 
@@ -213,6 +227,8 @@ _FROM_TEXT: dict[str, Callable[[str], object]] = {
     "gpus": _gpus,
     "gpu_allocation_strategy": str,
     "gpu_poll_interval_secs": _seconds,
+    "idle_gpu_warn_mins": _seconds,
+    "max_bypass_secs": _seconds,
     "simulated_gpus": _whole,
     "simulated_gpu_memory_mb": _whole,
     "kill_grace_secs": _seconds,
@@ -269,6 +285,11 @@ def _check(config: Config, source: str) -> None:
         f"daemon.gpu_poll_interval_secs: use more than 0, at most {DAY_SECS}": (
             0 < daemon.gpu_poll_interval_secs <= DAY_SECS
         ),
+        "daemon.max_bypass_secs: use 0 or more": daemon.max_bypass_secs >= 0,
+        "daemon.idle_gpu_warn_mins: use more than 0": (
+            daemon.idle_gpu_warn_mins is None or daemon.idle_gpu_warn_mins > 0
+        ),
+        "daemon.fair_share.half_life_secs: use more than 0": daemon.fair_share.half_life_secs > 0,
         f"daemon.kill_grace_secs: use 0 to {DAY_SECS}": 0 <= daemon.kill_grace_secs <= DAY_SECS,
         "daemon.simulated_gpus: use 0 to 64": 0 <= daemon.simulated_gpus <= 64,
         "daemon.simulated_gpu_memory_mb: use 1 or more": daemon.simulated_gpu_memory_mb >= 1,

@@ -34,6 +34,9 @@ def test_a_job_waits_for_the_first_limit_that_frees_enough(make_bench: MakeBench
     bench.sleep(600)
     one, two = bench.queued(gpus=1, priority=20), bench.queued(gpus=2, priority=30)
     assert expected_in(bench, two) == 2 * HOUR - 600
+    assert expected_in(bench, one) == 3 * HOUR - 600, "it would delay the larger one ahead of it"
+    bench.update(one, time_limit_secs=HOUR / 2)
+    assert bench.told() == [("updated", one)]
     assert expected_in(bench, one) == HOUR - 600, "it fits where the larger one ahead of it does not"
 
 

@@ -9,7 +9,9 @@ from gflow.core.queue import ReadyQueue, Shape
 
 
 def shape(gpus: int) -> Shape:
-    return Shape(gpus, shared=False, gpu_memory_mb=None, memory_mb=None, group_id=None)
+    return Shape(
+        "ana", None, gpus, (), shared=False, gpu_memory_mb=None, memory_mb=None, group_id=None, limit_secs=None
+    )
 
 
 def key(job_id: int, weight: int = 0) -> tuple[int, JobId]:

@@ -9,6 +9,9 @@ from gflow.core.model import Job, JobId
 _DAY_SECS = 86400
 _UNLIMITED_BONUS = 100
 
+PRIORITY_WEIGHT = 1000
+"""More than any bonus."""
+
 QueueKey = tuple[int, JobId]
 """Sorts ascending: the first key is the next job."""
 
@@ -22,4 +25,4 @@ def time_bonus(time_limit_secs: float | None) -> int:
 
 def queue_key(job: Job) -> QueueKey:
     """Where `job` stands in the queue."""
-    return -(job.spec.priority * 1000 + time_bonus(job.spec.time_limit_secs)), job.id
+    return -(job.spec.priority * PRIORITY_WEIGHT + time_bonus(job.spec.time_limit_secs)), job.id

@@ -19,10 +19,12 @@ MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 
 
-FIXED = frozenset({"owner", "submit_key", "group_id", "task_id", "restart_count", "retried_from", "redone_from"})
+FIXED = frozenset(
+    {"owner", "submit_key", "group_id", "task_id", "restart_count", "oom_restarts", "retried_from", "redone_from"}
+)
 """Fields of a specification that say where a job comes from; no update changes them."""
 
-RESOURCES = frozenset({"gpus", "shared", "gpu_memory_mb", "memory_mb"})
+RESOURCES = frozenset({"gpus", "gpu_indices", "shared", "gpu_memory_mb", "memory_mb"})
 """Fields that `check_fits` looks at."""
 
 LATE_SECS = 60.0
@@ -112,6 +114,8 @@ def _check_numbers(spec: JobSpec) -> None:
             raise Malformed(f"Invalid {what} request: it must be at least 1 MB")
     if spec.gpus < 0:
         raise Malformed(f"Invalid GPU count {spec.gpus}")
+    if spec.gpu_indices and (len(set(spec.gpu_indices)) != spec.gpus or min(spec.gpu_indices) < 0):
+        raise Malformed("The GPU indices must be as many as the GPUs, each once")
     if spec.shared and spec.gpu_memory_mb is None:
         raise Impossible("A job that shares GPUs must say how much GPU memory it needs (--gpu-memory)")
     early = spec.early_signal
@@ -126,9 +130,14 @@ def _check_numbers(spec: JobSpec) -> None:
 
 def check_fits(spec: JobSpec, resources: Resources) -> None:
     """Refuse a request that can never be met on this machine."""
-    if spec.gpus > len(resources.gpus):
-        raise Impossible(f"The job asks for {spec.gpus} GPUs, but this machine has {len(resources.gpus)}")
-    if spec.shared and resources.large_enough(spec.gpu_memory_mb or 0) < spec.gpus:
+    have = len(resources.gpus)
+    unknown = [index for index in spec.gpu_indices if index not in resources.gpus]
+    if unknown:
+        named = ", ".join(map(str, resources.gpus)) or "none"
+        raise Impossible(f"The job asks for GPU {unknown[0]}, but jobs may have: {named}")
+    if spec.gpus > have:
+        raise Impossible(f"The job asks for {spec.gpus} GPUs, but this machine has {have}")
+    if spec.gpus and len(resources.large_enough(spec.gpu_memory_mb, spec.gpu_indices or None)) < spec.gpus:
         raise Impossible(f"The job asks for {spec.gpu_memory_mb} MB of GPU memory, more than the GPUs have")
     total = resources.memory_total_mb
     if spec.memory_mb is not None and total is not None and spec.memory_mb > total:

@@ -209,9 +209,9 @@ class _Daemon:
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
         shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
-        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle)
+        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=self._settings.config.policy())
         engine.set_machine(self._gpus(), _memory_total_mb())
-        engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read())
+        engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
             engine,
             clock.read,
