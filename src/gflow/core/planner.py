@@ -82,8 +82,12 @@ class Planner:
             return ()
         return self._place_gpus(shape, end_at)
 
+    def hopeless(self, shape: Shape) -> bool:
+        """Whether a look at the number of free devices is enough to see that there is no room."""
+        return not shape.shared and shape.gpus > self.free.bit_count()
+
     def _place_gpus(self, shape: Shape, end_at: float) -> tuple[int, ...] | ReasonKind:
-        if not shape.shared and shape.gpus > self.free.bit_count():
+        if self.hopeless(shape):
             return ReasonKind.GPU
         key = self._refusal_key(shape, end_at)
         if key in self._refused:
