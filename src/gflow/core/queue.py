@@ -156,10 +156,12 @@ class Turns:
     def __iter__(self) -> Iterator[tuple[Shape, JobId]]:
         while self._worth:
             self._settle(self._worth)
-            if self.protecting and self._idle and self._idle[0] < self._worth[0]:
-                best, shape = heapq.heappop(self._idle)
-                yield shape, best[2][1]
-                continue
+            if self.protecting and self._idle:
+                self._settle(self._idle)
+                if self._idle[0] < self._worth[0]:
+                    best, shape = heapq.heappop(self._idle)
+                    yield shape, best[2][1]
+                    continue
             best, shape = self._worth[0]
             yield shape, best[2][1]
             self._go_on(shape)
