@@ -86,6 +86,28 @@ def _by_number(owner: str, active: list[Reservation], holdings: Holdings, there:
         yield Claim(at, charged, max(0, beyond - missing.get(owner, 0)), sharing=True)
 
 
+def own_now(owner: str, reservations: Iterable[Reservation], holdings: Holdings, usable: GpuSet, now: float) -> "Own":
+    """What reservations in force give `owner` just now, beyond what its jobs have of it already."""
+    active = [r for r in reservations if r.holds(now)]
+    named = own = 0
+    for reservation in active:
+        named |= reservation.gpus
+        own |= reservation.gpus if reservation.user == owner else 0
+    _, filled = _at(holdings, usable & ~named, now)
+    promised = sum(r.count for r in active if r.user == owner)
+    return Own(own, max(0, promised - filled[owner].bit_count()))
+
+
+class Own(NamedTuple):
+    """Devices reserved for a user by index, and how many more by number."""
+
+    gpus: GpuSet
+    number: int
+
+
+NOTHING = Own(0, 0)
+
+
 def _at(holdings: Holdings, gpus: GpuSet, at: float) -> tuple[GpuSet, dict[str, GpuSet]]:
     """Of these devices: those that are free at a moment, and those that one user alone has then."""
     free, filled = gpus, _Sets()
