@@ -1,5 +1,5 @@
-"""A day of a small lab, played in seconds through the real core: 500 jobs of three users on four GPUs, and two jobs that
-need all four. Prints the page docs/a-day.md.
+"""A day of a small lab, played in seconds through the real core: 500 jobs of three users on four GPUs, two of which need
+all four. Prints the page docs/a-day.md.
 
 The first pass over the queue after a large job came in plans its start; the page shows when it then did start, and what
 happens to the same day when nobody is held back for it.
@@ -99,7 +99,8 @@ def play(day: list[Request]) -> Story:
                 story.large[job.id] = Large(job.id, request.at)
             request = next(coming)
         else:
-            assert end is not None and job_id is not None
+            assert end is not None
+            assert job_id is not None
             now = _now(end)
             _note_end(story, engine.jobs[job_id], end)
             engine.ended(job_id, Exit(0, now.wall), now)
@@ -156,6 +157,37 @@ def play_without_plans(day: list[Request]) -> Story:
         module.Planner = kept  # type: ignore[misc]
 
 
+PAGE = """\
+# A day on four GPUs
+
+Made by `contrib/bench/day --output docs/a-day.md`: 500 jobs of three users, played through gflow's own scheduler. 498 jobs
+need one GPU and come in all through the day; two, at 09:30 and 15:15, need all four. Each has a time limit, mostly far
+too long, as people's are.
+
+A job that finds no room is *planned*: gflow takes the earliest moment at which the limits of what runs leave it room, and
+lets other jobs go ahead only if they do not delay that. As jobs end before their limits, it mostly starts earlier.
+
+| all four GPUs asked for at | planned for | started | without plans it would have started |
+|---|---|---|---|
+{large}
+
+Around the large jobs (small letters: one-GPU jobs of ada, ben and cleo; capitals: the large jobs; `.`: idle; a letter is a
+quarter of an hour):
+
+```
+{chart}
+```
+
+What it costs the others, as waiting times in minutes (median / longest):
+
+| user | jobs | with plans | without |
+|---|---|---|---|
+{waits}
+
+The GPUs were in use {busy} of the day, without plans {busy_without}. The scheduler made {passes} passes.
+"""
+
+
 # -- the page ----------------------------------------------------------------------------------------------------------
 
 
@@ -205,37 +237,13 @@ def page(seed: int) -> str:
         f"| {user} | {len(planned.waits[user])} | {_minutes(planned.waits[user])} | {_minutes(skipped.waits[user])} |"
         for user in USERS
     ]
-    return "\n".join(
-        [
-            "# A day on four GPUs",
-            "",
-            "Made by `contrib/bench/day` (it takes some seconds): 500 jobs of three users, played through gflow's own scheduler.",
-            "498 jobs need one GPU and come in all through the day; two, at 09:30 and 15:15, need all four. Each has a time limit,",
-            "mostly far too long, as people's are.",
-            "",
-            "A job that finds no room is *planned*: gflow takes the earliest moment at which the limits of what runs leave it room, and",
-            "lets other jobs go ahead only if they do not delay that. As jobs end before their limits, it mostly starts earlier.",
-            "",
-            "| all four GPUs asked for at | planned for | started | without plans it would have started |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-            "Around the large jobs (small letters: one-GPU jobs of ada, ben and cleo; capitals: the large jobs; `.`: idle; a letter is a quarter of an hour):",
-            "",
-            "```",
-            *chart(planned, 8 * 3600, 20 * 3600),
-            "```",
-            "",
-            "What it costs the others, as waiting times in minutes (median / longest):",
-            "",
-            "| user | jobs | with plans | without |",
-            "|---|---|---|---|",
-            *waits,
-            "",
-            f"The GPUs were in use {planned.busy(DAY_SECS):.0%} of the day, without plans {skipped.busy(DAY_SECS):.0%}."
-            f" The scheduler made {planned.passes} passes.",
-            "",
-        ]
+    return PAGE.format(
+        large="\n".join(rows),
+        chart="\n".join(chart(planned, 8 * 3600, 20 * 3600)),
+        waits="\n".join(waits),
+        busy=f"{planned.busy(DAY_SECS):.0%}",
+        busy_without=f"{skipped.busy(DAY_SECS):.0%}",
+        passes=f"{planned.passes:,}",
     )
 
 
