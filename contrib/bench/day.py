@@ -1,5 +1,5 @@
-"""A day of a small lab, played in seconds through the real core: 500 jobs of three users on four GPUs, two of which need
-all four. Prints the page docs/a-day.md.
+"""A day of a small lab, played in seconds through the real core: 500 jobs of three users on four GPUs, two of which
+need all four. Prints the page docs/a-day.md.
 
 The first pass over the queue after a large job came in plans its start; the page shows when it then did start, and what
 happens to the same day when nobody is held back for it.
@@ -160,19 +160,19 @@ def play_without_plans(day: list[Request]) -> Story:
 PAGE = """\
 # A day on four GPUs
 
-Made by `contrib/bench/day --output docs/a-day.md`: 500 jobs of three users, played through gflow's own scheduler. 498 jobs
-need one GPU and come in all through the day; two, at 09:30 and 15:15, need all four. Each has a time limit, mostly far
-too long, as people's are.
+Made by `contrib/bench/day --output docs/a-day.md`: 500 jobs of three users, played through gflow's own scheduler.
+498 jobs need one GPU and come in all through the day; two, at 09:30 and 15:15, need all four. Each has a time limit,
+mostly far too long, as people's are.
 
-A job that finds no room is *planned*: gflow takes the earliest moment at which the limits of what runs leave it room, and
-lets other jobs go ahead only if they do not delay that. As jobs end before their limits, it mostly starts earlier.
+A job that finds no room is *planned*: gflow takes the earliest moment at which the limits of what runs leave it room,
+and lets other jobs go ahead only if they do not delay that. As jobs end before their limits, it mostly starts earlier.
 
 | all four GPUs asked for at | planned for | started | without plans it would have started |
 |---|---|---|---|
 {large}
 
-Around the large jobs (small letters: one-GPU jobs of ada, ben and cleo; capitals: the large jobs; `.`: idle; a letter is a
-quarter of an hour):
+Around the large jobs (small letters: one-GPU jobs of ada, ben and cleo; capitals: the large jobs; `.`: idle; a letter
+is a quarter of an hour):
 
 ```
 {chart}
