@@ -236,3 +236,30 @@ class Gpu:
     name: str = ""
     memory_mb: int | None = None
     simulated: bool = False
+
+
+class GpuProcessId(NamedTuple):
+    """A process for good: ids are used again, an id with a start time is not.
+
+    `start_ticks`: clock ticks since boot, 0 if the process cannot be looked at.
+    """
+
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuStatus:
+    """What the probe saw of one device.
+
+    - used_mb, utilisation_pct: None if the driver does not tell.
+    - fault: why no job can be put on it, in a few words.
+    - foreign: processes that compute on it and belong to no job of ours.
+    - job_mb: for each running job with processes on it what they hold there, None if that cannot be told.
+    """
+
+    used_mb: int | None = None
+    utilisation_pct: int | None = None
+    fault: str | None = None
+    foreign: tuple[GpuProcessId, ...] = ()
+    job_mb: Mapping[JobId, int | None] = field(default_factory=dict)
