@@ -13,7 +13,7 @@ from gflow.core.model import Exit, GpuProcessId, GpuStatus, Now
 from gflow.core.outcome import Outcome
 from gflow.daemon import gpus as module
 from gflow.daemon.attribution import DYING_SECS
-from gflow.daemon.gpus import AFTER_END_SECS, DEADLINE_SECS, SILENT, UNREPORTED, GpuWatch
+from gflow.daemon.gpus import DEADLINE_SECS, SILENT, SOON_SECS, UNREPORTED, GpuWatch
 from gflow.gpu.base import GpuProcess, ProbeReading, Reading
 from gflow.launch.base import Owner
 from support.desk import Desk, eventually
@@ -188,16 +188,16 @@ class TestLooking:
                 post.end(job_id)
             await idle()
             assert post.probe.calls == 1
-            await post.ring(AFTER_END_SECS)
+            await post.ring(SOON_SECS)
             await eventually(lambda: len(post.told) == 2, "a round")
             await idle()
-            assert FakeAlarm.latest.set_to[-1] == START.boot + AFTER_END_SECS + INTERVAL_SECS
+            assert FakeAlarm.latest.set_to[-1] == START.boot + SOON_SECS + INTERVAL_SECS
 
     async def test_an_end_some_time_after_the_last_look_is_looked_at_at_once(self):
         post = Post()
         job_id = post.desk.start(gpus=1)
         async with post.open():
-            post.at(AFTER_END_SECS + 0.5)
+            post.at(SOON_SECS + 0.5)
             post.end(job_id)
             await eventually(lambda: len(post.told) == 2, "a round")
 
@@ -205,7 +205,7 @@ class TestLooking:
         post = Post()
         job_id = post.desk.start()
         async with post.open():
-            post.at(AFTER_END_SECS + 0.5)
+            post.at(SOON_SECS + 0.5)
             post.end(job_id)
             await idle()
             assert post.probe.calls == 1
@@ -302,6 +302,18 @@ class TestAttribution:
         async with post.open():
             del post.owners[30]
             assert await post.look() == GpuStatus(foreign=foreign(30))
+
+    async def test_what_may_be_a_dead_process_is_looked_at_again_soon_but_not_for_ever(self):
+        """It came and went between two looks; the driver is about to let go of it, or it is out of our sight."""
+        post = Post()
+        post.probe.show(GpuProcess(50, 500))
+        async with post.open():
+            for secs in range(1, int(DYING_SECS) + 1):
+                assert post.status() == GpuStatus(foreign=foreign(50, start_ticks=0))
+                await post.ring(secs * SOON_SECS)
+                await eventually(lambda n=secs: len(post.told) == n + 1, "a round")
+            await idle()
+            assert FakeAlarm.latest.set_to[-1] == START.boot + DYING_SECS + INTERVAL_SECS
 
     async def test_a_process_whose_mark_can_no_longer_be_read_stays_its_job_s(self):
         post = Post()

@@ -17,10 +17,14 @@ DYING_SECS = 30.0
 
 
 class Attributed(NamedTuple):
-    """Whose processes are, by process id. What is in neither belongs to a job that has just ended."""
+    """Whose processes are, by process id. What is in neither belongs to a job that has just ended.
+
+    `may_go`: some of the foreign ones may only be dead processes that nobody saw alive, and soon be gone.
+    """
 
     jobs: Mapping[int, JobId]
     foreign: Mapping[int, GpuProcessId]
+    may_go: bool = False
 
 
 class Attribution:
@@ -30,6 +34,7 @@ class Attribution:
         self._running = set(running)
         self._ended: dict[str, float] = {}
         self._before: dict[int, Owner] = {}
+        self._unseen: dict[int, float] = {}
 
     def ended(self, run_id: str, boot: float) -> None:
         """A launch is over."""
@@ -49,7 +54,8 @@ class Attribution:
                 jobs[pid] = running[run_id]
             elif run_id not in self._ended:
                 foreign[pid] = GpuProcessId(pid, owner.start_ticks)
-        return Attributed(jobs, foreign)
+        self._unseen = {pid: self._unseen.get(pid, boot) for pid in foreign if pid not in owners}
+        return Attributed(jobs, foreign, any(boot - since < DYING_SECS for since in self._unseen.values()))
 
     def _note_ends(self, running: Mapping[str, JobId], boot: float) -> None:
         for run_id in self._running - running.keys():

@@ -26,8 +26,8 @@ from gflow.launch.base import Owner
 DEADLINE_SECS = 5.0
 """How long the driver may take for an answer before it counts as hanging."""
 
-AFTER_END_SECS = 1.0
-"""The ends of jobs make nobody look more often than this."""
+SOON_SECS = 1.0
+"""The ends of jobs, and processes that may be dead, make nobody look more often than this."""
 
 CLOSE_SECS = 1.0
 """What letting go of the driver may take when the daemon leaves."""
@@ -144,7 +144,7 @@ class GpuWatch:
         if job is not None and job.run_id is not None:
             self._attribution.ended(job.run_id, self._runtime.clock().boot)
             if job.gpu_ids:
-                self._look_at(self._began_boot + AFTER_END_SECS)
+                self._look_at(self._began_boot + SOON_SECS)
 
     async def _let_go(self) -> None:
         """Close the probe, unless it is being used: then it may hang, and the kernel closes all in the end."""
@@ -161,6 +161,8 @@ class GpuWatch:
         pids = {process.pid for one in seen.values() for process in one.processes}
         owners = await self._owners(pids) if pids else {}
         whose = self._attribution.sort(pids, owners, self._running(), self._runtime.clock().boot)
+        if whose.may_go:
+            self._look_at(self._began_boot + SOON_SECS)
         self._gpus.update((index, one.gpu) for index, one in seen.items())
         self._trouble, self._silent, self._busy = reading.trouble, False, False
         gone = GpuStatus(fault=UNREPORTED)
