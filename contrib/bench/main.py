@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import facts
+import measure_gpus
 import measure_history
 import measure_latency
 import measure_listing
@@ -23,6 +24,7 @@ SUBJECTS: dict[str, Callable[[Bench], list[report.Row]]] = {
     "latency": measure_latency.measure,
     "submission": measure_submission.measure,
     "listing": measure_listing.measure,
+    "gpus": measure_gpus.measure,
     "scheduling": measure_scheduling.measure,
     "history": measure_history.measure,
 }
