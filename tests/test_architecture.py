@@ -119,13 +119,15 @@ COMMANDS = [
     ("gbatch", "true"),
     ("gbatch", "--array", "1-2", "--time", "5", "--parsable", "true"),
     ("gbatch", "--dry-run", "true"),
+    ("gbatch", "--gpu-ids", "0,3", "--gpu-memory", "6G", "true"),
     ("ginfo",),
     ("gcancel", "7"),
     ("gstats",),
     ("gjob", "hold", "7"),
     ("gjob", "release", "7"),
     ("gjob", "log", "7"),
-    ("gjob", "update", "7", "--priority", "3"),
+    ("gjob", "update", "7", "--priority", "3", "--gpu-ids", "0-1"),
+    ("gjob", "show", "7"),
     ("gjob", "wait", "7"),
     ("gjob", "why", "7"),
     ("gctl", "show-gpus"),
@@ -147,7 +149,7 @@ def test_a_one_shot_command_loads_neither_the_server_nor_anything_heavy(daemon, 
 def test_help_loads_no_server_either(daemon, program):
     loaded, done = loaded_by(daemon, program, "--help")
     assert (done.returncode, bool(done.stdout)) == (0, True)
-    of_gflowd = {"msgspec", "gflow.daemon"} if program == "umbrella" else set()
+    of_gflowd = {"msgspec", "gflow.daemon", "gflow.core.model"} if program == "umbrella" else set()
     assert loaded & SERVER <= of_gflowd, "but for the options of gflowd, which are part of its help"
 
 
