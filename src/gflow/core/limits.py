@@ -84,3 +84,8 @@ def format_memory_mb(size_mb: int) -> str:
     if size_mb > 1024 and size_mb * 10 % 1024 == 0:
         return f"{size_mb / 1024:.1f}G"
     return f"{size_mb}M"
+
+
+def rounded_mb(size_mb: int) -> str:
+    """A measured size: `11.2G`, `640M`."""
+    return f"{size_mb / 1024:.1f}G" if size_mb >= 1024 else f"{size_mb}M"
