@@ -24,7 +24,8 @@ async def test_a_job_is_told_whole(house):
     record = await house.get(f"/jobs/{job_id}")
     job = house.engine.job(job_id)
     log_path = str(house.data_dir / "logs" / "1.log")
-    assert record == job_json(job, None, None, session="gjob-1", log_path=log_path)
+    use = house.engine.measuring.now(job)
+    assert record == job_json(job, None, None, use, session="gjob-1", log_path=log_path)
     assert (record["state"], record["alive"], record["gpu_ids"]) == ("Running", True, [0])
     assert (record["command"], record["argv"]) == ("python 'a b.py'", ["python", "a b.py"])
     assert record["submitted_by"] == record["submitted_by"].strip() != ""
