@@ -23,6 +23,7 @@ from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config
 from gflow.core.engine import Engine
+from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import Gpu, JobId
 from gflow.core.placement import keep_order
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
@@ -185,7 +186,7 @@ class _Daemon:
             lambda digest: self._spool.path("script", digest),
         )
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
-        self._watcher = Watcher(self._runtime, self._launcher, recovering=self.recovering)
+        self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
         self._persistence = Persistence(
             settings.data_dir,
@@ -246,6 +247,13 @@ class _Daemon:
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
 
+    def _warn_of_missing_gpus(self) -> None:
+        there = self._runtime.engine.resources.gpus
+        missing = set(self._settings.config.daemon.gpus or ()) - there.keys()
+        if missing:
+            has = f"it has {format_gpu_list(there)} of those" if there else "it has none of those"
+            log.warning("daemon.gpus names GPUs that this machine does not have: %s; %s", format_gpu_list(missing), has)
+
     def _look_at_history(self) -> str | None:
         """What is wrong with the history, in a line."""
         trouble = self._history.shortfall(self._runtime.settings.get(KEPT, 0))
@@ -297,6 +305,7 @@ class _Daemon:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
             await start("historian", self._historian())
         await start("api", server)
+        self._warn_of_missing_gpus()
         log.info("listening on %s", self._settings.socket)
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
@@ -369,6 +378,9 @@ class _Daemon:
             recovering=self.recovering,
             turn=self._turn,
         )
+
+    def _log_path(self, job_id: JobId) -> Path:
+        return self._settings.data_dir / "logs" / f"{job_id}.log"
 
     def _session(self, job_id: JobId) -> str:
         job = self._runtime.engine.jobs.get(job_id)
