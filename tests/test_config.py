@@ -1,5 +1,8 @@
 """Settings: flag over environment over file over default, each checked, none ignored."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gflow import config
@@ -312,3 +315,23 @@ def test_all_of_them_at_once(file):
 def test_what_is_not_acted_on_is_said(file, text, note):
     (said,) = load(file(text), {}).unserved()
     assert said.startswith(note)
+
+
+DOCUMENT = Path(config.__file__).parents[2] / "docs" / "configuration.md"
+
+
+@pytest.mark.skipif(not DOCUMENT.exists(), reason="installed without its documents")
+def test_the_documented_file_means_what_it_says(file):
+    text = DOCUMENT.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0]
+    assert load(file(text), {}).daemon == config.Daemon(), "as it stands there, all settings are commented out"
+    filled = load(file(re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE)), {})
+    shown = {
+        name
+        for name in config.Daemon.__struct_fields__
+        if re.search(rf"^# {name} = |daemon\.{name}\]", text, re.MULTILINE)
+    }
+    assert shown == {*config.Daemon.__struct_fields__} - {"host", "port"}, "which this version does not act on"
+    default = config.Daemon(socket="/path/to/gflowd.sock", gpus=[0, 2], idle_gpu_warn_mins=30)
+    assert filled.daemon == default, "what is commented out is the default, but for these"
+    assert filled.policy().known_projects == {"ml-research", "cv-team"}
+    assert filled.quota.users["alice"].max_running_gpus == 6
