@@ -140,7 +140,8 @@ def test_the_flags_of_a_daemon_however_they_were_written():
     words = ["-v", "run", "--gpus=0,2", "--gpu-poll-interval-secs", "3", "--socket", "/s", "--log-file=/l"]
     waits = [sys.executable, "-Ic", "input()", *words]
     with subprocess.Popen(waits, stdin=subprocess.PIPE) as process:
-        assert flags_of(process.pid) == {"gpus": "0,2", "gpu_poll_interval_secs": "3"}
+        found = until(lambda: flags_of(process.pid), "the arguments, which a process has shortly after its start")
+        assert found == {"gpus": "0,2", "gpu_poll_interval_secs": "3"}
         process.communicate(b"\n")
 
 
