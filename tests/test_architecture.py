@@ -149,7 +149,7 @@ def test_a_one_shot_command_loads_neither_the_server_nor_anything_heavy(daemon, 
 def test_help_loads_no_server_either(daemon, program):
     loaded, done = loaded_by(daemon, program, "--help")
     assert (done.returncode, bool(done.stdout)) == (0, True)
-    of_gflowd = {"msgspec", "gflow.daemon", "gflow.core.model"} if program == "umbrella" else set()
+    of_gflowd = {"msgspec", "gflow.daemon"} if program == "umbrella" else set()
     assert loaded & SERVER <= of_gflowd, "but for the options of gflowd, which are part of its help"
 
 

@@ -42,8 +42,8 @@ SETTINGS = {
     "gpus": ("[0, 2]", "0-1,3", "all", ([0, 2], [0, 1, 3], None)),
     "gpu_allocation_strategy": ('"random"', "sequential", "random", ("random", "sequential", "random")),
     "gpu_poll_interval_secs": ("1", "2.5", "3", (1.0, 2.5, 3.0)),
-    "idle_gpu_warn_mins": ("30", "1.5", "60", (30.0, 1.5, 60.0)),
-    "max_bypass_secs": ("0", "60", "7200.5", (0.0, 60.0, 7200.5)),
+    "idle_gpu_warn_mins": ("1", "2.5", "3", (1.0, 2.5, 3.0)),
+    "max_bypass_secs": ("0", "2.5", "3", (0.0, 2.5, 3.0)),
     "simulated_gpus": ("1", "2", "3", (1, 2, 3)),
     "simulated_gpu_memory_mb": ("100", "200", "300", (100, 200, 300)),
     "kill_grace_secs": ("1.5", "0", "3", (1.5, 0.0, 3.0)),
@@ -85,9 +85,9 @@ def test_gpus_are_in_order_and_each_once(file):
 
 
 def test_projects_are_trimmed_and_blank_ones_are_none(file):
-    policy = load(file('[projects]\nknown_projects = [" ml ", "  ", ""]\nrequire_project = true\n'), {}).policy()
-    assert (policy.known_projects, policy.require_project) == ({"ml"}, True)
-    assert load(file(f'[projects]\nknown_projects = ["{"p" * 64}"]\n'), {}).policy().known_projects == {"p" * 64}
+    projects = load(file('[projects]\nknown_projects = [" ml ", "  ", ""]\nrequire_project = true\n'), {}).projects
+    assert (projects.known_projects, projects.require_project) == (["ml"], True)
+    assert load(file(f'[projects]\nknown_projects = ["{"p" * 64}"]\n'), {}).projects.known_projects == ["p" * 64]
 
 
 def test_the_spelling_that_commands_look_at_first_wins(tmp_path):
@@ -333,5 +333,5 @@ def test_the_documented_file_means_what_it_says(file):
     assert shown == {*config.Daemon.__struct_fields__} - {"host", "port"}, "which this version does not act on"
     default = config.Daemon(socket="/path/to/gflowd.sock", gpus=[0, 2], idle_gpu_warn_mins=30)
     assert filled.daemon == default, "what is commented out is the default, but for these"
-    assert filled.policy().known_projects == {"ml-research", "cv-team"}
+    assert filled.projects.known_projects == ["ml-research", "cv-team"]
     assert filled.quota.users["alice"].max_running_gpus == 6

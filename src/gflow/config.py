@@ -13,10 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from gflow.core import quotas
 from gflow.core.gpu_list import parse_gpu_list
-from gflow.core.policy import Policy
-from gflow.core.submission import MAX_PROJECT
+from gflow.core.limits import MAX_PROJECT
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
@@ -66,10 +64,13 @@ class Daemon(Struct, forbid_unknown_fields=True):
 
 
 class Projects(Struct, forbid_unknown_fields=True):
-    """The `[projects]` table."""
+    """The `[projects]` table. Codes are trimmed, and blank ones are none."""
 
     known_projects: list[str] = []
     require_project: bool = False
+
+    def __post_init__(self) -> None:
+        self.known_projects = [code for code in map(str.strip, self.known_projects) if code]
 
 
 class Executor(Struct, forbid_unknown_fields=True):
@@ -137,18 +138,6 @@ class Config(Struct, forbid_unknown_fields=True):
     executor: Executor = field(default_factory=Executor)
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
-
-    def policy(self) -> Policy:
-        """What it says about sharing the machine."""
-        daemon, fair_share = self.daemon, self.daemon.fair_share
-        return Policy(
-            max_bypass_secs=daemon.max_bypass_secs,
-            fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
-            quotas=quotas.table_from_map(msgspec.to_builtins(self.quota)),
-            known_projects=frozenset(filter(None, map(str.strip, self.projects.known_projects))),
-            require_project=self.projects.require_project,
-            idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
-        )
 
     def unserved(self) -> list[str]:
         """Settings that are understood but that this version does not act on, in words for the log."""
@@ -303,8 +292,8 @@ def _check(config: Config, source: str) -> None:
 
 
 def _unfit_project(code: str) -> bool:
-    """Whether no job can be of this project; one of blanks only is as good as none."""
-    return len(code.strip()) > MAX_PROJECT or not code.strip().isprintable()
+    """Whether no job can be of this project."""
+    return len(code) > MAX_PROJECT or not code.isprintable()
 
 
 def environment() -> Mapping[str, str]:

@@ -10,6 +10,9 @@ MAX_TIME_LIMIT_SECS = 366 * 86400
 MAX_MEMORY_MB = 1 << 34
 """16 PiB."""
 
+MAX_PROJECT = 64
+"""Characters of a project's code."""
+
 _TIME_FORMS = "use MM, MM:SS or HH:MM:SS, e.g. 30 or 2:30:00"
 _MEMORY_FORMS = "use a number of MB, or a number with M, G or T, e.g. 512M or 1.5G"
 _MOST_DIGITS = 15

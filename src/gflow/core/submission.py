@@ -15,7 +15,7 @@ from gflow.core.placement import Resources
 
 MAX_PRIORITY = 255
 MAX_NAME = 128
-MAX_PROJECT = 64
+MAX_PROJECT = limits.MAX_PROJECT
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 

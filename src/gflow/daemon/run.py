@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import trio
 
 from gflow import __version__, clock
@@ -22,10 +23,12 @@ from gflow.api.app import create_app
 from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config
+from gflow.core import quotas
 from gflow.core.engine import Engine
 from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import Gpu, JobId
 from gflow.core.placement import keep_order
+from gflow.core.policy import Policy
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
@@ -210,7 +213,7 @@ class _Daemon:
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
         shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
-        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=self._settings.config.policy())
+        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=_policy(self._settings.config))
         engine.set_machine(self._gpus(), _memory_total_mb())
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
@@ -389,6 +392,19 @@ class _Daemon:
     def _health(self) -> tuple[dict[str, Any], bool]:
         body, well = health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
         return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
+
+
+def _policy(config: Config) -> Policy:
+    """What the configuration says about sharing the machine."""
+    daemon, fair_share = config.daemon, config.daemon.fair_share
+    return Policy(
+        max_bypass_secs=daemon.max_bypass_secs,
+        fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
+        quotas=quotas.table_from_map(msgspec.to_builtins(config.quota)),
+        known_projects=frozenset(config.projects.known_projects),
+        require_project=config.projects.require_project,
+        idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
+    )
 
 
 def _run_ids() -> Iterator[str]:
