@@ -26,10 +26,11 @@ from gflow.config import DAY_SECS, Config
 from gflow.core import quotas
 from gflow.core.engine import Engine
 from gflow.core.gpu_list import format_gpu_list
-from gflow.core.model import Gpu, JobId
+from gflow.core.model import JobId
 from gflow.core.placement import keep_order
 from gflow.core.policy import Policy
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
+from gflow.daemon.gpus import GpuWatch
 from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
@@ -41,7 +42,9 @@ from gflow.daemon.state_watch import StateWatch
 from gflow.daemon.timeouts import TimeoutEnforcer
 from gflow.daemon.watcher import Watcher
 from gflow.daemon.webhooks import WebhookPool
-from gflow.gpu.simulated import simulated_gpus
+from gflow.gpu.base import Probe
+from gflow.gpu.nvml import Nvml
+from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
 from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
@@ -190,6 +193,7 @@ class _Daemon:
         )
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
+        self._gpus = self._make_gpu_watch()
         self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
         self._persistence = Persistence(
             settings.data_dir,
@@ -214,7 +218,7 @@ class _Daemon:
         daemon = self._settings.config.daemon
         shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
         engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=_policy(self._settings.config))
-        engine.set_machine(self._gpus(), _memory_total_mb())
+        engine.set_machine((), _memory_total_mb())  # the GPUs are told of by the watch, before anything is scheduled
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
             engine,
@@ -226,10 +230,17 @@ class _Daemon:
             settings=loaded.settings,
         )
 
-    def _gpus(self) -> list[Gpu]:
+    def _make_gpu_watch(self) -> GpuWatch:
         daemon = self._settings.config.daemon
-        found = simulated_gpus(daemon.simulated_gpus, daemon.simulated_gpu_memory_mb)
-        return [gpu for gpu in found if daemon.gpus is None or gpu.index in daemon.gpus]
+        simulated = daemon.simulated_gpus > 0
+        probe: Probe = Simulated(daemon.simulated_gpus, daemon.simulated_gpu_memory_mb) if simulated else Nvml()
+        return GpuWatch(
+            self._runtime,
+            probe,
+            self._launcher.owners,
+            interval_secs=daemon.gpu_poll_interval_secs,
+            allowed=daemon.gpus,
+        )
 
     def _snapshot_state(self) -> SnapshotState:
         engine = self._runtime.engine
@@ -253,7 +264,7 @@ class _Daemon:
     def _warn_of_missing_gpus(self) -> None:
         there = self._runtime.engine.resources.gpus
         missing = set(self._settings.config.daemon.gpus or ()) - there.keys()
-        if missing:
+        if missing and self._gpus.trouble is None:  # else nothing is known of any
             has = f"it has {format_gpu_list(there)} of those" if there else "it has none of those"
             log.warning("daemon.gpus names GPUs that this machine does not have: %s; %s", format_gpu_list(missing), has)
 
@@ -300,6 +311,7 @@ class _Daemon:
         await start("webhooks", self._pool)
         await start("launcher", self._launcher)
         await start("watcher", self._watcher)
+        await start("gpus", self._gpus)
         await start("scheduler", Scheduler(self._runtime))
         await start("timeouts", TimeoutEnforcer(self._runtime))
         if self._recovery is not None:
@@ -341,7 +353,7 @@ class _Daemon:
         self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("state watch", "scheduler", "timeouts", "housekeeping", "historian"):
+        for name in ("state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
@@ -375,6 +387,7 @@ class _Daemon:
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
             },
             health=self._health,
+            gpu_trouble=lambda: self._gpus.trouble,
             render_environment=render_environment,
             session=self._session,
             compact=self._persistence.compact,
