@@ -13,6 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from gflow.core.gpu_list import parse_gpu_list
+from gflow.core.limits import MAX_PROJECT
+
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
 
@@ -38,7 +41,7 @@ class HistoryKeep(Struct, forbid_unknown_fields=True):
 
 
 class Daemon(Struct, forbid_unknown_fields=True):
-    """The `[daemon]` table."""
+    """The `[daemon]` table. `gpus` is in order, each index once."""
 
     host: str | None = None
     port: int | None = None
@@ -55,12 +58,19 @@ class Daemon(Struct, forbid_unknown_fields=True):
     fair_share: FairShare = field(default_factory=FairShare)
     history_keep: HistoryKeep = field(default_factory=HistoryKeep)
 
+    def __post_init__(self) -> None:
+        if self.gpus is not None:
+            self.gpus = sorted(set(self.gpus))
+
 
 class Projects(Struct, forbid_unknown_fields=True):
-    """The `[projects]` table."""
+    """The `[projects]` table. Codes are trimmed, and blank ones are none."""
 
     known_projects: list[str] = []
     require_project: bool = False
+
+    def __post_init__(self) -> None:
+        self.known_projects = [code for code in map(str.strip, self.known_projects) if code]
 
 
 class Executor(Struct, forbid_unknown_fields=True):
@@ -141,20 +151,6 @@ class Config(Struct, forbid_unknown_fields=True):
         return [note for note, applies in notes.items() if applies]
 
 
-def parse_gpu_list(spec: str) -> list[int]:
-    """Indices of `0`, `0,2,4`, `0-3`, `0-1,3,5-6`: sorted, each once. Raises ValueError naming the spec."""
-    indices: set[int] = set()
-    for part in spec.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
-            raise ValueError(f"invalid GPU list '{spec}': use e.g. 0 or 0,2,4 or 0-3 or 0-1,3,5-6")
-        low, high = int(first), int(last or first)
-        if high < low or high > 1023:
-            raise ValueError(f"invalid GPU list '{spec}': {part.strip()} is not a range of GPU indices")
-        indices.update(range(low, high + 1))
-    return sorted(indices)
-
-
 def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) -> Config:
     """The settings in `path`, overridden by `GFLOW_DAEMON_…` and `GFLOW_DAEMON__…` variables. Raises ConfigError."""
     config = _from_file(path, must_exist=must_exist)
@@ -162,6 +158,8 @@ def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) ->
     for variable in sorted(environ, reverse=True):  # the spelling that commands look at first comes last, and wins
         if variable.startswith(_PREFIX):
             name = variable.removeprefix(_PREFIX).removeprefix("_").lower()
+            if name == "gpus" and not environ[variable].strip():
+                continue  # an empty one is as good as none; it must not lift what the file says
             if name not in _FROM_TEXT:
                 allowed = ", ".join(_PREFIX + known.upper() for known in _FROM_TEXT)
                 raise ConfigError(f"{variable}: there is no such setting; allowed: {allowed}")
@@ -184,7 +182,7 @@ def with_daemon(config: Config, settings: Mapping[str, str], source: str) -> Con
 
 
 def _gpus(text: str) -> list[int] | None:
-    return None if text.strip() in ("", "all") else parse_gpu_list(text)
+    return None if text.strip() == "all" else parse_gpu_list(text)
 
 
 def _list(text: str) -> list[str]:
@@ -262,6 +260,7 @@ def _allowed(kind: type[Any], where: str) -> tuple[str, ...]:
 
 def _check(config: Config, source: str) -> None:
     daemon = config.daemon
+    unfit = next(filter(_unfit_project, config.projects.known_projects), "")
     rules = {
         "executor.type: only 'tmux' is supported; there is no process executor": config.executor.type == "tmux",
         f"daemon.gpu_allocation_strategy: '{daemon.gpu_allocation_strategy}' is unknown; use sequential or random": (
@@ -282,6 +281,7 @@ def _check(config: Config, source: str) -> None:
         "daemon.history_keep.jobs: use 0 or more": daemon.history_keep.jobs >= 0,
         "daemon.history_keep.days: use 0 or more": daemon.history_keep.days >= 0,
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,
+        f"projects.known_projects: {unfit!r} is no project; use 1 to {MAX_PROJECT} printable characters": not unfit,
         "notifications.max_concurrent_deliveries: must be 1 or more": (
             config.notifications.max_concurrent_deliveries >= 1
         ),
@@ -289,6 +289,11 @@ def _check(config: Config, source: str) -> None:
     for rule, holds in rules.items():
         if not holds:
             raise ConfigError(f"{source}: {rule}")
+
+
+def _unfit_project(code: str) -> bool:
+    """Whether no job can be of this project."""
+    return len(code) > MAX_PROJECT or not code.isprintable()
 
 
 def environment() -> Mapping[str, str]:

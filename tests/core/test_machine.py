@@ -125,7 +125,7 @@ def test_a_large_enough_card_is_found_for_an_exclusive_job(bench: Bench) -> None
     bench.set_machine(cards)
     job = bench.running(gpus=1, gpu_memory_mb=20000)
     assert bench.job(job).gpu_ids == (1,)
-    with pytest.raises(Impossible, match="more than the GPUs have"):
+    with pytest.raises(Impossible, match="only 2 of the GPUs here have as much"):
         bench.submit(gpus=3, gpu_memory_mb=20000)
 
 

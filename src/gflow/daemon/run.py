@@ -25,6 +25,7 @@ from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config
 from gflow.core import quotas
 from gflow.core.engine import Engine
+from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import JobId
 from gflow.core.placement import keep_order
 from gflow.core.policy import Policy
@@ -191,7 +192,7 @@ class _Daemon:
             lambda digest: self._spool.path("script", digest),
         )
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
-        self._watcher = Watcher(self._runtime, self._launcher, recovering=self.recovering)
+        self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
         self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
         self._persistence = Persistence(
@@ -260,6 +261,13 @@ class _Daemon:
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
 
+    def _warn_of_missing_gpus(self) -> None:
+        there = self._runtime.engine.resources.gpus
+        missing = set(self._settings.config.daemon.gpus or ()) - there.keys()
+        if missing and self._gpus.trouble is None:  # else nothing is known of any
+            has = f"it has {format_gpu_list(there)} of those" if there else "it has none of those"
+            log.warning("daemon.gpus names GPUs that this machine does not have: %s; %s", format_gpu_list(missing), has)
+
     def _look_at_history(self) -> str | None:
         """What is wrong with the history, in a line."""
         trouble = self._history.shortfall(self._runtime.settings.get(KEPT, 0))
@@ -312,6 +320,7 @@ class _Daemon:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
             await start("historian", self._historian())
         await start("api", server)
+        self._warn_of_missing_gpus()
         log.info("listening on %s", self._settings.socket)
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
@@ -386,6 +395,9 @@ class _Daemon:
             turn=self._turn,
         )
 
+    def _log_path(self, job_id: JobId) -> Path:
+        return self._settings.data_dir / "logs" / f"{job_id}.log"
+
     def _session(self, job_id: JobId) -> str:
         job = self._runtime.engine.jobs.get(job_id)
         return (session_of(job) if job is not None else None) or session_name(job_id)
@@ -402,7 +414,7 @@ def _policy(config: Config) -> Policy:
         max_bypass_secs=daemon.max_bypass_secs,
         fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
         quotas=quotas.table_from_map(msgspec.to_builtins(config.quota)),
-        known_projects=frozenset(filter(None, map(str.strip, config.projects.known_projects))),
+        known_projects=frozenset(config.projects.known_projects),
         require_project=config.projects.require_project,
         idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
     )
