@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from gflow.core import quotas
 from gflow.core.policy import Policy
+from gflow.core.zones import named
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
@@ -304,6 +305,11 @@ def _check(config: Config, source: str) -> None:
     for rule, holds in rules.items():
         if not holds:
             raise ConfigError(f"{source}: {rule}")
+    if config.timezone is not None:
+        try:
+            named(config.timezone)
+        except ValueError as error:
+            raise ConfigError(f"{source}: timezone: {error}") from None
 
 
 def environment() -> Mapping[str, str]:
