@@ -280,27 +280,33 @@ class Engine(Machine):
         """Start whatever can start now."""
         out = Outcome()
         while self._begins and self._begins[0][0] <= now.wall:
-            job_id = heapq.heappop(self._begins)[1]
-            if job_id in self._early:
-                self._early.discard(job_id)
-                self._queue(self.jobs[job_id], now.wall)
+            self._begin_if_due(heapq.heappop(self._begins)[1], now)
         self.planned = []
         if self.ready:
             self._pass(out, now, new_run_id)
         return out
 
+    def _begin_if_due(self, job_id: JobId, now: Now) -> None:
+        """Let a job that waits for its begin time wait for the next thing, if that time has come."""
+        if job_id in self._early and (self.jobs[job_id].spec.begin_at or 0.0) <= now.wall:
+            self._early.discard(job_id)
+            self._queue(self.jobs[job_id], now.wall)
+
     def _pass(self, out: Outcome, now: Now, new_run_id: Iterator[str]) -> None:
         planner, usage = Planner(self, now), UsageNow(self.fair_share, now)
-        protecting, passed = True, dict[JobId, None]()
-        for shape, job_id in self.ready.candidates(usage.of):
+        passed = dict[JobId, None]()
+        turns = self.ready.turns(usage.of, planner.hopeless)
+        for shape, job_id in turns:
             room = planner.place(shape)
             if isinstance(room, ReasonKind):
                 self.ready.block(shape, room)
-                protecting = protecting and planner.protect(self.jobs[job_id], shape, room)
+                turns.protecting = turns.protecting and planner.protect(self.jobs[job_id], shape, room)
             else:
                 job = self._start(out, self.jobs[job_id], room, now, next(new_run_id))
                 planner.started(job)
                 usage.started(job)
+                if room:
+                    turns.gpus_taken()
                 passed.update(dict.fromkeys(planner.bypassed_by(job)))
         self.planned = planner.planned
         self._note_passed(out, passed, now)
@@ -310,6 +316,7 @@ class Engine(Machine):
         for job in [self.jobs[job_id] for job_id in passed if self.jobs[job_id].bypassed_at is None]:
             why = _present(self.ready.blocked(job.id))
             self._put(out, replace(job, bypassed_at=now.wall))
+            self._begin_if_due(job.id, now)
             self.ready.block(self.shape(job), why)
 
     def _start(self, out: Outcome, job: Job, gpu_ids: tuple[int, ...], now: Now, run_id: str) -> Job:
