@@ -14,12 +14,13 @@ from support.house import House
 
 ANA, BEN = 20001, 20002
 SLOT, HOUR, DAY = 1800, 3600, 86400
+BEGUN = time.time()
 MOMENT = {"secs_since_epoch", "nanos_since_epoch"}
 
 
 def slot(ahead_secs=DAY):
     """A half hour about so far ahead, in UTC and in every zone that is whole or half hours from it."""
-    return int(time.time() + ahead_secs) // SLOT * SLOT + SLOT
+    return int(BEGUN + ahead_secs) // SLOT * SLOT + SLOT
 
 
 def sent(user="alice", start_at=None, secs=2 * HOUR, **fields):
