@@ -106,10 +106,15 @@ def test_narrower_than_anything_readable_it_stays_readable():
     assert max(len(line) for line in lines[1:-2]) == 18 + 24
 
 
-@given(st.integers(0, 95), st.integers(1, 48), st.sampled_from(["UTC", "Asia/Kathmandu", "Pacific/Chatham"]))
-def test_a_bar_is_drawn_from_the_column_it_begins_in_to_the_one_it_ends_in(start, length, name):
+@given(
+    st.integers(0, 95),
+    st.integers(1, 48),
+    st.sampled_from(["UTC", "Asia/Kathmandu", "Pacific/Chatham"]),
+    st.floats(0, 0.99),
+)
+def test_a_bar_is_drawn_from_the_column_it_begins_in_to_the_one_it_ends_in(start, length, name, fraction):
     zone = named(name)
-    period = (MIDNIGHT, MIDNIGHT + DAY)
+    period = (MIDNIGHT + fraction, MIDNIGHT + DAY + fraction)
     one = Bar(("1", "a", "1"), MIDNIGHT + start * 900, MIDNIGHT + start * 900 + length * 1800, "Pending", 1)
     picture = timeline([one], period, 0, zone, columns=80, symbols=ASCII_SYMBOLS, colours={})
     cells = next(line for line in picture.split("\n") if line.startswith(" 1 "))[17:]

@@ -82,10 +82,10 @@ class Axis:
         return [column for column in range(self.count) if seen[column + 1] != seen[column]]
 
 
-def _rounded_down(at: float, unit: int, zone: Zone) -> float:
-    shown = zone.clock(at)
-    since_midnight = shown.hour * _HOUR + shown.minute * 60 + shown.second + shown.microsecond / 1e6
-    return at - since_midnight % unit
+def _rounded_down(at: float, unit: int, zone: Zone) -> int:
+    whole = int(at // 1)  # or the edges of reservations would be next to those of columns, not on them
+    shown = zone.clock(whole)
+    return whole - (shown.hour * _HOUR + shown.minute * 60 + shown.second) % unit
 
 
 def timeline(
