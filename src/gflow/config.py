@@ -13,8 +13,6 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from gflow.core import quotas
-from gflow.core.policy import Policy
 from gflow.core.zones import named
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
@@ -132,18 +130,6 @@ class Config(Struct, forbid_unknown_fields=True):
     executor: Executor = field(default_factory=Executor)
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
-
-    def policy(self) -> Policy:
-        """What it says about sharing the machine."""
-        daemon, fair_share = self.daemon, self.daemon.fair_share
-        return Policy(
-            max_bypass_secs=daemon.max_bypass_secs,
-            fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
-            quotas=quotas.table_from_map(msgspec.to_builtins(self.quota)),
-            known_projects=frozenset(filter(None, map(str.strip, self.projects.known_projects))),
-            require_project=self.projects.require_project,
-            idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
-        )
 
     def unserved(self) -> list[str]:
         """Settings that are understood but that this version does not act on, in words for the log."""

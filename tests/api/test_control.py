@@ -31,6 +31,7 @@ async def test_status(house):
         "timezone": None,
         "gpu_total": 4,
         "gpu_available": 1,
+        "gpu_trouble": None,
         "jobs": {
             "Queued": 0,
             "Hold": 1,
@@ -59,7 +60,12 @@ async def test_info(tmp_path):
             "jobs": [job_id],
         }
         assert (second["index"], second["available"], second["jobs"]) == (3, True, [])
-        assert told == {"allowed_gpu_indices": [1, 3], "gpu_allocation_strategy": "sequential", "executor": "tmux"}
+        assert told == {
+            "gpu_trouble": None,
+            "allowed_gpu_indices": [1, 3],
+            "gpu_allocation_strategy": "sequential",
+            "executor": "tmux",
+        }
 
 
 async def test_jobs_that_share_a_gpu_are_all_named(house):

@@ -86,8 +86,17 @@ async def test_the_order_of_leaving(tmp_path):
         async with house:
             pass
     assert order == [
-        *("streams end", "requests", "Scheduler", "TimeoutEnforcer", "Housekeeping", "Historian", "Watcher"),
-        *("deliveries", "log", "Launchers", "launcher"),
+        *(
+            "streams end",
+            "requests",
+            "Scheduler",
+            "TimeoutEnforcer",
+            "GpuWatch",
+            "Housekeeping",
+            "Historian",
+            "Watcher",
+        ),
+        *("Watcher", "deliveries", "log", "Launchers", "launcher"),
     ]
 
 

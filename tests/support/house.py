@@ -22,6 +22,7 @@ from gflow.daemon import endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.webhooks import Target, WebhookPool
+from gflow.gpu.simulated import Simulated
 from gflow.store.disk import DISK, Disk
 from support.desk import eventually
 from support.fake_launcher import FakeLauncher
@@ -53,6 +54,7 @@ class House:
         self.ended = trio.Event()
         self._patched = AsyncExitStack()
         self._patched.enter_context(patch.object(run, "Tmux", lambda *places: self.launcher))
+        self._patched.enter_context(patch.object(run, "Nvml", lambda: Simulated(0, 1)))  # whatever this machine has
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
         self._patched.enter_context(patch.object(run, "WebhookPool", lambda _none, most: WebhookPool(targets, most)))

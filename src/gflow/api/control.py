@@ -42,6 +42,7 @@ def blueprint(services: Services) -> Blueprint:
                 "uptime_secs": int(time.monotonic() - started),
                 "gpu_total": len(resources.gpus),
                 "gpu_available": sum(not resources.holders(index) for index in resources.gpus),
+                "gpu_trouble": services.gpu_trouble(),
                 "jobs": {state.value: engine.counts[state] for state in State},
             }
         )
@@ -64,6 +65,7 @@ def blueprint(services: Services) -> Blueprint:
         return answer(
             {
                 "gpus": gpus,
+                "gpu_trouble": services.gpu_trouble(),
                 "allowed_gpu_indices": services.status["allowed_gpu_indices"],
                 "gpu_allocation_strategy": services.status["gpu_allocation_strategy"],
                 "executor": services.status["executor"],

@@ -35,7 +35,7 @@ class Services:
     """Everything the API stands on.
 
     - listing: finds jobs, also those that are in the history only.
-    - health: the body of `/health` and whether it is well.
+    - health: the body of `/health` and whether it is well. gpu_trouble: why no GPU can be seen, None if they can.
     - render_environment: turns captured variables into what the spool keeps.
     - session: the name of a job's terminal session.
     - compact: writes a snapshot now. recovering: the state could not be read, and its files must stay as they are.
@@ -50,6 +50,7 @@ class Services:
     env_drop: tuple[str, ...]
     status: Mapping[str, Any]
     health: Callable[[], tuple[dict[str, Any], bool]]
+    gpu_trouble: Callable[[], str | None]
     render_environment: Callable[[Mapping[str, str]], bytes]
     session: Callable[[JobId], str]
     compact: Callable[[], Awaitable[Compacted]]

@@ -159,7 +159,8 @@ async def status(given: _Context, socket: str | None) -> None:
     jobs = ", ".join(f"{count} {state}" for state, count in told["jobs"].items() if count)
     click.echo("Status: Running" if found.health["status"] == "ok" else _recovery(found.health))
     click.echo(f"Version: {told['version']}\nPID: {found.pid}\nUptime: {format_duration(told['uptime_secs'])}")
-    click.echo(f"Executor: {told['executor']}\nGPUs: {told['gpu_available']} of {told['gpu_total']} available")
+    trouble = f" ({told['gpu_trouble']})" if told.get("gpu_trouble") else ""
+    click.echo(f"Executor: {told['executor']}\nGPUs: {told['gpu_available']} of {told['gpu_total']} available{trouble}")
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gflow.core.model import JobId, ReasonKind
-from gflow.core.order import PRIORITY_WEIGHT, QueueKey
+from gflow.core.order import PRIORITY_WEIGHT, QueueKey, is_planned
 
 
 class Shape(NamedTuple):
@@ -123,14 +123,15 @@ class Turns:
 
     Within a priority, owners with less `usage` come first. It may grow during the pass, and is asked again then.
     `hopeless` lanes, for which too few GPUs are left, are blocked without a turn, however many there are; but while
-    `protecting` is set, those that stand before another job do get theirs.
+    `protecting` is set, those that stand before another job do get theirs, and so do the first of them once GPUs were
+    taken.
     """
 
     def __init__(
         self, lanes: Mapping[Shape, Lane], usage: Callable[[str], float], hopeless: Callable[[Shape], bool]
     ) -> None:
         self.protecting = True
-        self._fewer = False
+        self._fewer = self._taken = False
         self._lanes = lanes
         self._usage = usage
         self._hopeless = hopeless
@@ -154,19 +155,25 @@ class Turns:
         return rank(lane.keys[0], self._usage(lane.shape.owner)), lane.shape
 
     def __iter__(self) -> Iterator[tuple[Shape, JobId]]:
-        while self._worth:
-            self._settle(self._worth)
-            if self.protecting and self._idle:
-                self._settle(self._idle)
-                if self._idle[0] < self._worth[0]:
-                    best, shape = heapq.heappop(self._idle)
-                    yield shape, best[2][1]
-                    continue
+        while self._worth or self._shows_idle():
+            if self._shows_idle():
+                best, shape = heapq.heappop(self._idle)
+                yield shape, best[2][1]
+                continue
             best, shape = self._worth[0]
             yield shape, best[2][1]
             self._go_on(shape)
             if self._fewer:
                 self._give_up()
+
+    def _shows_idle(self) -> bool:
+        """Whether the next to have its turn is one that is blocked already."""
+        if self._worth:
+            self._settle(self._worth)
+        if not (self.protecting and self._idle and (self._worth or self._taken)):
+            return False
+        self._settle(self._idle)
+        return not self._worth or self._idle[0] < self._worth[0]
 
     def _settle(self, heap: "list[_Entry]") -> None:
         """Bring the best to the front, should its owner have come to use more since."""
@@ -183,7 +190,7 @@ class Turns:
 
     def gpus_taken(self) -> None:
         """Fewer GPUs are left than when the last turn was given."""
-        self._fewer = True
+        self._fewer = self._taken = True
 
     def _give_up(self) -> None:
         """Lanes for which too few GPUs are left now get no turn."""
@@ -204,4 +211,4 @@ _Entry = tuple[Rank, Shape]
 
 def rank(key: QueueKey, usage: float) -> Rank:
     """Where a job with this key stands whose owner has used so much."""
-    return key[0] // PRIORITY_WEIGHT, usage, key
+    return key[0] // PRIORITY_WEIGHT, -1.0 if is_planned(key) else usage, key
