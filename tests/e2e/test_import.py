@@ -117,16 +117,11 @@ def test_reservations_come_along_and_keep_others_out(place: Daemon):
     begins = int(time.time()) // 1800 * 1800
     later = begins + 5 * 86400
     common = {"duration": span(7200), "created_at": stamp(begins - 60), "cancelled_at": None}
+    first = {"id": 3, "user": "alice", "gpu_spec": {"count": 4}}
+    second = {"id": 5, "user": "bob", "gpu_spec": {"indices": [0]}}
     reservations = [
-        {"id": 3, "user": "alice", "gpu_spec": {"count": 4}, "start_time": stamp(begins), "status": "Active", **common},
-        {
-            "id": 5,
-            "user": "bob",
-            "gpu_spec": {"indices": [0]},
-            "start_time": stamp(later),
-            "status": "Pending",
-            **common,
-        },
+        {**first, **common, "start_time": stamp(begins), "status": "Active"},
+        {**second, **common, "start_time": stamp(later), "status": "Pending"},
     ]
     leave(place, old_state(version=4, reservations=reservations, next_reservation_id=6))
     place.start()
