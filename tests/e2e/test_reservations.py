@@ -122,7 +122,7 @@ def test_others_are_kept_out_to_the_last_moment_and_let_in_at_the_next(stepped: 
     assert statuses(stepped)[0] == "Pending"
     clock.set(int(begins + 1 - time.time()))
     until(lambda: statuses(stepped)[0] == "Active", "the beginning")
-    short = stepped.submit("true", gpus=1, time_limit=60)
+    short = stepped.submit("sleep 60", gpus=1, time_limit=120)
     clock.set(int(ends - 4 - time.time()))
     assert stepped.states(*waiting, short) == ["Queued"] * 3
     until(lambda: statuses(stepped)[0] == "Completed", "the end")
