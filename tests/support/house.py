@@ -33,7 +33,7 @@ DEADLINE_SECS = 30.0
 class House:
     """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from.
 
-    `disk` is what the log is on, `targets` are told of events.
+    `disk` is what the log is on, `targets` are told of events, `timezone` is the setting of that name.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class House:
         *,
         disk: Disk = DISK,
         targets: Sequence[Target] = (),
+        timezone: str | None = None,
         **daemon: Any,
     ) -> None:
         self.root = root
@@ -57,8 +58,8 @@ class House:
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
         self._patched.enter_context(patch.object(run, "WebhookPool", lambda _none, most: WebhookPool(targets, most)))
-        settings = run.Settings(config.Config(daemon=config.Daemon(**daemon)), self.data_dir, self.socket)
-        self.daemon = run._Daemon(settings)
+        settings = config.Config(daemon=config.Daemon(**daemon), timezone=timezone)
+        self.daemon = run._Daemon(run.Settings(settings, self.data_dir, self.socket))
         self.runtime = self.daemon._runtime
         self.engine = self.runtime.engine
         self.persistence = self.daemon._persistence

@@ -9,12 +9,14 @@ COMMAND = Group(
     "gctl",
     "Look at and change settings of the running daemon, and look after the files of its state.",
     {
+        "reserve": "gflow.cli.ctl.reserve",
         "set-limit": "gflow.cli.ctl.set_limit",
         "show-gpus": "gflow.cli.ctl.show_gpus",
         "state": "gflow.cli.ctl.state",
     },
     examples=(
         ("gctl set-limit 42 3", "let three jobs of job 42's group run at once"),
+        ("gctl reserve list", "GPUs promised to users, and when"),
         ("gctl show-gpus", "each GPU and whether it may be used"),
         ("gctl state check", "whether every file of the state is whole"),
     ),

@@ -369,7 +369,8 @@ class _Daemon:
     # -- for the API -----------------------------------------------------------------------------------------------
 
     def _services(self) -> Services:
-        daemon = self._settings.config.daemon
+        config = self._settings.config
+        daemon = config.daemon
         return Services(
             runtime=self._runtime,
             listing=Listing(self._runtime.engine, self._history),
@@ -385,6 +386,7 @@ class _Daemon:
                 "data_dir": str(self._settings.data_dir),
                 "allowed_gpu_indices": daemon.gpus,
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
+                "timezone": config.timezone,
             },
             health=self._health,
             gpu_trouble=lambda: self._gpus.trouble,

@@ -15,7 +15,7 @@ from typing import Any
 
 from gflow.store.imports.values import MAX_U64, Odd, Record, instant, shown
 
-UNSERVED = ("reservations", "quota_overrides", "fair_share_usage", "allowed_gpu_indices", "notifications")
+UNSERVED = ("quota_overrides", "fair_share_usage", "allowed_gpu_indices", "notifications")
 """What is kept for a version that acts on it."""
 
 _STATUSES = {word: word for word in ("Pending", "Active", "Completed", "Cancelled")}
