@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from gflow.core import quotas
+from gflow.core.gpu_list import parse_gpu_list
 from gflow.core.policy import Policy
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
@@ -154,20 +155,6 @@ class Config(Struct, forbid_unknown_fields=True):
             "notifications: nothing is delivered": self.notifications.enabled,
         }
         return [note for note, applies in notes.items() if applies]
-
-
-def parse_gpu_list(spec: str) -> list[int]:
-    """Indices of `0`, `0,2,4`, `0-3`, `0-1,3,5-6`: sorted, each once. Raises ValueError naming the spec."""
-    indices: set[int] = set()
-    for part in spec.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
-            raise ValueError(f"invalid GPU list '{spec}': use e.g. 0 or 0,2,4 or 0-3 or 0-1,3,5-6")
-        low, high = int(first), int(last or first)
-        if high < low or high > 1023:
-            raise ValueError(f"invalid GPU list '{spec}': {part.strip()} is not a range of GPU indices")
-        indices.update(range(low, high + 1))
-    return sorted(indices)
 
 
 def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) -> Config:
