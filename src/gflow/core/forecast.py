@@ -48,8 +48,8 @@ def future_of(engine: Engine, job: Job, now: Now) -> "Future | None":
 def future_of_the_queue(engine: Engine, now: Now) -> "Future":
     """The future of the first `MOST_AHEAD` ready jobs. Playing it takes a while: do that in a thread."""
     usage = UsageNow(engine.fair_share, now)
-    ready = sorted((rank(key, usage.of(shape.owner)), job_id) for job_id, shape, key in engine.ready.items())
-    return Future(engine, [engine.jobs[job_id] for _, job_id in ready[:MOST_AHEAD]], now)
+    ready = ((rank(key, usage.of(shape.owner)), job_id) for job_id, shape, key in engine.ready.items())
+    return Future(engine, [engine.jobs[job_id] for _, job_id in heapq.nsmallest(MOST_AHEAD, ready)], now)
 
 
 class Future:
