@@ -18,6 +18,8 @@ import httpx
 import trio
 
 from gflow import clock, config
+from gflow.api.app import create_app
+from gflow.api.services import Services
 from gflow.daemon import endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
@@ -32,7 +34,7 @@ DEADLINE_SECS = 30.0
 class House:
     """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from.
 
-    `disk` is what the log is on, `targets` are told of events.
+    `disk` is what the log is on, `targets` are told of events, `quota` is the `[quota]` table.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class House:
         *,
         disk: Disk = DISK,
         targets: Sequence[Target] = (),
+        quota: config.Quota | None = None,
         **daemon: Any,
     ) -> None:
         self.root = root
@@ -55,13 +58,19 @@ class House:
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
         self._patched.enter_context(patch.object(run, "WebhookPool", lambda _none, most: WebhookPool(targets, most)))
-        settings = run.Settings(config.Config(daemon=config.Daemon(**daemon)), self.data_dir, self.socket)
+        self._patched.enter_context(patch.object(run, "create_app", self._create_app))
+        configured = config.Config(daemon=config.Daemon(**daemon), quota=quota or config.Quota())
+        settings = run.Settings(configured, self.data_dir, self.socket)
         self.daemon = run._Daemon(settings)
         self.runtime = self.daemon._runtime
         self.engine = self.runtime.engine
         self.persistence = self.daemon._persistence
         self.spool = self.daemon._spool
         self.history = self.daemon._history
+
+    def _create_app(self, services: Services) -> Any:
+        self.services = services
+        return create_app(services)
 
     def _peer_of(self, real: Any) -> Any:
         return lambda sock: self.peer or real(sock)
