@@ -70,6 +70,10 @@ def daemon():
     with FakeDaemon(home / "gflow" / "gflowd.sock") as fake:
         fake.on("GET", "/queue", reply("7\x1fx\x1fCD\x1f-\x1f0\x1f-\n"))
         fake.on("GET", "/info", reply({"gpus": []}))
+        fake.on("POST", "/gpus", reply({"allowed_gpu_indices": [0, 2]}))
+        fake.on("GET", "/gpu-processes", reply([]))
+        fake.on("GET", "/quotas", reply({"quotas": []}))
+        fake.on("PUT", "/quotas", reply({"scope": "user", "name": "ana", "overrides": {}}))
         fake.on("GET", "/stats", reply(usage_json(Usage(), user=None, since=None)))
         fake.on("POST", "/jobs", reply({"id": 7, "run_name": "x", "dropped_env": []}, 201))
         fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
@@ -128,7 +132,12 @@ COMMANDS = [
     ("gjob", "update", "7", "--priority", "3"),
     ("gjob", "wait", "7"),
     ("gjob", "why", "7"),
+    ("gjob", "eta", "7"),
     ("gctl", "show-gpus"),
+    ("gctl", "set-gpus", "0,2"),
+    ("gctl", "gpu-process", "list"),
+    ("gctl", "quota", "list"),
+    ("gctl", "quota", "set", "--user", "ana", "--max-running-jobs", "1"),
     ("gctl", "state", "compact"),
     ("gctl", "state", "prune", "--before", "30d"),
     ("umbrella", "queue"),

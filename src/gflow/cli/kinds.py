@@ -36,6 +36,13 @@ def gpus(text: str) -> int:
     return count(text.removeprefix("gpu:"))
 
 
+def gpus_or_all(text: str) -> list[int] | str:
+    """Indices of `0,2-3`, or the word "all"."""
+    from gflow.core.gpu_list import parse_gpu_list
+
+    return "all" if text.strip().lower() == "all" else parse_gpu_list(text)
+
+
 def priority(text: str) -> int:
     number = count(text)
     if number > 255:
