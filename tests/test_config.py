@@ -41,6 +41,8 @@ SETTINGS = {
     "gpus": ("[0, 2]", "0-1,3", "all", ([0, 2], [0, 1, 3], None)),
     "gpu_allocation_strategy": ('"random"', "sequential", "random", ("random", "sequential", "random")),
     "gpu_poll_interval_secs": ("1", "2.5", "3", (1.0, 2.5, 3.0)),
+    "idle_gpu_warn_mins": ("1", "2.5", "3", (1.0, 2.5, 3.0)),
+    "max_bypass_secs": ("1", "2.5", "0", (1.0, 2.5, 0.0)),
     "simulated_gpus": ("1", "2", "3", (1, 2, 3)),
     "simulated_gpu_memory_mb": ("100", "200", "300", (100, 200, 300)),
     "kill_grace_secs": ("1.5", "0", "3", (1.5, 0.0, 3.0)),
@@ -275,15 +277,24 @@ def test_all_of_them_at_once(file):
     [
         ("[daemon]\nhost = 'x'", "daemon.host / daemon.port"),
         ("[daemon]\nport = 59000", "daemon.host / daemon.port"),
-        ("[daemon]\nfair_share = { enabled = true }", "daemon.fair_share"),
         ("[notifications]\nenabled = true", "notifications"),
-        ("[quota.default_user]\nmax_running_jobs = 1", "quota"),
-        ("[projects]\nrequire_project = true", "projects"),
     ],
 )
 def test_what_is_not_acted_on_is_said(file, text, note):
     (said,) = load(file(text), {}).unserved()
     assert said.startswith(note)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[daemon]\ngpus = [0]\nfair_share = { enabled = true }",
+        "[quota.default_user]\nmax_running_jobs = 1",
+        "[projects]\nrequire_project = true",
+    ],
+)
+def test_of_what_is_acted_on_nothing_is_said(file, text):
+    assert load(file(text), {}).unserved() == []
 
 
 # -- GPU lists -------------------------------------------------------------------------------------------------------

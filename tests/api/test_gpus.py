@@ -112,6 +112,16 @@ async def test_reservations_in_force_are_told(house):
     assert (await house.get("/status"))["gpu_available"] == 3
 
 
+async def test_a_cancelled_reservation_starts_a_waiting_job_at_once(house):
+    reserve(house, gpu_indices=[0, 1, 2, 3])
+    waiting = await house.submit(gpus=1)
+    await eventually(lambda: house.engine.ready.blocked(waiting) == "WaitingForGpu", "the pass")
+    lines = (await house.client.get("/queue?columns=REASON,NODELIST(REASON)")).text
+    assert lines == "Reserved\x1f(Resources)\n"
+    house.runtime.commit(house.engine.cancel_reservation(1, house.runtime.clock()))
+    await eventually(lambda: house.launcher.running() == {waiting}, "the start")
+
+
 async def test_why_nothing_can_be_seen_is_told(house):
     house.services.gpu_trouble = lambda: "no NVIDIA driver is loaded"
     assert (await house.get("/info"))["trouble"] == "no NVIDIA driver is loaded"
