@@ -62,6 +62,7 @@ async def test_stats(house):
         "timeout_jobs": 0,
         "running_jobs": 0,
         "queued_jobs": 1,
+        "measured_jobs": 0,
         "top_jobs": told["top_jobs"],
     }
     assert (told["success_rate"], told["jobs_with_gpus"], told["peak_gpu_usage"]) == (50.0, 1, 2)

@@ -220,6 +220,7 @@ async def test_what_is_ignored_is_remembered_until_it_is_gone(tmp_path):
         (0, OWN, f"PID {OWN} is not currently running on GPU 0"),
         (9, OWN, "There is no GPU 9"),
     ],
+    ids=["no such process", "no process at all", "another process", "no such GPU"],
 )
 async def test_what_cannot_be_ignored(house, index, pid, says):
     see(house, foreign=(GpuProcessId(OWN, 1),))  # its number was another's before
