@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from gflow.core import quotas
 from gflow.core.gpu_list import parse_gpu_list
-from gflow.core.policy import Policy
+from gflow.core.limits import MAX_PROJECT
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
@@ -42,7 +41,7 @@ class HistoryKeep(Struct, forbid_unknown_fields=True):
 
 
 class Daemon(Struct, forbid_unknown_fields=True):
-    """The `[daemon]` table."""
+    """The `[daemon]` table. `gpus` is in order, each index once."""
 
     host: str | None = None
     port: int | None = None
@@ -59,12 +58,19 @@ class Daemon(Struct, forbid_unknown_fields=True):
     fair_share: FairShare = field(default_factory=FairShare)
     history_keep: HistoryKeep = field(default_factory=HistoryKeep)
 
+    def __post_init__(self) -> None:
+        if self.gpus is not None:
+            self.gpus = sorted(set(self.gpus))
+
 
 class Projects(Struct, forbid_unknown_fields=True):
-    """The `[projects]` table."""
+    """The `[projects]` table. Codes are trimmed, and blank ones are none."""
 
     known_projects: list[str] = []
     require_project: bool = False
+
+    def __post_init__(self) -> None:
+        self.known_projects = [code for code in map(str.strip, self.known_projects) if code]
 
 
 class Executor(Struct, forbid_unknown_fields=True):
@@ -133,18 +139,6 @@ class Config(Struct, forbid_unknown_fields=True):
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
 
-    def policy(self) -> Policy:
-        """What it says about sharing the machine."""
-        daemon, fair_share = self.daemon, self.daemon.fair_share
-        return Policy(
-            max_bypass_secs=daemon.max_bypass_secs,
-            fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
-            quotas=quotas.table_from_map(msgspec.to_builtins(self.quota)),
-            known_projects=frozenset(filter(None, map(str.strip, self.projects.known_projects))),
-            require_project=self.projects.require_project,
-            idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
-        )
-
     def unserved(self) -> list[str]:
         """Settings that are understood but that this version does not act on, in words for the log."""
         daemon = self.daemon
@@ -164,6 +158,8 @@ def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) ->
     for variable in sorted(environ, reverse=True):  # the spelling that commands look at first comes last, and wins
         if variable.startswith(_PREFIX):
             name = variable.removeprefix(_PREFIX).removeprefix("_").lower()
+            if name == "gpus" and not environ[variable].strip():
+                continue  # an empty one is as good as none; it must not lift what the file says
             if name not in _FROM_TEXT:
                 allowed = ", ".join(_PREFIX + known.upper() for known in _FROM_TEXT)
                 raise ConfigError(f"{variable}: there is no such setting; allowed: {allowed}")
@@ -186,7 +182,7 @@ def with_daemon(config: Config, settings: Mapping[str, str], source: str) -> Con
 
 
 def _gpus(text: str) -> list[int] | None:
-    return None if text.strip() in ("", "all") else parse_gpu_list(text)
+    return None if text.strip() == "all" else parse_gpu_list(text)
 
 
 def _list(text: str) -> list[str]:
@@ -264,6 +260,7 @@ def _allowed(kind: type[Any], where: str) -> tuple[str, ...]:
 
 def _check(config: Config, source: str) -> None:
     daemon = config.daemon
+    unfit = next(filter(_unfit_project, config.projects.known_projects), "")
     rules = {
         "executor.type: only 'tmux' is supported; there is no process executor": config.executor.type == "tmux",
         f"daemon.gpu_allocation_strategy: '{daemon.gpu_allocation_strategy}' is unknown; use sequential or random": (
@@ -284,6 +281,7 @@ def _check(config: Config, source: str) -> None:
         "daemon.history_keep.jobs: use 0 or more": daemon.history_keep.jobs >= 0,
         "daemon.history_keep.days: use 0 or more": daemon.history_keep.days >= 0,
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,
+        f"projects.known_projects: {unfit!r} is no project; use 1 to {MAX_PROJECT} printable characters": not unfit,
         "notifications.max_concurrent_deliveries: must be 1 or more": (
             config.notifications.max_concurrent_deliveries >= 1
         ),
@@ -291,6 +289,11 @@ def _check(config: Config, source: str) -> None:
     for rule, holds in rules.items():
         if not holds:
             raise ConfigError(f"{source}: {rule}")
+
+
+def _unfit_project(code: str) -> bool:
+    """Whether no job can be of this project."""
+    return len(code) > MAX_PROJECT or not code.isprintable()
 
 
 def environment() -> Mapping[str, str]:

@@ -129,9 +129,10 @@ async def test_the_reason_in_words(house):
     shown = await cells(house, "JOBID,REASON,NODELIST(REASON)")
     assert shown[1:] == [[str(waiting), "Resources", "(Resources)"], [str(held), "JobHeldUser", "(JobHeldUser)"]]
     await house.ask("PUT", "/quotas", {"scope": "user", "name": OWNER, "limits": {"max_running_jobs": 1}})
-    await eventually(lambda: house.engine.ready.blocked(waiting) == "WaitingForQuota", "the next pass")
+    over = await house.submit()
+    await eventually(lambda: house.engine.ready.blocked(over) == "WaitingForQuota", "the next pass")
     shown = await cells(house, "JOBID,REASON,NODELIST(REASON)")
-    assert shown[1] == [str(waiting), f"Quota of user {OWNER}: 1 job", "(Quota)"]
+    assert shown[-1] == [str(over), f"Quota of user {OWNER}: 1 job", "(Quota)"]
 
 
 async def test_unknown_parameters_of_a_forecast(house):

@@ -4,10 +4,13 @@ import os
 
 import pytest
 
+from gflow import clock
 from gflow.api.callers import user_name
-from gflow.core.model import GpuProcessId, GpuStatus, JobId
+from gflow.core.model import Gpu, GpuProcessId, GpuStatus, JobId
+from gflow.gpu.base import GpuProcess, ProbeReading, Reading
 from gflow.launch.processes import read_stat
 from support.desk import eventually
+from support.fake_launcher import FakeLauncher
 from support.house import House
 
 ANA = 12345
@@ -21,11 +24,26 @@ def own_process():
 
 
 def see(house, **status):
-    """A probe saw this on GPU 0, and nothing on the others."""
+    """A probe saw this on GPU 0, and nothing on the others; it does not look again by itself."""
+    house.daemon._gpus._hand_over = lambda _status: None
     resources = house.engine.resources
     seen = {index: GpuStatus() for index in resources.gpus} | {0: GpuStatus(**status)}
     house.runtime.commit(house.engine.observe_gpus(tuple(resources.gpus.values()), seen, house.runtime.clock()))
     house.runtime.schedule_wake.set()
+
+
+class Shown:
+    """A probe that sees these processes on the one GPU there is."""
+
+    def __init__(self, *pids):
+        self.pids = pids
+
+    def read(self):
+        processes = tuple(GpuProcess(pid, None) for pid in self.pids)
+        return ProbeReading((Reading(Gpu(0, "GPU-0"), processes=processes),))
+
+    def close(self):
+        pass
 
 
 def reserve(house, secs=7200.0, **what):
@@ -69,7 +87,7 @@ async def test_info(tmp_path):
             "allowed_gpu_indices": [1, 3],
             "gpu_allocation_strategy": "sequential",
             "executor": "tmux",
-            "trouble": None,
+            "gpu_trouble": None,
             "reservations": [],
         }
 
@@ -124,7 +142,7 @@ async def test_a_cancelled_reservation_starts_a_waiting_job_at_once(house):
 
 async def test_why_nothing_can_be_seen_is_told(house):
     house.services.gpu_trouble = lambda: "no NVIDIA driver is loaded"
-    assert (await house.get("/info"))["trouble"] == "no NVIDIA driver is loaded"
+    assert (await house.get("/info"))["gpu_trouble"] == "no NVIDIA driver is loaded"
 
 
 # -- which may be given out --------------------------------------------------------------------------------------------
@@ -203,13 +221,34 @@ async def test_a_process_that_is_ignored_keeps_nobody_waiting(house):
 
 
 async def test_what_is_ignored_is_remembered_until_it_is_gone(tmp_path):
-    async with House(tmp_path, simulated_gpus=2) as house:
-        see(house, foreign=(own_process(),))
-        await house.ask("POST", "/gpu-processes/ignore", {"gpu_index": 0, "pid": OWN})
-    async with House(tmp_path, house.launcher, simulated_gpus=2) as house:
-        assert await house.get("/gpu-processes") == [{"gpu_index": 0, "pid": OWN}]
-        see(house)
+    probe, one = Shown(4242), {"gpu_index": 0, "pid": 4242}
+    launcher = FakeLauncher(clock.read)
+    launcher.enter(4242)
+    async with House(tmp_path, launcher, probe=probe, simulated_gpus=1) as house:
+        assert (await gpu(house))["reason"] == "unmanaged(pid=4242)"
+        house.services.start_ticks = lambda pid: pid * 10
+        waiting = await house.submit(gpus=1)
+        await house.ask("POST", "/gpu-processes/ignore", one)
+        await eventually(lambda: launcher.running() == {waiting}, "the start")
+    async with House(tmp_path, launcher, probe=probe, simulated_gpus=1) as house:
+        assert await house.get("/gpu-processes") == [one]
+        assert (await gpu(house))["reason"] == "manual_ignore(gpu=0,pid=4242)"
+        probe.pids = ()
+        house.services.look_at_gpus()
+        await eventually(lambda: not house.engine.resources.ignored, "the next look")
         assert await house.get("/gpu-processes") == []
+
+
+async def test_unignoring_has_the_gpus_looked_at_again(tmp_path):
+    probe, one = Shown(4242), {"gpu_index": 0, "pid": 4242}
+    launcher = FakeLauncher(clock.read)
+    launcher.enter(4242)
+    async with House(tmp_path, launcher, probe=probe, simulated_gpus=1) as house:
+        house.services.start_ticks = lambda pid: pid * 10
+        await house.ask("POST", "/gpu-processes/ignore", one)
+        probe.pids = (4242, 4343)
+        await house.ask("POST", "/gpu-processes/unignore", one)
+        await eventually(lambda: house.engine.resources.veto(0) == "unmanaged(pid=4242,4343)", "the next look")
 
 
 @pytest.mark.parametrize(

@@ -111,9 +111,9 @@ def test_no_gpus_is_said(run, daemon):
 
 
 def test_why_none_can_be_seen_is_said(run, daemon):
-    info(daemon, trouble="no NVIDIA driver is loaded")
+    info(daemon, gpu_trouble="no NVIDIA driver is loaded")
     assert run(GINFO).out == "No GPU can be seen: no NVIDIA driver is loaded\n"
-    info(daemon, gpu(0, available=False, reason="the driver does not answer"), trouble="the driver does not answer")
+    info(daemon, gpu(0, available=False, reason="the driver does not answer"), gpu_trouble="the driver does not answer")
     assert run(GINFO).out.splitlines()[-1] == "No GPU can be seen: the driver does not answer"
     done = run(GCTL, "show-gpus")
     assert done.out == "0\tin_use\tthe driver does not answer\n"

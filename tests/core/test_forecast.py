@@ -159,5 +159,6 @@ def played(engine: Engine, awaited: JobId) -> float:
         first = min(ends, key=lambda job_id: (ends[job_id], job_id))
         now = Now(START.wall + ends[first] - START.boot, ends[first])
         engine.ended(first, Exit(0, now.wall), now)
-        started |= dict.fromkeys(engine.schedule(now, run_ids).jobs, now.boot)
+        engine.schedule(now, run_ids)
+        started |= {job_id: now.boot for job_id in engine.running if job_id not in started}
     return now.wall

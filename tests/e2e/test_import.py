@@ -68,7 +68,7 @@ def test_the_first_start_takes_over_the_packed_state(place: Daemon):
     assert rows["14"][:3] == ["gjob-14-held", "H", "(JobHeldUser)"]
     assert shown(place, 4)["TaskID"] == "2"
     shared = shown(place, 11)
-    assert (shared["GPUSharing"], shared["GPUMemoryLimit"]) == ("shared", "20G")
+    assert (shared["GPUSharing"], shared["GPUMemoryLimit"]) == ("shared", "20G (declared)")
     assert shown(place, 15)["DependsOn"] == "2,7"
     assert shown(place, 16)["MaxRetries"] == "1"
     assert place.job(16)["redone_from"] == 9

@@ -294,6 +294,49 @@ async def test_nothing_is_ever_launched(adopted: Adopted):
         await adopted.wait(make_job(7))
 
 
+async def test_whose_a_process_is_is_known_while_its_job_is_followed(
+    sessions: OlderSessions, adopted: Adopted, tmp_path: Path
+):
+    stray = f"setsid sleep 600 & echo $! >{tmp_path}/stray; "
+    started = sessions.start("gjob-7", 7, f"{stray} sleep 600")
+    until(lambda: (tmp_path / "stray").exists() and (tmp_path / "stray").read_text(), "the job")
+    job = adopt("gjob-7", started)
+    shell = sessions.shell("gjob-7")
+    own = [*children(shell), int((tmp_path / "stray").read_text())]
+    nobody = int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+    asked = [*own, shell, os.getpid(), nobody]
+    before = await adopted.owners(asked)
+    assert {pid: owner.run_id for pid, owner in before.items()} == dict.fromkeys([*own, shell, os.getpid()])
+    assert await adopted.trace(job) is Trace.ALIVE
+    owners = await adopted.owners(asked)
+    assert {pid: owner.run_id for pid, owner in owners.items()} == {
+        **dict.fromkeys(own, job.run_id),
+        shell: None,
+        os.getpid(): None,
+    }
+    assert all(owners[pid].start_ticks == before[pid].start_ticks > 0 for pid in owners)
+    assert await adopted.owners([]) == {}
+
+
+async def test_what_our_own_launcher_does_not_know_may_be_an_adopted_job_s():
+    own, other = FakeLauncher(clock), FakeLauncher(clock)
+    launchers = Launchers(own, other)
+    ours, theirs = make_job(1), replace(make_job(2), run_id="gflow:1.1:x")
+    for job in (ours, theirs):
+        await launchers.launch(job)
+    for pid, whose, theirs_too in ((10, 1, None), (20, None, 2), (30, None, None)):
+        own.enter(pid, whose)
+        other.enter(pid, theirs_too)
+    other.enter(40, 2)
+    owners = await launchers.owners([10, 20, 30, 40, 50])
+    assert {pid: owner.run_id for pid, owner in owners.items()} == {
+        10: ours.run_id,
+        20: theirs.run_id,
+        30: None,
+        40: theirs.run_id,
+    }
+
+
 async def test_each_job_goes_to_the_launcher_that_has_it():
     own, other = FakeLauncher(clock), FakeLauncher(clock)
     launchers = Launchers(own, other)

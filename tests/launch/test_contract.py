@@ -35,6 +35,15 @@ class Driver(Protocol):
     async def finish(self, job: Job, code: int) -> None:
         """Let the main process exit."""
 
+    def processes(self, job: Job) -> list[int]:
+        """Process ids of a job that is ready: its main process, and what it leaves behind."""
+
+    def stranger(self) -> int:
+        """The process id of somebody else."""
+
+    def nobody(self) -> int:
+        """A process id that nothing has."""
+
 
 class FakeDriver:
     def __init__(self) -> None:
@@ -56,12 +65,24 @@ class FakeDriver:
         return job
 
     async def ready(self, job: Job) -> None:
-        pass
+        for pid in self.processes(job):
+            self.fake.enter(pid, job.id)
 
     async def finish(self, job: Job, code: int) -> None:
         if job.id in self._leavers:
             self.fake.leave_behind(job.id, 1)
         self.fake.finish(job.id, code)
+        self.fake.leave(self.processes(job)[0])
+
+    def processes(self, job: Job) -> list[int]:
+        return [1000 + job.id, 2000 + job.id] if job.id in self._leavers else [1000 + job.id]
+
+    def stranger(self) -> int:
+        self.fake.enter(42)
+        return 42
+
+    def nobody(self) -> int:
+        return 43
 
 
 class TmuxDriver:
@@ -73,7 +94,7 @@ class TmuxDriver:
         trap = "trap '' INT TERM;" if stubborn else ""
         leave = "setsid sleep 600 </dev/null >/dev/null 2>&1 &" if leaves_one_behind else ""
         job = self.machine.job(
-            f"{trap} {leave} touch ready-$GFLOW_JOB_ID; read -r code <>gate-$GFLOW_JOB_ID; exit $code"
+            f"{trap} {leave} echo $$ $! >ready-$GFLOW_JOB_ID; read -r code <>gate-$GFLOW_JOB_ID; exit $code"
         )
         os.mkfifo(self._file("gate", job))
         return job
@@ -82,10 +103,23 @@ class TmuxDriver:
         return self.machine.job("x" * 200_000)
 
     async def ready(self, job: Job) -> None:
-        await until(self._file("ready", job).exists, "the job's first instruction")
+        await until(lambda: self._ready(job).endswith("\n"), "the job's first instruction")
 
     async def finish(self, job: Job, code: int) -> None:
         await trio.to_thread.run_sync(self._file("gate", job).write_text, f"{code}\n")
+
+    def processes(self, job: Job) -> list[int]:
+        return [int(pid) for pid in self._ready(job).split()]
+
+    def stranger(self) -> int:
+        return os.getpid()
+
+    def nobody(self) -> int:
+        return int(Path("/proc/sys/kernel/pid_max").read_text()) + 1
+
+    def _ready(self, job: Job) -> str:
+        path = self._file("ready", job)
+        return path.read_text() if path.exists() else ""
 
     def _file(self, kind: str, job: Job) -> Path:
         return self.machine.work / f"{kind}-{job.id}"
@@ -205,6 +239,28 @@ async def test_what_outlives_the_main_process_is_noticed_and_can_be_ended(driver
         assert patience.cancelled_caught
         assert await driver.launcher.send_signal(job, signal.SIGKILL) == 1
     assert await driver.launcher.survivors(job) is False
+
+
+async def test_a_job_s_processes_are_told_from_those_of_others(driver: Driver, started: Started) -> None:
+    job, other = await started(driver.job()), await started(driver.job(leaves_one_behind=True))
+    own, others, stranger = driver.processes(job), driver.processes(other), driver.stranger()
+    owners = await driver.launcher.owners([*own, *others, stranger, driver.nobody()])
+    assert owners.keys() == {*own, *others, stranger}, "what cannot be seen is left out"
+    assert {owners[pid].run_id for pid in own} == {job.run_id}
+    assert {owners[pid].run_id for pid in others} == {other.run_id}
+    assert owners[stranger].run_id is None
+    assert all(owner.start_ticks > 0 for owner in owners.values())
+    assert await driver.launcher.owners([]) == {}
+
+
+async def test_what_outlives_the_main_process_is_still_the_job_s(driver: Driver, started: Started) -> None:
+    job = await started(driver.job(leaves_one_behind=True))
+    pids = driver.processes(job)
+    before = await driver.launcher.owners(pids)
+    await driver.finish(job, 0)
+    await driver.launcher.wait(job)
+    assert await driver.launcher.owners(pids) == {pids[1]: before[pids[1]]}
+    assert before[pids[1]].run_id == job.run_id
 
 
 async def test_what_became_of_a_launch(driver: Driver, started: Started) -> None:

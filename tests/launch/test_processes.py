@@ -45,6 +45,12 @@ while True:
 """
 
 
+THREAD = """
+import threading
+threading.Thread(target=lambda: (print(threading.get_native_id(), flush=True), threading.Event().wait(600))).start()
+"""
+
+
 @contextmanager
 def child(run_id: str | None, *argv: str, **options: object) -> Iterator["subprocess.Popen[bytes]"]:
     env = {"PATH": os.environ["PATH"]} | ({"GFLOW_RUN_ID": run_id} if run_id else {})
@@ -125,6 +131,51 @@ async def test_the_wrapper_is_never_signalled(table: ProcessTable, run_id: str) 
         assert wrapper.stdout.readline() == b"done\n"
         wrapper.wait()
         assert wrapper.returncode == 0
+
+
+async def test_whose_many_processes_are_is_found_by_one_look(
+    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = 0
+    scan = processes._scan
+
+    def counted(*arguments: object) -> object:
+        nonlocal scans
+        scans += 1
+        return scan(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(processes, "_scan", counted)
+    with child(run_id, "sh", "-c", "sleep 600 & echo $!; wait") as wrapper:
+        pid = read_pid(wrapper)
+        table.register(run_id, wrapper.pid)
+        assert await table.owners([]) == {}
+        assert scans == 0
+        owners = await table.owners([pid, wrapper.pid, os.getpid(), *range(-100, 0)])
+        assert scans == 1
+        os.kill(pid, signal.SIGKILL)
+    assert {one: owner.run_id for one, owner in owners.items()} == {pid: run_id, wrapper.pid: run_id, os.getpid(): None}
+    assert owners[os.getpid()].start_ticks == process_of(os.getpid()).start_ticks
+
+
+async def test_a_thread_belongs_to_whom_its_process_does(table: ProcessTable, run_id: str) -> None:
+    with child(run_id, sys.executable, "-c", THREAD) as process:
+        thread = read_pid(process)
+        assert thread != process.pid
+        owners = await table.owners([thread])
+        assert owners == {thread: (process_of(process.pid).start_ticks, run_id)}
+
+
+async def test_a_process_that_ended_since_it_was_seen_is_known_until_it_is_reaped(
+    table: ProcessTable, run_id: str
+) -> None:
+    with child(run_id, "sleep", "600") as process:
+        before = await table.owners([process.pid])
+        process.kill()
+        await until(lambda: (stat := read_stat(process.pid)) and stat.state == "Z", "a zombie")
+        assert await table.owners([process.pid]) == before
+        process.wait()
+        assert await table.owners([process.pid]) == {}
+    assert before[process.pid].run_id == run_id
 
 
 async def test_zombies_do_not_count(table: ProcessTable, run_id: str) -> None:

@@ -77,8 +77,15 @@ class Daemon:
             "TMUX_TMPDIR": str(self.root / "tmux"),
             "PYTHONPATH": str(SOURCES),
         }
-        self.environment = {**self.surroundings, GRACE: str(grace_secs), **(environment or {})}
+        self.environment = {**self.surroundings, GRACE: str(grace_secs), **self._no_driver(), **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
+
+    def _no_driver(self) -> dict[str, str]:
+        """Keeps the GPUs that this machine may have out of its sight: what it finds for a library is none."""
+        directory = self.root / "no-driver"
+        directory.mkdir()
+        (directory / "libnvidia-ml.so.1").touch()
+        return {"LD_LIBRARY_PATH": str(directory)}
 
     # -- its life
 

@@ -1,18 +1,18 @@
 """A launcher without processes, for tests of what uses one. It keeps the contract in tests/launch/test_contract.py.
 
-A test says what happens to a job: `finish`, `leave_behind`, `refuse`; `calls` tells what was asked, as
+A test says what happens to a job: `finish`, `leave_behind`, `refuse`, `enter`; `calls` tells what was asked, as
 ("launch", id), ("interrupt", id), ("signal", id, number), ("discard", id) and ("close",).
 """
 
 import signal as signals
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import trio
 
 from gflow.core.model import Exit, Job, Now
-from gflow.launch.base import LaunchFailed, Start, Trace
+from gflow.launch.base import LaunchFailed, Owner, Start, Trace
 
 GENTLE: Mapping[int | str, int] = {"interrupt": 130, signals.SIGTERM: 143, signals.SIGKILL: 137}
 STUBBORN: Mapping[int | str, int] = {signals.SIGKILL: 137}
@@ -53,6 +53,7 @@ class FakeLauncher:
         self._refusals: dict[int, str] = {}
         self._given_up: set[str] = set()
         self._strandings: dict[int, _Stranding] = {}
+        self._processes: dict[int, Owner] = {}
         self._may_launch = trio.Event()
         self._may_launch.set()
 
@@ -87,6 +88,14 @@ class FakeLauncher:
     def strand(self, job_id: int, text: str) -> None:
         """The job's terminal is lost; its main process goes on."""
         self._strandings.setdefault(job_id, _Stranding()).happen(text)
+
+    def enter(self, pid: int, job_id: int | None = None) -> None:
+        """A process can be seen from now on: of a job, or of nobody of ours."""
+        self._processes[pid] = Owner(pid * 10, None if job_id is None else self._ids[job_id])
+
+    def leave(self, pid: int) -> None:
+        """A process has gone."""
+        del self._processes[pid]
 
     def running(self) -> set[int]:
         """The ids of jobs whose main process lives."""
@@ -144,6 +153,10 @@ class FakeLauncher:
         if signal == signals.SIGKILL and run.survivors:
             self.leave_behind(job.id, 0)
         return reached
+
+    async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
+        await trio.lowlevel.checkpoint()
+        return {pid: self._processes[pid] for pid in pids if pid in self._processes}
 
     async def trace(self, job: Job) -> Trace:
         await trio.lowlevel.checkpoint()

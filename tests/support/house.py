@@ -24,6 +24,8 @@ from gflow.daemon import endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.webhooks import Target, WebhookPool
+from gflow.gpu.base import Probe
+from gflow.gpu.simulated import Simulated
 from gflow.store.disk import DISK, Disk
 from support.desk import eventually
 from support.fake_launcher import FakeLauncher
@@ -34,7 +36,8 @@ DEADLINE_SECS = 30.0
 class House:
     """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from.
 
-    `disk` is what the log is on, `targets` are told of events, `quota` is the `[quota]` table.
+    `disk` is what the log is on, `targets` are told of events, `quota` is the `[quota]` table, `probe` sees
+    GPUs in place of the one that simulates them.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class House:
         disk: Disk = DISK,
         targets: Sequence[Target] = (),
         quota: config.Quota | None = None,
+        probe: Probe | None = None,
         **daemon: Any,
     ) -> None:
         self.root = root
@@ -55,10 +59,13 @@ class House:
         self.ended = trio.Event()
         self._patched = AsyncExitStack()
         self._patched.enter_context(patch.object(run, "Tmux", lambda *places: self.launcher))
+        self._patched.enter_context(patch.object(run, "Nvml", lambda: Simulated(0, 1)))  # whatever this machine has
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
         self._patched.enter_context(patch.object(run, "WebhookPool", lambda _none, most: WebhookPool(targets, most)))
         self._patched.enter_context(patch.object(run, "create_app", self._create_app))
+        if probe is not None:
+            self._patched.enter_context(patch.object(run, "Simulated", lambda *_settings: probe))
         configured = config.Config(daemon=config.Daemon(**daemon), quota=quota or config.Quota())
         settings = run.Settings(configured, self.data_dir, self.socket)
         self.daemon = run._Daemon(settings)

@@ -109,6 +109,7 @@ jobs = st.builds(
     retried_as=maybe(ids),
     gpu_use=maybe(gpu_uses),
     gpu_share_mb=maybe(counts),
+    planned_for=maybe(moments),
     bypassed_at=maybe(moments),
 ).filter(_possible)
 

@@ -31,7 +31,7 @@ def blueprint(services: Services) -> Blueprint:
                 "allowed_gpu_indices": allowed_indices(resources, services.configured_gpus),
                 "gpu_allocation_strategy": services.status["gpu_allocation_strategy"],
                 "executor": services.status["executor"],
-                "trouble": services.gpu_trouble(),
+                "gpu_trouble": services.gpu_trouble(),
                 "reservations": reserved_by_number(engine, now),
             }
         )

@@ -44,8 +44,8 @@ def remarks(info: Record) -> list[str]:
         f"{_count(one['gpu_count'])} reserved for {harmless(one['user'])} until {stamp(one['until'])}"
         for one in info.get("reservations") or ()
     ]
-    if info.get("trouble"):
-        return [*lines, f"No GPU can be seen: {harmless(info['trouble'])}"]
+    if info.get("gpu_trouble"):
+        return [*lines, f"No GPU can be seen: {harmless(info['gpu_trouble'])}"]
     return lines if info.get("gpus") else [*lines, "No GPUs on this machine; jobs without GPUs run as usual."]
 
 

@@ -70,12 +70,42 @@ def _by_number(owner: str, active: list[Reservation], holdings: Holdings, there:
         named |= reservation.gpus
     free, filled = _at(holdings, there & ~named, at)
     missing = {user: max(0, count - filled[user].bit_count()) for user, count in promised.items()}
-    others = sum(count for user, count in missing.items() if user != owner)
     own = min(missing.get(owner, 0), free.bit_count())
-    yield Claim(at, free, max(own, free.bit_count() - others, 0))
-    for user, devices in filled.items():
-        if user != owner and promised[user]:
-            yield Claim(at, devices, max(0, devices.bit_count() - promised[user]), sharing=True)
+    beyond = free.bit_count() - sum(count for user, count in missing.items() if user != owner)
+    allowance = max(own, beyond, 0)
+    yield Claim(at, free, allowance)
+    charged = 0
+    for user in promised.keys() - {owner}:
+        over = filled[user].bit_count() - promised[user]
+        if over > 0:
+            yield Claim(at, filled[user], over, sharing=True)
+        else:
+            charged |= filled[user]
+    if charged:  # whoever joins a device that counts as somebody's reserved one costs that user another
+        yield Claim(at, free | charged, allowance, sharing=True)
+        yield Claim(at, charged, max(0, beyond - missing.get(owner, 0)), sharing=True)
+
+
+def own_now(owner: str, reservations: Iterable[Reservation], holdings: Holdings, usable: GpuSet, now: float) -> "Own":
+    """What reservations in force give `owner` just now, beyond what its jobs have of it already."""
+    active = [r for r in reservations if r.holds(now)]
+    named = own = 0
+    for reservation in active:
+        named |= reservation.gpus
+        own |= reservation.gpus if reservation.user == owner else 0
+    _, filled = _at(holdings, usable & ~named, now)
+    promised = sum(r.count for r in active if r.user == owner)
+    return Own(own, max(0, promised - filled[owner].bit_count()))
+
+
+class Own(NamedTuple):
+    """Devices reserved for a user by index, and how many more by number."""
+
+    gpus: GpuSet
+    number: int
+
+
+NOTHING = Own(0, 0)
 
 
 def _at(holdings: Holdings, gpus: GpuSet, at: float) -> tuple[GpuSet, dict[str, GpuSet]]:

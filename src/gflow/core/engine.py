@@ -34,7 +34,7 @@ from gflow.core.model import (
 from gflow.core.names import generated_name
 from gflow.core.outcome import Outcome
 from gflow.core.placement import Shuffle, keep_order
-from gflow.core.planner import Planner
+from gflow.core.planner import Planned, Planner
 from gflow.core.policy import Policy
 from gflow.core.submission import (
     FIXED,
@@ -131,7 +131,7 @@ class Engine(Machine):
     def hold(self, job_id: int, now: Now) -> Outcome:
         """Keep a queued job from starting. Raises NotFound, WrongState."""
         out = Outcome()
-        job = move(self.job(job_id), State.HOLD)
+        job = move(self.job(job_id), State.HOLD, planned_for=None, bypassed_at=None)
         self._put(out, job)
         out.tell(EventKind.HELD, job, now.wall)
         return out
@@ -167,6 +167,8 @@ class Engine(Machine):
         job = old.with_spec(**changes)
         self._may_update(old, job, changes, now, may_raise_limit=may_raise_limit)
         job = replace(job, spec=self._checked(job, changes, now, self._with(recalled)))
+        if changes.keys() & (RESOURCES | {"priority", "time_limit_secs"}):  # another request has another place
+            job = replace(job, planned_for=None, bypassed_at=None)
         if "name" in changes:
             job = replace(job, run_name=job.spec.name or generated_name(job.id))
         if job.signalled and _early_again(job, now.boot):
@@ -280,36 +282,47 @@ class Engine(Machine):
         """Start whatever can start now."""
         out = Outcome()
         while self._begins and self._begins[0][0] <= now.wall:
-            job_id = heapq.heappop(self._begins)[1]
-            if job_id in self._early:
-                self._early.discard(job_id)
-                self._queue(self.jobs[job_id], now.wall)
+            self._begin_if_due(heapq.heappop(self._begins)[1], now)
         self.planned = []
         if self.ready:
             self._pass(out, now, new_run_id)
         return out
 
+    def _begin_if_due(self, job_id: JobId, now: Now) -> None:
+        """Let a job that waits for its begin time wait for the next thing, if that time has come."""
+        if job_id in self._early and (self.jobs[job_id].spec.begin_at or 0.0) <= now.wall:
+            self._early.discard(job_id)
+            self._queue(self.jobs[job_id], now.wall)
+
     def _pass(self, out: Outcome, now: Now, new_run_id: Iterator[str]) -> None:
         planner, usage = Planner(self, now), UsageNow(self.fair_share, now)
-        protecting, passed = True, dict[JobId, None]()
-        for shape, job_id in self.ready.candidates(usage.of):
+        passed = dict[JobId, None]()
+        turns = self.ready.turns(usage.of, planner.hopeless)
+        for shape, job_id in turns:
             room = planner.place(shape)
             if isinstance(room, ReasonKind):
                 self.ready.block(shape, room)
-                protecting = protecting and planner.protect(self.jobs[job_id], shape, room)
+                turns.protecting = turns.protecting and planner.protect(self.jobs[job_id], shape, room)
             else:
                 job = self._start(out, self.jobs[job_id], room, now, next(new_run_id))
                 planner.started(job)
                 usage.started(job)
+                if room:
+                    turns.gpus_taken()
                 passed.update(dict.fromkeys(planner.bypassed_by(job)))
         self.planned = planner.planned
-        self._note_passed(out, passed, now)
+        for plan in planner.planned:
+            self._note_plan(out, plan, now, passed=plan.id in passed)
 
-    def _note_passed(self, out: Outcome, passed: Iterable[JobId], now: Now) -> None:
-        """Remember since when jobs are being passed."""
-        for job in [self.jobs[job_id] for job_id in passed if self.jobs[job_id].bypassed_at is None]:
+    def _note_plan(self, out: Outcome, plan: Planned, now: Now, *, passed: bool) -> None:
+        """Remember that a job must not be put off any more, or since when it is being passed."""
+        old = self.jobs[plan.id]
+        job = replace(old, bypassed_at=now.wall) if passed and old.bypassed_at is None else old
+        job = replace(job, planned_for=plan.start_at) if job.planned_for is None and plan.start_at is not None else job
+        if job is not old:
             why = _present(self.ready.blocked(job.id))
-            self._put(out, replace(job, bypassed_at=now.wall))
+            self._put(out, job)
+            self._begin_if_due(job.id, now)
             self.ready.block(self.shape(job), why)
 
     def _start(self, out: Outcome, job: Job, gpu_ids: tuple[int, ...], now: Now, run_id: str) -> Job:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gflow.core.events import EventKind
-from gflow.core.limits import format_memory_mb
+from gflow.core.limits import format_memory_mb, rounded_mb
 from gflow.core.model import GpuStatus, GpuUse, Job, JobId, Now
 
 KEEP_SECS = 300.0
@@ -124,8 +124,3 @@ def verdict(job: Job, use: GpuUse | None) -> str | None:
     if declared is None or peak is None:
         return None
     return f"declared {format_memory_mb(declared)}, peak {rounded_mb(peak)}"
-
-
-def rounded_mb(size_mb: int) -> str:
-    """A measured size: `11.2G`, `640M`."""
-    return f"{size_mb / 1024:.1f}G" if size_mb >= 1024 else f"{size_mb}M"

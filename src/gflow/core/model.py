@@ -213,7 +213,8 @@ class Job:
     - signalled: the early signal has been sent.
     - gpu_use: what was measured on its GPUs. gpu_share_mb: what it counts for on each shared GPU, once it was seen to
       use more than it had declared.
-    - bypassed_at: when the first job from behind was started on GPUs or memory that this one waits for.
+    - planned_for: the start that this waiting job was planned for first. bypassed_at: when the first job from behind
+      was started on GPUs or memory that this one waits for. With either it is before others of its priority.
     """
 
     id: JobId
@@ -234,6 +235,7 @@ class Job:
     retried_as: JobId | None = None
     gpu_use: GpuUse | None = None
     gpu_share_mb: int | None = None
+    planned_for: float | None = None
     bypassed_at: float | None = None
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gflow.core import stops
-from gflow.core.claims import NEVER, Claim, Holding, claims_against
+from gflow.core.claims import NEVER, NOTHING, Claim, Holding, Own, claims_against, own_now
 from gflow.core.model import Job, JobId, Now, ReasonKind
 from gflow.core.placement import share_mb
 from gflow.core.queue import Shape
@@ -82,8 +82,12 @@ class Planner:
             return ()
         return self._place_gpus(shape, end_at)
 
+    def hopeless(self, shape: Shape) -> bool:
+        """Whether a look at the number of free devices is enough to see that there is no room."""
+        return not shape.shared and shape.gpus > self.free.bit_count()
+
     def _place_gpus(self, shape: Shape, end_at: float) -> tuple[int, ...] | ReasonKind:
-        if not shape.shared and shape.gpus > self.free.bit_count():
+        if self.hopeless(shape):
             return ReasonKind.GPU
         key = self._refusal_key(shape, end_at)
         if key in self._refused:
@@ -117,11 +121,13 @@ class Planner:
         self._resources.shuffle(fitting)
         if shape.owner not in self._with_reservations:
             return fitting
-        own = 0
-        for reservation in self._reservations:
-            if reservation.user == shape.owner and reservation.holds(self.now.wall):
-                own |= reservation.gpus
+        own = self._own(shape.owner).gpus
         return sorted(fitting, key=lambda index: not own >> index & 1)
+
+    def _own(self, owner: str) -> Own:
+        if owner not in self._with_reservations:
+            return NOTHING
+        return own_now(owner, self._reservations, self.holdings, self.usable, self.now.wall)
 
     def fitting(self, shape: Shape) -> list[int]:
         """The devices with room for a job of this shape just now, ascending; promises to others do not count."""
@@ -143,6 +149,9 @@ class Planner:
     def relevant(self, shape: Shape, end_at: float) -> list[Claim]:
         """The claims that a job of this shape, gone at `end_at`, has to heed."""
         plans = [claim for planned in self.planned if (claim := self._claim(planned, shape, end_at))]
+        own = self._own(shape.owner) if plans else NOTHING
+        # a plan for somebody else is no reason not to have what is reserved
+        plans = [c._replace(gpus=c.gpus & ~own.gpus, allowance=max(c.allowance, own.number)) for c in plans]
         return self.promised(shape, end_at) + plans
 
     def promised(self, shape: Shape, end_at: float) -> list[Claim]:

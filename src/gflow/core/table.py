@@ -79,8 +79,20 @@ class Table:
             return job.reason
         if job.id in self.ready:
             blocked = self.ready.blocked(job.id)
-            return _REASONS[blocked] if blocked is not None else None
+            return _REASONS[self._blame(job, blocked)] if blocked is not None else None
         return _REASONS[ReasonKind.BEGIN_TIME if job.id in self._early else ReasonKind.DEPENDENCY]
+
+    def _blame(self, job: Job, blocked: ReasonKind) -> ReasonKind:
+        """A pass may stop at "too few GPUs"; what would be in the way even if there were enough is the better word."""
+        if blocked is not ReasonKind.GPU:
+            return blocked
+        shape = self.shape(job)
+        if self.group_full(shape):
+            return ReasonKind.RESOURCES
+        if self.lacks_memory(shape):
+            return ReasonKind.MEMORY
+        over = self.quotas.over(job.spec.owner, job.spec.project, job.spec.gpus)
+        return blocked if over is None else ReasonKind.QUOTA
 
     def shape(self, job: Job) -> Shape:
         """What the job needs to start."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import trio
 
 from gflow import __version__, clock
@@ -23,10 +24,14 @@ from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config
+from gflow.core import quotas
 from gflow.core.engine import Engine
-from gflow.core.model import Gpu, JobId
+from gflow.core.gpu_list import format_gpu_list
+from gflow.core.model import JobId
 from gflow.core.placement import keep_order
+from gflow.core.policy import Policy
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
+from gflow.daemon.gpus import GpuWatch
 from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
@@ -38,7 +43,9 @@ from gflow.daemon.state_watch import StateWatch
 from gflow.daemon.timeouts import TimeoutEnforcer
 from gflow.daemon.watcher import Watcher
 from gflow.daemon.webhooks import WebhookPool
-from gflow.gpu.simulated import simulated_gpus
+from gflow.gpu.base import Probe
+from gflow.gpu.nvml import Nvml
+from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
 from gflow.launch.processes import read_stat
 from gflow.launch.routing import Launchers
@@ -187,7 +194,8 @@ class _Daemon:
             lambda digest: self._spool.path("script", digest),
         )
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
-        self._watcher = Watcher(self._runtime, self._launcher, recovering=self.recovering)
+        self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
+        self._gpus = self._make_gpu_watch()
         self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
         self._persistence = Persistence(
             settings.data_dir,
@@ -211,8 +219,8 @@ class _Daemon:
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
         shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
-        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=self._settings.config.policy())
-        engine.set_machine(self._gpus(), _memory_total_mb())
+        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=_policy(self._settings.config))
+        engine.set_machine((), _memory_total_mb())  # the GPUs are told of by the watch, before anything is scheduled
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
             engine,
@@ -224,10 +232,17 @@ class _Daemon:
             settings=loaded.settings,
         )
 
-    def _gpus(self) -> list[Gpu]:
+    def _make_gpu_watch(self) -> GpuWatch:
         daemon = self._settings.config.daemon
-        found = simulated_gpus(daemon.simulated_gpus, daemon.simulated_gpu_memory_mb)
-        return [gpu for gpu in found if daemon.gpus is None or gpu.index in daemon.gpus]
+        simulated = daemon.simulated_gpus > 0
+        probe: Probe = Simulated(daemon.simulated_gpus, daemon.simulated_gpu_memory_mb) if simulated else Nvml()
+        return GpuWatch(
+            self._runtime,
+            probe,
+            self._launcher.owners,
+            interval_secs=daemon.gpu_poll_interval_secs,
+            allowed=daemon.gpus,
+        )
 
     def _snapshot_state(self) -> SnapshotState:
         engine = self._runtime.engine
@@ -247,6 +262,13 @@ class _Daemon:
         log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
+
+    def _warn_of_missing_gpus(self) -> None:
+        there = self._runtime.engine.resources.gpus
+        missing = set(self._settings.config.daemon.gpus or ()) - there.keys()
+        if missing and self._gpus.trouble is None:  # else nothing is known of any
+            has = f"it has {format_gpu_list(there)} of those" if there else "it has none of those"
+            log.warning("daemon.gpus names GPUs that this machine does not have: %s; %s", format_gpu_list(missing), has)
 
     def _look_at_history(self) -> str | None:
         """What is wrong with the history, in a line."""
@@ -291,6 +313,7 @@ class _Daemon:
         await start("webhooks", self._pool)
         await start("launcher", self._launcher)
         await start("watcher", self._watcher)
+        await start("gpus", self._gpus)
         await start("scheduler", Scheduler(self._runtime))
         await start("timeouts", TimeoutEnforcer(self._runtime))
         if self._recovery is not None:
@@ -299,6 +322,7 @@ class _Daemon:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
             await start("historian", self._historian())
         await start("api", server)
+        self._warn_of_missing_gpus()
         log.info("listening on %s", self._settings.socket)
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
@@ -331,7 +355,7 @@ class _Daemon:
         self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("state watch", "scheduler", "timeouts", "housekeeping", "historian"):
+        for name in ("state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
@@ -364,6 +388,7 @@ class _Daemon:
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
             },
             health=self._health,
+            gpu_trouble=lambda: self._gpus.trouble,
             render_environment=render_environment,
             session=self._session,
             compact=self._persistence.compact,
@@ -371,10 +396,12 @@ class _Daemon:
             turn=self._turn,
             forecast=Forecast(self._runtime),
             configured_gpus=daemon.gpus,
-            gpu_trouble=lambda: None,
-            look_at_gpus=lambda: None,
+            look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
         )
+
+    def _log_path(self, job_id: JobId) -> Path:
+        return self._settings.data_dir / "logs" / f"{job_id}.log"
 
     def _session(self, job_id: JobId) -> str:
         job = self._runtime.engine.jobs.get(job_id)
@@ -383,6 +410,19 @@ class _Daemon:
     def _health(self) -> tuple[dict[str, Any], bool]:
         body, well = health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
         return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
+
+
+def _policy(config: Config) -> Policy:
+    """What the configuration says about sharing the machine."""
+    daemon, fair_share = config.daemon, config.daemon.fair_share
+    return Policy(
+        max_bypass_secs=daemon.max_bypass_secs,
+        fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
+        quotas=quotas.table_from_map(msgspec.to_builtins(config.quota)),
+        known_projects=frozenset(config.projects.known_projects),
+        require_project=config.projects.require_project,
+        idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
+    )
 
 
 def _run_ids() -> Iterator[str]:

@@ -16,15 +16,16 @@ import os
 import re
 import signal as signals
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from gflow.core.endings import UNASKED
 from gflow.core.model import Exit, Job, Now, StopCause
-from gflow.launch.base import LaunchFailed, Start, Trace
+from gflow.launch.base import LaunchFailed, Owner, Start, Trace
 from gflow.launch.processes import (
     Process,
     Stat,
@@ -33,7 +34,7 @@ from gflow.launch.processes import (
     is_alive,
     name_of,
     read_stat,
-    send,
+    signal_all,
     wait_process,
 )
 from gflow.launch.tmux_server import TmuxServer
@@ -51,8 +52,6 @@ _PANE = re.compile(r"%\d+")
 _SLACK_SECS = 60.0
 _LIST_SECS = 10.0
 _CTRL_C_SECS = 2.0
-_ROUNDS = 5
-_ENDING = (signals.SIGTERM, signals.SIGKILL)
 _SHELLS = frozenset({"bash", "zsh", "fish", "ksh", "mksh", "sh", "dash", "tcsh", "csh"})
 _REPORTS = (StopCause.FINISH, StopCause.FAIL)
 
@@ -146,7 +145,8 @@ class _Followed:
             return None
         if stat.foreground_group not in (stat.group, -1, 0):
             self.groups.add(stat.foreground_group)
-        leaders = [leader for leader in map(read_stat, self.groups) if leader is not None]
+        groups = tuple(self.groups)  # another thread may be adding to them
+        leaders = [leader for leader in map(read_stat, groups) if leader is not None]
         for leader in leaders:
             if leader.session == self.shell.pid and not leader.gone:
                 return leader.process
@@ -171,7 +171,11 @@ class _Followed:
     def look(self) -> list[Process]:
         """The living processes of the job."""
         self.running()
-        stats = sorted(all_processes(), key=lambda stat: (stat.process.start_ticks, stat.process.pid))
+        return self.among(all_processes())
+
+    def among(self, everything: Iterable[Stat]) -> list[Process]:
+        """Those of the job, of all the processes there are."""
+        stats = sorted(everything, key=lambda stat: (stat.process.start_ticks, stat.process.pid))
         found: set[int] = set()
         for stat in stats:
             of_group = stat.session == self.shell.pid and stat.group in self.groups
@@ -241,18 +245,13 @@ class Adopted:
 
     async def send_signal(self, job: Job, signal: int) -> int:
         """Signal the job's processes, and those that appear meanwhile; never the session's shell."""
-        reached: set[Process] = set()
-        for _ in range(_ROUNDS if signal in _ENDING else 1):
-            fresh = [process for process in await self._members(job) if process not in reached]
-            if not fresh:
-                break
-            for process in fresh:
-                with contextlib.suppress(PermissionError):
-                    send(process, signal)
-                    if signal == signals.SIGTERM:
-                        send(process, signals.SIGCONT)
-            reached.update(fresh)
-        return len(reached)
+        return await signal_all(partial(self._members, job), signal)
+
+    async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
+        """Whose these processes are; a session's shell is nobody's."""
+        if not pids:
+            return {}
+        return await trio.to_thread.run_sync(_owners, tuple(pids), dict(self._followed))
 
     async def trace(self, job: Job) -> Trace:
         """Whether the session's shell is still there."""
@@ -317,6 +316,15 @@ class Adopted:
         server = TmuxServer(Path(socket), self._logs)
         answer = await server.ask("if-shell", "-F", "-t", pane, same, commands, deadline_secs=_CTRL_C_SECS)
         return answer.text == "done"
+
+
+def _owners(pids: Collection[int], followed: Mapping[str, _Followed]) -> dict[int, Owner]:
+    for job in followed.values():
+        job.running()
+    everything = all_processes() if followed else []
+    run_ids = {process: run_id for run_id, job in followed.items() for process in job.among(everything)}
+    seen = [stat for stat in map(read_stat, pids) if stat is not None and not stat.gone]
+    return {stat.process.pid: Owner(stat.process.start_ticks, run_ids.get(stat.process)) for stat in seen}
 
 
 async def _wait_either(*processes: Process) -> None:

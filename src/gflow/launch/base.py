@@ -5,9 +5,9 @@ job alone, so none of these calls needs memory of an earlier one.
 """
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -32,6 +32,13 @@ class Start:
 
     at: float
     boot: float
+
+
+class Owner(NamedTuple):
+    """Whose a process is: a launch's, or nobody's of ours (None). It started so many clock ticks after boot."""
+
+    start_ticks: int
+    run_id: str | None
 
 
 class Launcher(Protocol):
@@ -60,6 +67,9 @@ class Launcher(Protocol):
 
     async def send_signal(self, job: Job, signal: int) -> int:
         """Signal every process of the job, wherever it moved to; return how many there were."""
+
+    async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
+        """Whose these processes are, by id; one that cannot be seen is left out."""
 
     async def trace(self, job: Job) -> Trace:
         """What became of a launch of an earlier daemon. NEVER_STARTED is a promise that it never will."""

@@ -13,11 +13,15 @@ instead of 120). Before anything is done to a process its start time is compared
 import contextlib
 import math
 import os
+import re
 import signal as signals
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import trio
+
+from gflow.launch.base import Owner
 
 RUN_ID_VARIABLE = "GFLOW_RUN_ID"
 _KERNEL_THREADS = 2
@@ -25,6 +29,7 @@ _PF_EXITING = 4
 _REST = 3
 _ROUNDS = 5
 _ENDING = (signals.SIGTERM, signals.SIGKILL)
+_TGID = re.compile(rb"^Tgid:\s*(\d+)$", re.MULTILINE)
 _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 
 
@@ -118,6 +123,25 @@ def send(process: Process, signal: int) -> bool:
     return True
 
 
+async def signal_all(members: Callable[[], Awaitable[Iterable[Process]]], signal: int) -> int:
+    """Signal every process that is among `members`, once; return how many there were.
+
+    One that is to be ended takes along the processes that appear meanwhile, and is woken up if it was stopped.
+    """
+    reached: set[Process] = set()
+    for _ in range(_ROUNDS if signal in _ENDING else 1):
+        fresh = [process for process in await members() if process not in reached]
+        if not fresh:
+            break
+        for process in fresh:
+            with contextlib.suppress(PermissionError):
+                send(process, signal)
+                if signal == signals.SIGTERM:
+                    send(process, signals.SIGCONT)
+        reached.update(fresh)
+    return len(reached)
+
+
 async def wait_process(process: Process) -> None:
     """Return once `process` is gone."""
     pidfd = open_process(process)
@@ -158,22 +182,19 @@ class ProcessTable:
         return [process for process in found if self._wrappers.get(process.pid) != run_id and is_alive(process)]
 
     async def signal(self, run_id: str, signal: int) -> int:
-        """Signal every process of `run_id` but its wrapper, once; return how many there were.
+        """Signal every process of `run_id` but its wrapper, once; return how many there were."""
+        return await signal_all(partial(self.members, run_id), signal)
 
-        One that is to be ended takes along the processes that appear meanwhile, and is woken up if it was stopped.
+    async def owners(self, pids: Collection[int]) -> dict[int, Owner]:
+        """Whose these processes are, wrappers included; one that cannot be seen is left out.
+
+        The id of a thread stands for its process: GPU drivers have been seen to name threads.
         """
-        reached: set[Process] = set()
-        for _ in range(_ROUNDS if signal in _ENDING else 1):
-            fresh = [process for process in await self.members(run_id) if process not in reached]
-            if not fresh:
-                break
-            for process in fresh:
-                with contextlib.suppress(PermissionError):
-                    send(process, signal)
-                    if signal == signals.SIGTERM:
-                        send(process, signals.SIGCONT)
-            reached.update(fresh)
-        return len(reached)
+        if not pids:
+            return {}
+        await self._scan()
+        found = {pid: self._known.get(pid) or self._known.get(leader_of(pid)) for pid in pids}
+        return {pid: Owner(known.process.start_ticks, known.run_id) for pid, known in found.items() if known}
 
     async def _scan(self) -> None:
         """Bring the table up to date with at least this moment."""
@@ -222,6 +243,12 @@ def all_processes() -> list[Stat]:
 def name_of(pid: int) -> str:
     """What the process `pid` runs, cut to 15 bytes as the kernel does; empty if it is gone."""
     return _read(pid, "comm").decode("utf-8", "replace").rstrip("\n")
+
+
+def leader_of(pid: int) -> int:
+    """The process a thread is of, which for a process is itself; 0 if there is no such thing."""
+    found = _TGID.search(_read(pid, "status"))
+    return int(found[1]) if found else 0
 
 
 def environment_of(pid: int, name: str) -> str | None:

@@ -1,12 +1,12 @@
 """Which launcher has which job: our own, or the one that looks after what an older gflow started."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import trio
 
 from gflow.core.model import Exit, Job
 from gflow.launch.adopted import is_adopted
-from gflow.launch.base import Launcher, Start, Trace
+from gflow.launch.base import Launcher, Owner, Start, Trace
 
 
 class Launchers:
@@ -50,6 +50,13 @@ class Launchers:
     async def send_signal(self, job: Job, signal: int) -> int:
         """Signal every process of it; return how many there were."""
         return await self._of(job).send_signal(job, signal)
+
+    async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
+        """Whose these processes are. Only what is not our own launcher's may be the other one's."""
+        owners = dict(await self._own.owners(pids))
+        nobodys = [pid for pid in pids if pid not in owners or owners[pid].run_id is None]
+        adopted = await self._adopted.owners(nobodys)
+        return owners | {pid: owner for pid, owner in adopted.items() if owner.run_id is not None}
 
     async def trace(self, job: Job) -> Trace:
         """What became of a launch of an earlier daemon."""

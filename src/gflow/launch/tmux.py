@@ -16,14 +16,14 @@ import pwd
 import resource
 import shutil
 import signal as signals
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from pathlib import Path
 
 import trio
 
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import LaunchFailed, Start, Trace
+from gflow.launch.base import LaunchFailed, Owner, Start, Trace
 from gflow.launch.ending import SERVER_LOST, exit_of
 from gflow.launch.log import find_writer, make_log, writer_command
 from gflow.launch.processes import (
@@ -157,6 +157,10 @@ class Tmux:
         with trio.move_on_after(_LAST_WORD_SECS):
             await wait_process(process)
         return int(send(process, signal))
+
+    async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
+        """Whose these processes are."""
+        return await self._table.owners(pids)
 
     async def trace(self, job: Job) -> Trace:
         """Look, and where nothing started make sure that nothing will."""

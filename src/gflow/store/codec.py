@@ -84,6 +84,7 @@ _LIFE: Map = {
     "retried_as": None,
     "gpu_use": None,
     "gpu_share_mb": None,
+    "planned_for": None,
     "bypassed_at": None,
 }
 """Optional keys of a job and what their absence means."""

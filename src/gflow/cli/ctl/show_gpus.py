@@ -20,8 +20,8 @@ def run(values: Values) -> int:
     info = Client(find(values["url"], values["config"])).info()
     for gpu in info.get("gpus") or ():
         print("\t".join(_cells(gpu)))
-    if info.get("trouble"):
-        print(f"gctl show-gpus: no GPU can be seen: {harmless(info['trouble'])}", file=sys.stderr)
+    if info.get("gpu_trouble"):
+        print(f"gctl show-gpus: no GPU can be seen: {harmless(info['gpu_trouble'])}", file=sys.stderr)
     return 0
 
 
