@@ -227,7 +227,7 @@ def test_the_sections_of_the_statistics(run, stats):
         "  Success rate:    75.0%",
         "  Average wait:    00:01:01",
         "  Average runtime: -",
-        "  GPU utilisation: 71% (of 3 jobs that were measured)",
+        "  GPU utilisation: 71% (measured in 3 jobs)",
     ):
         assert line in lines
     assert " 3       long   1-01:01:01   2" in lines

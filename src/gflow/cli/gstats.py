@@ -111,7 +111,7 @@ def _utilisation(stats: Record) -> list[str]:
     if stats.get("mean_gpu_utilisation_pct") is None:
         return []
     jobs = "1 job" if stats["measured_jobs"] == 1 else f"{stats['measured_jobs']} jobs"
-    return [_line("GPU utilisation", f"{stats['mean_gpu_utilisation_pct']:.0f}% (of {jobs} that were measured)")]
+    return [_line("GPU utilisation", f"{stats['mean_gpu_utilisation_pct']:.0f}% (measured in {jobs})")]
 
 
 def _top(jobs: list[Record]) -> list[str]:
