@@ -341,3 +341,39 @@ async def test_a_dependency_that_is_not_there_is_an_error_with_its_sentence(olde
     sentence = await older.refused("POST", "/jobs", body, status=422, code="impossible")
     assert sentence == "Dependency job 999 does not exist"
     await eventually(lambda: not older.spool._pins, "the release of the pins")
+
+
+# -- gctl --------------------------------------------------------------------------------------------------------------
+
+
+async def test_its_set_gpus_is_answered_as_it_was(older):
+    for indices in ([0, 1], None):
+        assert await older.ask("POST", "/gpus", {"allowed_indices": indices}) == {"allowed_gpu_indices": indices}
+    sentence = await older.refused("POST", "/gpus", {"allowed_indices": [0, 9]}, status=422, code="impossible")
+    assert sentence == "Invalid GPU indices [9] (only 4 GPUs detected)"
+
+
+async def test_its_gpu_process_is_answered_as_it_was(older):
+    assert await older.get("/gpu-processes") == []
+    older.services.start_ticks = lambda pid: 1
+    sentence = await older.refused(
+        "POST", "/gpu-processes/ignore", {"gpu_index": 1, "pid": 77}, status=422, code="impossible"
+    )
+    assert sentence == "PID 77 is not currently running on GPU 1"
+
+
+async def test_its_quota_is_answered_as_it_was(older):
+    limits = {"max_running_gpus": 2}
+    answer = await older.ask("PUT", "/quotas", {"limits": limits, "name": "alice", "scope": "user"})
+    assert answer == {"name": "alice", "overrides": {"users": {"alice": limits}}, "scope": "user"}
+    told = await older.get("/quotas")
+    assert told["overrides"] == {"users": {"alice": limits}}
+    used = {"queued_jobs": 0, "running_gpus": 0, "running_jobs": 0}
+    rows = [
+        {"limits": limits, "name": "alice", **used, "scope": "user"},
+        {"limits": {}, "name": "", **used, "scope": "default_user"},
+        {"limits": {}, "name": "", **used, "scope": "default_project"},
+    ]
+    assert [row for row in told["quotas"] if row["name"] in ("alice", "")] == rows
+    answer = await older.ask("DELETE", "/quotas?scope=user&name=alice")
+    assert answer == {"name": "alice", "overrides": {}, "removed": True, "scope": "user"}
