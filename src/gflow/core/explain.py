@@ -53,15 +53,17 @@ class Explanation:
 
 
 def explain(engine: Engine, job: Job, now: Now) -> Explanation:
-    """Say why `job` waits; for a running or ended one, say that in a sentence."""
+    """Say why `job` waits, and when it is expected to start; for a running or ended one, say that in a sentence."""
+    return Explanation(reasons(engine, job, now), expected_start(engine, job, now))
+
+
+def reasons(engine: Engine, job: Job, now: Now) -> tuple[Why, ...]:
+    """The same, without the forecast, which takes a while."""
     if job.state is State.RUNNING:
-        return Explanation((_running(job, now),))
+        return (_running(job, now),)
     if job.state not in (State.QUEUED, State.HOLD):
-        return Explanation((_ended(engine, job),))
-    reasons = tuple(_obstacles(engine, job, now))
-    if not reasons:
-        reasons = (Why(None, "Nothing stands in its way; it is about to start."),)
-    return Explanation(reasons, expected_start(engine, job, now))
+        return (_ended(engine, job),)
+    return tuple(_obstacles(engine, job, now)) or (Why(None, "Nothing stands in its way; it is about to start."),)
 
 
 def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
