@@ -24,7 +24,7 @@ class Briefs:
         engine = self._engine
         if engine.jobs.get(job.id) is not job or job.id not in engine.ready:
             return None
-        blocked = engine.ready.blocked(job.id)
+        blocked = engine.blocked(job)
         if blocked is None:
             return None
         shape = engine.shape(job)

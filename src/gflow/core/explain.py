@@ -183,15 +183,16 @@ def _passing(engine: Engine, job: Job, shape: Shape, now: Now) -> Iterator[Why]:
     if job.id not in engine.ready or not isinstance(planner.place(shape), tuple):
         return
     planner.planned = [plan for plan in engine.planned if plan.id != job.id]
-    if isinstance(planner.place(shape), tuple):
+    why = planner.place(shape)
+    if isinstance(why, tuple):
         return
     plan = planner.planned[0]
     if plan.start_at is None:
         text = f"What is free is kept for job {plan.id}, which others have passed for long enough."
-        yield Why(ReasonKind.RESOURCES, text)
+        yield Why(why, text)
         return
     text = f"It would delay job {plan.id}, which is before it and is to start at {_stamp(plan.start_at)} at the latest."
-    yield Why(ReasonKind.RESOURCES, text, f"a time limit that ends before: gjob update {job.id} --time-limit TIME")
+    yield Why(why, text, f"a time limit that ends before: gjob update {job.id} --time-limit TIME")
 
 
 def _position(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
