@@ -30,6 +30,7 @@ async def test_status(house):
         "gpu_allocation_strategy": "sequential",
         "gpu_total": 4,
         "gpu_available": 1,
+        "gpu_simulated": 4,
         "gpu_trouble": None,
         "jobs": {
             "Queued": 0,
