@@ -61,6 +61,30 @@ JOB = {
     "reason": None,
 }
 
+RESERVATION = {
+    "id": 3,
+    "user": "ana",
+    "gpu_spec": {"count": 1},
+    "start_time": {"secs_since_epoch": 1927375200, "nanos_since_epoch": 0},
+    "duration": {"secs": 7200, "nanos": 0},
+    "status": "Pending",
+    "created_at": {"secs_since_epoch": 1795312506, "nanos_since_epoch": 0},
+    "cancelled_at": None,
+}
+RESERVE = (
+    "gctl",
+    "reserve",
+    "create",
+    "--user",
+    "ana",
+    "--gpus",
+    "1",
+    "--start",
+    "2031-01-28 14:00",
+    "--duration",
+    "2h",
+)
+
 
 @pytest.fixture(scope="module")
 def daemon():
@@ -79,6 +103,10 @@ def daemon():
         fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
         fake.on("POST", "/state/compact", reply({"jobs": 1, "bytes_before": 2, "bytes_after": 1}))
         fake.on("POST", "/state/prune", reply({"jobs": 1, "from_state": 1, "from_history": 0, "kept": 0, "logs": 0}))
+        fake.on("GET", "/reservations", reply([RESERVATION]))
+        fake.on("GET", "/reservations/3", reply(RESERVATION))
+        fake.on("POST", "/reservations", reply({"reservation_id": 3}))
+        fake.on("DELETE", "/reservations/3", reply(""))
         for verb in ("cancel", "hold", "release"):
             fake.on("POST", f"/jobs/7/{verb}", reply(None))
         fake.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
@@ -136,6 +164,12 @@ COMMANDS = [
     ("gjob", "why", "7"),
     ("gjob", "eta", "7"),
     ("gctl", "show-gpus"),
+    RESERVE,
+    (*RESERVE, "--timezone", "Asia/Shanghai"),
+    ("gctl", "reserve", "list"),
+    ("gctl", "reserve", "list", "--timeline", "--from", "2031-01-28", "--to", "2031-01-30"),
+    ("gctl", "reserve", "get", "3"),
+    ("gctl", "reserve", "cancel", "3"),
     ("gctl", "set-gpus", "0,2"),
     ("gctl", "gpu-process", "list"),
     ("gctl", "quota", "list"),

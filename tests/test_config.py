@@ -164,6 +164,8 @@ def test_a_change_leaves_the_original_alone(tmp_path):
             "projects.known_projects: 'a\\nb' is no project; use 1 to 64 printable characters",
         ),
         ("[projects]\nrequire_project = 1", "projects.require_project: expected `bool`, got `int`"),
+        ('timezone = "Mars/Olympus"', "timezone: unknown time zone 'Mars/Olympus': use an IANA name"),
+        ("timezone = 1", "timezone: expected `str | null`, got `int`"),
         ("daemon = 3", "daemon: expected `object`, got `int`"),
         ("[daemon\n", "line 1"),
         ("a = 1\na = 2", "Cannot overwrite a value"),

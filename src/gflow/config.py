@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from gflow.core.gpu_list import parse_gpu_list
 from gflow.core.limits import MAX_PROJECT
+from gflow.core.zones import named
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
@@ -289,6 +290,11 @@ def _check(config: Config, source: str) -> None:
     for rule, holds in rules.items():
         if not holds:
             raise ConfigError(f"{source}: {rule}")
+    if config.timezone is not None:
+        try:
+            named(config.timezone)
+        except ValueError as error:
+            raise ConfigError(f"{source}: timezone: {error}") from None
 
 
 def _unfit_project(code: str) -> bool:

@@ -28,6 +28,7 @@ async def test_status(house):
         "data_dir": str(house.data_dir),
         "allowed_gpu_indices": None,
         "gpu_allocation_strategy": "sequential",
+        "timezone": None,
         "gpu_total": 4,
         "gpu_available": 1,
         "gpu_simulated": 4,

@@ -305,13 +305,16 @@ def test_a_job_out_of_gpu_memory_is_tried_again_with_more(make_bench: MakeBench)
         ({"retry_on_oom": True}, True, False),
         ({"retry_on_oom": True, "gpu_memory_mb": 400}, True, True),
         ({"retry_on_oom": True, "gpu_memory_mb": 400, "max_retries": 1}, False, True),
+        ({"retry_on_oom": True, "measured": 900}, True, False),
     ],
 )
 def test_only_that_failure_uses_these_attempts(
     make_bench: MakeBench, fields: dict[str, Any], oom: bool, again: bool
 ) -> None:
     bench = make_bench(1, gpu_memory_mb=1000)
-    job = bench.running(gpus=1, **fields)
+    measured = fields.get("measured")
+    job = bench.running(gpus=1, **{name: value for name, value in fields.items() if name != "measured"})
+    see(bench, 1, g0=use(job, 10, measured))
     assert (fail(bench, job, oom=oom) is not None) == again
 
 

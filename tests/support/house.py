@@ -36,8 +36,8 @@ DEADLINE_SECS = 30.0
 class House:
     """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from.
 
-    `disk` is what the log is on, `targets` are told of events, `quota` is the `[quota]` table, `probe` sees
-    GPUs in place of the one that simulates them.
+    `disk` is what the log is on, `targets` are told of events, `timezone` is the setting of that name, `quota` is the
+    `[quota]` table, `probe` sees GPUs in place of the one that simulates them.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class House:
         *,
         disk: Disk = DISK,
         targets: Sequence[Target] = (),
+        timezone: str | None = None,
         quota: config.Quota | None = None,
         probe: Probe | None = None,
         **daemon: Any,
@@ -66,7 +67,7 @@ class House:
         self._patched.enter_context(patch.object(run, "create_app", self._create_app))
         if probe is not None:
             self._patched.enter_context(patch.object(run, "Simulated", lambda *_settings: probe))
-        configured = config.Config(daemon=config.Daemon(**daemon), quota=quota or config.Quota())
+        configured = config.Config(daemon=config.Daemon(**daemon), timezone=timezone, quota=quota or config.Quota())
         settings = run.Settings(configured, self.data_dir, self.socket)
         self.daemon = run._Daemon(settings)
         self.runtime = self.daemon._runtime

@@ -9,6 +9,7 @@ COMMAND = Group(
     "gctl",
     "Look at and change settings of the running daemon, and look after the files of its state.",
     {
+        "reserve": "gflow.cli.ctl.reserve",
         "show-gpus": "gflow.cli.ctl.show_gpus",
         "set-gpus": "gflow.cli.ctl.set_gpus",
         "gpu-process": "gflow.cli.ctl.gpu_process",
@@ -17,6 +18,7 @@ COMMAND = Group(
         "state": "gflow.cli.ctl.state",
     },
     examples=(
+        ("gctl reserve list", "GPUs promised to users, and when"),
         ("gctl show-gpus", "each GPU and whether it may be used"),
         ("gctl set-gpus 0,2", "give out these two only"),
         ("gctl quota set --user alice --max-running-gpus 2", "alice has at most two GPUs at once"),

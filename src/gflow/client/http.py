@@ -143,6 +143,22 @@ class Client:
         body = {"max_concurrent": max_concurrent}
         return self._record("POST", f"/groups/{quote(group_id)}/max-concurrency", body=body)
 
+    # Reservations
+
+    def reserve(self, reservation: Record) -> Record:
+        """{"reservation_id"}."""
+        return self._record("POST", "/reservations", body=reservation)
+
+    def reservations(self, **filters: str | int | None) -> list[Record]:
+        """Reservations by user, status, active_only; by start."""
+        return self._records("GET", "/reservations", query=filters)
+
+    def reservation(self, reservation_id: int) -> Record:
+        return self._record("GET", f"/reservations/{reservation_id}")
+
+    def cancel_reservation(self, reservation_id: int) -> None:
+        self._ask("DELETE", f"/reservations/{reservation_id}").read()
+
     # Steering the machine
 
     def allow_gpus(self, indices: list[int] | None) -> Record:

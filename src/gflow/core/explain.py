@@ -12,7 +12,7 @@ from gflow.core.dependencies import Verdict, judge
 from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
 from gflow.core.forecast import expected_start
-from gflow.core.limits import format_duration, format_memory_mb
+from gflow.core.limits import format_duration, format_memory_mb, rounded_mb
 from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, StopCause
 from gflow.core.order import queue_key
 from gflow.core.planner import Planner, choose
@@ -119,10 +119,10 @@ def _memory(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
         return
     wanted = format_memory_mb(shape.memory_mb)
     if shape.memory_mb > total:
-        text = f"It needs {wanted} of memory; this machine has {format_memory_mb(total)}."
+        text = f"It needs {wanted} of memory; this machine has {rounded_mb(total)}."
     else:
         free = max(0, total - engine.resources.memory_used_mb)
-        text = f"It needs {wanted} of memory; {format_memory_mb(free)} of {format_memory_mb(total)} are not promised."
+        text = f"It needs {wanted} of memory; {rounded_mb(free)} of {rounded_mb(total)} are not promised."
     yield Why(ReasonKind.MEMORY, text, f"ask for less: gjob update {job.id} --memory-limit SIZE")
 
 

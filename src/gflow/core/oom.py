@@ -34,7 +34,13 @@ def raised_mb(job: Job, how: Exit, resources: Resources) -> int | None:
     known = sorted((size for size in sizes if size is not None), reverse=True)
     if len(known) == len(sizes) >= spec.gpus:
         wanted = min(wanted, known[spec.gpus - 1])
-    return wanted if wanted > declared else None
+    return wanted if wanted > (declared or _had_mb(job, resources)) else None
+
+
+def _had_mb(job: Job, resources: Resources) -> int:
+    """What a job that declared nothing could use already: all of the smallest of its cards, if it had them alone."""
+    sizes = [resources.gpus[index].memory_mb for index in job.gpu_ids or () if index in resources.gpus]
+    return 0 if job.spec.shared else min((size for size in sizes if size is not None), default=0)
 
 
 def sentence(failed: Job, more_mb: int) -> str:

@@ -371,7 +371,8 @@ class _Daemon:
     # -- for the API -----------------------------------------------------------------------------------------------
 
     def _services(self) -> Services:
-        daemon = self._settings.config.daemon
+        config = self._settings.config
+        daemon = config.daemon
         return Services(
             runtime=self._runtime,
             listing=Listing(self._runtime.engine, self._history),
@@ -386,6 +387,7 @@ class _Daemon:
                 "endpoint": f"unix:{self._settings.socket}",
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
+                "timezone": config.timezone,
             },
             health=self._health,
             gpu_trouble=lambda: self._gpus.trouble,
