@@ -31,6 +31,7 @@ async def test_status(house):
         "timezone": None,
         "gpu_total": 4,
         "gpu_available": 1,
+        "gpu_simulated": 4,
         "gpu_trouble": None,
         "jobs": {
             "Queued": 0,

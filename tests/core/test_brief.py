@@ -66,7 +66,7 @@ def test_a_group_has_its_limit(bench: Bench) -> None:
 
 def test_a_quota_is_named(make_bench: MakeBench) -> None:
     bench = make_bench(
-        2, quotas=Table(users={"ana": Limits(max_running_gpus=2)}, projects={"p": Limits(max_running_jobs=1)})
+        4, quotas=Table(users={"ana": Limits(max_running_gpus=2)}, projects={"p": Limits(max_running_jobs=1)})
     )
     bench.running(gpus=1, project="p")
     assert brief(bench, bench.queued(gpus=2)) == "Quota of user ana: 2 GPUs"

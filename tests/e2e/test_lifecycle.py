@@ -53,7 +53,7 @@ def test_a_day_in_its_life(place: Daemon):
     status = place.cli("gflowd", "status")
     assert status.returncode == 0
     told = dict(line.split(": ", 1) for line in status.stdout.splitlines())
-    assert (told["Status"], told["PID"], told["GPUs"]) == ("Running", str(first), "2 of 2 available")
+    assert (told["Status"], told["PID"], told["GPUs"]) == ("Running", str(first), "2 of 2 available (simulated)")
     assert (told["Executor"], told["Data"], told["Socket"]) == ("tmux", str(place.data), str(place.socket))
     assert place.get("/info")["allowed_gpu_indices"] == [0, 2]
 

@@ -44,6 +44,7 @@ def blueprint(services: Services) -> Blueprint:
                 "allowed_gpu_indices": allowed_indices(resources, services.configured_gpus),
                 "gpu_total": len(resources.gpus),
                 "gpu_available": len(available(engine, runtime.clock())),
+                "gpu_simulated": sum(gpu.simulated for gpu in resources.gpus.values()),
                 "gpu_trouble": services.gpu_trouble(),
                 "jobs": {state.value: engine.counts[state] for state in State},
             }

@@ -167,8 +167,9 @@ async def status(given: _Context, socket: str | None) -> None:
     jobs = ", ".join(f"{count} {state}" for state, count in told["jobs"].items() if count)
     click.echo("Status: Running" if found.health["status"] == "ok" else _recovery(found.health))
     click.echo(f"Version: {told['version']}\nPID: {found.pid}\nUptime: {format_duration(told['uptime_secs'])}")
-    trouble = f" ({told['gpu_trouble']})" if told.get("gpu_trouble") else ""
-    click.echo(f"Executor: {told['executor']}\nGPUs: {told['gpu_available']} of {told['gpu_total']} available{trouble}")
+    remark = told.get("gpu_trouble") or ("simulated" if told.get("gpu_simulated") else "")
+    gpus = f"{told['gpu_available']} of {told['gpu_total']} available{f' ({remark})' if remark else ''}"
+    click.echo(f"Executor: {told['executor']}\nGPUs: {gpus}")
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
 
 
