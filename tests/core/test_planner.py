@@ -328,9 +328,10 @@ def test_a_planned_job_never_starts_later_than_planned(jobs: list[tuple[int, flo
             bench.launched(job_id)
             assert bench.now.wall <= promised.get(job_id, bench.now.wall), f"job {job_id} starts late"
         for plan in bench.engine.planned:
-            if plan.start_at is not None:
-                assert plan.start_at <= promised.get(plan.id, plan.start_at) + 1e-6, f"job {plan.id} was put off"
-                promised[plan.id] = plan.start_at
+            if plan.start_at is None:
+                break  # what is behind it may be put off, for its sake
+            assert plan.start_at <= promised.get(plan.id, plan.start_at) + 1e-6, f"job {plan.id} was put off"
+            promised[plan.id] = plan.start_at
         ends = ((bench.job(job_id).started_at or 0.0) + lasts[job_id] for job_id in bench.engine.running)
         due, job_id = min(zip(ends, bench.engine.running, strict=True))
         bench.sleep(due - bench.now.wall)

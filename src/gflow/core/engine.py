@@ -311,14 +311,16 @@ class Engine(Machine):
                     turns.gpus_taken()
                 passed.update(dict.fromkeys(planner.bypassed_by(job)))
         self.planned = planner.planned
+        known = True
         for plan in planner.planned:
-            self._note_plan(out, plan, now, passed=plan.id in passed)
+            known = known and plan.start_at is not None  # behind one without a start no start is sure
+            self._note_plan(out, plan, now, promised=known, passed=plan.id in passed)
 
-    def _note_plan(self, out: Outcome, plan: Planned, now: Now, *, passed: bool) -> None:
+    def _note_plan(self, out: Outcome, plan: Planned, now: Now, *, promised: bool, passed: bool) -> None:
         """Remember that a job must not be put off any more, or since when it is being passed."""
         old = self.jobs[plan.id]
         job = replace(old, bypassed_at=now.wall) if passed and old.bypassed_at is None else old
-        job = replace(job, planned_for=plan.start_at) if job.planned_for is None and plan.start_at is not None else job
+        job = replace(job, planned_for=plan.start_at) if promised and job.planned_for is None else job
         if job is not old:
             why = _present(self.ready.blocked(job.id))
             self._put(out, job)
