@@ -48,11 +48,12 @@ def test_every_end_has_its_code(shared: Daemon, ended: dict[str, int]):
 
 
 @pytest.mark.parametrize(
-    "program", [("gqueue", "-a"), ("gqueue",), ("ginfo",), ("gjob", "show", "1"), ("gstats",), ("gjob", "log", "1")]
+    "program", [("gqueue", "-a"), ("gqueue",), ("ginfo",), ("gjob", "show", "ID"), ("gstats",), ("gjob", "log", "ID")]
 )
 def test_in_a_pipe_all_is_plain_text(shared: Daemon, ended: dict[str, int], program: tuple[str, ...]):
+    words = [str(ended["CD"]) if word == "ID" else word for word in program]
     piped = subprocess.run(
-        ["bash", "-c", '"$@" | cat; exit "${PIPESTATUS[0]}"', "bash", *shared.command(*program)],
+        ["bash", "-c", '"$@" | cat; exit "${PIPESTATUS[0]}"', "bash", *shared.command(*words)],
         env=shared.surroundings,
         capture_output=True,
         timeout=20,
