@@ -12,6 +12,7 @@ from gflow.cli import full, gbatch, gbatch_new, gcancel, gctl, ginfo, gjob, gque
 from gflow.cli.command import Command, Group, UsageError
 from gflow.cli.entry import _read_quickly
 from gflow.cli.quick import Unclear
+from support.effort import examples
 
 TABLES = [
     table.COMMAND
@@ -135,7 +136,7 @@ def _stopped_clock():
         yield
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_both_readers_accept_the_same_and_read_the_same(data):
     table = data.draw(st.sampled_from(TABLES))
@@ -143,7 +144,7 @@ def test_both_readers_accept_the_same_and_read_the_same(data):
     assert _quick(table, argv) == _full(table, argv)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(_right())
 def test_what_is_right_is_read_quickly(right):
     command, argv = right

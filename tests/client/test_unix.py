@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gflow.client import unix
 from gflow.client.errors import ConnectionLost, Unreachable
+from support.effort import examples
 from support.fake_daemon import chunked, reply
 
 
@@ -55,7 +56,7 @@ def test_interim_answers_are_skipped(daemon):
     assert get(daemon).read() == b"yes"
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.integers(1, 40))
 def test_it_does_not_matter_how_the_bytes_are_cut(daemon, pieces, size):
     data = chunked(*pieces)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from support.effort import examples
 from support.jobs import Bench
 
-settings.register_profile("core", deadline=None, print_blob=True)
+settings.register_profile("core", deadline=None, print_blob=True, max_examples=examples(100))
 settings.load_profile("core")
 
 

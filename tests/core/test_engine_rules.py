@@ -18,6 +18,7 @@ from gflow.core.errors import Refused
 from gflow.core.explain import explain
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import DependencyMode, EarlySignal, Job, JobId, ReasonKind, State, StopCause
+from support.effort import examples
 from support.jobs import HOUR, Bench, gpus, spec
 
 GPU_MEMORY_MB = 1000
@@ -290,4 +291,4 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
 
 
 TestAnythingAtAnyTime = AnythingAtAnyTime.TestCase
-TestAnythingAtAnyTime.settings = settings(max_examples=60, stateful_step_count=40)
+TestAnythingAtAnyTime.settings = settings(max_examples=examples(60), stateful_step_count=40)

@@ -10,6 +10,7 @@ from gflow.core.engine import Engine
 from gflow.core.explain import explain
 from gflow.core.forecast import MOST_AHEAD, expected_start
 from gflow.core.model import Exit, JobId, Now
+from support.effort import examples
 from support.jobs import HOUR, MINUTE, START, Bench, snapshot, spec
 
 MakeBench = Callable[..., Bench]
@@ -134,7 +135,7 @@ def test_far_back_in_the_queue_no_start_is_promised(make_bench: MakeBench) -> No
 wanted = st.tuples(st.integers(0, 3), st.sampled_from([0, 200, 700]), st.integers(1, 4), st.integers(0, 2))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(wanted, min_size=1, max_size=12))
 def test_if_all_jobs_take_their_whole_limits_the_forecast_for_the_last_of_them_comes_true(
     requests: list[tuple[int, int, int, int]],

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.names import generated_name
+from support.effort import examples
 
 FORM = re.compile(r"[a-z]+-[a-z]+-[1-9][0-9]{3}")
 
@@ -26,7 +27,7 @@ def test_every_id_has_a_name_of_the_form(job_id: int) -> None:
     assert generated_name(job_id) == generated_name(job_id)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.integers(1, 2**32))
 def test_ten_thousand_neighbours_hardly_ever_share_a_name(first: int) -> None:
     names = {generated_name(job_id) for job_id in range(first, first + 10_000)}

@@ -13,6 +13,7 @@ from gflow.core.errors import Conflict
 from gflow.core.model import GpuStatus, ReasonKind
 from gflow.core.planner import choose
 from gflow.core.reservations import gpu_set
+from support.effort import examples
 from support.jobs import DAY, HOUR, MINUTE, Bench, gpus, spec
 
 MakeBench = Callable[..., Bench]
@@ -293,7 +294,7 @@ sets = st.integers(0, 2**6 - 1)
 claims = st.lists(st.builds(lambda gpus, most: Claim(0.0, gpus, most), sets, st.integers(0, 4)), max_size=4)
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.permutations(range(6)), st.integers(1, 5), claims)
 def test_devices_are_found_whenever_there_are_any_and_the_first_ones_first(
     candidates: list[int], number: int, claims: list[Claim]
@@ -316,7 +317,7 @@ jobs = st.lists(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(jobs)
 def test_a_planned_job_never_starts_later_than_planned(jobs: list[tuple[int, float | None, float]]) -> None:
     bench = Bench(4)

@@ -21,6 +21,7 @@ from gflow.core.model import GpuProcessId, GpuStatus, JobId, State, StopCause
 from gflow.core.order import queue_key
 from gflow.core.queue import rank
 from gflow.core.quotas import Limits
+from support.effort import examples
 from support.jobs import HOUR, Bench, gpus
 from support.oracle import could_start, gone_at, takes_reserved
 
@@ -223,4 +224,4 @@ class SharingRules(RuleBasedStateMachine):
 
 
 SharingRulesTest = SharingRules.TestCase
-SharingRulesTest.settings = settings(max_examples=250, stateful_step_count=60, deadline=None)
+SharingRulesTest.settings = settings(max_examples=examples(250), stateful_step_count=60, deadline=None)

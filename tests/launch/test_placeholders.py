@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.launch.placeholders import fill_argument, fill_line
+from support.effort import examples
 
 VARIABLES = {"GFLOW_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0,1", "GFLOW_JOB_NAME": "{lr}"}
 
@@ -53,7 +54,7 @@ PLACES = ["{p}", '"{p}"', "'{p}'", "$'{p}'", '"$(printf %s {p})"', '`printf %s "
 
 
 @pytest.mark.parametrize("place", PLACES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(value=st.text(alphabet=st.sampled_from("ab '\"\\$`!*;&|(){}[]#~<>\t\n\u00fc"), min_size=1, max_size=12))
 def test_a_value_is_data_wherever_it_lands(place: str, value: str) -> None:
     if "$(" in place:

@@ -8,6 +8,7 @@ from gflow.core.events import Event, EventKind
 from gflow.core.model import Job, JobSpec
 from gflow.store import codec
 from support import strategies
+from support.effort import examples
 from support.ledger import make_job
 
 
@@ -55,7 +56,7 @@ def test_the_format_has_every_field_of_the_model_with_the_same_default(model, al
 
 
 @given(strategies.jobs)
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_types_survive_too(job):
     """1 is not True and 60 is not 60.0 in what the API answers, though Python calls them equal."""
     back = codec.job_from_map(through_msgpack(codec.job_to_map(job)))

@@ -20,6 +20,7 @@ from gflow.core.usage import usage_of
 from gflow.store import history as module
 from gflow.store.codec import pack
 from gflow.store.history import NAME, History, HistoryError
+from support.effort import examples
 from support.ledger import make_job
 from support.strategies import jobs as any_jobs
 
@@ -86,7 +87,7 @@ def test_adding_again_changes_nothing(history):
 
 
 @given(job=any_jobs)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_every_ended_job_comes_back_as_it_was(tmp_path_factory, job):
     job = replace(job, state=State.CANCELLED, finished_at=job.submitted_at)
     found = Selection(owners=frozenset({job.spec.owner}), names=frozenset({job.run_name}), project=job.spec.project)
@@ -321,7 +322,7 @@ def test_what_is_not_a_database(history, tmp_path):
 
 
 @given(at=st.integers(0, 1 << 20), flip=st.integers(1, 255))
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_changed_byte_gives_the_right_job_or_an_error(tmp_path_factory, at, flip):
     directory = tmp_path_factory.mktemp("rot")
     jobs = {JobId(number): ended(number, project="p" * 50) for number in range(1, 40)}

@@ -15,6 +15,7 @@ from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, write_sn
 from gflow.store.upkeep.check import check
 from gflow.store.wal import MAX_SEGMENT, Segment, segment_path
 from support import strategies
+from support.effort import examples
 from support.faulty_disk import FaultyDisk
 from support.ledger import Ledger, facts
 
@@ -283,7 +284,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_history_with_snapshots_and_restarts_comes_back_exactly(tmp_path, steps):
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()

@@ -10,6 +10,7 @@ from gflow.core.model import Group, State
 from gflow.store import records
 from gflow.store.records import Transaction, decode, encode
 from support import strategies
+from support.effort import examples
 from support.ledger import Ledger, make_job
 
 plain_values = st.recursive(
@@ -34,7 +35,7 @@ transactions = st.builds(
 
 
 @given(transactions)
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_a_transaction_comes_back_exactly(transaction):
     assert decode(encode(transaction)) == transaction
 

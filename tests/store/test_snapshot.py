@@ -23,6 +23,7 @@ from gflow.store.snapshot import (
     write_snapshot,
 )
 from support import strategies
+from support.effort import examples
 from support.faulty_disk import FaultyDisk
 from support.ledger import Ledger
 
@@ -64,7 +65,7 @@ states = st.builds(
 
 
 @given(states)
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_state_comes_back_exactly(tmp_path, state):
     write_snapshot(tmp_path, Snapshot(5, 3, state))
     assert read_snapshot(tmp_path / NAME) == Snapshot(5, 3, state)

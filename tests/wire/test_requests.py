@@ -11,6 +11,7 @@ from gflow.core.model import DependencyMode, EarlySignal, JobSpec
 from gflow.core.submission import check
 from gflow.wire import requests
 from gflow.wire.requests import MOST, GroupLimit, JobRequest, JobUpdate, read, read_batch, spec_changes, spec_from
+from support.effort import examples
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([2**53, -(2**63), 10**400])
 texts = st.text(st.characters(), max_size=8)
@@ -58,7 +59,7 @@ def understood(read_it, *args):
         return None
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(bodies(JOB_FIELDS) | anything)
 @example({"time_limit": {"secs": 10**400}})
 @example({"id": [[[]]] * 3})
@@ -83,7 +84,7 @@ def assert_within_bounds(spec):
             assert -MOST <= value <= MOST
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(bodies(UPDATE_FIELDS) | anything)
 def test_any_json_is_an_update_or_malformed(data):
     update = understood(read, JobUpdate, data)
@@ -94,7 +95,7 @@ def test_any_json_is_an_update_or_malformed(data):
     assert changes is None or changes.keys() <= JobSpec.__dataclass_fields__.keys()
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     anything
     | st.lists(bodies(JOB_FIELDS), max_size=3)

@@ -12,6 +12,7 @@ from gflow.core.model import Group, JobId
 from gflow.store.errors import Damaged, Newer
 from gflow.store.recovery.journal import NAME, Changes, Journal, read_journal, truncate_journal
 from support import strategies
+from support.effort import examples
 from support.faulty_disk import FaultyDisk
 from support.ledger import Ledger
 
@@ -153,7 +154,7 @@ def test_truncating_leaves_an_empty_file(tmp_path, ledger):
     assert read_journal(tmp_path) is None
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(jobs=st.lists(strategies.jobs, max_size=5, unique_by=lambda job: job.id))
 def test_whatever_a_job_is_comes_back(tmp_path, jobs):
     ledger = Ledger()

@@ -28,6 +28,7 @@ from gflow.store.upkeep import check_state
 from gflow.store.upkeep.check import check
 from gflow.store.upkeep.finding import Verdict
 from gflow.store.wal import HEADER_BYTES, read_segment, segment_path
+from support.effort import examples
 from support.ledger import Ledger
 
 FIRST, SECOND, THIRD = "wal-00000001.log", "wal-00000002.log", "wal-00000003.log"
@@ -309,7 +310,7 @@ def test_a_record_that_makes_no_sense_though_its_checksum_is_right(book):
     assert "makes no sense" in found["wal-00000004.log"].problems[0].what
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_cannot_be_loaded_is_never_called_well(tmp_path, data):
     """Whatever happens to any file of the state: either it can be loaded, or something is named."""

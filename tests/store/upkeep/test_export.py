@@ -25,6 +25,7 @@ from gflow.store.upkeep import export as module
 from gflow.store.upkeep.export import CannotExport, export
 from gflow.store.wal import segment_path
 from support import strategies
+from support.effort import examples
 from support.ledger import Ledger, make_job
 
 WALL = 1_800_000_000.25
@@ -126,7 +127,7 @@ def test_groups_settings_and_events_are_in_it(directory):
     assert (found["id"], event_from_map(found)) == (number, event)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(jobs=st.lists(strategies.jobs, max_size=4, unique_by=lambda job: job.id))
 def test_a_job_is_told_whole_and_in_plain_ascii(tmp_path, jobs):
     ledger = Ledger()
