@@ -95,11 +95,10 @@ def test_it_is_tried_again_though_no_daemon_saw_it_end(tmp_path: Path):
     (tmp_path / "wait").touch()
     with Daemon("--simulated-gpus", "1") as daemon:
         first = daemon.gbatch(*WISHES, cwd=tmp_path)
-        daemon.wait_running(first)
-        run_directory = next(daemon.data.glob(f"runs/{first}.*"))
+        mark = until(lambda: next(daemon.data.glob(f"runs/{first}.*/started"), None), "the first instruction")
         daemon.kill9()
         (tmp_path / "go").touch()
-        until(lambda: (run_directory / "record").read_bytes().startswith(b"1\n"), "the end of the job")
+        until(lambda: (mark.parent / "record").read_bytes().startswith(b"1\n"), "the end of the job")
         daemon.start()
         failed = daemon.wait_job(first)
         assert daemon.wait_job(failed["retried_as"])["gpu_memory_limit_mb"] == 15360
