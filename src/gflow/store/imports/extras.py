@@ -5,17 +5,15 @@
     quota_overrides      as gflow has it: {users | projects: {name: limits}, default_user | default_project: limits}
     fair_share_usage     {user: {usage (GPU-seconds), last_update}}
     allowed_gpu_indices  list of numbers
-    notifications        {job id as text: {emails, events}}
 
 Times are seconds since the epoch. A key that would be empty is left out.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gflow.store.imports.values import MAX_U64, Odd, Record, instant, shown
 
-UNSERVED = ("quota_overrides", "fair_share_usage", "allowed_gpu_indices", "notifications")
+UNSERVED = ("quota_overrides", "fair_share_usage", "allowed_gpu_indices")
 """What is kept for a version that acts on it."""
 
 _STATUSES = {word: word for word in ("Pending", "Active", "Completed", "Cancelled")}
@@ -24,7 +22,7 @@ _NAMED = ("users", "projects")
 _DEFAULTS = ("default_user", "default_project")
 
 
-def settings(state: Record, jobs: Iterable[tuple[int, Record]]) -> dict[str, Any]:
+def settings(state: Record) -> dict[str, Any]:
     """The settings in a state. Raises Odd."""
     reservations = [_reservation(plain) for plain in _listed(state, "reservations")]
     next_id = max([state.integer("next_reservation_id") or 1, *(r["id"] + 1 for r in reservations)])
@@ -34,7 +32,6 @@ def settings(state: Record, jobs: Iterable[tuple[int, Record]]) -> dict[str, Any
         "next_reservation_id": next_id if next_id > 1 else None,
         "quota_overrides": _quotas(state),
         "fair_share_usage": {user: _usage(user, plain) for user, plain in state.table("fair_share_usage").items()},
-        "notifications": dict(_notifications(jobs)),
     }
     kept = {key: value for key, value in found.items() if value}
     return kept if allowed is None else kept | {"allowed_gpu_indices": sorted(set(allowed))}
@@ -96,12 +93,3 @@ def _usage(user: str, plain: object) -> dict[str, float | None]:
         "usage": record.number("usage") or 0.0,
         "last_update": record.number("last_update") if written is None else written,
     }
-
-
-def _notifications(jobs: Iterable[tuple[int, Record]]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    for job_id, record in jobs:
-        if record.get("notifications") is None:
-            continue
-        wanted = Record(record.get("notifications"), f"{record.what}: notifications")
-        if emails := wanted.texts("emails"):
-            yield str(job_id), {"emails": emails, "events": wanted.texts("events")}
