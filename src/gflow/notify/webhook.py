@@ -88,7 +88,7 @@ class Webhook:
             try:
                 status, pause = await self._exchange(body, self._headers(delivery, body))
             except httpx.ConnectError as error:
-                raise DeliveryFailed(one_line(f"cannot connect: {str(error) or 'no reason given'}")) from None
+                raise DeliveryFailed(one_line(f"cannot connect: {_reason(error)}")) from None
             except httpx.HTTPError as error:
                 raise DeliveryFailed(one_line(f"the connection broke: {type(error).__name__}")) from None
         if scope.cancelled_caught:
@@ -99,10 +99,11 @@ class Webhook:
         """The status of the answer, and the pause it asks for."""
         async with self._open_client().stream("POST", self.url, content=body, headers=headers) as answer:
             read = 0
-            async for chunk in answer.aiter_raw():  # to its end, so that the connection can be used again
-                read += len(chunk)
-                if read > MAX_ANSWER_BYTES:
-                    break
+            with trio.CancelScope() as reading:  # leaving the loop instead would leave generators half-way
+                async for chunk in answer.aiter_raw():  # to its end, so that the connection can be used again
+                    read += len(chunk)
+                    if read > MAX_ANSWER_BYTES:
+                        reading.cancel()
             return answer.status_code, retry_after_secs(answer.headers.get("Retry-After"), time.time())
 
     def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
@@ -144,6 +145,17 @@ def _merged(fixed: Mapping[str, str], configured: Mapping[str, str]) -> httpx.He
     headers = httpx.Headers(dict(fixed))
     headers.update(dict(configured))
     return headers
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said at the bottom of it; the layers above keep it to themselves."""
+    below: BaseException | None = error
+    found = ""
+    while below is not None:
+        if isinstance(below, OSError):
+            found = str(below.strerror or below)
+        below = below.__cause__ or below.__context__
+    return found or str(error) or "no reason given"
 
 
 def _judge(status: int, pause: float | None) -> None:
