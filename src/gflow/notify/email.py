@@ -15,7 +15,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.policy import SMTP as SMTP_POLICY
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ class Email:
 
         def written(to: str) -> bytes:
             mail = letter(told, sender=self.sender, to=to, prefix=self.prefix, delivery_id=delivery.id, tail=tail)
-            return mail.as_bytes(policy=SMTP_POLICY)
+            return mail.as_bytes()
 
         return [(to, written(to)) for to in self._recipients(told) if to not in served]
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from email.message import EmailMessage
+from email.policy import SMTP
 from email.utils import format_datetime
 from typing import Any
 
@@ -18,6 +19,9 @@ Payload = Mapping[str, Any]
 MAX_SUBJECT = 200
 MAX_TAIL_LINES = 30
 MAX_TAIL_LINE = 400
+
+_POLICY = SMTP.clone(max_line_length=MAX_SUBJECT + 50, cte_type="7bit")
+"""Subjects are not folded, which some readers show; and no server needs to take more than ASCII."""
 
 FAILURES = ("job_failed", "job_timeout")
 """Events whose mail has the end of the job's log."""
@@ -76,7 +80,7 @@ def letter(
 ) -> EmailMessage:
     """The mail about a payload to one address. The same delivery to the same address has the same Message-ID."""
     host = one_line(payload["scheduler"]["host"], 100)
-    message = EmailMessage()
+    message = EmailMessage(_POLICY)
     message["From"] = sender
     message["To"] = to
     message["Subject"] = one_line(f"{f'[gflow {host}]' if prefix is None else prefix} {summary(payload)}", MAX_SUBJECT)
