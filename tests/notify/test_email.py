@@ -10,7 +10,7 @@ import trustme
 
 from gflow.notify.base import DeliveryFailed
 from gflow.notify.email import Email
-from gflow.notify.make import smtp_server
+from gflow.notify.smtp_url import smtp_server
 from gflow.notify.subscription import Subscription
 from support.mail_server import MailServer
 from support.told import delivery, told

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from gflow import config
-from gflow.notify.email import Server
-from gflow.notify.make import smtp_server, targets
+from gflow.notify.make import targets
+from gflow.notify.smtp_url import Server, smtp_server
 from support.told import told
 
 ALL = """

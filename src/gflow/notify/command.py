@@ -121,7 +121,8 @@ async def _end(process: trio.Process) -> None:
             with trio.move_on_after(KILL_AFTER_SECS):
                 await process.wait()
             _signal(process, signal.SIGKILL)
-            await process.wait()
+            with trio.move_on_after(KILL_AFTER_SECS):  # one that hangs in the kernel ends when that lets it
+                await process.wait()
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 await stream.aclose()

@@ -3,8 +3,7 @@
 `smtplib` blocks, so an attempt is made in a thread; when its time is up the socket is shut under it, so that the thread
 ends too. Of several recipients those who were served are remembered over attempts: a retry is for the others.
 
-How the connection is secured is in `tls`: "never", "opportunistic" (STARTTLS if it is offered), "required" (STARTTLS)
-and "wrapper" (TLS from the first byte). Certificates are always verified.
+Certificates are verified wherever there is TLS.
 """
 
 import logging
@@ -25,6 +24,7 @@ from gflow.notify.formats import one_line
 from gflow.notify.letter import FAILURES, clean_tail, letter
 from gflow.notify.payloads import MAIL_TO
 from gflow.notify.secrets import digest
+from gflow.notify.smtp_url import Server
 from gflow.notify.subscription import Subscription
 
 log = logging.getLogger(__name__)
@@ -32,16 +32,6 @@ log = logging.getLogger(__name__)
 TAIL_BYTES = 16 * 1024
 THREADS = 4
 REMEMBERED = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """An SMTP server and how to talk to it. `login` is (user, password)."""
-
-    host: str
-    port: int
-    tls: str
-    login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True, eq=False)

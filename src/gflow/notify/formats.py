@@ -29,11 +29,11 @@ _VERBS = {
 }
 _ENDED = ("job_completed", "job_failed", "job_cancelled", "job_timeout")
 
-_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+")
 
 
 def one_line(text: object, most: int = MAX_LINE) -> str:
-    """A text without line breaks, control characters and marks that turn the direction of writing."""
+    """A text without line breaks, control characters, half characters and marks that turn the direction of writing."""
     line = " ".join(_UNSEEN.sub(" ", str(text)).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 

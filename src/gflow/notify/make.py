@@ -7,21 +7,23 @@ import ssl
 from collections.abc import Callable, Mapping
 from email.utils import parseaddr
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
-
-import httpx
+from typing import TYPE_CHECKING
 
 from gflow import config
 from gflow.core.notices import check_address
 from gflow.notify.base import Target
 from gflow.notify.command import Command
-from gflow.notify.email import Email, Server
+from gflow.notify.email import Email
 from gflow.notify.formats import FORMATS
 from gflow.notify.secrets import expand, secret_from
+from gflow.notify.smtp_url import smtp_server
 from gflow.notify.subscription import Subscription
-from gflow.notify.webhook import Webhook
+
+if TYPE_CHECKING:
+    import httpx
+
+    from gflow.notify.webhook import Webhook
 
 Environ = Mapping[str, str]
 LogPath = Callable[[int], Path]
@@ -29,8 +31,6 @@ LogPath = Callable[[int], Path]
 MAX_TIMEOUT_SECS = 3600
 MAX_RETRIES = 100
 
-_TLS = ("never", "opportunistic", "required")
-_PORTS = {"never": 25, "opportunistic": 25, "required": 587, "wrapper": 465}
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _OURS = ("content-length", "transfer-encoding", "host", "connection")
 
@@ -77,7 +77,9 @@ def _subscription(found: config.Webhook | config.Email | config.Command, key: st
 # -- webhooks ----------------------------------------------------------------------------------------------------------
 
 
-def _webhook(found: config.Webhook, environ: Environ, key: str) -> Webhook:
+def _webhook(found: config.Webhook, environ: Environ, key: str) -> "Webhook":
+    from gflow.notify.webhook import Webhook  # with httpx, which costs a daemon without webhooks more than it is worth
+
     subscription = _subscription(found, key)
     if found.format not in FORMATS:
         raise ValueError(f"{key}.format: {found.format!r} is unknown; use {', '.join(FORMATS)}")
@@ -94,7 +96,9 @@ def _webhook(found: config.Webhook, environ: Environ, key: str) -> Webhook:
     )
 
 
-def _url(text: str, key: str) -> httpx.URL:
+def _url(text: str, key: str) -> "httpx.URL":
+    import httpx
+
     try:
         url = httpx.URL(text.strip())
     except (httpx.InvalidURL, ValueError):
@@ -150,47 +154,6 @@ def _address(text: str, key: str) -> tuple[str, str]:
     if not text.isprintable():
         raise ValueError(f"{key}: use printable characters")
     return (f'"{name}" <{address}>' if name and '"' not in name and "\\" not in name else address), address
-
-
-def smtp_server(text: str, key: str) -> Server:
-    """The server of `smtp://user:password@host:port?tls=required` or `smtps://…`. Raises ValueError.
-
-    Without `tls`, `smtp://` is not encrypted, as with gflow, unless it has a password that would leave this machine.
-    """
-    shape = (
-        f"{key}: write smtp://HOST, smtp://HOST?tls=required (STARTTLS) or smtps://HOST, with USER:PASSWORD@ if needed"
-    )
-    try:
-        url = urlsplit(text.strip())
-        port, host = url.port, url.hostname
-    except ValueError:
-        raise ValueError(shape) from None
-    if url.scheme not in ("smtp", "smtps") or not host or url.path not in ("", "/"):
-        raise ValueError(shape)
-    login = (unquote(url.username), unquote(url.password or "")) if url.username else None
-    tls = "wrapper" if url.scheme == "smtps" else _starttls(url.query, key, default=_default_tls(login, host))
-    if login is not None and tls in ("never", "opportunistic") and not _is_here(host):
-        raise ValueError(f"{key}: a password is sent over TLS only; use smtps:// or tls=required")
-    return Server(host, _PORTS[tls] if port is None else port, tls, login)
-
-
-def _starttls(query: str, key: str, *, default: str) -> str:
-    options = parse_qs(query, keep_blank_values=True)
-    word = (options.get("tls") or options.get("starttls") or [default])[-1].lower()
-    if options.keys() - {"tls", "starttls"} or word not in _TLS:
-        raise ValueError(f"{key}: after ? there may be tls={'|'.join(_TLS)}")
-    return word
-
-
-def _default_tls(login: tuple[str, str] | None, host: str) -> str:
-    return "never" if login is None or _is_here(host) else "required"
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 # -- programs ----------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def payload(event: Event, *, host: str, version: str, max_concurrent: int | None
         "event": kind.value,
         "timestamp": moment(event.at),
         **_said(about),
-        "scheduler": {"host": host, "version": version},
+        "scheduler": {"host": _text(host), "version": version},
     }
 
 
