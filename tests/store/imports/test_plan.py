@@ -286,7 +286,7 @@ def test_the_sample_of_0_4_18_field_by_field():
         "quota_overrides": {"users": {"alice": {"max_running_gpus": 4}}},
     }
     assert (plan.next_job_id, plan.format) == (17, "gflow state version 4, MessagePack")
-    assert plan.warnings() == ["kept, but not acted on by this version: quota_overrides"]
+    assert plan.warnings() == []
 
 
 # -- every layout ------------------------------------------------------------------------------------------------------
