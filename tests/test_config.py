@@ -318,6 +318,22 @@ def test_what_is_not_acted_on_is_said(file, text, note):
     assert said.startswith(note)
 
 
+def test_addresses_and_secrets_of_notifications_are_not_shown(file):
+    text = """
+[[notifications.webhooks]]
+url = "https://hidden"
+headers = { Authorization = "hidden" }
+secret = "hidden"
+[[notifications.emails]]
+smtp_url = "smtp://user:hidden@h"
+from = "a@b"
+to = []
+[[notifications.commands]]
+command = "TOKEN=hidden tell"
+"""
+    assert "hidden" not in repr(load(file(text), {}))
+
+
 DOCUMENT = Path(config.__file__).parents[2] / "docs" / "configuration.md"
 
 

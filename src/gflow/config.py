@@ -123,6 +123,9 @@ class Command(Struct, forbid_unknown_fields=True, kw_only=True):
     timeout_secs: float = 10
     max_retries: int = 3
 
+    def __repr__(self) -> str:
+        return "Command(…)"  # arguments may be secrets
+
 
 class Notifications(Struct, forbid_unknown_fields=True):
     """The `[notifications]` table."""

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from gflow.core import table
 from gflow.core.events import Event, EventKind
 from gflow.core.model import DependencyMode, JobId, State
 from support.jobs import Bench, spec
@@ -104,6 +107,19 @@ def test_jobs_of_an_open_group_stay_at_hand_so_that_the_counts_are_whole(bench: 
     assert len(completed(bench)) == 1
     bench.sleep(1000)
     assert bench.retire(0) == [first, second]
+
+
+def test_a_group_without_end_does_not_keep_everything(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "GROUP_KEPT", 2)
+    first, second, third = group(bench, 3)
+    bench.end(first)
+    bench.sleep(1000)
+    assert bench.retire(0) == [first]
+    bench.end(second)
+    bench.sleep(1000)
+    assert bench.retire(0) == []
+    bench.end(third)
+    assert [about["counts"] for about in completed(bench)] == [{"Finished": 2}]
 
 
 def test_it_is_told_after_a_restart_too(bench: Bench) -> None:

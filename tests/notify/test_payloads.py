@@ -9,8 +9,7 @@ from hypothesis import given, settings
 
 from gflow.core.events import Event, EventKind
 from gflow.core.model import Reason, ReasonKind
-from gflow.notify.payloads import MAIL_TO, MAX_TEXT, moment, payload, public, user_of
-from gflow.notify.subscription import Subscription
+from gflow.notify.payloads import MAIL_TO, MAX_TEXT, moment, payload, public
 from support import strategies
 from support.told import AT, EVENTS, FAILED, GROUP, HOST, MEMBER, VERSION, told
 
@@ -95,22 +94,3 @@ def test_mail_goes_to_whom_the_job_names_for_this_event_and_nobody_else_hears_of
 def test_a_moment_beyond_all_calendars_is_none():
     assert moment(1e18) is None
     assert moment(None) is None
-
-
-@pytest.mark.parametrize(
-    ("event", "user"),
-    [("job_failed", "alice"), ("group_completed", "alice"), ("reservation_created", "bob"), ("gpu_available", None)],
-)
-def test_whose_an_event_is(event, user):
-    assert user_of(told(event)) == user
-    assert Subscription(["*"], ["ALICE", "Bob"]).wants(told(event)) is (user is not None)
-    assert Subscription(["*"], ["carol"]).wants(told(event)) is False
-
-
-def test_a_subscription_is_to_the_events_it_names():
-    assert Subscription(["*"]).wants(told("gpu_available"))
-    assert Subscription([" Job_Failed "]).wants(told("job_failed"))
-    assert not Subscription(["job_failed"]).wants(told("job_completed"))
-    assert not Subscription([]).wants(told("job_completed"))
-    with pytest.raises(ValueError, match=r"unknown event 'job_done': use job_submitted, .*, scheduler_online or \*$"):
-        Subscription(["job_failed", "job_done"])

@@ -4,8 +4,8 @@
 `invariants.check` derives every index anew and compares.
 
 Jobs that ended long ago leave (`_retire`) and come back when a new job is to wait for one of them (`recalled`). Three
-things therefore always hold: what a waiting job depends on is here, so is the attempt that took a job's place,
-and so are all jobs of a group of which one has yet to end.
+things therefore always hold: what a waiting job depends on is here, so is the attempt that took a job's place, and so
+are all jobs of a group of which one has yet to end, up to `GROUP_KEPT`.
 """
 
 import heapq
@@ -30,6 +30,9 @@ from gflow.core.queue import ReadyQueue, Shape
 from gflow.core.quotas import Quotas
 from gflow.core.reservations import Book
 from gflow.core.submission import doomed
+
+GROUP_KEPT = 4096
+"""Of larger groups ended jobs may leave before the last has ended; a name that is used for ever keeps no more here."""
 
 _REASONS = {kind: Reason(kind) for kind in ReasonKind}
 
@@ -188,8 +191,16 @@ class Table:
         """Whether an ended job can leave, together with the jobs in `along`."""
         earlier = job.spec.retried_from
         needed = earlier is not None and earlier in self.jobs and earlier not in along
-        counted = job.spec.group_id is not None and self.group_open(job.spec.group_id)
-        return job.state in FINAL and job.id not in self._dependents and not needed and not counted
+        return (
+            job.state in FINAL
+            and job.id not in self._dependents
+            and not needed
+            and not self._counted(job.spec.group_id)
+        )
+
+    def _counted(self, group_id: str | None) -> bool:
+        """Whether the jobs of a group must stay to be counted when it is done."""
+        return group_id is not None and self.group_open(group_id) and len(self._members.get(group_id, ())) <= GROUP_KEPT
 
     def _with(self, recalled: Iterable[Job]) -> Mapping[JobId, Job]:
         """The jobs at hand, and those that are to come back."""
