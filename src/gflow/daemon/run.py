@@ -323,9 +323,9 @@ class _Daemon:
         else:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
             await start("historian", self._historian())
+        self._tell_online()
         await start("api", server)
         self._warn_of_missing_gpus()
-        self._tell_online()
         log.info("listening on %s", self._settings.socket)
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
