@@ -128,6 +128,13 @@ async def test_of_several_recipients_a_retry_is_for_those_who_were_not_served():
     assert [mail.recipients for mail in server.mails] == [["a@x"], ["d@x"], ["b@x"]]
 
 
+async def test_a_text_that_one_server_does_not_like_is_no_reason_not_to_write_to_others():
+    with MailServer(refuse_text={"a@x": "554 spam"}) as server:
+        failure = await failure_of(mailer(f"smtp://localhost:{server.port}", "a@x", "b@x"))
+    assert (str(failure), failure.final) == ("1 not taken: the mail server answered 554 spam", True)
+    assert [mail.recipients for mail in server.mails] == [["b@x"]]
+
+
 async def test_a_refusal_for_good_is_final():
     with MailServer(refuse={"c@x": "550 nobody"}) as server:
         failure = await failure_of(mailer(f"smtp://localhost:{server.port}", "c@x"))

@@ -31,12 +31,16 @@ class Mail:
 
 @dataclass
 class MailServer:
-    """`refuse` answers a recipient with a line, as "550 no such user". `login` is (user, password), after STARTTLS."""
+    """`refuse` answers a recipient with a line, as "550 no such user"; `refuse_text` what is sent to one.
+
+    `login` is (user, password), after STARTTLS.
+    """
 
     starttls: ssl.SSLContext | None = None
     wrapper: ssl.SSLContext | None = None
     login: tuple[str, str] | None = None
     refuse: dict[str, str] = field(default_factory=dict)
+    refuse_text: dict[str, str] = field(default_factory=dict)
     mails: list[Mail] = field(default_factory=list)
     said_hello: int = 0
 
@@ -91,6 +95,8 @@ class MailServer:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        if envelope.rcpt_tos[0] in self.refuse_text:
+            return self.refuse_text[envelope.rcpt_tos[0]]
         message = email.message_from_bytes(envelope.content, policy=email.policy.SMTP)
         encrypted = session.ssl is not None or self.wrapper is not None
         self.mails.append(Mail(envelope.mail_from, list(envelope.rcpt_tos), message, encrypted))

@@ -6,7 +6,6 @@ ends too. Of several recipients those who were served are remembered over attemp
 Certificates are verified wherever there is TLS.
 """
 
-import logging
 import smtplib
 import socket
 import ssl
@@ -26,8 +25,6 @@ from gflow.notify.payloads import MAIL_TO
 from gflow.notify.secrets import digest
 from gflow.notify.smtp_url import Server
 from gflow.notify.subscription import Subscription
-
-log = logging.getLogger(__name__)
 
 TAIL_BYTES = 16 * 1024
 THREADS = 4
@@ -177,20 +174,26 @@ class _Session:
 
     def _send(self, smtp: smtplib.SMTP, letters: Sequence[tuple[str, bytes]]) -> None:
         """All of them, even if the server does not want some. Raises DeliveryFailed at the end if it did not."""
-        refused: list[tuple[int, bytes]] = []
-        for to, message in letters:
-            try:
-                if not self._abandoned:
-                    smtp.sendmail(self._target.envelope_from, [to], message)
-                    self._served.add(to)
-            except smtplib.SMTPRecipientsRefused as error:
-                code, text = error.recipients[to]
+        refused: list[tuple[int, bytes | str]] = []
+        for to, message in letters if not self._abandoned else ():
+            code, text = self._send_one(smtp, to, message)
+            if code:
                 refused.append((code, text))
-                if code >= 500:
-                    self._served.add(to)  # for this one trying again cannot help
+            if not code or code >= 500:  # then for this one trying again cannot help
+                self._served.add(to)
         if refused:
-            code, text = min(refused)
+            code, text = min(refused, key=lambda answer: answer[0])
             raise DeliveryFailed(f"{len(refused)} not taken: {_answer(code, text)}", final=code >= 500)
+
+    def _send_one(self, smtp: smtplib.SMTP, to: str, message: bytes) -> tuple[int, bytes | str]:
+        """The answer of the server if it does not take it, else 0."""
+        try:
+            smtp.sendmail(self._target.envelope_from, [to], message)
+        except smtplib.SMTPRecipientsRefused as error:
+            return error.recipients[to]
+        except smtplib.SMTPDataError as error:
+            return error.smtp_code, error.smtp_error
+        return 0, b""
 
 
 def _answer(code: int, text: bytes | str) -> str:
