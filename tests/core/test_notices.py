@@ -31,8 +31,7 @@ def test_addresses(address: str) -> None:
 def test_an_address_that_is_taken_cannot_end_a_header_or_name_two(text: str) -> None:
     try:
         address = check_address(text)
-    except ValueError as error:
-        assert "\n" not in str(error)
+    except ValueError:
         return
     assert address.count("@") == 1
     assert not set(address) & set(' \r\n\t,;<>"\\()')
