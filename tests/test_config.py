@@ -311,12 +311,27 @@ def test_all_of_them_at_once(file):
     [
         ("[daemon]\nhost = 'x'", "daemon.host / daemon.port"),
         ("[daemon]\nport = 59000", "daemon.host / daemon.port"),
-        ("[notifications]\nenabled = true", "notifications"),
     ],
 )
 def test_what_is_not_acted_on_is_said(file, text, note):
     (said,) = load(file(text), {}).unserved()
     assert said.startswith(note)
+
+
+def test_addresses_and_secrets_of_notifications_are_not_shown(file):
+    text = """
+[[notifications.webhooks]]
+url = "https://hidden"
+headers = { Authorization = "hidden" }
+secret = "hidden"
+[[notifications.emails]]
+smtp_url = "smtp://user:hidden@h"
+from = "a@b"
+to = []
+[[notifications.commands]]
+command = "TOKEN=hidden tell"
+"""
+    assert "hidden" not in repr(load(file(text), {}))
 
 
 DOCUMENT = Path(config.__file__).parents[2] / "docs" / "configuration.md"

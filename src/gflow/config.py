@@ -87,8 +87,14 @@ class Webhook(Struct, forbid_unknown_fields=True):
     events: list[str] = field(default_factory=lambda: ["*"])
     filter_users: list[str] = []
     headers: dict[str, str] = {}
+    format: str = "json"
+    secret: str | None = None
+    secret_file: str | None = None
     timeout_secs: float = 10
     max_retries: int = 3
+
+    def __repr__(self) -> str:
+        return "Webhook(…)"  # addresses, headers and secrets are for nobody's log
 
 
 class Email(Struct, forbid_unknown_fields=True, rename={"sender": "from"}, kw_only=True):
@@ -103,6 +109,23 @@ class Email(Struct, forbid_unknown_fields=True, rename={"sender": "from"}, kw_on
     timeout_secs: float = 10
     max_retries: int = 3
 
+    def __repr__(self) -> str:
+        return "Email(…)"  # the address of a server may have a password in it
+
+
+class Command(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A program that is run for events: `argv` as it is, or `command` by a shell."""
+
+    argv: list[str] | None = None
+    command: str | None = None
+    events: list[str] = field(default_factory=lambda: ["*"])
+    filter_users: list[str] = []
+    timeout_secs: float = 10
+    max_retries: int = 3
+
+    def __repr__(self) -> str:
+        return "Command(…)"  # arguments may be secrets
+
 
 class Notifications(Struct, forbid_unknown_fields=True):
     """The `[notifications]` table."""
@@ -111,6 +134,7 @@ class Notifications(Struct, forbid_unknown_fields=True):
     max_concurrent_deliveries: int = 16
     webhooks: list[Webhook] = []
     emails: list[Email] = []
+    commands: list[Command] = []
 
 
 class QuotaLimits(Struct, forbid_unknown_fields=True):
@@ -147,7 +171,6 @@ class Config(Struct, forbid_unknown_fields=True):
             "daemon.host / daemon.port: this version listens on the Unix socket only": (
                 daemon.host is not None or daemon.port is not None
             ),
-            "notifications: nothing is delivered": self.notifications.enabled,
         }
         return [note for note, applies in notes.items() if applies]
 

@@ -111,9 +111,11 @@ TYPES = {
     "finished_at": (MOMENT, None),
     "reason": (str, dict, None),
     "alive": bool,
+    "notifications": {"emails": list, "events": list},
     "scheduled_at": (MOMENT, None),
 }
-"""gflow's record: its fields in their order, with the types its clients expect. `alive` is there while a job runs."""
+"""gflow's record: its fields in their order, with the types its clients expect. `alive` is there while a job runs,
+`notifications` if somebody is sent mail."""
 
 WORDS = {
     "state": {"Queued", "Hold", "Running", "Finished", "Failed", "Cancelled", "Timeout"},
@@ -144,7 +146,7 @@ def assert_readable(record):
     """A client of gflow could read this record."""
     known = [name for name in TYPES if name in record]
     assert list(record)[: len(known)] == known, "its fields first, in their order"
-    assert set(TYPES) - set(known) <= {"alive"}
+    assert set(TYPES) - set(known) <= {"alive", "notifications"}
     assert ("alive" in record) == (record["state"] == "Running")
     for name in known:
         assert fits(record[name], TYPES[name]), (name, record[name])

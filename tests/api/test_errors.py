@@ -124,4 +124,4 @@ async def test_many_at_once(house):
             for _ in range(50):
                 nursery.start_soon(submit)
     assert len(house.engine.jobs) == 50
-    await eventually(lambda: house.runtime.bus.last_id == 50, "all events")
+    await eventually(lambda: house.runtime.bus.last_id == 51, "all events, and that the daemon is there")

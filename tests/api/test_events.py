@@ -65,7 +65,7 @@ async def test_a_life_as_events(house):
         await house.end(job_id, 3)
         await house.submit(hold=True)
         await eventually(lambda: len(reader.heard) == 5, "the events")
-    assert reader.names[1:] == [(1, "job_submitted"), (2, "job_started"), (3, "job_failed"), (4, "job_submitted")]
+    assert reader.names[1:] == [(2, "job_submitted"), (3, "job_started"), (4, "job_failed"), (5, "job_submitted")]
     user = house.engine.job(job_id).spec.owner
     _, _, started = reader.heard[2]
     assert started == {
@@ -102,18 +102,18 @@ async def test_every_transition_makes_exactly_one_event(house):
         await house.ask("POST", f"/jobs/{job_id}/cancel")
         await eventually(lambda: len(reader.heard) == 7, "the events")
     names = ["submitted", "held", "released", "held", "updated", "cancelled"]
-    assert reader.names[1:] == [(number, f"job_{name}") for number, name in enumerate(names, 1)]
+    assert reader.names[1:] == [(number, f"job_{name}") for number, name in enumerate(names, 2)]
 
 
 @pytest.mark.parametrize("how", ["header", "query"])
 async def test_who_comes_back_gets_what_was_missed(house, how):
     for _ in range(4):
         await house.submit(hold=True)
-    arguments = {"last_seen": 2} if how == "header" else {"query": "?last_event_id=2"}
+    arguments = {"last_seen": 3} if how == "header" else {"query": "?last_event_id=3"}
     async with listening(house, **arguments) as reader:
         await house.submit(hold=True)
         await eventually(lambda: len(reader.heard) == 4, "the events")
-    assert [number for number, _ in reader.names] == [None, 3, 4, 5]
+    assert [number for number, _ in reader.names] == [None, 4, 5, 6]
 
 
 async def test_who_is_new_gets_what_comes(house):
@@ -121,7 +121,7 @@ async def test_who_is_new_gets_what_comes(house):
     async with listening(house) as reader:
         await house.submit(hold=True)
         await eventually(lambda: len(reader.heard) == 2, "the event")
-    assert reader.names == [(None, "connected"), (2, "job_submitted")]
+    assert reader.names == [(None, "connected"), (3, "job_submitted")]
 
 
 async def test_who_comes_back_too_late_is_told_so(tmp_path, monkeypatch):
@@ -132,25 +132,25 @@ async def test_who_comes_back_too_late_is_told_so(tmp_path, monkeypatch):
         async with listening(house, last_seen=1) as reader:
             await eventually(lambda: len(reader.heard) == 5, "the events")
     assert reader.names[1] == (None, "missed")
-    assert [number for number, _ in reader.names[2:]] == [4, 5, 6]
+    assert [number for number, _ in reader.names[2:]] == [5, 6, 7]
 
 
 async def test_ids_go_on_over_a_restart(tmp_path):
     async with House(tmp_path) as house:
         for _ in range(3):
             await house.submit(hold=True)
-    async with House(tmp_path) as again, listening(again, last_seen=1) as reader:
+    async with House(tmp_path) as again, listening(again, last_seen=3) as reader:
         await again.submit(hold=True)
         await eventually(lambda: len(reader.heard) == 4, "the events")
-    assert [number for number, _ in reader.names[1:]] == [2, 3, 4]
+    assert reader.names[1:] == [(4, "job_submitted"), (5, "scheduler_online"), (6, "job_submitted")]
 
 
 async def test_an_id_of_another_life_gets_all_there_is(house):
     await house.submit(hold=True)
     async with listening(house, last_seen=5000) as reader:
         await house.submit(hold=True)
-        await eventually(lambda: len(reader.heard) == 3, "the events")
-    assert [number for number, _ in reader.names[1:]] == [1, 2]
+        await eventually(lambda: len(reader.heard) == 4, "the events")
+    assert reader.names[1:] == [(1, "scheduler_online"), (2, "job_submitted"), (3, "job_submitted")]
 
 
 @pytest.mark.parametrize("wrong", ["x", "-1", "1.5", "9" * 30])

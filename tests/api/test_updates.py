@@ -22,6 +22,7 @@ EVERYTHING = {
     "run_name": "other",
     "project": "p",
     "keep_session": True,
+    "notifications": {"emails": ["a@b"], "events": ["job_failed"]},
 }
 CLEARED = {
     "conda_env": None,

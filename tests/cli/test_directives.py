@@ -28,6 +28,16 @@ def test_dependencies_names_retries_and_arrays_count():
     assert read(text) == {"depends_on": (3, 3), "max_retries": 2, "array": (1, 3), "name": "x"}
 
 
+def test_addresses_add_up_over_lines_and_those_of_the_command_line_come_after_them():
+    said = read("# GFLOW --notify-email a@b --notify-email c@d\n# GFLOW --notify-email e@f --notify-on job_failed\n")
+    assert said == {"notify_email": ["a@b", "c@d", "e@f"], "notify_on": [["job_failed"]]}
+    given = {"notify_email": ["g@h"], "notify_on": [["job_started"]]}
+    merged = directives.merge(given, said, EXCLUSIVE, added=("notify_email",))
+    assert merged == {"notify_email": ["a@b", "c@d", "e@f", "g@h"], "notify_on": [["job_started"]]}
+    assert directives.merge({"notify_email": None}, said, added=("notify_email",)) == said
+    assert directives.merge({"notify_email": None}, {}, added=("notify_email",)) == {"notify_email": None}
+
+
 def test_only_the_comment_block_before_the_first_command_counts():
     text = (
         "#!/bin/sh\n\n# a note\n  # indented note\n# GFLOW --gpus 1\ncat <<E\n# GFLOW --gpus 8\nE\n# GFLOW --gpus 9\n"
@@ -59,7 +69,8 @@ def test_carriage_returns_do_not_become_part_of_a_value():
         ("--dry-run", "No such option"),
         ("--wait", "No such option"),
         ("--config x", "No such option"),
-        ("--notify-email a@b", "No such option"),
+        ("--notify-email a", "invalid e-mail address 'a'"),
+        ("--notify-on job_exploded", "unknown event 'job_exploded'"),
         ("--name 'open", "No closing quotation"),
         ("--gpus 1 # two", "unexpected extra argument"),
     ],

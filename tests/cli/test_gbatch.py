@@ -152,6 +152,17 @@ def test_directives_count_and_the_command_line_wins(gbatch, submitted, tmp_path)
     assert (job["time_limit"], job["gpus"], job["priority"]) == (3600, 2, 20)
 
 
+def test_addresses_of_a_script_are_added_to_and_its_events_replaced(gbatch, submitted, tmp_path):
+    (tmp_path / "job.sh").write_text("#!/bin/sh\n# GFLOW --notify-email a@b\n# GFLOW --notify-on job_started\ntrue\n")
+    gbatch("--notify-email", "c@d", "job.sh")
+    gbatch("--notify-on", "job_failed", "job.sh")
+    wanted = [job["notifications"] for job in submitted.jobs]
+    assert wanted == [
+        {"emails": ["a@b", "c@d"], "events": ["job_started"]},
+        {"emails": ["a@b"], "events": ["job_failed"]},
+    ]
+
+
 def test_a_wrong_directive_queues_nothing(gbatch, submitted, tmp_path):
     (tmp_path / "bad.sh").write_text("#!/bin/sh\n# GFLOW --gpsu 2\n")
     done = gbatch("bad.sh", status=2)
@@ -195,7 +206,9 @@ def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
         ["--nosuch"],
         ["-z", "echo"],
         ["--param", "a=1", "echo"],
-        ["--notify-email", "a@b", "echo"],
+        ["--notify-email", "a b@c", "echo"],
+        ["--notify-email", "a@b", "--notify-on", "job_exploded", "echo"],
+        ["--notify-on", "job_failed", "echo"],
         ["--time", "0", "echo"],
         ["--time", "-5", "echo"],
         ["--gpus", "x", "echo"],
@@ -228,6 +241,7 @@ def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, m
     (tmp_path / "sub").mkdir()
     argv = "-g 2 --shared --gpu-memory 20G --retry-on-oom -m 16G -t 30 --signal USR1@120 -p 20 --depends-on-any 1,2"
     argv += " --no-auto-cancel --max-retries 2 --begin now+2h --hold -n train -P ml -c base --export NONE --chdir sub"
+    argv += " --notify-email a@b --notify-email c@d --notify-on job_failed,JOB_STARTED --notify-on group_completed"
     argv += " --keep-session true"
     gbatch(*argv.split())
     job = job_of(submitted)
@@ -255,6 +269,7 @@ def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, m
         "project": "ml",
         "conda_env": "base",
         "keep_session": True,
+        "notifications": {"emails": ["a@b", "c@d"], "events": ["job_failed", "job_started", "group_completed"]},
     }
 
 

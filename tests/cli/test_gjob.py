@@ -183,6 +183,14 @@ def test_show_has_sections_with_how_it_ended_and_where_its_log_is():
     assert not any("MaxRetries" in line or "None" in line for line in lines)
 
 
+def test_show_says_who_is_sent_mail():
+    wanted = {"notifications": {"emails": ["a@b", "c@d"], "events": ["job_failed", "job_timeout"]}}
+    lines = describe(FINISHED | wanted, 5000.0)
+    assert "  NotifyEmail=a@b,c@d" in lines
+    assert "  NotifyOn=job_failed,job_timeout" in lines
+    assert not any("Notify" in line for line in describe(FINISHED, 5000.0))
+
+
 def gpu_lines(**fields):
     """What `show` says of GPUs, of a job that started at 1060 and ended at 1180."""
     lines = describe(FINISHED | fields, 5000.0)

@@ -177,8 +177,9 @@ def test_a_group_gets_a_limit_while_its_jobs_wait(bench: Bench) -> None:
 
 
 def test_jobs_that_ended_are_not_counted_as_concerned_by_a_new_limit(bench: Bench) -> None:
-    done = bench.ended(group_id="g")
-    open_ = bench.queued(group_id="g")
+    done, open_ = bench.running(group_id="g"), bench.queued(group_id="g")
+    bench.end(done)
+    assert bench.told() == [("completed", done)]
     assert bench.set_group_limit("g", 1) == 1
     assert bench.told() == [("updated", open_)]
     assert bench.states(done) == ["Finished"]

@@ -86,6 +86,7 @@ DAMAGE: dict[str, tuple[Callable[[Engine], object], str]] = {
     "doomed, not cancelled": (change_spec(WAITING, depends_on=(FAILED,)), "can never start"),
     "members": (lambda engine: engine._members["g"].discard(READY), "members of groups"),
     "running by group": (lambda engine: engine.group_running.clear(), "running jobs by group"),
+    "states of a group": (lambda engine: engine._group_states["g"].clear(), "states of groups"),
     "group over its limit": (lambda engine: engine.groups.update(g=Group("g", 0)), "more than its limit of 0"),
     "memory": (lambda engine: setattr(engine.resources, "memory_used_mb", 0), "host memory in use"),
     "holders": (lambda engine: engine.resources._holders.clear(), "holders of GPUs"),

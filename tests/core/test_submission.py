@@ -8,7 +8,7 @@ import pytest
 from gflow.core.errors import Impossible, Malformed, NotFound
 from gflow.core.limits import MAX_TIME_LIMIT_SECS
 from gflow.core.model import EarlySignal, Gpu, State
-from gflow.core.submission import FIXED, LATE_SECS, MAX_COMMAND_BYTES
+from gflow.core.submission import FIXED, LATE_SECS, MAX_COMMAND_BYTES, check
 from support.jobs import HOUR, Bench, gpus, spec
 
 MALFORMED: list[tuple[dict[str, Any], str]] = [
@@ -269,3 +269,19 @@ def test_files_are_needed_as_long_as_a_job_may_use_them(machine: Bench) -> None:
     assert machine.told() == [("completed", job)]
     assert machine.engine.live_digests() == (set(), set())
     assert machine.job(job).state is State.FINISHED
+
+
+@pytest.mark.parametrize(
+    "address", ["", "a", "@b", "a@", "a b@c", "a@b\nBcc: c@d", "a@b,c@d", "<a@b>", "ä@b", "a@.b", "a@b."]
+)
+def test_mail_goes_to_addresses_only(address: str) -> None:
+    with pytest.raises(Malformed, match="Notifications: invalid e-mail address"):
+        check(spec(notify_emails=(address,)))
+
+
+def test_mail_is_about_known_events_to_a_few_addresses() -> None:
+    check(spec(notify_emails=("a@b", "a.b+c@d-e.org"), notify_on=("job_failed", "group_completed", "*")))
+    with pytest.raises(Malformed, match="unknown event 'job_exploded': use job_submitted, job_updated, "):
+        check(spec(notify_on=("job_exploded",)))
+    with pytest.raises(Malformed, match="at most 20 addresses, not 21"):
+        check(spec(notify_emails=("a@b",) * 21))

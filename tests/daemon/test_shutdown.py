@@ -137,7 +137,7 @@ async def test_deliveries_under_way_are_let_to_their_end(tmp_path):
         assert target.delivered == []
         target.may_deliver.set()
         await house.ended.wait()
-    assert target.delivered == [1, 2, 3, 4, 5]
+    assert target.delivered == [1, 2, 3, 4, 5, 6], "that the daemon is there, and five jobs"
 
 
 async def test_a_dead_target_holds_nothing_up(tmp_path, monkeypatch):

@@ -55,12 +55,22 @@ def test_also_over_a_restart_of_the_daemon(daemon: Daemon):
     after = daemon.submit("true")
     with Events(daemon, last_seen=seen) as events:
         told = events.until("job_completed", after)
-    assert [event.id for event in told] == list(range(seen + 1, seen + 7))
+    assert [event.id for event in told] == list(range(seen + 1, seen + 8))
     assert [event.kind for event in told] == [
         *("job_submitted", "job_started", "job_failed"),
+        "scheduler_online",
         *("job_submitted", "job_started", "job_completed"),
     ]
-    assert [event.data["job_id"] for event in told] == [missed] * 3 + [after] * 3
+    assert [event.data.get("job_id") for event in told] == [missed] * 3 + [None] + [after] * 3
+
+
+def test_a_daemon_that_starts_says_so_and_so_does_an_array_that_is_done(daemon: Daemon):
+    with Events(daemon, last_seen=0) as events:
+        ids = daemon.submit_all([{"command": "true", "group_id": "g"}, {"command": "false", "group_id": "g"}])
+        (online, *_, done) = events.until("group_completed")
+    assert (online.id, online.kind) == (1, "scheduler_online")
+    assert done.data["counts"] == {"Finished": 1, "Failed": 1}
+    assert (done.data["group_id"], done.data["first_job_id"]) == ("g", ids[0])
 
 
 def events_of(events: Events, daemon: Daemon) -> int:

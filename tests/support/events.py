@@ -47,13 +47,13 @@ class Events:
                 return Heard(int(number) if number else None, fields["event"], json.loads(fields["data"]))
         raise AssertionError("the stream ended")
 
-    def until(self, kind: str, job_id: int) -> list[Heard]:
-        """All events up to this one, which is the last."""
+    def until(self, kind: str, job_id: int | None = None) -> list[Heard]:
+        """All events up to this one (of any job, if none is named), which is the last."""
         return list(self._until(kind, job_id))
 
-    def _until(self, kind: str, job_id: int) -> Iterator[Heard]:
+    def _until(self, kind: str, job_id: int | None) -> Iterator[Heard]:
         while True:
             heard = self.next()
             yield heard
-            if (heard.kind, heard.data.get("job_id")) == (kind, job_id):
+            if heard.kind == kind and job_id in (None, heard.data.get("job_id")):
                 return

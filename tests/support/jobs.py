@@ -39,7 +39,7 @@ def gpus(number: int, memory_mb: int | None = None) -> list[Gpu]:
     return [Gpu(index, f"GPU-{index}", "Test", memory_mb, simulated=True) for index in range(number)]
 
 
-_NESTED = ("_dependents", "_members", "_by_owner")
+_NESTED = ("_dependents", "_members", "_by_owner", "_group_states")
 
 
 def snapshot(engine: Engine) -> dict[str, Any]:
@@ -69,7 +69,12 @@ def snapshot(engine: Engine) -> dict[str, Any]:
     }
 
 
-_NO_TRANSITIONS = (EventKind.UPDATED, EventKind.GPU_MEMORY_EXCEEDED, EventKind.GPU_IDLE)
+_NO_TRANSITIONS = (
+    EventKind.UPDATED,
+    EventKind.GPU_MEMORY_EXCEEDED,
+    EventKind.GPU_IDLE,
+    EventKind.GROUP_COMPLETED,
+)
 
 
 class Bench:

@@ -81,6 +81,8 @@ specs = st.builds(
     auto_close=st.booleans(),
     keep_session=st.booleans(),
     begin_at=maybe(moments),
+    notify_emails=tuples_of(texts),
+    notify_on=tuples_of(texts),
     submit_key=maybe(texts),
 )
 

@@ -30,8 +30,8 @@ from support.strategies import groups, jobs, maybe, reasons
 GFLOWS = """id script command gpus conda_env run_dir priority depends_on depends_on_ids dependency_mode
 auto_cancel_on_dependency_failure task_id gpu_sharing_mode gpu_memory_limit_mb time_limit memory_limit_mb submitted_by
 redone_from retried_from max_retries auto_close_tmux parameters group_id max_concurrent run_name project state gpu_ids
-submitted_at started_at finished_at reason alive scheduled_at""".split()
-"""The fields of gflow's own record, in its order; `alive` only while the job runs."""
+submitted_at started_at finished_at reason alive notifications scheduled_at""".split()
+"""The fields of gflow's own record, in its order; `alive` only while the job runs, `notifications` if there are any."""
 
 OURS = """argv script_args exit_code signal status_detail stopping early_signal keep_session session log_path
 restart_count retried_as gpu_indices retry_on_oom oom_restarts gpu_use gpu_memory_verdict gpu_share_mb""".split()
@@ -43,8 +43,14 @@ def record(job, reason=None, group=None):
 
 @given(jobs, maybe(reasons), maybe(groups))
 def test_every_job_has_exactly_the_documented_fields_in_order(job, reason, group):
-    expected = [name for name in (*GFLOWS, *OURS) if name != "alive" or job.state is State.RUNNING]
+    absent = {"alive": job.state is not State.RUNNING, "notifications": not job.spec.notify_emails}
+    expected = [name for name in (*GFLOWS, *OURS) if not absent.get(name)]
     assert list(record(job, reason, group)) == expected
+
+
+def test_who_is_sent_mail_is_told_as_gflow_does():
+    job = make_job(1, notify_emails=("a@b", "c@d"), notify_on=("job_failed",))
+    assert record(job)["notifications"] == {"emails": ["a@b", "c@d"], "events": ["job_failed"]}
 
 
 @given(jobs, maybe(reasons), maybe(groups))

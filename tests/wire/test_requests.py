@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gflow.core.errors import Malformed, Refused, TooLarge
 from gflow.core.model import DependencyMode, EarlySignal, JobSpec
+from gflow.core.notices import ENDINGS
 from gflow.core.submission import check
 from gflow.wire import requests
 from gflow.wire.requests import MOST, GroupLimit, JobRequest, JobUpdate, read, read_batch, spec_changes, spec_from
@@ -35,6 +36,7 @@ plausible = {
     "argv": st.lists(texts, max_size=3),
     "script_args": st.lists(texts, max_size=3),
     "environment": st.dictionaries(texts, texts, max_size=3),
+    "notifications": st.fixed_dictionaries({"emails": st.lists(texts | st.just("a@b"), max_size=3)}),
 }
 
 
@@ -309,3 +311,23 @@ def test_the_mode_alone_can_change():
     assert changes(old, dependency_mode="Any") == {"dependency_mode": DependencyMode.ANY}
     assert changes(old, dependency_mode=None) == {"dependency_mode": DependencyMode.ALL}
     assert changes(old, depends_on_ids=[4])["dependency_mode"] is DependencyMode.ALL
+
+
+@pytest.mark.parametrize(
+    ("wanted", "emails", "events"),
+    [
+        (None, (), ()),
+        ({"emails": []}, (), ()),
+        ({"emails": [" a@b", "a@b"], "events": []}, ("a@b",), ENDINGS),
+        ({"emails": ["a@b"], "events": ["JOB_FAILED ", "*"]}, ("a@b",), ("job_failed", "*")),
+    ],
+)
+def test_mail_is_about_the_end_unless_something_else_is_asked_for(wanted, emails, events):
+    spec = spec_of(command="true", run_dir="/", notifications=wanted)
+    assert (spec.notify_emails, spec.notify_on) == (emails, events)
+    assert changes(notifications=wanted) == {"notify_emails": emails, "notify_on": events}
+
+
+def test_events_without_an_address_are_a_mistake():
+    with pytest.raises(Malformed, match="names events, but no address"):
+        spec_of(command="true", run_dir="/", notifications={"events": ["job_failed"]})

@@ -18,7 +18,8 @@ MARK = "# GFLOW"
 
 
 def read(text: str, origin: str, options: tuple[Option, ...], exclusive: tuple[tuple[str, ...], ...] = ()) -> Values:
-    """What the directives in `text` set, by dest; a later one wins. Raises `UsageError`, naming `origin` and line."""
+    """What the directives in `text` set, by dest; a later one wins, but that
+    of those that may be given several times all count. Raises `UsageError`, naming `origin` and line."""
     given: Values = {}
     for number, rest in lines(text):
         where = f"{origin}:{number}: {MARK}"
@@ -29,7 +30,8 @@ def read(text: str, origin: str, options: tuple[Option, ...], exclusive: tuple[t
             found, left = {}, words
         if left:
             raise UsageError(f"{where}: {_complaint(options, words)}")
-        given |= found
+        several = {option.dest for option in options if option.multiple and option.dest in found}
+        given |= found | {dest: given.get(dest, []) + found[dest] for dest in several}
     for group in exclusive:
         if sum(dest in given for dest in group) > 1:
             raise UsageError(f"{origin}: {MARK}: {exclusive_message(options, group, given)}")
@@ -46,8 +48,15 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
             return
 
 
-def merge(values: Values, directives: Values, exclusive: tuple[tuple[str, ...], ...] = ()) -> Values:
-    """`values` of the command line over those of the directives; one of an exclusive group replaces them all."""
+def merge(
+    values: Values, directives: Values, exclusive: tuple[tuple[str, ...], ...] = (), added: tuple[str, ...] = ()
+) -> Values:
+    """`values` of the command line over those of the directives; one of an exclusive group replaces them all.
+
+    The lists of `added` are put together, those of the directives first.
+    """
+    both = {dest: directives.get(dest, []) + (values.get(dest) or []) for dest in added}
+    values = values | {dest: found for dest, found in both.items() if found}
     said = {dest for dest, value in values.items() if value is not None and value is not False}
     for group in exclusive:
         if said.intersection(group):

@@ -12,9 +12,11 @@ from gflow.cli.kinds import (
     begin,
     count,
     early_signal,
+    email_address,
     export,
     gpu_ids,
     gpus,
+    job_events,
     memory_mb,
     not_empty,
     positive,
@@ -40,7 +42,7 @@ def run(values: Values) -> int:
     found = work.find(values["command"])
     if found.text is not None:
         said = directives.read(found.text, found.origin, DIRECTIVES, EXCLUSIVE)
-        values = directives.merge(values, said, EXCLUSIVE)
+        values = directives.merge(values, said, EXCLUSIVE, added=("notify_email",))
     request.check(values)
     for remark in request.remarks(values):
         print(f"gbatch: {remark}", file=sys.stderr)
@@ -182,6 +184,20 @@ _JOB_OPTIONS: tuple[Option, ...] = (
         help="Environment variables to run with (default ALL of the present ones).",
     ),
     Option("--chdir", convert=not_empty, metavar="DIR", help="Run in this directory (default: the present one)."),
+    Option(
+        "--notify-email",
+        convert=email_address,
+        metavar="ADDR",
+        multiple=True,
+        help="Send mail about the job to this address, too; may be given several times.",
+    ),
+    Option(
+        "--notify-on",
+        convert=job_events,
+        metavar="EVENTS",
+        multiple=True,
+        help="What the mail is about, e.g. job_started,job_failed or group_completed (default: the job's end).",
+    ),
     Option("--auto-close", help="Close the job's terminal when it succeeds."),
     Option("--keep-session", help="Keep the job's terminal after its end."),
 )

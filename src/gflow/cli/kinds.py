@@ -79,6 +79,20 @@ def names(text: str) -> list[str]:
     return found
 
 
+def email_address(text: str) -> str:
+    """An address to send mail to."""
+    from gflow.core.notices import check_address
+
+    return check_address(text.strip())
+
+
+def job_events(text: str) -> list[str]:
+    """Names of events of a comma list, in any case."""
+    from gflow.core.notices import check_event
+
+    return [check_event(name.lower()) for name in names(text)]
+
+
 def trimmed(text: str) -> str:
     """A text in which blanks around it do not count; it may be empty."""
     return text.strip()

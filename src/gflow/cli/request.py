@@ -44,6 +44,8 @@ def check(values: Values) -> None:
     """Raise `UsageError` for options that make no sense together."""
     if values["shared"] and not values["gpu_memory"]:
         raise UsageError("--shared needs --gpu-memory: jobs that share a GPU say how much of its memory they use")
+    if values["notify_on"] and not values["notify_email"]:
+        raise UsageError("--notify-on needs --notify-email: say who is to have mail about it")
     if values["signal"] and not values["time"]:
         raise UsageError("--signal needs --time: it is sent that long before the time limit")
 
@@ -70,6 +72,9 @@ def build(values: Values, work: Record) -> Record:
     if values["signal"]:
         number, secs_before = values["signal"]
         request["early_signal"] = {"signal": number, "secs_before": secs_before}
+    if values["notify_email"]:
+        events = [name for given in values["notify_on"] or () for name in given]
+        request["notifications"] = {"emails": values["notify_email"], "events": events}
     if values["max_concurrent"]:
         request["group_id"] = new_group_id()
     always = ("auto_cancel_on_dependency_failure",)

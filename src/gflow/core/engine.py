@@ -100,6 +100,7 @@ class Engine(Machine):
         for group_id, cap in (groups or {}).items() if fresh else ():
             self._put_group(out, Group(group_id, cap))
         made = [self._create(out, spec, now, held=position in hold) for position, spec in enumerate(resolved)]
+        self._tell_completed_groups(out, now)
         return made, out
 
     def _recall(self, out: Outcome, recalled: Iterable[Job]) -> None:
@@ -179,6 +180,7 @@ class Engine(Machine):
         out.tell(EventKind.UPDATED, job, now.wall)
         if job.state in (State.QUEUED, State.HOLD) and (cause := doomed(job.spec, self.jobs)) is not None:
             self._end(out, job, State.CANCELLED, now, **_doomed_by(cause))
+            self._tell_completed_groups(out, now)
         return out
 
     def _checked(self, job: Job, changes: Mapping[str, object], now: Now, known: Mapping[JobId, Job]) -> JobSpec:
@@ -255,6 +257,7 @@ class Engine(Machine):
         elif cause is StopCause.CANCEL:
             detail = f"cancelled by {by}" if by else None
             self._end(out, job, State.CANCELLED, now, reason=Reason(ReasonKind.CANCELLED), detail=detail)
+            self._tell_completed_groups(out, now)
         else:
             raise WrongState(f"Job {job_id} is {job.state.value}, not Running")
         return out
@@ -389,6 +392,7 @@ class Engine(Machine):
             reason=final_reason(job, state, how),
             detail=said,
         )
+        self._tell_completed_groups(out, now)
         return out
 
     def _running(self, job_id: JobId) -> Job:
@@ -466,6 +470,20 @@ class Engine(Machine):
             self._put(out, dependent)
             out.tell(EventKind.CANCELLED, dependent, now.wall)
             fallen.extend(self._settle(dependent, now))
+
+    def _tell_completed_groups(self, out: Outcome, now: Now) -> None:
+        """Tell of every group whose last job ended in this step. At its end: a step may end some and add others."""
+        ended = [event.job for event in out.events if event.job is not None and event.job.state in FINAL]
+        last = {job.spec.group_id: job for job in ended if job.spec.group_id is not None}
+        for group_id, job in last.items():
+            if not self.group_open(group_id):
+                about = {
+                    "group_id": group_id,
+                    "user": job.spec.owner,
+                    "first_job_id": min(self.members(group_id)),
+                    "counts": {state.value: number for state, number in self.group_counts(group_id).items()},
+                }
+                out.tell(EventKind.GROUP_COMPLETED, job, now.wall, about)
 
     def _charge(self, out: Outcome, final: Job, now: Now) -> None:
         """Remember what an ended job has had of the machine, where that orders the queue."""

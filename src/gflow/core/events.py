@@ -30,6 +30,8 @@ class EventKind(enum.StrEnum):
     GPU_AVAILABLE = "gpu_available"
     RESERVATION_CREATED = "reservation_created"
     RESERVATION_CANCELLED = "reservation_cancelled"
+    GROUP_COMPLETED = "group_completed"
+    SCHEDULER_ONLINE = "scheduler_online"
 
 
 OUTCOMES: dict[State, EventKind] = {
@@ -50,7 +52,8 @@ class Event:
     """Something that happened, and when, in seconds since the epoch.
 
     `job` is the job right after the transition, None where it is no matter of one. `about` has what else there is to
-    say, as plain values by name: of a GPU `gpu` (its index) and `uuid`, of a reservation its record.
+    say, as plain values by name: of a GPU `gpu` (its index) and `uuid`, of a reservation its record, of a group
+    `group_id`, `user`, `first_job_id` and `counts` (jobs by state); its `job` is the one that ended last.
     """
 
     kind: EventKind

@@ -160,6 +160,11 @@ def _check_groups(engine: Engine, over_cap: Container[str]) -> None:
     groups = (job.spec.group_id for job in _in_state(engine.jobs, State.RUNNING))
     running = Counter(group_id for group_id in groups if group_id is not None)
     _same("running jobs by group", +engine.group_running, running)
+    states: dict[str, Counter[State]] = {group_id: Counter() for group_id in members}
+    for job in engine.jobs.values():
+        if job.spec.group_id is not None and job.retried_as is None:
+            states[job.spec.group_id][job.state] += 1
+    _same("states of groups", engine._group_states, states)
     for group_id in members:
         cap = engine.groups[group_id].max_concurrent
         assert cap is None or running[group_id] <= cap or group_id in over_cap, (

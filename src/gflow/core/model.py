@@ -147,6 +147,7 @@ class JobSpec:
     - gpu_memory_mb: with `shared`, what the job uses of each GPU; else how large each GPU must be.
     - retried_from: the failed attempt this job repeats; restart_count: how many attempts came before.
     - retry_on_oom: try again with more GPU memory after CUDA ran out of it; oom_restarts: how often that was done.
+    - notify_emails: who is sent mail about this job; notify_on: names of the events it is about.
     - submit_key: made by the client; the same owner and key always name the same job.
     """
 
@@ -185,6 +186,8 @@ class JobSpec:
     auto_close: bool = False
     keep_session: bool = False
     begin_at: float | None = None
+    notify_emails: tuple[str, ...] = ()
+    notify_on: tuple[str, ...] = ()
     submit_key: str | None = None
 
 

@@ -6,7 +6,7 @@ Everything here raises a `Refused` with one line and changes nothing.
 import signal as signals
 from collections.abc import Iterable, Mapping
 
-from gflow.core import limits
+from gflow.core import limits, notices
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.errors import Impossible, Malformed
 from gflow.core.gpu_list import format_gpu_list
@@ -40,6 +40,21 @@ def check(spec: JobSpec) -> None:
     _check_work(spec)
     _check_texts(spec)
     _check_numbers(spec)
+    check_notices(spec.notify_emails, spec.notify_on)
+
+
+def check_notices(emails: Iterable[str], events: Iterable[str]) -> None:
+    """Refuse mail to what is no address, or about what no event is called."""
+    wanted = list(emails)
+    if len(wanted) > notices.MAX_ADDRESSES:
+        raise Malformed(f"A job sends mail to at most {notices.MAX_ADDRESSES} addresses, not {len(wanted)}")
+    try:
+        for address in wanted:
+            notices.check_address(address)
+        for name in events:
+            notices.check_event(name)
+    except ValueError as error:
+        raise Malformed(f"Notifications: {error}") from None
 
 
 def check_begin(begin_at: float | None, now: float) -> None:

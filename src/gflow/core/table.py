@@ -3,8 +3,9 @@
 `_put` replaces a job and brings each index along, so that looking costs what is found, and a step what changed.
 `invariants.check` derives every index anew and compares.
 
-Jobs that ended long ago leave (`_retire`) and come back when a new job is to wait for one of them (`recalled`). Two
-things therefore always hold: what a waiting job depends on is here, and so is the attempt that took a job's place.
+Jobs that ended long ago leave (`_retire`) and come back when a new job is to wait for one of them (`recalled`). Three
+things therefore always hold: what a waiting job depends on is here, so is the attempt that took a job's place, and so
+are all jobs of a group of which one has yet to end, up to `GROUP_KEPT`.
 """
 
 import heapq
@@ -29,6 +30,9 @@ from gflow.core.queue import ReadyQueue, Shape
 from gflow.core.quotas import Quotas
 from gflow.core.reservations import Book
 from gflow.core.submission import doomed
+
+GROUP_KEPT = 4096
+"""Of larger groups ended jobs may leave before the last has ended; a name that is used for ever keeps no more here."""
 
 _REASONS = {kind: Reason(kind) for kind in ReasonKind}
 
@@ -55,6 +59,7 @@ class Table:
         self.running: dict[JobId, None] = {}
         self.finished: dict[JobId, None] = {}
         self.group_running: Counter[str] = Counter()
+        self._group_states: dict[str, Counter[State]] = {}
         self.ready = ReadyQueue()
         self._early: set[JobId] = set()
         self._begins: list[tuple[float, JobId]] = []
@@ -186,7 +191,16 @@ class Table:
         """Whether an ended job can leave, together with the jobs in `along`."""
         earlier = job.spec.retried_from
         needed = earlier is not None and earlier in self.jobs and earlier not in along
-        return job.state in FINAL and job.id not in self._dependents and not needed
+        return (
+            job.state in FINAL
+            and job.id not in self._dependents
+            and not needed
+            and not self._counted(job.spec.group_id)
+        )
+
+    def _counted(self, group_id: str | None) -> bool:
+        """Whether the jobs of a group must stay to be counted when it is done."""
+        return group_id is not None and self.group_open(group_id) and len(self._members.get(group_id, ())) <= GROUP_KEPT
 
     def _with(self, recalled: Iterable[Job]) -> Mapping[JobId, Job]:
         """The jobs at hand, and those that are to come back."""
@@ -196,6 +210,15 @@ class Table:
     def members(self, group_id: str) -> Iterable[JobId]:
         """Ids of the jobs in a group."""
         return self._members.get(group_id, ())
+
+    def group_counts(self, group_id: str) -> dict[State, int]:
+        """How many jobs of a group are in each state; an attempt whose place another took is not counted."""
+        return +self._group_states.get(group_id, Counter())
+
+    def group_open(self, group_id: str) -> bool:
+        """Whether a job of the group has yet to end."""
+        counts = self._group_states.get(group_id)
+        return counts is not None and any(counts[state] for state in ACTIVE)
 
     def live_digests(self) -> tuple[set[str], set[str]]:
         """Environments and scripts that a job which has not ended still needs."""
@@ -255,6 +278,7 @@ class Table:
     def _leave(self, job: Job) -> None:
         self.counts[job.state] -= 1
         self.quotas.usage.count(job, -1)
+        self._count_in_group(job, -1)
         self.finished.pop(job.id, None)
         self.ready.discard(job.id)
         self._early.discard(job.id)
@@ -273,6 +297,7 @@ class Table:
     def _enter(self, job: Job, wall: float | None) -> None:
         self.counts[job.state] += 1
         self.quotas.usage.count(job, 1)
+        self._count_in_group(job, 1)
         self._enter_names(job)
         if job.state in (State.QUEUED, State.HOLD):
             for dependency in job.spec.depends_on:
@@ -283,6 +308,10 @@ class Table:
             self._enter_running(job)
         elif job.state in FINAL:
             self.finished[job.id] = None
+
+    def _count_in_group(self, job: Job, change: int) -> None:
+        if job.spec.group_id is not None and job.retried_as is None:
+            self._group_states.setdefault(job.spec.group_id, Counter())[job.state] += change
 
     def _enter_names(self, job: Job) -> None:
         if job.spec.retried_from is None:
@@ -312,6 +341,7 @@ class Table:
         if not members:
             del self._members[group_id], self.groups[group_id]
             self.group_running.pop(group_id, None)
+            self._group_states.pop(group_id, None)
 
     def _enter_running(self, job: Job) -> None:
         self.running[job.id] = None

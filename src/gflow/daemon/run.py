@@ -26,8 +26,10 @@ from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config
 from gflow.core import quotas
 from gflow.core.engine import Engine
+from gflow.core.events import EventKind
 from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import JobId
+from gflow.core.outcome import Outcome
 from gflow.core.placement import keep_order
 from gflow.core.policy import Policy
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
@@ -321,6 +323,7 @@ class _Daemon:
         else:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
             await start("historian", self._historian())
+        self._tell_online()
         await start("api", server)
         self._warn_of_missing_gpus()
         log.info("listening on %s", self._settings.socket)
@@ -331,6 +334,12 @@ class _Daemon:
         if self._again and not self._persistence.clean:
             raise CannotStart("the disk does not answer, so the state cannot be taken up; start gflowd again")
         nursery.cancel_scope.cancel()
+
+    def _tell_online(self) -> None:
+        """An event by itself: no state changes by it, but it is kept, numbered and told as all are."""
+        online = Outcome()
+        online.tell(EventKind.SCHEDULER_ONLINE, None, clock.read().wall, {"version": __version__})
+        self._runtime.commit(online)
 
     async def _wait_for_signals(self, signals: Any) -> None:
         """Leave at the first. Further ones must not kill us half-way out, which trio would do with those not taken."""

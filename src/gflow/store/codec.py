@@ -66,6 +66,8 @@ _SPEC: Map = {
     "auto_close": False,
     "keep_session": False,
     "begin_at": None,
+    "notify_emails": (),
+    "notify_on": (),
     "submit_key": None,
 }
 """Optional keys of a specification and what their absence means; `owner` and `run_dir` are always there."""
@@ -178,6 +180,8 @@ _READ_SPEC: dict[str, Callable[[Any], Any]] = dict.fromkeys(("owner", "run_dir",
     "script_args": tuple,
     "depends_on": tuple,
     "gpu_indices": tuple,
+    "notify_emails": tuple,
+    "notify_on": tuple,
     "dependency_mode": _MODES.__getitem__,
     "early_signal": _early_signal,
 }

@@ -7,7 +7,7 @@ cannot say (exit code, detail, …) is in fields of its own.
 from typing import Any
 
 from gflow.core.measuring import verdict
-from gflow.core.model import DependencyMode, GpuUse, Group, Job, Reason, ReasonKind, State
+from gflow.core.model import DependencyMode, GpuUse, Group, Job, JobSpec, Reason, ReasonKind, State
 from gflow.core.stops import signal_name
 
 Json = dict[str, Any]
@@ -97,6 +97,7 @@ def job_json(
         "finished_at": moment(job.finished_at),
         "reason": reason_json(reason),
         **({"alive": True} if job.state is State.RUNNING else {}),
+        **_notifications(spec),
         "scheduled_at": moment(spec.begin_at),
         "argv": list(spec.argv) if spec.argv is not None else None,
         "script_args": list(spec.script_args),
@@ -117,6 +118,13 @@ def job_json(
         "gpu_memory_verdict": verdict(job, gpu_use),
         "gpu_share_mb": job.gpu_share_mb,
     }
+
+
+def _notifications(spec: JobSpec) -> Json:
+    """Who is sent mail about the job; as with gflow, there is no such field where nobody is."""
+    if not spec.notify_emails:
+        return {}
+    return {"notifications": {"emails": list(spec.notify_emails), "events": list(spec.notify_on)}}
 
 
 def _shell_line(argv: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gflow.core.errors import Malformed, TooLarge
 from gflow.core.model import NO_PARAMETERS, DependencyMode, EarlySignal, JobId, JobSpec
+from gflow.core.notices import ENDINGS
 
 MAX_BATCH = 1000
 MAX_REPEATED = 32 << 20
@@ -47,7 +48,7 @@ class SignalBefore(Struct, forbid_unknown_fields=True):
 
 
 class Notifications(Struct, forbid_unknown_fields=True):
-    """Mail wishes of a job."""
+    """Who is sent mail about a job, and about which events: without any named, about its end."""
 
     emails: list[str] = []
     events: list[str] = []
@@ -132,6 +133,7 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
     project: str | UnsetType | None = UNSET
     scheduled_at: Moment | float | UnsetType | None = UNSET
     keep_session: bool | UnsetType | None = UNSET
+    notifications: Notifications | UnsetType | None = UNSET
 
 
 class PruneRequest(Struct, forbid_unknown_fields=True):
@@ -224,6 +226,17 @@ def _early(value: SignalBefore | None) -> EarlySignal | None:
     return EarlySignal(value.signal, value.secs_before) if value is not None else None
 
 
+def _notices(wanted: Notifications | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who is sent mail, and about which events."""
+    if wanted is None or not wanted.emails:
+        if wanted is not None and wanted.events:
+            raise Malformed("notifications names events, but no address: give emails, too")
+        return (), ()
+    emails = dict.fromkeys(address.strip() for address in wanted.emails)
+    events = dict.fromkeys(name.strip().lower() for name in wanted.events)
+    return tuple(emails), tuple(events or ENDINGS)
+
+
 def _blank_is_none(text: str | None) -> str | None:
     return (text.strip() or None) if text is not None else None
 
@@ -234,6 +247,7 @@ def spec_from(
     """The specification a request asks for. Digests name what the caller put into the spool. Raises Malformed."""
     depends_on, mode = _dependencies(request.depends_on, request.depends_on_ids, request.dependency_mode)
     gpus, gpu_indices = _gpus(request.gpus, request.gpu_indices)
+    notify_emails, notify_on = _notices(request.notifications)
     if request.umask is not None and not 0 <= request.umask <= 0o777:
         raise Malformed(f"Invalid umask {request.umask}")
     return JobSpec(
@@ -269,6 +283,8 @@ def spec_from(
         auto_close=request.auto_close_tmux,
         keep_session=request.keep_session,
         begin_at=epoch(request.scheduled_at),
+        notify_emails=notify_emails,
+        notify_on=notify_on,
         submit_key=request.submit_key or None,
     )
 
@@ -317,6 +333,8 @@ def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, Any]:
         changes["early_signal"] = _early(update.early_signal)
     if update.scheduled_at is not UNSET:
         changes["begin_at"] = epoch(update.scheduled_at)
+    if update.notifications is not UNSET:
+        changes["notify_emails"], changes["notify_on"] = _notices(update.notifications)
     return {**changes, **_gpu_changes(update), **_limit_changes(update, old), **_dependency_changes(update, old)}
 
 

@@ -179,7 +179,7 @@ def used_directory(data_dir: Path, *jobs, **settings) -> Loaded:
 
 
 def test_a_directory_in_use_gets_what_it_has_room_for(tmp_path):
-    kept = {"notifications": {"1": {"emails": ["a@b"], "events": []}}, "next_reservation_id": 7, "other": 1}
+    kept = {"next_reservation_id": 7, "other": 1}
     loaded = used_directory(tmp_path / "d", old_job(1), old_job(2), **kept)
     mine = {"notifications": {"emails": ["c@d"]}}
     state = old_state(old_job(5, **mine), old_job(9, script="/s.sh"), next_reservation_id=3)
@@ -191,7 +191,7 @@ def test_a_directory_in_use_gets_what_it_has_room_for(tmp_path):
     assert list(after.jobs) == [1, 2, 5, 9]
     assert after.next_job_id == 10
     assert after.next_event_id == 5
-    assert after.settings["notifications"].keys() == {"1", "5"}
+    assert after.jobs[5].spec.notify_emails == ("c@d",)
     assert (after.settings["next_reservation_id"], after.settings["other"]) == (7, 1)
     assert already_imported(plan, after.settings)
     assert Spool(tmp_path / "d/spool").path("script", next(iter(plan.scripts))).read_bytes() == TEXT

@@ -46,6 +46,17 @@ from support.older import (
         ({"submitted_by": "a\nb"}, {"owner": "unknown"}, ""),
         ({"scheduled_at": stamp(9e9)}, {"begin_at": NOW.wall + FAR_SECS}, "ten years"),
         ({"conda_env": ""}, {"conda_env": None}, ""),
+        (
+            {"notifications": {"emails": ["a@b", "c d@e", "a@b"], "events": ["*", "job_lost"]}},
+            {"notify_emails": ("a@b",), "notify_on": ("*",)},
+            "'c d@e': left out",
+        ),
+        (
+            {"notifications": {"emails": ["a@b"], "events": []}},
+            {"notify_emails": ("a@b",), "notify_on": ("job_completed", "job_failed", "job_timeout", "job_cancelled")},
+            "",
+        ),
+        ({"notifications": {"emails": [], "events": ["job_failed"]}}, {"notify_emails": (), "notify_on": ()}, ""),
     ],
 )
 def test_what_gflow_allowed_and_ours_does_not_is_brought_into_range_and_noted(fields, spec, note):

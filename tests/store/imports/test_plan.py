@@ -238,7 +238,7 @@ def test_the_sample_of_0_4_18_field_by_field():
             submitted_at=at(1795310260, 42831815),
         ),
         named(
-            replace(ALICE, command="true"),
+            replace(ALICE, command="true", notify_emails=("a@example.com",), notify_on=("job_failed",)),
             13,
             "gjob-13-mailme",
             state=State.FINISHED,
@@ -284,10 +284,9 @@ def test_the_sample_of_0_4_18_field_by_field():
     assert [(g.id, g.max_concurrent) for g in plan.groups] == [(group, 1)]
     assert plan.settings == {
         "quota_overrides": {"users": {"alice": {"max_running_gpus": 4}}},
-        "notifications": {"13": {"emails": ["a@example.com"], "events": ["job_failed"]}},
     }
     assert (plan.next_job_id, plan.format) == (17, "gflow state version 4, MessagePack")
-    assert plan.warnings() == ["kept, but not acted on by this version: notifications"]
+    assert plan.warnings() == []
 
 
 # -- every layout ------------------------------------------------------------------------------------------------------

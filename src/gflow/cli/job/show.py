@@ -91,7 +91,14 @@ def _resources(job: Record, now: float) -> list[Field]:
 
 
 def _execution(job: Record) -> list[Field]:
-    return [("WorkingDir", job.get("run_dir")), ("TmuxSession", job.get("session")), ("Log", job.get("log_path"))]
+    wanted = job.get("notifications") or {}
+    return [
+        ("WorkingDir", job.get("run_dir")),
+        ("TmuxSession", job.get("session")),
+        ("Log", job.get("log_path")),
+        ("NotifyEmail", ",".join(wanted.get("emails") or ()) or None),
+        ("NotifyOn", ",".join(wanted.get("events") or ()) or None),
+    ]
 
 
 def _dependencies(job: Record) -> list[Field]:

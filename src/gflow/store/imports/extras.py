@@ -5,13 +5,12 @@
     quota_overrides      as gflow has it: {users | projects: {name: limits}, default_user | default_project: limits}
     fair_share_usage     {user: {usage (GPU-seconds), last_update}}
     allowed_gpu_indices  list of numbers
-    notifications        {job id as text: {emails, events}}
 
-Times are seconds since the epoch. A key that would be empty is left out. All but the notifications take effect when the
-engine is given them (`Machine.restore`).
+Times are seconds since the epoch. A key that would be empty is left out. All take effect when the engine is
+given them (`Machine.restore`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from gflow.core.gpu_list import LAST_INDEX
@@ -19,16 +18,13 @@ from gflow.core.reservations import LONGEST_SECS
 from gflow.store.imports.jobs import Notes
 from gflow.store.imports.values import MAX_U64, Odd, Record, instant, shown
 
-UNSERVED = ("notifications",)
-"""What is kept for a version that acts on it."""
-
 _STATUSES = {word: word for word in ("Pending", "Active", "Completed", "Cancelled")}
 _LIMITS = ("max_running_jobs", "max_running_gpus", "max_queued_jobs")
 _NAMED = ("users", "projects")
 _DEFAULTS = ("default_user", "default_project")
 
 
-def settings(state: Record, jobs: Iterable[tuple[int, Record]], notes: Notes) -> dict[str, Any]:
+def settings(state: Record, notes: Notes) -> dict[str, Any]:
     """The settings in a state. Raises Odd."""
     reservations = [_reservation(plain, notes) for plain in _listed(state, "reservations")]
     next_id = max([state.integer("next_reservation_id") or 1, *(r["id"] + 1 for r in reservations)])
@@ -38,11 +34,8 @@ def settings(state: Record, jobs: Iterable[tuple[int, Record]], notes: Notes) ->
         "next_reservation_id": next_id if next_id > 1 else None,
         "quota_overrides": _quotas(state),
         "fair_share_usage": {user: _usage(user, plain) for user, plain in state.table("fair_share_usage").items()},
-        "notifications": dict(_notifications(jobs)),
     }
     kept = {key: value for key, value in found.items() if value}
-    if unserved := [key for key in UNSERVED if key in kept]:
-        notes.add(None, f"kept, but not acted on by this version: {', '.join(unserved)}")
     return kept if allowed is None else kept | {"allowed_gpu_indices": _allowed(allowed, notes)}
 
 
@@ -114,12 +107,3 @@ def _usage(user: str, plain: object) -> dict[str, float | None]:
         "usage": record.number("usage") or 0.0,
         "last_update": record.number("last_update") if written is None else written,
     }
-
-
-def _notifications(jobs: Iterable[tuple[int, Record]]) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    for job_id, record in jobs:
-        if record.get("notifications") is None:
-            continue
-        wanted = Record(record.get("notifications"), f"{record.what}: notifications")
-        if emails := wanted.texts("emails"):
-            yield str(job_id), {"emails": emails, "events": wanted.texts("events")}

@@ -29,7 +29,8 @@ LEGACY_NAME = "state.json"
 SETTING = "imported"
 
 _OURS_ALONE = (PREVIOUS, IDS, LATEST, HISTORY, ACKNOWLEDGED)
-_MERGED = ("notifications", "next_reservation_id")
+_NEXT = "next_reservation_id"
+"""A setting that may be there twice: the higher counts."""
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ def check_room(data_dir: Path, plan: Plan, loaded: Loaded) -> None:
     if lowest < loaded.next_job_id:
         what = f"it has job {lowest}, and ids up to {loaded.next_job_id - 1} have been given here already"
         raise NotImportable(plan.path, f"cannot be imported: {what}; import it into an empty data directory")
-    both = [key for key in plan.settings if key in loaded.settings and key not in _MERGED]
+    both = [key for key in plan.settings if key in loaded.settings and key != _NEXT]
     both += [f"group {group.id}" for group in plan.groups if group.id in loaded.groups]
     if both:
         what = f"it would replace {', '.join(both)}"
@@ -147,9 +148,7 @@ def join(data_dir: Path, plan: Plan, loaded: Loaded, *, wall: float, disk: Disk 
 
 
 def _merged(new: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that are there twice and both count: of jobs with different ids, and the higher of two next ids."""
-    both = [key for key in _MERGED if key in new and key in here]
-    return {key: {**here[key], **new[key]} if isinstance(new[key], dict) else max(here[key], new[key]) for key in both}
+    return {_NEXT: max(here[_NEXT], new[_NEXT])} if _NEXT in new and _NEXT in here else {}
 
 
 def _mark(plan: Plan, wall: float) -> dict[str, Any]:

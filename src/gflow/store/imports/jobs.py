@@ -8,10 +8,10 @@ such a job goes on if its session lives and fails if it does not.
 import hashlib
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from gflow.core import limits, submission
+from gflow.core import limits, notices, submission
 from gflow.core.errors import Refused
 from gflow.core.lifecycle import FINAL
 from gflow.core.limits import format_duration
@@ -139,6 +139,7 @@ def _spec(job_id: JobId, record: Record, around: Surroundings, notes: Notes) -> 
     mode = record.word("dependency_mode", _MODES) or DependencyMode.ALL
     retried_from = record.integer("retried_from")
     redone_from = record.integer("redone_from")
+    notify_emails, notify_on = _mail(job_id, record, notes)
     return JobSpec(
         owner=_owner(record),
         run_dir=_run_dir(job_id, record, around.home, notes),
@@ -164,7 +165,29 @@ def _spec(job_id: JobId, record: Record, around: Surroundings, notes: Notes) -> 
         retried_from=JobId(retried_from) if retried_from else None,
         auto_close=record.flag("auto_close_tmux", default=False),
         begin_at=_begin_at(job_id, record, around.now.wall, notes),
+        notify_emails=notify_emails,
+        notify_on=notify_on,
     )
+
+
+def _mail(job_id: JobId, record: Record, notes: Notes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who is sent mail about the job, those whom ours can write to, and about which events."""
+    if record.get("notifications") is None:
+        return (), ()
+    wanted = Record(record.get("notifications"), f"{record.what}: notifications")
+    emails = _fit(job_id, wanted.texts("emails"), notices.check_address, notes)[: notices.MAX_ADDRESSES]
+    events = _fit(job_id, wanted.texts("events"), notices.check_event, notes)
+    return (emails, events or notices.ENDINGS) if emails else ((), ())
+
+
+def _fit(job_id: JobId, texts: Iterable[str], check: Callable[[str], str], notes: Notes) -> tuple[str, ...]:
+    found = []
+    for text in texts:
+        try:
+            found.append(check(text))
+        except ValueError as why:
+            notes.add(job_id, f"notifications: {str(why).partition(': ')[0]}: left out")
+    return tuple(dict.fromkeys(found))
 
 
 def _default(value: int | None, default: int) -> int:

@@ -71,7 +71,7 @@ def _plan(path: Path, data: bytes, around: Surroundings) -> Plan:
     converter = Converter(around, notes)
     jobs = {JobId(job_id): converter.convert(JobId(job_id), record) for job_id, record in contents.jobs}
     links.settle(jobs, around.now, notes)
-    settings = extras.settings(contents.state, contents.jobs, notes)
+    settings = extras.settings(contents.state, notes)
     return Plan(
         path=path,
         format=f"gflow state version {contents.version}, {contents.encoding}",

@@ -1,0 +1,175 @@
+"""The targets that a configuration asks for, each checked whole before the first event.
+
+Every error is a ValueError of one line that names the key, and shows no secret.
+"""
+
+import ssl
+from collections.abc import Callable, Mapping
+from email.utils import parseaddr
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gflow import config
+from gflow.core.notices import check_address
+from gflow.notify.base import Target
+from gflow.notify.command import Command
+from gflow.notify.email import Email
+from gflow.notify.formats import FORMATS
+from gflow.notify.secrets import expand, secret_from
+from gflow.notify.smtp_url import smtp_server
+from gflow.notify.subscription import Subscription
+
+if TYPE_CHECKING:
+    import httpx
+
+    from gflow.notify.webhook import Webhook
+
+Environ = Mapping[str, str]
+LogPath = Callable[[int], Path]
+
+MAX_TIMEOUT_SECS = 3600
+MAX_RETRIES = 100
+
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_OURS = ("content-length", "transfer-encoding", "host", "connection")
+
+
+def targets(notifications: config.Notifications, environ: Environ, *, log_path: LogPath | None = None) -> list[Target]:
+    """Webhooks, mail and programs, in this order; none if notifications are not enabled. Raises ValueError.
+
+    `log_path` says where the log of a job is, for the mail that quotes it.
+    """
+    if not notifications.enabled:
+        return []
+    made: list[Target] = []
+    for at, webhook in enumerate(notifications.webhooks):
+        made.append(_webhook(webhook, environ, f"notifications.webhooks[{at}]"))
+    for at, email in enumerate(notifications.emails):
+        made.append(_email(email, environ, f"notifications.emails[{at}]", jobs_too=at == 0, log_path=log_path))
+    for at, command in enumerate(notifications.commands):
+        made.append(_command(command, environ, f"notifications.commands[{at}]"))
+    _tell_apart(made)
+    return made
+
+
+def _tell_apart(made: list[Target]) -> None:
+    """Give targets with one address keys of their own, by their order."""
+    seen: dict[str, int] = {}
+    for target in made:
+        seen[target.key] = seen.get(target.key, 0) + 1
+        if seen[target.key] > 1:
+            target.key = f"{target.key}-{seen[target.key]}"
+
+
+def _subscription(found: config.Webhook | config.Email | config.Command, key: str) -> Subscription:
+    """What all kinds of targets have in common, checked."""
+    if not 0 < found.timeout_secs <= MAX_TIMEOUT_SECS:
+        raise ValueError(f"{key}.timeout_secs: use more than 0, at most {MAX_TIMEOUT_SECS}")
+    if not 0 <= found.max_retries <= MAX_RETRIES:
+        raise ValueError(f"{key}.max_retries: use 0 to {MAX_RETRIES}")
+    try:
+        return Subscription(found.events, found.filter_users)
+    except ValueError as error:
+        raise ValueError(f"{key}.events: {error}") from None
+
+
+# -- webhooks ----------------------------------------------------------------------------------------------------------
+
+
+def _webhook(found: config.Webhook, environ: Environ, key: str) -> "Webhook":
+    from gflow.notify.webhook import Webhook  # with httpx, which costs a daemon without webhooks more than it is worth
+
+    subscription = _subscription(found, key)
+    if found.format not in FORMATS:
+        raise ValueError(f"{key}.format: {found.format!r} is unknown; use {', '.join(FORMATS)}")
+    return Webhook(
+        url=_url(expand(found.url, environ, f"{key}.url"), f"{key}.url"),
+        address=found.url,
+        subscription=subscription,
+        headers={name: _header(name, value, environ, key) for name, value in found.headers.items()},
+        secret=secret_from(found.secret, found.secret_file, environ, key),
+        format=found.format,
+        timeout_secs=found.timeout_secs,
+        max_retries=found.max_retries,
+        tls=_system_tls(),
+    )
+
+
+def _url(text: str, key: str) -> "httpx.URL":
+    import httpx
+
+    try:
+        url = httpx.URL(text.strip())
+    except (httpx.InvalidURL, ValueError):
+        raise ValueError(f"{key}: it is no address of the web") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"{key}: write http://HOST/PATH or https://HOST/PATH")
+    return url
+
+
+def _header(name: str, value: str, environ: Environ, key: str) -> str:
+    if not name or not _TOKEN.issuperset(name) or name.lower() in _OURS:
+        raise ValueError(f"{key}.headers: {name!r} is no header that can be set here")
+    text = expand(value, environ, f"{key}.headers.{name}")
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{key}.headers.{name}: use printable ASCII characters")
+    return text
+
+
+@cache
+def _system_tls() -> ssl.SSLContext:
+    """Trusts whom the machine trusts; reading that takes a while, so all targets share it."""
+    return ssl.create_default_context()
+
+
+# -- mail --------------------------------------------------------------------------------------------------------------
+
+
+def _email(found: config.Email, environ: Environ, key: str, *, jobs_too: bool, log_path: LogPath | None) -> Email:
+    sender, envelope_from = _address(found.sender, f"{key}.from")
+    return Email(
+        server=smtp_server(expand(found.smtp_url, environ, f"{key}.smtp_url"), f"{key}.smtp_url"),
+        address=found.smtp_url,
+        subscription=_subscription(found, key),
+        sender=sender,
+        envelope_from=envelope_from,
+        to=[_address(text, f"{key}.to")[1] for text in found.to],
+        prefix=found.subject_prefix,
+        jobs_too=jobs_too,
+        log_path=log_path,
+        timeout_secs=found.timeout_secs,
+        max_retries=found.max_retries,
+        tls_context=_system_tls(),
+    )
+
+
+def _address(text: str, key: str) -> tuple[str, str]:
+    """The text of a header, and the address in it: of `Name <a@b>` both, of `a@b` the same twice."""
+    name, address = parseaddr(text)
+    try:
+        check_address(address)
+    except ValueError:
+        raise ValueError(f"{key}: {text!r} is no e-mail address; write NAME@HOST or 'Name <NAME@HOST>'") from None
+    if not text.isprintable():
+        raise ValueError(f"{key}: use printable characters")
+    return (f'"{name}" <{address}>' if name and '"' not in name and "\\" not in name else address), address
+
+
+# -- programs ----------------------------------------------------------------------------------------------------------
+
+
+def _command(found: config.Command, environ: Environ, key: str) -> Command:
+    if (found.argv is None) == (found.command is None):
+        raise ValueError(f"{key}: give argv (a program and its arguments) or command (a line for the shell)")
+    argv = found.argv if found.argv is not None else ["/bin/sh", "-c", found.command or ""]
+    if not argv or not argv[0] or any("\0" in word for word in argv) or found.command == "":
+        raise ValueError(f"{key}: the program has no name")
+    return Command(
+        argv=argv,
+        subscription=_subscription(found, key),
+        environ=environ,
+        program=argv[0] if found.argv is not None else "shell",
+        timeout_secs=found.timeout_secs,
+        max_retries=found.max_retries,
+    )

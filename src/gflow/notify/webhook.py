@@ -1,0 +1,168 @@
+"""One webhook: a POST with a signature, and what its answer means.
+
+The exchange, from the name look-up to the last byte of the answer that is read, takes `timeout_secs` at most. TLS
+is verified against the machine's certificates. Redirects are not followed: an address that moved is to be configured.
+No proxy is taken from the environment, as that of a daemon is whatever the shell that started it had.
+
+Addresses can be secrets (those of chat services are), so only the host is ever shown.
+"""
+
+import hashlib
+import hmac
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+import trio
+
+from gflow import __version__
+from gflow.notify.base import Delivery, DeliveryFailed
+from gflow.notify.formats import FORMATS, one_line
+from gflow.notify.secrets import digest
+from gflow.notify.subscription import Subscription
+
+for _name in ("httpx", "httpcore"):  # their lines have whole addresses and headers in them
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+MAX_ANSWER_BYTES = 64 * 1024
+MAX_PAUSE_SECS = 86400.0
+
+_WORTH_RETRYING = (408, 425, 429)
+"""Answers below 500 that say "not now" instead of "not so"."""
+
+
+def signature(secret: bytes, timestamp: str, body: bytes) -> str:
+    """What `X-Gflow-Signature` says of a body sent at `timestamp` (seconds since the epoch, as text)."""
+    return "sha256=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def retry_after_secs(text: str | None, now: float) -> float | None:
+    """The pause a `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date; None if it says neither."""
+    if text is None:
+        return None
+    given = text.strip()
+    if given.isascii() and given.isdigit():
+        return min(float(given[:9]), MAX_PAUSE_SECS)
+    try:
+        at = parsedate_to_datetime(given).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(0.0, at - now), MAX_PAUSE_SECS)
+
+
+@dataclass(slots=True, eq=False)
+class Webhook:
+    """A target that is told by HTTP. `address` is what tells it from others: the address as it was configured."""
+
+    url: httpx.URL = field(repr=False)
+    address: str = field(repr=False)
+    subscription: Subscription = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: bytes | None = field(default=None, repr=False)
+    format: str = "json"
+    timeout_secs: float = 10.0
+    max_retries: int = 3
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    kind: str = field(default="webhook", init=False)
+    key: str = field(init=False)
+    name: str = field(init=False)
+    _client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.key = digest(self.kind, self.address)
+        self.name = f"webhook {self.url.host} ({self.key[:4]})"
+
+    def wants(self, payload: Mapping[str, Any]) -> bool:
+        """Whether this event is of interest."""
+        return self.subscription.wants(payload)
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """One attempt. Raises DeliveryFailed."""
+        body = FORMATS[self.format](delivery.payload)
+        with trio.move_on_after(self.timeout_secs) as scope:
+            try:
+                status, pause = await self._exchange(body, self._headers(delivery, body))
+            except httpx.ConnectError as error:
+                raise DeliveryFailed(one_line(f"cannot connect: {_reason(error)}")) from None
+            except httpx.HTTPError as error:
+                raise DeliveryFailed(one_line(f"the connection broke: {type(error).__name__}")) from None
+        if scope.cancelled_caught:
+            raise DeliveryFailed(f"no complete answer within {self.timeout_secs:g} s")
+        _judge(status, pause)
+
+    async def _exchange(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, float | None]:
+        """The status of the answer, and the pause it asks for."""
+        async with self._open_client().stream("POST", self.url, content=body, headers=headers) as answer:
+            read = 0
+            with trio.CancelScope() as reading:  # leaving the loop instead would leave generators half-way
+                async for chunk in answer.aiter_raw():  # to its end, so that the connection can be used again
+                    read += len(chunk)
+                    if read > MAX_ANSWER_BYTES:
+                        reading.cancel()
+            return answer.status_code, retry_after_secs(answer.headers.get("Retry-After"), time.time())
+
+    def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
+        timestamp = str(int(time.time()))
+        ours = {
+            "X-Gflow-Event": delivery.event,
+            "X-Gflow-Delivery": delivery.id,
+            "X-Gflow-Timestamp": timestamp,
+        }
+        if self.secret is not None:
+            ours["X-Gflow-Signature"] = signature(self.secret, timestamp, body)
+        return ours
+
+    def _open_client(self) -> httpx.AsyncClient:
+        if self._client is None:
+            fixed = {
+                "User-Agent": f"gflow/{__version__}/webhooks",
+                "Content-Type": "application/json",
+                "Accept-Encoding": "identity",
+            }
+            self._client = httpx.AsyncClient(
+                headers=_merged(fixed, self.headers),
+                verify=self.tls if self.tls is not None else ssl.create_default_context(),
+                trust_env=False,
+                follow_redirects=False,
+                timeout=None,  # noqa: S113 - the whole exchange has one
+            )
+        return self._client
+
+    async def aclose(self) -> None:
+        """Close what connections are kept."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+
+def _merged(fixed: Mapping[str, str], configured: Mapping[str, str]) -> httpx.Headers:
+    """Those of the configuration come first."""
+    headers = httpx.Headers(dict(fixed))
+    headers.update(dict(configured))
+    return headers
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said at the bottom of it; the layers above keep it to themselves."""
+    below: BaseException | None = error
+    found = ""
+    while below is not None:
+        if isinstance(below, OSError):
+            found = str(below.strerror or below)
+        below = below.__cause__ or below.__context__
+    return found or str(error) or "no reason given"
+
+
+def _judge(status: int, pause: float | None) -> None:
+    """Raise DeliveryFailed for an answer that does not say that all is well."""
+    if 200 <= status < 300:
+        return
+    if 300 <= status < 400:
+        raise DeliveryFailed(f"answered {status}, a redirect, which is not followed: configure the new url", final=True)
+    final = 400 <= status < 500 and status not in _WORTH_RETRYING
+    raise DeliveryFailed(f"answered {status}", final=final, retry_after_secs=None if final else pause)

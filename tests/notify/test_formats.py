@@ -1,0 +1,73 @@
+"""Lines for people, and messages for chats in which no name can mention anybody."""
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gflow.notify.formats import FORMATS, MAX_CHAT, as_discord, as_json, as_slack, headline, one_line, summary
+from gflow.notify.payloads import public
+from support.told import EVENTS, told
+
+LINES = {
+    "job_submitted": "job 42 train submitted",
+    "job_updated": "job 42 train changed",
+    "job_started": "job 42 train started: on GPU 0, 1",
+    "job_completed": "job 42 train completed: after 01:10:05",
+    "job_failed": "job 42 train failed: exit code 3 after 01:10:05; tried again as job 43",
+    "job_cancelled": "job 42 train cancelled: dependency 41 did not finish",
+    "job_timeout": "job 42 train timed out: time limit of 02:00:00 reached after 02:00:00",
+    "job_held": "job 42 train put on hold",
+    "job_released": "job 42 train released",
+    "gpu_memory_exceeded": "job 42 train uses 7014 MiB of GPU memory and had declared 6144 MiB",
+    "gpu_idle": "job 42 train has left its GPUs unused for 30 min",
+    "gpu_available": "GPU 1 is available",
+    "reservation_created": "reservation 7 of bob created: 2 GPUs, 2026-02-04T14:00:00Z to 2026-02-04T16:00:00Z",
+    "reservation_cancelled": "reservation 7 of bob cancelled: GPU 0, 3, 2026-02-04T14:00:00Z to 2026-02-04T16:00:00Z",
+    "group_completed": "all 10 jobs of the group of job 33 have ended: 9 Finished, 1 Failed",
+    "scheduler_online": "gflow 0.1.0 is online on gpu-server-01",
+}
+
+
+def test_every_event_has_a_line():
+    assert {event: summary(told(event)) for event in EVENTS} == LINES
+
+
+def test_a_headline_says_where_and_whose():
+    assert headline(told("job_started")) == "[gpu-server-01] job 42 train started: on GPU 0, 1 (alice)"
+    assert headline(told("gpu_available")) == "[gpu-server-01] GPU 1 is available"
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_json_is_the_payload_and_the_others_are_messages(event):
+    payload = told(event)
+    assert json.loads(as_json(payload)) == public(payload)
+    assert json.loads(as_slack(payload)) == {"text": headline(payload)}
+    message = json.loads(as_discord(payload))
+    assert message["allowed_mentions"] == {"parse": []}
+    assert message["content"].replace("\\", "") == headline(payload)
+
+
+def test_markup_in_a_name_is_text():
+    payload = told(owner="<!channel>&*_`@everyone")
+    assert "(&lt;!channel&gt;&amp;*_`@everyone)" in json.loads(as_slack(payload))["text"]
+    assert r"(\<!channel\>&\*\_\`@everyone)" in json.loads(as_discord(payload))["content"]
+
+
+@given(st.text(st.characters()))
+@settings(deadline=None)
+def test_whatever_a_name_is_a_line_is_one_line(text):
+    payload = told()
+    payload["job"]["name"] = payload["job"]["user"] = text
+    line = headline(payload)
+    assert len(line) <= MAX_CHAT
+    assert not any(unicodedata.category(char) in ("Cc", "Zl", "Zp") for char in line)
+    for form in FORMATS.values():
+        json.loads(form(payload))
+    assert len(json.loads(as_discord(payload))["content"]) <= 2000
+
+
+def test_a_line_has_an_end():
+    assert one_line("a\n\x1bb\u202e c" * 200, 50) == ("a b c" * 200)[:49] + "…"
