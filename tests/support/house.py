@@ -21,8 +21,8 @@ from gflow import clock, config
 from gflow.daemon import endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
-from gflow.daemon.webhooks import Target, WebhookPool
 from gflow.gpu.simulated import Simulated
+from gflow.notify.base import Target
 from gflow.store.disk import DISK, Disk
 from support.desk import eventually
 from support.fake_launcher import FakeLauncher
@@ -57,7 +57,7 @@ class House:
         self._patched.enter_context(patch.object(run, "Nvml", lambda: Simulated(0, 1)))  # whatever this machine has
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
-        self._patched.enter_context(patch.object(run, "WebhookPool", lambda _none, most: WebhookPool(targets, most)))
+        self._patched.enter_context(patch.object(run, "_targets", lambda _settings: list(targets)))
         settings = config.Config(daemon=config.Daemon(**daemon), timezone=timezone)
         self.daemon = run._Daemon(run.Settings(settings, self.data_dir, self.socket))
         self.runtime = self.daemon._runtime

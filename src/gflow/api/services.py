@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -19,6 +19,22 @@ from gflow.wire.jobs import job_json
 
 KEPT_ENCODINGS = 20_000
 """Encoded jobs kept; about 1.4 kB each."""
+
+
+class Notifications(Protocol):
+    """What tells the outside of events. `redeliver` and `test` raise a Refused."""
+
+    def status(self) -> dict[str, Any]:
+        """How it goes with every target."""
+
+    async def given_up(self) -> list[dict[str, Any]]:
+        """The last deliveries that were given up, the latest first."""
+
+    async def redeliver(self, delivery_id: str) -> dict[str, Any]:
+        """Let a delivery that was given up be made after all."""
+
+    async def test(self, name: str | None) -> list[dict[str, Any]]:
+        """Try each target, or those called so, once and now; how that went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,7 @@ class Services:
     - session: the name of a job's terminal session.
     - compact: writes a snapshot now. recovering: the state could not be read, and its files must stay as they are.
     - turn: taken by who moves or removes ended jobs.
+    - notifications: the targets that are told of events.
     """
 
     runtime: Runtime
@@ -56,6 +73,7 @@ class Services:
     compact: Callable[[], Awaitable[Compacted]]
     recovering: bool
     turn: trio.Lock
+    notifications: Notifications
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)
