@@ -7,7 +7,7 @@ from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import caller, check_admin
 from gflow.api.services import Services
-from gflow.wire.requests import Redelivery, NotificationTest, read
+from gflow.wire.requests import NotificationTest, Redelivery, read
 
 
 def blueprint(services: Services) -> Blueprint:

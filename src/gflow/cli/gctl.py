@@ -1,4 +1,4 @@
-"""gctl: settings of the running daemon, and the files of its state."""
+"""gctl: settings of the running daemon, its notifications, and the files of its state."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ COMMAND = Group(
     "gctl",
     "Look at and change settings of the running daemon, and look after the files of its state.",
     {
+        "notify": "gflow.cli.ctl.notify",
         "reserve": "gflow.cli.ctl.reserve",
         "set-limit": "gflow.cli.ctl.set_limit",
         "show-gpus": "gflow.cli.ctl.show_gpus",
         "state": "gflow.cli.ctl.state",
+        "webhooks": "gflow.cli.ctl.webhooks",
     },
     examples=(
         ("gctl set-limit 42 3", "let three jobs of job 42's group run at once"),
         ("gctl reserve list", "GPUs promised to users, and when"),
         ("gctl show-gpus", "each GPU and whether it may be used"),
         ("gctl state check", "whether every file of the state is whole"),
+        ("gctl webhooks", "who is told of events, and whether they can be reached"),
     ),
 )
 
