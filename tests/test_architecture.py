@@ -230,12 +230,12 @@ def test_a_daemon_that_tells_nobody_loads_no_http_client():
 import sys
 from gflow.config import Config
 from gflow.daemon import run
-assert run._targets(Config()) == []
+assert run._targets(Config(), None) == []
 print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"httpx", "smtplib"} & set(done.stdout.split()) == set()
-    assert "gflow.notify.make" in done.stdout.split()
+    assert "gflow.notify.base" in done.stdout.split()
 
 
 def test_this_test_would_notice(daemon):

@@ -311,7 +311,6 @@ def test_all_of_them_at_once(file):
     [
         ("[daemon]\nhost = 'x'", "daemon.host / daemon.port"),
         ("[daemon]\nport = 59000", "daemon.host / daemon.port"),
-        ("[notifications]\nenabled = true", "notifications"),
     ],
 )
 def test_what_is_not_acted_on_is_said(file, text, note):

@@ -147,7 +147,6 @@ class Config(Struct, forbid_unknown_fields=True):
             "daemon.host / daemon.port: this version listens on the Unix socket only": (
                 daemon.host is not None or daemon.port is not None
             ),
-            "notifications.emails: no mail is sent": self.notifications.enabled and bool(self.notifications.emails),
         }
         return [note for note, applies in notes.items() if applies]
 

@@ -57,7 +57,7 @@ class House:
         self._patched.enter_context(patch.object(run, "Nvml", lambda: Simulated(0, 1)))  # whatever this machine has
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
-        self._patched.enter_context(patch.object(run, "_targets", lambda _settings: list(targets)))
+        self._patched.enter_context(patch.object(run, "_targets", lambda *_settings: list(targets)))
         settings = config.Config(daemon=config.Daemon(**daemon), timezone=timezone)
         self.daemon = run._Daemon(run.Settings(settings, self.data_dir, self.socket))
         self.runtime = self.daemon._runtime

@@ -11,7 +11,7 @@ import resource
 import secrets
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,7 +53,6 @@ from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux, session_name
 from gflow.launch.tmux_server import TmuxUnusable
-from gflow.notify import make
 from gflow.notify.base import Target
 from gflow.notify.outbox import Outbox
 from gflow.notify.payloads import payload
@@ -201,7 +200,7 @@ class _Daemon:
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
-        self._pool = self._make_pool(_targets(settings.config), self._loaded)
+        self._pool = self._make_pool(_targets(settings.config, self._log_path), self._loaded)
         self._persistence = Persistence(
             settings.data_dir,
             self._loaded,
@@ -447,10 +446,14 @@ class _Daemon:
         return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
 
 
-def _targets(config: Config) -> list[Target]:
+def _targets(config: Config, log_path: Callable[[JobId], Path]) -> list[Target]:
     """Who is told of events. Raises CannotStart."""
+    if not config.notifications.enabled:
+        return []
+    from gflow.notify import make  # and with it an HTTP client, which takes its time
+
     try:
-        return make.targets(config.notifications, environment())
+        return make.targets(config.notifications, environment(), log_path=lambda job_id: log_path(JobId(job_id)))
     except ValueError as error:
         raise CannotStart(str(error)) from error
 

@@ -4,9 +4,11 @@ One exchange per attempt has `timeout_secs` from the first packet to the last. T
 and of an answer no more than a little is read.
 """
 
+import functools
 import hashlib
 import json
 import math
+import ssl
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -44,7 +46,11 @@ class Webhook:
         self._settings = settings
         self._events = None if "*" in settings.events else frozenset(settings.events)
         self._users = frozenset(user.lower() for user in settings.filter_users)
-        self._client: httpx.AsyncClient | None = None
+        limits = httpx.Limits(max_connections=2, max_keepalive_connections=1)
+        verify = _trusted() if parts.scheme == "https" else False  # there is nothing to verify
+        self._client = httpx.AsyncClient(
+            timeout=settings.timeout_secs, limits=limits, verify=verify, follow_redirects=False, trust_env=False
+        )
 
     def wants(self, payload: Mapping[str, Any]) -> bool:
         """Whether the event, and whose it is, is among those asked for."""
@@ -74,11 +80,6 @@ class Webhook:
         }
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
-        if self._client is None:
-            limits = httpx.Limits(max_connections=2, max_keepalive_connections=1)
-            self._client = httpx.AsyncClient(
-                timeout=self._settings.timeout_secs, limits=limits, follow_redirects=False, trust_env=False
-            )
         async with self._client.stream("POST", self._settings.url, content=body, headers=headers) as answer:
             received = 0
             async for chunk in answer.aiter_raw():
@@ -89,8 +90,13 @@ class Webhook:
 
     async def aclose(self) -> None:
         """Close its connections."""
-        if self._client is not None:
-            await self._client.aclose()
+        await self._client.aclose()
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Reading the authorities there are takes long: once for all targets, and never while jobs wait for it."""
+    return ssl.create_default_context()
 
 
 def _judge(answer: httpx.Response) -> None:
