@@ -117,7 +117,7 @@ async def test_a_redelivery(tmp_path):
         again = {"id": given_up["id"]}
         assert await house.ask("POST", "/notifications/redeliver", again) == again | {"target": "t"}
         await eventually(lambda: target.delivered, "it")
-        await eventually(lambda: not house.daemon._pool._keeper._changes, "the news in the outbox")
+        await eventually(lambda: house.daemon._pool.status()["targets"][0]["queued"] == 0, "the end of it")
         await house.refused("POST", "/notifications/redeliver", again, status=404, code="not_found")
 
 

@@ -28,7 +28,7 @@ class Book:
     def put(self, key, number, row):
         self.rows[number] = row
 
-    def stir(self):
+    def stir(self, *, hungry=False):
         pass
 
 

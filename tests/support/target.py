@@ -12,7 +12,8 @@ from gflow.notify.outbox import Outbox
 
 
 class Target:
-    """Fails the first `failures` attempts of each event, all while `down`, hangs while `hanging`.
+    """Fails the first `failures` attempts of each event, all while `down`, hangs while `hanging`
+    until `open` is set.
 
     - attempts: (event number, when) of each. ids: of each. delivered: numbers.
     - most: how many ever were at work at once.
@@ -28,6 +29,7 @@ class Target:
         self.failures, self.final, self.retry_after = failures, final, retry_after
         self.secs = secs
         self.hanging = self.down = self.closed = False
+        self.open = trio.Event()
         self.attempts = []
         self.ids = []
         self.delivered = []
@@ -49,7 +51,7 @@ class Target:
 
     async def _answer(self, delivery):
         if self.hanging:
-            await trio.sleep_forever()
+            await self.open.wait()
         await trio.sleep(self.secs)
         tries = [attempted for attempted, _ in self.attempts].count(delivery.number)
         if self.down or tries <= self.failures:

@@ -19,8 +19,11 @@ from gflow.notify.outbox import GivenUp, Outbox, OutboxDamaged, OutboxError, Sto
 
 log = logging.getLogger(__name__)
 
-GATHER_SECS = 0.02
-"""Between two batches, so that there is something in them."""
+GATHER_SECS = 0.1
+"""Between two batches: most deliveries have come and gone by then, and are nothing to write."""
+
+MOST_GATHERED = 250
+"""So many events are written at once. A crash may cost more than the state remembers, but not because of the wait."""
 
 ANSWER_SECS = 10.0
 """A disk that does not answer in this time counts as one that fails."""
@@ -47,7 +50,7 @@ class Keeper:
         self._changes = Changes()
         self._taken = 0
         self._open = False
-        self._wake = Wake()
+        self._wake, self._many = Wake(), Wake()
         self._turn = trio.Lock()
         self._threads = trio.CapacityLimiter(1)
         self._pause_secs = FIRST_PAUSE_SECS
@@ -59,6 +62,8 @@ class Keeper:
         """An event that was taken over, and the targets it goes to."""
         self._changes.add(number, name, payload, keys)
         self.took(number)
+        if len(self._changes.events) >= MOST_GATHERED:
+            self._many.set()
 
     def took(self, number: int) -> None:
         """All events up to this one were taken over."""
@@ -70,9 +75,11 @@ class Keeper:
         self._changes.put(key, number, row)
         self._wake.set()
 
-    def stir(self) -> None:
-        """There is something to write, or to feed."""
+    def stir(self, *, hungry: bool = False) -> None:
+        """There is something to write; `hungry`: and a lane is to be fed, which does not wait."""
         self._wake.set()
+        if hungry and self.trouble is None:
+            self._many.set()
 
     async def given_up(self, most: int) -> list[GivenUp]:
         """The last deliveries that were given up. Raises OutboxError."""
@@ -107,11 +114,13 @@ class Keeper:
         """Serve until cancelled."""
         while True:
             self._wake.clear()
+            self._many.clear()
             async with self._turn:
                 await self._step()
             with trio.move_on_at(self._not_before if self.trouble is not None else math.inf):
                 await self._wake.wait()
-            await trio.sleep(GATHER_SECS)
+            with trio.move_on_after(GATHER_SECS):
+                await self._many.wait()
 
     async def close(self) -> None:
         """Write what is left, and give the file back."""
@@ -160,14 +169,14 @@ class Keeper:
         if not self._changes:
             return
         batch, self._changes = self._changes, Changes()
+        batch.attempt()
         written = False
         try:
             await self._in_thread(self.outbox.save, batch)
             written = True
         finally:
             if not written:
-                batch.absorb(self._changes)
-                self._changes = batch
+                self._changes = batch.with_later(self._changes)
 
     async def _start_anew(self, error: OutboxDamaged) -> bool:
         """With a new outbox, and all that is in memory."""

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MOST_WAITING = 10_000
 """Deliveries that wait for one target, at most."""
 
-WINDOW = 128
+WINDOW = 256
 """Deliveries of a lane that are in memory, about; 1 to 2 kB each."""
 
 FIRST_PAUSE_SECS = 1.0
@@ -46,8 +46,8 @@ class Book(Protocol):
     def put(self, key: str, number: int, row: Row | None) -> None:
         """How a delivery stands; None: there is nothing more to do about it."""
 
-    def stir(self) -> None:
-        """There is something to write, or to feed."""
+    def stir(self, *, hungry: bool = False) -> None:
+        """There is something to write; `hungry`: and a lane is to be fed."""
 
 
 class Lane:
@@ -186,7 +186,7 @@ class Lane:
         finally:
             self._busy = False
         self.unsaved = True
-        self._book.stir()
+        self._book.stir(hungry=self.room > 0)
 
     def _delivery(self, entry: Stored) -> Delivery:
         try:

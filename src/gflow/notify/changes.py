@@ -1,10 +1,11 @@
 """What has happened to deliveries since the outbox was last written: gathered here, and written at one go.
 
 A delivery that came and went in between is nothing to write, and that is what most of them do. If writing fails, what
-came before and what came after become one again.
+came before and what came after become one again; and as nobody knows whether a write that was given up gets done in the
+end, what was to be written once is not taken for unwritten any more.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,15 @@ WAITING = Row()
 
 @dataclass(slots=True)
 class Fresh:
-    """An event that is in no outbox yet. `payload` is JSON, `targets` are the keys of those it still goes to."""
+    """An event that is not in the outbox for certain. `payload` is JSON, `targets` are the keys of those it goes to.
+
+    `attempted`: it may be there all the same.
+    """
 
     name: str
     payload: bytes
     targets: set[str]
+    attempted: bool = False
 
 
 @dataclass(slots=True)
@@ -58,19 +63,26 @@ class Changes:
 
     def put(self, key: str, number: int, row: Row | None) -> None:
         """How a delivery stands now."""
+        self.rows[key, number] = row
         fresh = self.events.get(number)
         if row is not None or fresh is None or key not in fresh.targets:
-            self.rows[key, number] = row
             return
-        self.rows.pop((key, number), None)
+        if not fresh.attempted:
+            del self.rows[key, number]
         fresh.targets.remove(key)
         if not fresh.targets:
             del self.events[number]
 
-    def absorb(self, later: "Changes") -> None:
-        """Add what happened after this."""
-        self.taken = later.taken if later.taken is not None else self.taken
-        self.events |= later.events
-        self.standings |= later.standings
+    def attempt(self) -> None:
+        """All of it is about to be written."""
+        for fresh in self.events.values():
+            fresh.attempted = True
+
+    def with_later(self, later: "Changes") -> "Changes":
+        """This, and what happened after it. A thread may still be reading this, so it stays as it is."""
+        taken = later.taken if later.taken is not None else self.taken
+        events = {number: replace(fresh, targets=set(fresh.targets)) for number, fresh in self.events.items()}
+        joined = Changes(taken, events | later.events, dict(self.rows), self.standings | later.standings)
         for (key, number), row in later.rows.items():
-            self.put(key, number, row)
+            joined.put(key, number, row)
+        return joined
