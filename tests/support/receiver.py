@@ -167,11 +167,15 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # many targets connect at once
+
+
 def main() -> None:
     _Handler.record = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
     _Handler.gate = sys.argv[2]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     server.handle_error = lambda *_ignored: None  # type: ignore[method-assign]
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()
