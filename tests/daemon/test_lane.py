@@ -8,6 +8,7 @@ import trio.testing
 
 from gflow.daemon import lane as module
 from gflow.daemon.lane import Lane
+from gflow.daemon.pace import Pace
 from gflow.notify.outbox import Stored
 from support.target import Target, no_jitter
 
@@ -38,7 +39,8 @@ def entry(number, **fields):
 
 
 async def start(nursery, target, *numbers, limiter=None):
-    lane = Lane(target, limiter or trio.CapacityLimiter(16), Book(), lambda: 1000 + trio.current_time())
+    pace = Pace(module.MOST_WAITING)
+    lane = Lane(target, limiter or trio.CapacityLimiter(16), pace, Book(), lambda: 1000 + trio.current_time())
     for number in numbers:
         lane.add(entry(number))
     nursery.start_soon(lane.serve)

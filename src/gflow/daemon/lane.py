@@ -17,6 +17,7 @@ from typing import Protocol
 
 import trio
 
+from gflow.daemon.pace import Pace
 from gflow.daemon.standing import FAILURES_TO_PAUSE, Standing
 from gflow.daemon.wake import Wake
 from gflow.notify.base import Delivery, DeliveryFailed, Target
@@ -51,9 +52,11 @@ class Book(Protocol):
 
 
 class Lane:
-    """One target and what waits for it. `wall` tells seconds since the epoch."""
+    """One target and what waits for it. `limiter` and `pace` are those of all; `wall` tells seconds since the epoch."""
 
-    def __init__(self, target: Target, limiter: trio.CapacityLimiter, book: Book, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, target: Target, limiter: trio.CapacityLimiter, pace: Pace, book: Book, wall: Callable[[], float]
+    ) -> None:
         self.target = target
         self.key = target.key
         self.standing = Standing()
@@ -61,6 +64,7 @@ class Lane:
         self.beyond = 0
         self.cursor = 0
         self._limiter = limiter
+        self._pace = pace
         self._book = book
         self._wall = wall
         self._window: deque[Stored] = deque()
@@ -174,6 +178,8 @@ class Lane:
     async def _attempt(self, entry: Stored) -> None:
         self._busy = True
         try:
+            if not self._closing:
+                await self._pace.turn(self.waiting)
             async with self._limiter:
                 await self.target.deliver(self._delivery(entry))
         except DeliveryFailed as failure:

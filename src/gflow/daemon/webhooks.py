@@ -14,9 +14,10 @@ from typing import Any
 import trio
 
 from gflow.core.errors import NotFound, Unavailable, WrongState
-from gflow.core.events import Event
+from gflow.core.events import Event, EventKind
 from gflow.daemon.keeper import Keeper
-from gflow.daemon.lane import Lane
+from gflow.daemon.lane import MOST_WAITING, Lane
+from gflow.daemon.pace import Pace
 from gflow.daemon.standing import Standing, read
 from gflow.notify.base import Delivery, DeliveryFailed, Target
 from gflow.notify.outbox import Outbox, OutboxError, Stock, Stored
@@ -60,7 +61,8 @@ class WebhookPool:
         self._wall = wall
         self._closing = trio.Event()
         self._keeper = Keeper(outbox, wall, self._take_stock)
-        self._lanes = {target.key: Lane(target, self._limiter, self._keeper, wall) for target in targets}
+        self._pace = Pace(MOST_WAITING * 4 // 5)
+        self._lanes = {target.key: Lane(target, self._limiter, self._pace, self._keeper, wall) for target in targets}
         self._keeper.lanes = tuple(self._lanes.values())
         self._early: list[tuple[int, Event]] | None = []
 
@@ -73,6 +75,8 @@ class WebhookPool:
         """
         if self._closing.is_set() or not self._lanes:
             return
+        if event.kind is EventKind.STARTED:
+            self._pace.started()
         if self._early is not None:
             self._early.append((number, event))
         else:
