@@ -71,6 +71,31 @@ RESERVATION = {
     "created_at": {"secs_since_epoch": 1795312506, "nanos_since_epoch": 0},
     "cancelled_at": None,
 }
+NOTIFICATIONS = {
+    "enabled": True,
+    "outbox_trouble": None,
+    "events_lost": 0,
+    "targets": [
+        {
+            "kind": "webhook",
+            "name": "https://example.com/hook",
+            "key": "t",
+            "queued": 0,
+            "delivered": 1,
+            "retried": 0,
+            "dropped": 0,
+            "given_up": 0,
+            "last_result": "delivered",
+            "last_result_at": 1795312506.5,
+            "last_failure": None,
+            "last_failure_at": None,
+            "paused": False,
+            "paused_until": None,
+            "next_try": None,
+        }
+    ],
+    "given_up": [],
+}
 RESERVE = (
     "gctl",
     "reserve",
@@ -107,6 +132,9 @@ def daemon():
         fake.on("GET", "/reservations/3", reply(RESERVATION))
         fake.on("POST", "/reservations", reply({"reservation_id": 3}))
         fake.on("DELETE", "/reservations/3", reply(""))
+        fake.on("GET", "/notifications", reply(NOTIFICATIONS))
+        fake.on("POST", "/notifications/test", reply({"results": [{"target": "t", "error": None, "secs": 0.1}]}))
+        fake.on("POST", "/notifications/redeliver", reply({"id": "1-t", "target": "t"}))
         for verb in ("cancel", "hold", "release"):
             fake.on("POST", f"/jobs/7/{verb}", reply(None))
         fake.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
@@ -176,6 +204,10 @@ COMMANDS = [
     ("gctl", "quota", "set", "--user", "ana", "--max-running-jobs", "1"),
     ("gctl", "state", "compact"),
     ("gctl", "state", "prune", "--before", "30d"),
+    ("gctl", "webhooks"),
+    ("gctl", "webhooks", "redeliver", "1-t"),
+    ("gctl", "notify", "test"),
+    ("gctl", "notify", "test", "--target", "t"),
     ("umbrella", "queue"),
     ("umbrella", "gjob", "hold", "7"),
 ]
@@ -200,6 +232,19 @@ def test_asking_how_the_daemon_is_does_not_load_the_daemon(daemon):
     loaded, _ = loaded_by(daemon, "gflowd", "status")
     assert loaded & {"hypercorn", "quart", "gflow.daemon.run", "gflow.api"} == set()
     assert "gflow.daemon.hosting" in loaded
+
+
+def test_a_daemon_that_tells_nobody_loads_no_http_client():
+    code = """
+import sys
+from gflow.config import Config
+from gflow.daemon import run
+assert run._targets(Config(), None) == []
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"httpx", "smtplib"} & set(done.stdout.split()) == set()
+    assert "gflow.notify.base" in done.stdout.split()
 
 
 def test_this_test_would_notice(daemon):

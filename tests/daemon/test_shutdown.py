@@ -9,7 +9,7 @@ import trio.testing
 
 from gflow.core.errors import Unavailable
 from gflow.daemon import endpoints, run
-from gflow.daemon.webhooks import DeliveryFailed
+from gflow.notify.base import DeliveryFailed
 from gflow.store.load import load
 from support.desk import eventually
 from support.faulty_disk import FaultyDisk
@@ -25,19 +25,23 @@ def short_grace(monkeypatch):
 class Target:
     """Takes its time for each event, and fails the first attempts."""
 
-    name = "slow"
+    key = name = "slow"
+    kind = "webhook"
     max_retries = 3
 
     def __init__(self):
         self.delivered = []
         self.may_deliver = trio.Event()
 
-    def wants(self, event):
+    def wants(self, payload):
         return True
 
-    async def deliver(self, number, event):
+    async def deliver(self, delivery):
         await self.may_deliver.wait()
-        self.delivered.append(number)
+        self.delivered.append(delivery.number)
+
+    async def aclose(self):
+        pass
 
 
 async def read_head(stream):
@@ -86,7 +90,7 @@ async def test_the_order_of_leaving(tmp_path):
         async with house:
             pass
     services = ["Scheduler", "TimeoutEnforcer", "GpuWatch", "Housekeeping", "Historian", "Watcher"]
-    assert order == ["streams end", "requests", *services, "deliveries", "log", "Launchers", "launcher"]
+    assert order == ["streams end", "requests", *services, "deliveries", "WebhookPool", "log", "Launchers", "launcher"]
 
 
 async def test_jobs_live_on_and_the_next_daemon_goes_on_with_them(tmp_path):
@@ -156,7 +160,7 @@ async def test_a_target_that_only_fails_holds_nothing_up(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "DRAIN_SECS", 0.05)
     target = Target()
 
-    async def fail(number, event):
+    async def fail(delivery):
         raise DeliveryFailed("refused")
 
     target.deliver = fail

@@ -1,213 +1,503 @@
-"""The delivery pool: in order to each target, never in the way of another target or of a job."""
+"""The delivery pool: in order to each target, never in the way of another target, and nothing is forgotten."""
 
 import logging
-from itertools import pairwise
+import os
+import threading
 
 import pytest
 import trio
 import trio.testing
 
+from gflow.core.errors import NotFound, WrongState
 from gflow.core.events import Event, EventKind
-from gflow.daemon import webhooks as module
-from gflow.daemon.webhooks import DeliveryFailed, WebhookPool
+from gflow.daemon import keeper as keeper_module
+from gflow.daemon import lane as lane_module
+from gflow.notify.outbox import NAME, Outbox, OutboxError
+from support.desk import eventually
 from support.ledger import make_job
+from support.target import Target, make_pool
 
 EVENT = Event(EventKind.COMPLETED, 1.0, make_job(1))
 idle = trio.testing.wait_all_tasks_blocked
 
 
 @pytest.fixture(autouse=True)
-def no_jitter(monkeypatch):
-    monkeypatch.setattr(module.random, "uniform", lambda low, high: 1.0)
+def quick(monkeypatch):
+    monkeypatch.setattr(lane_module, "FIRST_PAUSE_SECS", 0.01)
+    monkeypatch.setattr(keeper_module, "FIRST_PAUSE_SECS", 0.02)
+    monkeypatch.setattr(keeper_module, "GATHER_SECS", 0.001)
 
 
-class Target:
-    """Fails the first `failures` attempts of each event; hangs while `hanging`."""
-
-    def __init__(self, name="t", *, failures=0, final=False, max_retries=3, wanted=None):
-        self.name = name
-        self.max_retries = max_retries
-        self.failures = failures
-        self.final = final
-        self.hanging = False
-        self.attempts = []
-        self.delivered = []
-        self._wanted = wanted
-
-    def wants(self, event):
-        return self._wanted is None or event.kind in self._wanted
-
-    async def deliver(self, number, event):
-        self.attempts.append((number, trio.current_time()))
-        if self.hanging:
-            await trio.sleep_forever()
-        await trio.lowlevel.checkpoint()
-        if [attempted for attempted, _ in self.attempts].count(number) <= self.failures:
-            raise DeliveryFailed("connection refused", final=self.final)
-        self.delivered.append(number)
-
-    @property
-    def pauses(self):
-        times = [at for _, at in self.attempts]
-        return [round(later - earlier, 3) for earlier, later in pairwise(times)]
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path
 
 
-async def start(nursery, targets, max_concurrent=16):
-    pool = WebhookPool(targets, max_concurrent)
+async def start(nursery, targets, home, most=16, **given):
+    pool = make_pool(targets, home, most, **given)
     await nursery.start(pool.run)
     return pool
 
 
-async def test_events_reach_a_target_in_order(nursery, autojump_clock):
+def left(home, key="t"):
+    """What waits in the outbox, once the pool is gone."""
+    outbox = Outbox(home)
+    try:
+        outbox.stock({key})
+        return [one.number for one in outbox.waiting(key, 0, (), 100_000)]
+    finally:
+        outbox.close()
+
+
+def written(pool):
+    """Whether the outbox has all there is, and nobody is at work on it."""
+    return not pool._keeper._changes and not pool._keeper._turn.locked() and not pool._keeper._threads.borrowed_tokens
+
+
+def past(*numbers):
+    return [(number, Event(EventKind.COMPLETED, float(number), make_job(1))) for number in numbers]
+
+
+# -- order and concurrency -------------------------------------------------------------------------------------------
+
+
+async def test_events_reach_every_target_in_order_and_nothing_is_left(home):
+    targets = [Target("a"), Target("b", failures=1)]
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, targets, home)
+        for number in range(1, 101):
+            pool.offer(number, EVENT)
+        await eventually(lambda: all(len(target.delivered) == 100 for target in targets), "all of them")
+        pool.drain()
+        await pool.drained.wait()
+    assert [target.delivered for target in targets] == [list(range(1, 101))] * 2
+    assert targets[0].payloads[0] == {"event": "job_completed", "at": 1.0}
+    assert left(home, "a") == left(home, "b") == []
+    assert all(target.closed for target in targets)
+
+
+async def test_a_long_queue_is_fed_from_the_outbox_in_order(home):
+    gate = trio.Event()
     target = Target()
-    pool = await start(nursery, [target])
-    for number in range(1, 101):
-        pool.offer(number, EVENT)
-    await idle()
-    assert target.delivered == list(range(1, 101))
+    answer = target._answer
+
+    async def once_open(delivery):
+        await gate.wait()
+        await answer(delivery)
+
+    target._answer = once_open
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        for number in range(1, 2001):
+            pool.offer(number, EVENT)
+        await eventually(lambda: written(pool), "the outbox has them")
+        gate.set()
+        for number in range(2001, 3001):  # more come while it is fed
+            pool.offer(number, EVENT)
+            if number % 100 == 0:
+                await trio.lowlevel.checkpoint()
+        await eventually(lambda: len(target.delivered) >= 3000, "all of them")
+        pool.drain()
+        await pool.drained.wait()
+    assert target.delivered == list(range(1, 3001))
+    assert left(home) == []
 
 
-async def test_a_failed_delivery_is_tried_again_before_the_next_one(nursery, autojump_clock):
-    target = Target(failures=2)
-    pool = await start(nursery, [target])
+async def test_a_target_gets_only_what_it_wants(nursery, home):
+    wanting, other = Target("a", wanted={"job_completed"}), Target("b", wanted={"job_failed"})
+    pool = await start(nursery, [wanting, other], home)
     pool.offer(1, EVENT)
-    pool.offer(2, EVENT)
-    await trio.sleep(100)
-    assert target.delivered == [1, 2]
-    assert [number for number, _ in target.attempts] == [1, 1, 1, 2, 2, 2]
-
-
-async def test_pauses_double_up_to_a_longest_one(nursery, autojump_clock):
-    target = Target(failures=99, max_retries=7)
-    pool = await start(nursery, [target])
-    pool.offer(1, EVENT)
-    await trio.sleep(1000)
-    assert target.pauses == [1, 2, 4, 8, 16, 30, 30]
-
-
-async def test_pauses_are_not_the_same_everywhere(nursery, autojump_clock, monkeypatch):
-    bounds = []
-    monkeypatch.setattr(module.random, "uniform", lambda low, high: bounds.append((low, high)) or high)
-    target = Target(failures=1)
-    pool = await start(nursery, [target])
-    pool.offer(1, EVENT)
-    await trio.sleep(10)
-    assert (bounds, target.pauses) == ([(0.75, 1.25)], [1.25])
-
-
-async def test_a_delivery_that_keeps_failing_is_given_up_and_the_next_one_gets_its_turn(
-    nursery, autojump_clock, caplog
-):
-    target = Target(failures=99, max_retries=1)
-    pool = await start(nursery, [target])
-    pool.offer(1, EVENT)
-    pool.offer(2, EVENT)
-    await trio.sleep(100)
-    assert [number for number, _ in target.attempts] == [1, 1, 2, 2]
-    assert "t: event 1 given up after 2 attempts" in caplog.text
-
-
-async def test_what_cannot_get_better_is_not_tried_again(nursery, autojump_clock):
-    target = Target(failures=99, final=True)
-    pool = await start(nursery, [target])
-    pool.offer(1, EVENT)
-    await trio.sleep(1000)
-    assert len(target.attempts) == 1
-
-
-async def test_a_target_gets_only_what_it_wants(nursery, autojump_clock):
-    wanting, other = Target(wanted={EventKind.COMPLETED}), Target(wanted={EventKind.FAILED})
-    pool = await start(nursery, [wanting, other])
-    pool.offer(1, EVENT)
-    await idle()
+    await eventually(lambda: wanting.delivered, "it")
+    pool.drain()
+    await pool.drained.wait()
     assert (wanting.delivered, other.delivered) == ([1], [])
 
 
-async def test_a_target_that_hangs_delays_no_other(nursery, autojump_clock):
+async def test_a_target_that_hangs_delays_no_other(nursery, home):
     dead, live = Target("dead"), Target("live")
     dead.hanging = True
-    pool = await start(nursery, [dead, live], max_concurrent=2)
+    pool = await start(nursery, [dead, live], home, most=2)
     for number in range(1, 11):
         pool.offer(number, EVENT)
-    await idle()
-    assert live.delivered == list(range(1, 11))
+    await eventually(lambda: live.delivered == list(range(1, 11)), "all of them")
+    nursery.cancel_scope.cancel()
 
 
-async def test_nobody_waits_for_one_that_waits_to_try_again(nursery, autojump_clock):
+async def test_nobody_waits_for_one_that_waits_to_try_again(nursery, home, monkeypatch):
+    monkeypatch.setattr(lane_module, "FIRST_PAUSE_SECS", 1000.0)
     failing, live = Target("failing", failures=99), Target("live")
-    pool = await start(nursery, [failing, live], max_concurrent=1)
-    pool.offer(1, EVENT)
-    await idle()
-    began = trio.current_time()
-    for number in range(2, 12):
+    pool = await start(nursery, [failing, live], home, most=1)
+    for number in range(1, 12):
         pool.offer(number, EVENT)
-    while len(live.delivered) < 11:
-        await trio.lowlevel.checkpoint()
-    assert trio.current_time() == began, "without any pause of the other"
+    await eventually(lambda: len(live.delivered) == 11, "all of them")
     assert len(failing.attempts) == 1
+    nursery.cancel_scope.cancel()
 
 
-async def test_so_many_attempts_at_once_and_no_more(nursery, autojump_clock):
-    targets = [Target(str(number)) for number in range(5)]
-    for target in targets:
-        target.hanging = True
-    pool = await start(nursery, targets, max_concurrent=2)
+async def test_seventeen_slow_deliveries_and_sixteen_at_once(nursery, home, monkeypatch):
+    monkeypatch.setattr(Target, "most", 0)
+    targets = [Target(str(number), secs=0.3) for number in range(17)]
+    pool = await start(nursery, targets, home)
+    began = trio.current_time()
     pool.offer(1, EVENT)
-    await idle()
-    assert sum(len(target.attempts) for target in targets) == 2
+    await eventually(lambda: all(target.delivered for target in targets), "all of them")
+    assert Target.most == 16
+    assert 0.6 <= trio.current_time() - began < 3, "the seventeenth took its turn, not a time-out"
+    nursery.cancel_scope.cancel()
 
 
-async def test_a_full_queue_drops_the_newest_and_says_so(nursery, autojump_clock, monkeypatch, caplog):
-    monkeypatch.setattr(module, "QUEUE_LENGTH", 3)
-    target = Target(failures=1)
-    pool = await start(nursery, [target])
-    await trio.testing.wait_all_tasks_blocked()  # the worker waits, and takes the first event past the queue
-    for number in range(1, 7):
-        pool.offer(number, EVENT)
-    await trio.sleep(100)
-    assert target.delivered == [1, 2, 3, 4]
-    assert "t: queue full, event 6 dropped (2 so far)" in caplog.text
-    assert [record.levelno for record in caplog.records].count(logging.WARNING) == 2 + 4
-
-
-async def test_draining_delivers_what_is_queued_and_ends(nursery, autojump_clock):
-    target = Target(failures=1)
-    pool = await start(nursery, [target])
-    for number in (1, 2, 3):
-        pool.offer(number, EVENT)
-    pool.drain()
-    await pool.drained.wait()
-    assert target.delivered == [1, 2, 3]
-
-
-async def test_an_event_after_draining_began_is_not_taken_and_harms_nobody(nursery, autojump_clock):
+async def test_what_cannot_be_told_harms_nobody(nursery, home, caplog):
     target = Target()
-    pool = await start(nursery, [target])
-    pool.drain()
-    pool.offer(1, EVENT)
-    await pool.drained.wait()
-    assert target.attempts == []
+    pool = await start(nursery, [target], home)
+    good = pool._payload
+    pool._payload = lambda event: good(event) if event is EVENT else {"event": object()}
+    pool.offer(1, Event(EventKind.FAILED, 1.0))
+    pool.offer(2, EVENT)
+    await eventually(lambda: target.delivered, "the other")
+    assert "event 1 cannot be told" in caplog.text
+    nursery.cancel_scope.cancel()
 
 
-async def test_a_pool_without_targets_waits_to_be_drained(nursery, autojump_clock):
-    pool = await start(nursery, [])
-    pool.offer(1, EVENT)
-    await trio.sleep(1000)
-    assert not pool.drained.is_set()
-    pool.drain()
-    with trio.fail_after(1):
+# -- the end, and the next daemon ------------------------------------------------------------------------------------
+
+
+async def test_draining_delivers_what_is_queued_and_ends(home):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        for number in range(1, 501):
+            pool.offer(number, EVENT)
+        pool.drain()
         await pool.drained.wait()
+    assert target.delivered == list(range(1, 501))
 
 
-async def test_a_drain_can_be_given_up(autojump_clock):
+async def test_what_is_delivered_while_the_outbox_is_written_does_not_come_back(home):
+    """Also if nobody waits for that write to its end."""
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool, outbox = failing_pool([target], home)
+        await nursery.start(pool.run)
+        await eventually(lambda: written(pool), "the outbox begins")
+        outbox.stuck.clear()
+        target.hanging = True
+        pool.offer(1, EVENT)
+        await eventually(lambda: pool._keeper._threads.borrowed_tokens, "the write")
+        target.open.set()
+        await eventually(lambda: target.delivered == [1], "it")
+        pool.drain()
+        await idle()
+        outbox.stuck.set()
+        await pool.drained.wait()
+    assert left(home) == []
+
+
+async def test_an_event_after_draining_began_is_for_the_next_daemon(home):
+    first, second = Target(), Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [first], home)
+        pool.drain()
+        pool.offer(1, EVENT)
+        await pool.drained.wait()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [second], home, past=past(1))
+        await eventually(lambda: second.delivered, "it")
+        pool.drain()
+    assert (first.attempts, second.delivered) == ([], [1])
+
+
+async def test_what_could_not_be_delivered_goes_out_after_a_restart_under_the_same_id(home):
+    down, up = Target(max_retries=0), Target()
+    down.down = True
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [down], home)
+        for number in range(1, 401):
+            pool.offer(number, EVENT)
+        await eventually(lambda: len(down.attempts) == 3, "three attempts")
+        pool.drain()
+        with trio.fail_after(10):
+            await pool.drained.wait()
+    assert left(home) == list(range(1, 401))
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [up], home, past=past(*range(301, 401)))
+        assert pool.status()["targets"][0]["paused"], "it is remembered that it was dead"
+        await eventually(lambda: len(up.delivered) == 400, "all of them")
+        assert pool.lost == 0
+        pool.drain()
+    assert up.delivered == list(range(1, 401))
+    assert (up.ids[0], up.ids[3], up.ids[399]) == (("1-t", 2), ("4-t", 1), ("400-t", 1))
+    assert left(home) == []
+
+
+async def test_a_drain_can_be_given_up_and_loses_nothing(home):
     target = Target()
     target.hanging = True
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            pool = await start(nursery, [target])
-            pool.offer(1, EVENT)
+            pool = await start(nursery, [target], home)
+            for number in range(1, 301):
+                pool.offer(number, EVENT)
+            await eventually(lambda: target.attempts, "an attempt")
             pool.drain()
-            with trio.move_on_after(5) as scope:
+            with trio.move_on_after(0.1) as scope:
                 await pool.drained.wait()
             assert scope.cancelled_caught
             nursery.cancel_scope.cancel()
+    assert left(home) == list(range(1, 301))
+
+
+async def test_events_the_outbox_has_not_got_are_taken_over(home, caplog):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        pool.offer(1, EVENT)
+        pool.drain()
+        await pool.drained.wait()
+    async with trio.open_nursery() as nursery:
+        pool = make_pool([target], home, past=past(1, 2, 3))
+        pool.offer(4, EVENT)  # before the outbox is open
+        await nursery.start(pool.run)
+        pool.drain()
+        await pool.drained.wait()
+    assert target.delivered == [1, 2, 3, 4]
+    assert "2 events are taken over" in caplog.text
+    assert pool.lost == 0
+
+
+async def test_a_burst_that_is_larger_than_what_the_state_remembers_is_not_lost_in_silence(home, caplog):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        pool.offer(1, EVENT)
+        pool.drain()
+        await pool.drained.wait()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home, past=past(90, 91))
+        pool.drain()
+        await pool.drained.wait()
+    assert target.delivered == [1, 90, 91]
+    assert (pool.lost, pool.status()["events_lost"]) == (88, 88)
+    assert "88 events, from 2 on, were not told to anybody" in caplog.text
+
+
+async def test_a_new_outbox_begins_now(home):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home, past=past(1, 2, 3))
+        pool.offer(4, EVENT)
+        pool.drain()
+        await pool.drained.wait()
+    assert (target.delivered, pool.lost) == ([4], 0)
+
+
+async def test_what_happens_while_nobody_is_told_is_not_made_up_for(home):
+    target = Target()
+    for targets, events in (([target], past(1)), ([], past(1, 2)), ([target], past(1, 2, 3))):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, targets, home, past=events)
+            pool.drain()
+            await pool.drained.wait()
+    assert (target.delivered, pool.lost) == ([], 0)
+
+
+async def test_a_pool_without_targets_makes_no_file(nursery, home):
+    pool = await start(nursery, [], home)
+    pool.offer(1, EVENT)
+    assert not pool.drained.is_set()
+    pool.drain()
+    with trio.fail_after(5):
+        await pool.drained.wait()
+    assert list(home.iterdir()) == []
+    assert pool.status()["enabled"] is False
+    assert await pool.given_up() == []
+
+
+async def test_what_waits_for_a_target_that_is_gone_is_dropped_and_said(home, caplog):
+    down, other = Target("down"), Target("other")
+    down.hanging = True
+    with trio.move_on_after(10):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, [down], home)
+            pool.offer(1, EVENT)
+            await eventually(lambda: down.attempts, "an attempt")
+            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [other], home)
+        pool.drain()
+        await pool.drained.wait()
+    assert "1 deliveries to targets that are not configured any more were dropped" in caplog.text
+
+
+# -- a bad disk ------------------------------------------------------------------------------------------------------
+
+
+class Failing(Outbox):
+    """Cannot write while `broken`; hangs in writing while `stuck` is not set."""
+
+    def __init__(self, home):
+        super().__init__(home)
+        self.broken = False
+        self.stuck = threading.Event()
+        self.stuck.set()
+
+    def save(self, changes):
+        self.stuck.wait(30)
+        if self.broken:
+            raise OutboxError(f"{self.path}: database or disk is full")
+        super().save(changes)
+
+
+def failing_pool(targets, home):
+    pool = make_pool(targets, home)
+    pool._outbox = pool._keeper.outbox = Failing(home)
+    return pool, pool._outbox
+
+
+async def test_with_a_full_disk_deliveries_go_on_from_memory_and_it_is_said(home, caplog):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool, outbox = failing_pool([target], home)
+        await nursery.start(pool.run)
+        outbox.broken = True
+        for number in range(1, 1001):
+            pool.offer(number, EVENT)
+        await eventually(lambda: len(target.delivered) == 1000, "all of them")
+        assert target.delivered == list(range(1, 1001))
+        await eventually(lambda: pool.status()["outbox_trouble"], "the news")
+        assert "disk is full" in pool.status()["outbox_trouble"]
+        target.hanging = True
+        for number in range(1001, 1501):
+            pool.offer(number, EVENT)
+        outbox.broken = False
+        await eventually(lambda: pool.status()["outbox_trouble"] is None, "better news")
+        await eventually(lambda: written(pool), "the outbox has the rest")
+        nursery.cancel_scope.cancel()
+    assert left(home) == list(range(1001, 1501))
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert ["go on from memory" in said[0], "can be written again" in said[1], len(said)] == [True, True, 2]
+
+
+async def test_a_disk_that_does_not_answer_stops_nobody(home, monkeypatch):
+    monkeypatch.setattr(keeper_module, "ANSWER_SECS", 0.1)
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool, outbox = failing_pool([target], home)
+        await nursery.start(pool.run)
+        outbox.stuck.clear()
+        for number in range(1, 501):
+            pool.offer(number, EVENT)
+        await eventually(lambda: len(target.delivered) == 500, "all of them")
+        outbox.stuck.set()
+        await eventually(lambda: pool.status()["outbox_trouble"] is None, "better news")
+        pool.drain()
+        await pool.drained.wait()
+    assert left(home) == []
+
+
+async def test_an_outbox_that_cannot_be_opened_is_taken_up_when_it_can(home):
+    (home / NAME).mkdir()
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home, past=past(1))
+        pool.offer(2, EVENT)
+        await eventually(lambda: target.delivered == [2], "the event")
+        (home / NAME).rmdir()
+        await eventually(lambda: pool.status()["outbox_trouble"] is None, "better news")
+        pool.drain()
+        await pool.drained.wait()
+    assert left(home) == []
+
+
+async def test_an_outbox_that_is_none_is_set_aside_and_said(home, caplog):
+    (home / NAME).write_bytes(b"junk" * 2000)
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home, past=past(1))
+        pool.offer(2, EVENT)
+        await eventually(lambda: target.delivered == [2], "the event")
+        pool.drain()
+        await pool.drained.wait()
+    assert "was set aside as" in caplog.text
+    assert [path.read_bytes()[:4] for path in home.glob("*.corrupt.*")] == [b"junk"]
+
+
+async def test_an_outbox_that_rots_under_it_is_made_anew_of_what_is_in_memory(home, caplog):
+    target = Target()
+    target.hanging = True
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        for number in range(1, 1001):
+            pool.offer(number, EVENT)
+        await eventually(lambda: written(pool), "the outbox has them")
+        pool._outbox.close()
+        for path in home.iterdir():
+            path.write_bytes(os.urandom(path.stat().st_size))
+        pool.offer(1001, EVENT)
+        await eventually(lambda: "was set aside" in caplog.text, "the news")
+        await eventually(lambda: written(pool), "the new outbox has them")
+        nursery.cancel_scope.cancel()
+    kept = [*range(1, lane_module.WINDOW + 1), 1001]
+    assert f"and {1001 - len(kept)} deliveries that were only in it are lost" in caplog.text
+    assert left(home) == kept
+
+
+# -- for the API -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_delivery_that_was_given_up_can_be_made_after_all(nursery, home):
+    target = Target(failures=1, max_retries=0)
+    pool = await start(nursery, [target], home)
+    pool.offer(1, EVENT)
+    await eventually(lambda: pool.status()["targets"][0]["given_up"], "the end of it")
+    (given_up,) = await pool.given_up()
+    assert given_up.items() >= {"id": "1-t", "target": "t", "event": "job_completed", "attempts": 1}.items()
+    assert given_up["why"] == "connection refused"
+    assert await pool.redeliver("1-t") == {"id": "1-t", "target": "t"}
+    await eventually(lambda: target.delivered == [1], "it")
+    assert target.ids == [("1-t", 1), ("1-t", 1)]
+    assert await pool.given_up() == []
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_cannot_be_delivered_again(nursery, home):
+    target = Target()
+    target.hanging = True
+    pool = await start(nursery, [target], home)
+    pool.offer(1, EVENT)
+    await eventually(lambda: target.attempts, "an attempt")
+    for delivery_id in ("", "x", "1", "1-", "-t", "9" * 30 + "-t", "7-t", "1-other"):
+        with pytest.raises(NotFound):
+            await pool.redeliver(delivery_id)
+    with pytest.raises(WrongState, match="waits for its turn"):
+        await pool.redeliver("1-t")
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_test_goes_to_every_target_whatever_it_wants(nursery, home):
+    live, dead = Target("live", wanted=()), Target("dead")
+    dead.down = True
+    pool = await start(nursery, [live, dead], home)
+    results = await pool.test(None)
+    assert [(one["target"], one["error"]) for one in results] == [("live", None), ("dead", "connection refused")]
+    assert live.payloads == [{"event": "test"}]
+    assert [one["target"] for one in await pool.test("live")] == ["live"]
+    with pytest.raises(NotFound, match="no target 'x'; targets: live, dead"):
+        await pool.test("x")
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_test_that_works_ends_a_pause(nursery, home):
+    target = Target(max_retries=0)
+    target.down = True
+    pool = await start(nursery, [target], home)
+    for number in (1, 2, 3, 4):
+        pool.offer(number, EVENT)
+    await eventually(lambda: pool.status()["targets"][0]["paused"], "the pause")
+    told = pool.status()["targets"][0]
+    assert (told["queued"], told["last_result"], told["last_failure"]) == (4, "failed", "connection refused")
+    assert told["paused_until"] == pytest.approx(told["next_try"])
+    assert told["next_try"] > 1_800_000_000
+    target.down = False
+    await pool.test("t")
+    await eventually(lambda: target.delivered[1:] == [1, 2, 3, 4], "all of them")
+    nursery.cancel_scope.cancel()

@@ -23,9 +23,9 @@ from gflow.api.services import Services
 from gflow.daemon import endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
-from gflow.daemon.webhooks import Target, WebhookPool
 from gflow.gpu.base import Probe
 from gflow.gpu.simulated import Simulated
+from gflow.notify.base import Target
 from gflow.store.disk import DISK, Disk
 from support.desk import eventually
 from support.fake_launcher import FakeLauncher
@@ -63,7 +63,7 @@ class House:
         self._patched.enter_context(patch.object(run, "Nvml", lambda: Simulated(0, 1)))  # whatever this machine has
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
-        self._patched.enter_context(patch.object(run, "WebhookPool", lambda _none, most: WebhookPool(targets, most)))
+        self._patched.enter_context(patch.object(run, "_targets", lambda *_settings: list(targets)))
         self._patched.enter_context(patch.object(run, "create_app", self._create_app))
         if probe is not None:
             self._patched.enter_context(patch.object(run, "Simulated", lambda *_settings: probe))

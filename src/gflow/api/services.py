@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -20,6 +20,22 @@ from gflow.wire.jobs import job_json
 
 KEPT_ENCODINGS = 20_000
 """Encoded jobs kept; about 1.4 kB each."""
+
+
+class Notifications(Protocol):
+    """What tells the outside of events. `redeliver` and `test` raise a Refused."""
+
+    def status(self) -> dict[str, Any]:
+        """How it goes with every target."""
+
+    async def given_up(self) -> list[dict[str, Any]]:
+        """The last deliveries that were given up, the latest first."""
+
+    async def redeliver(self, delivery_id: str) -> dict[str, Any]:
+        """Let a delivery that was given up be made after all."""
+
+    async def test(self, name: str | None) -> list[dict[str, Any]]:
+        """Try each target, or those called so, once and now; how that went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,7 @@ class Services:
     - configured_gpus: the devices the configuration allows, None for all.
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
+    - notifications: the targets that are told of events.
     """
 
     runtime: Runtime
@@ -65,6 +82,7 @@ class Services:
     configured_gpus: list[int] | None
     look_at_gpus: Callable[[], None]
     start_ticks: Callable[[int], int | None]
+    notifications: Notifications
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)

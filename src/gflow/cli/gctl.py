@@ -1,4 +1,4 @@
-"""gctl: settings of the running daemon, and the files of its state."""
+"""gctl: settings of the running daemon, its notifications, and the files of its state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ COMMAND = Group(
     "gctl",
     "Look at and change settings of the running daemon, and look after the files of its state.",
     {
+        "notify": "gflow.cli.ctl.notify",
         "reserve": "gflow.cli.ctl.reserve",
         "show-gpus": "gflow.cli.ctl.show_gpus",
         "set-gpus": "gflow.cli.ctl.set_gpus",
@@ -16,6 +17,7 @@ COMMAND = Group(
         "quota": "gflow.cli.ctl.quota",
         "set-limit": "gflow.cli.ctl.set_limit",
         "state": "gflow.cli.ctl.state",
+        "webhooks": "gflow.cli.ctl.webhooks",
     },
     examples=(
         ("gctl reserve list", "GPUs promised to users, and when"),
@@ -24,6 +26,7 @@ COMMAND = Group(
         ("gctl quota set --user alice --max-running-gpus 2", "alice has at most two GPUs at once"),
         ("gctl set-limit 42 3", "let three jobs of job 42's group run at once"),
         ("gctl state check", "whether every file of the state is whole"),
+        ("gctl webhooks", "who is told of events, and whether they can be reached"),
     ),
 )
 

@@ -181,6 +181,22 @@ class Client:
         """{"scope", "name", "removed", "overrides"}."""
         return self._record("DELETE", "/quotas", query={"scope": scope, "name": name})
 
+    # Notifications
+
+    def notifications(self) -> Record:
+        """{"enabled", "targets", "given_up", ...}: how it goes with every target."""
+        return self._record("GET", "/notifications")
+
+    def test_notifications(self, target_name: str | None = None) -> list[Record]:
+        """Try every target, or those called so, now: [{"target", "kind", "error", "secs"}]."""
+        body = {"target": target_name}
+        answer = _as_record(_decode(self._ask("POST", "/notifications/test", body=body, timeout_secs=None)))
+        return [_as_record(result) for result in answer["results"]]
+
+    def redeliver(self, delivery_id: str) -> Record:
+        """{"id", "target"}: a delivery that was given up waits again."""
+        return self._record("POST", "/notifications/redeliver", body={"id": delivery_id})
+
     # The state as files
 
     def compact_state(self) -> Record:

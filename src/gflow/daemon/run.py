@@ -10,8 +10,10 @@ import random
 import resource
 import secrets
 import signal
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +25,10 @@ from gflow.api.app import create_app
 from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.api.services import Services
-from gflow.config import DAY_SECS, Config
+from gflow.config import DAY_SECS, Config, environment
 from gflow.core import quotas
 from gflow.core.engine import Engine
-from gflow.core.events import EventKind
+from gflow.core.events import Event, EventKind
 from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
@@ -54,6 +56,9 @@ from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux, session_name
 from gflow.launch.tmux_server import TmuxUnusable
+from gflow.notify.base import Target
+from gflow.notify.outbox import Outbox
+from gflow.notify.payloads import payload
 from gflow.store.disk import private_directory
 from gflow.store.errors import Unreadable
 from gflow.store.history import KEPT, History
@@ -71,7 +76,7 @@ LAUNCH_SECS = 5.0
 """What launches under way get at shutdown, so that their outcome is recorded."""
 
 DRAIN_SECS = 5.0
-"""What deliveries under way get at shutdown."""
+"""What deliveries get at shutdown; the rest goes out after the next start."""
 
 
 class Service(Protocol):
@@ -198,7 +203,7 @@ class _Daemon:
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
-        self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
+        self._pool = self._make_pool(_targets(settings.config, self._log_path), self._loaded)
         self._persistence = Persistence(
             settings.data_dir,
             self._loaded,
@@ -245,6 +250,35 @@ class _Daemon:
             interval_secs=daemon.gpu_poll_interval_secs,
             allowed=daemon.gpus,
         )
+
+    def _make_pool(self, targets: Sequence[Target], loaded: Loaded) -> WebhookPool:
+        return WebhookPool(
+            targets,
+            self._settings.config.notifications.max_concurrent_deliveries,
+            Outbox(self._settings.data_dir),
+            payload=self._payload,
+            test_payload=self._test_payload,
+            past=tuple(loaded.events),
+            next_event_id=loaded.next_event_id,
+            wall=lambda: clock.read().wall,
+        )
+
+    def _payload(self, event: Event) -> Mapping[str, Any]:
+        group_id = event.job.spec.group_id if event.job is not None else None
+        group = self._runtime.engine.groups.get(group_id) if group_id is not None else None
+        limit = group.max_concurrent if group is not None else None
+        return payload(event, host=socket.gethostname(), version=__version__, max_concurrent=limit)
+
+    @staticmethod
+    def _test_payload() -> Mapping[str, Any]:
+        host = socket.gethostname()
+        now = datetime.fromtimestamp(clock.read().wall, UTC)
+        return {
+            "event": "test",
+            "timestamp": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "text": f"A test of the notifications of gflow on {host}",
+            "scheduler": {"host": host, "version": __version__},
+        }
 
     def _snapshot_state(self) -> SnapshotState:
         engine = self._runtime.engine
@@ -372,6 +406,7 @@ class _Daemon:
         self._pool.drain()
         with trio.move_on_after(DRAIN_SECS):
             await self._pool.drained.wait()
+        await started["webhooks"].stop()  # what is left is in the outbox
         await self._persistence.close()
         await started["launcher"].stop()
         await self._launcher.close()
@@ -409,6 +444,7 @@ class _Daemon:
             configured_gpus=daemon.gpus,
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
+            notifications=self._pool,
         )
 
     def _log_path(self, job_id: JobId) -> Path:
@@ -421,6 +457,18 @@ class _Daemon:
     def _health(self) -> tuple[dict[str, Any], bool]:
         body, well = health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
         return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
+
+
+def _targets(config: Config, log_path: Callable[[JobId], Path]) -> list[Target]:
+    """Who is told of events. Raises CannotStart."""
+    if not config.notifications.enabled:
+        return []
+    from gflow.notify import make  # and with it an HTTP client, which takes its time
+
+    try:
+        return make.targets(config.notifications, environment(), log_path=lambda job_id: log_path(JobId(job_id)))
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
 
 
 def _policy(config: Config) -> Policy:

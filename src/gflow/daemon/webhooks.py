@@ -1,113 +1,283 @@
 """The delivery pool: tells the outside what happened, without ever holding up a job.
 
-Each target has a bounded queue and one worker, so order holds per target and a dead target delays no other. A limit
-across all targets is held only around an attempt, never while one waits to try again.
+Each target has a lane of its own, so order holds per target and a dead target delays no other. A limit across all
+targets is held only around an attempt, never while one waits to try again. What is undelivered is in the outbox, so
+that a restart loses nothing; events that are on disk, but that the outbox does not know of, are taken over again.
 """
 
+import json
 import logging
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import trio
 
-from gflow.core.events import Event
+from gflow.core.errors import NotFound, Unavailable, WrongState
+from gflow.core.events import Event, EventKind
+from gflow.daemon.keeper import Keeper
+from gflow.daemon.lane import MOST_WAITING, Lane
+from gflow.daemon.pace import Pace
+from gflow.daemon.standing import Standing, read
+from gflow.notify.base import Delivery, DeliveryFailed, Target
+from gflow.notify.outbox import Outbox, OutboxError, Stock, Stored
 
 log = logging.getLogger(__name__)
 
-QUEUE_LENGTH = 1000
-FIRST_PAUSE_SECS = 1.0
-LONGEST_PAUSE_SECS = 30.0
+FLUSH_SECS = 3.0
+"""What writing the rest to the outbox gets at the end."""
 
-
-class DeliveryFailed(Exception):
-    """An attempt failed. `final`: trying again cannot help."""
-
-    def __init__(self, why: str, *, final: bool = False) -> None:
-        super().__init__(why)
-        self.final = final
-
-
-class Target(Protocol):
-    """Something that is told of events."""
-
-    @property
-    def name(self) -> str:
-        """For the log."""
-
-    @property
-    def max_retries(self) -> int:
-        """Attempts after the first."""
-
-    def wants(self, event: Event) -> bool:
-        """Whether this event is of interest."""
-
-    async def deliver(self, number: int, event: Event) -> None:
-        """Try once. Raises DeliveryFailed."""
-
-
-@dataclass(slots=True)
-class _Lane:
-    target: Target
-    send: trio.MemorySendChannel[tuple[int, Event]]
-    receive: trio.MemoryReceiveChannel[tuple[int, Event]]
-    dropped: int = field(default=0)
+SHOWN_GIVEN_UP = 100
 
 
 class WebhookPool:
-    """Delivers to all targets, at most `max_concurrent` attempts at once."""
+    """Delivers to all targets, at most `max_concurrent` attempts at once.
 
-    def __init__(self, targets: Sequence[Target], max_concurrent: int) -> None:
-        self._limiter = trio.CapacityLimiter(max_concurrent)
+    - payload: makes what is told of an event. test_payload: what is told when nothing has happened.
+    - past: the latest events before this life, with their ids, oldest first. next_event_id: what comes after them.
+    - wall: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        max_concurrent: int,
+        outbox: Outbox,
+        *,
+        payload: Callable[[Event], Mapping[str, Any]],
+        test_payload: Callable[[], Mapping[str, Any]],
+        past: Sequence[tuple[int, Event]],
+        next_event_id: int,
+        wall: Callable[[], float],
+    ) -> None:
         self.drained = trio.Event()
+        self.lost = 0
+        self._limiter = trio.CapacityLimiter(max_concurrent)
+        self._outbox = outbox
+        self._payload = payload
+        self._test_payload = test_payload
+        self._past = past
+        self._next_event_id = next_event_id
+        self._wall = wall
         self._closing = trio.Event()
-        self._lanes = [_Lane(target, *trio.open_memory_channel[tuple[int, Event]](QUEUE_LENGTH)) for target in targets]
+        self._keeper = Keeper(outbox, wall, self._take_stock)
+        self._pace = Pace(MOST_WAITING * 4 // 5)
+        self._lanes = {target.key: Lane(target, self._limiter, self._pace, self._keeper, wall) for target in targets}
+        self._keeper.lanes = tuple(self._lanes.values())
+        self._early: list[tuple[int, Event]] | None = []
+
+    # -- events ----------------------------------------------------------------------------------------------------
 
     def offer(self, number: int, event: Event) -> None:
-        """Queue an event for every target that wants it; never waits. A full queue drops the event, and says so.
+        """Queue an event for every target that wants it; never waits, never raises.
 
-        After `drain` nothing is taken.
+        After `drain` nothing is taken: the next daemon takes it over.
         """
-        for lane in self._lanes if not self._closing.is_set() else ():
-            if lane.target.wants(event):
-                try:
-                    lane.send.send_nowait((number, event))
-                except trio.WouldBlock:
-                    lane.dropped += 1
-                    log.warning("%s: queue full, event %d dropped (%d so far)", lane.target.name, number, lane.dropped)
+        if self._closing.is_set() or not self._lanes:
+            return
+        if event.kind is EventKind.STARTED:
+            self._pace.started()
+        if self._early is not None:
+            self._early.append((number, event))
+        else:
+            self._take(number, event)
+
+    def _take(self, number: int, event: Event) -> None:
+        try:
+            payload = self._payload(event)
+            keys = {key for key, lane in self._lanes.items() if lane.target.wants(payload)}
+            content = json.dumps(payload).encode()
+        except Exception:
+            log.exception("event %d cannot be told", number)
+            self._keeper.took(number)
+            return
+        name = str(event.kind)
+        self._keeper.add(number, name, content, keys)
+        for key in keys:
+            self._lanes[key].add(Stored(number, name, content, 0, 0.0))
+
+    def _take_stock(self, stock: Stock) -> None:
+        """The outbox says where it is: what waits in it goes first, then what it has missed."""
+        for key, lane in self._lanes.items():
+            if lane.standing == Standing():  # else the outbox is late, and has older news than we
+                lane.standing = read(stock.standings.get(key))
+            if count := stock.waiting.get(key, 0):
+                lane.found(count)
+        if stock.forgotten:
+            log.warning("%d deliveries to targets that are not configured any more were dropped", stock.forgotten)
+        newest = self._next_event_id - 1
+        if stock.taken is None:
+            self._keeper.took(newest)
+        elif stock.taken > newest:
+            log.warning("%s is ahead of the state: numbers of events are used again", self._outbox.path)
+        else:
+            self._take_over(stock.taken, newest)
+
+    def _take_over(self, taken: int, newest: int) -> None:
+        missed = [(number, event) for number, event in self._past if taken < number <= newest]
+        self.lost = newest - taken - len(missed)
+        if self.lost:
+            log.error(
+                "%d events, from %d on, were not told to anybody: the daemon was killed before the outbox had them",
+                self.lost,
+                taken + 1,
+            )
+        if missed:
+            log.warning("%d events are taken over that the outbox has not got from the daemon before", len(missed))
+        for number, event in missed:
+            self._take(number, event)
+
+    # -- life ------------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until `drain` has let the queues run empty, or cancelled."""
-        async with trio.open_nursery() as nursery:
-            for lane in self._lanes:
-                nursery.start_soon(self._serve, lane)
-            nursery.start_soon(self._closing.wait)
-            task_status.started()
-        self.drained.set()
+        """Serve until `drain` has let everything be delivered that could be at once, or cancelled."""
+        try:
+            if self._lanes:
+                await self._serve(task_status)
+            else:
+                await self._stay_away()
+                task_status.started()
+                await self._closing.wait()
+        finally:
+            self.drained.set()
+
+    async def _stay_away(self) -> None:
+        """Nobody is told of anything, and nobody will be told later of what happens meanwhile."""
+        if await trio.Path(self._outbox.path).exists():
+            try:
+                await trio.to_thread.run_sync(self._outbox.forget_taken, abandon_on_cancel=True)
+                await trio.to_thread.run_sync(self._outbox.close, abandon_on_cancel=True)
+            except OutboxError as error:
+                log.warning("%s", error)
+
+    async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
+        await self._keeper.open()
+        early, self._early = self._early or [], None
+        for number, event in early:
+            self._take(number, event)
+        try:
+            async with trio.open_nursery() as keeping:
+                keeping.start_soon(self._keeper.run)
+                async with trio.open_nursery() as nursery:
+                    for lane in self._lanes.values():
+                        nursery.start_soon(lane.serve)
+                    task_status.started()
+                    await self._closing.wait()
+                keeping.cancel_scope.cancel()
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + FLUSH_SECS):
+            await self._keeper.close()
+            for lane in self._lanes.values():
+                await lane.target.aclose()
 
     def drain(self) -> None:
-        """Take no more; `run` returns, and `drained` is set, when everything queued was delivered or given up."""
+        """Take no more; `run` returns, and `drained` is set, once nothing is left that can be delivered at once."""
         self._closing.set()
-        for lane in self._lanes:
-            lane.send.close()
+        for lane in self._lanes.values():
+            lane.close()
 
-    async def _serve(self, lane: _Lane) -> None:
-        async for number, event in lane.receive:
-            await self._deliver(lane.target, number, event)
+    # -- for the API -----------------------------------------------------------------------------------------------
 
-    async def _deliver(self, target: Target, number: int, event: Event) -> None:
-        for attempt in range(1 + target.max_retries):
-            if attempt:
-                pause = min(FIRST_PAUSE_SECS * 2 ** (attempt - 1), LONGEST_PAUSE_SECS)
-                await trio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - jitter
-            try:
-                async with self._limiter:
-                    await target.deliver(number, event)
-            except DeliveryFailed as failure:
-                log.warning("%s: event %d: %s", target.name, number, failure)
-                if failure.final:
-                    return
-            else:
-                return
-        log.error("%s: event %d given up after %d attempts", target.name, number, 1 + target.max_retries)
+    def status(self) -> dict[str, Any]:
+        """How it goes with every target; moments in seconds since the epoch."""
+        return {
+            "enabled": bool(self._lanes),
+            "max_concurrent_deliveries": int(self._limiter.total_tokens),
+            "outbox": str(self._outbox.path),
+            "outbox_trouble": self._keeper.trouble,
+            "events_lost": self.lost,
+            "targets": [_status(lane) for lane in self._lanes.values()],
+        }
+
+    async def given_up(self) -> list[dict[str, Any]]:
+        """The last deliveries that were given up, the latest first; none while the outbox cannot be read."""
+        if not self._lanes:
+            return []
+        try:
+            found = await self._keeper.given_up(SHOWN_GIVEN_UP)
+        except OutboxError:
+            return []
+        return [
+            {
+                "id": f"{one.number}-{one.target}",
+                "target": self._lanes[one.target].target.name if one.target in self._lanes else one.target,
+                "event": one.event,
+                "attempts": one.attempts,
+                "at": one.at,
+                "why": one.why,
+            }
+            for one in found
+        ]
+
+    async def redeliver(self, delivery_id: str) -> dict[str, Any]:
+        """Let a delivery that was given up be made after all. Raises NotFound, WrongState, Unavailable."""
+        number, _, key = delivery_id.partition("-")
+        if not (number.isascii() and number.isdigit() and len(number) < 19 and key):
+            raise NotFound(f"There is no delivery '{delivery_id}'; 'gctl webhooks' lists those that were given up")
+        lane = self._lanes.get(key)
+        if lane is None:
+            raise NotFound(f"Delivery {delivery_id} is for a target that is not configured any more")
+        try:
+            was_given_up = await self._keeper.take_back(lane, int(number))
+        except OutboxError as error:
+            raise Unavailable(f"The outbox cannot be read: {error}") from error
+        if was_given_up is None:
+            raise NotFound(f"Delivery {delivery_id} was made, or was given up too long ago, or never was")
+        if not was_given_up:
+            raise WrongState(f"Delivery {delivery_id} has not been given up: it waits for its turn")
+        return {"id": delivery_id, "target": lane.target.name}
+
+    async def test(self, name: str | None) -> list[dict[str, Any]]:
+        """Try each target, or those called so, once and now; how that went. Raises NotFound."""
+        lanes = [lane for lane in self._lanes.values() if name in (None, lane.target.name, lane.key)]
+        if not lanes:
+            known = ", ".join(lane.target.name for lane in self._lanes.values())
+            what = f"There is no target '{name}'" if name is not None else "There is no target to test"
+            raise NotFound(f"{what}; " + (f"targets: {known}" if known else "notifications are off, or none is set"))
+        results: dict[str, dict[str, Any]] = {}
+        async with trio.open_nursery() as nursery:
+            for lane in lanes:
+                nursery.start_soon(self._test, lane, results)
+        return [results[lane.key] for lane in lanes]
+
+    async def _test(self, lane: Lane, results: dict[str, dict[str, Any]]) -> None:
+        delivery = Delivery(f"test-{secrets.token_hex(4)}-{lane.key}", 0, "test", self._test_payload(), 1)
+        why = None
+        began = trio.current_time()
+        try:
+            async with self._limiter:
+                began = trio.current_time()
+                await lane.target.deliver(delivery)
+        except DeliveryFailed as failure:
+            why = str(failure)
+        except Exception as error:
+            log.exception("%s: a test met a bug", lane.target.name)
+            why = f"{type(error).__name__}: {error}"
+        else:
+            lane.hurry()
+        took = round(trio.current_time() - began, 3)
+        results[lane.key] = {"target": lane.target.name, "kind": lane.target.kind, "error": why, "secs": took}
+
+
+def _status(lane: Lane) -> dict[str, Any]:
+    standing = lane.standing
+    return {
+        "kind": lane.target.kind,
+        "name": lane.target.name,
+        "key": lane.key,
+        "queued": lane.waiting,
+        "delivered": standing.delivered,
+        "retried": standing.retried,
+        "dropped": standing.dropped,
+        "given_up": standing.given_up,
+        "last_result": standing.last_result,
+        "last_result_at": standing.last_result_at,
+        "last_failure": standing.last_failure,
+        "last_failure_at": standing.last_failure_at,
+        "paused": standing.paused,
+        "paused_until": lane.next_try if standing.paused else None,
+        "next_try": lane.next_try,
+    }

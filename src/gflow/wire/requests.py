@@ -144,6 +144,18 @@ class PruneRequest(Struct, forbid_unknown_fields=True):
     logs: bool = False
 
 
+class NotificationTest(Struct, forbid_unknown_fields=True):
+    """Try a target, by name or key; null: all."""
+
+    target: str | None = None
+
+
+class Redelivery(Struct, forbid_unknown_fields=True):
+    """Make a delivery that was given up, after all."""
+
+    id: str
+
+
 class GroupLimit(Struct, forbid_unknown_fields=True):
     """How many jobs of a group may run at once; null lifts the limit."""
 

@@ -1,0 +1,41 @@
+"""Who is told of events, and how that goes: `GET /notifications`; and, for administrators, tests and redeliveries."""
+
+from quart import Blueprint, Response, request
+
+from gflow.api import query
+from gflow.api.answers import answer
+from gflow.api.body import json_body
+from gflow.api.callers import caller, check_admin
+from gflow.api.services import Services
+from gflow.wire.requests import NotificationTest, Redelivery, read
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Routes about notifications."""
+    routes = Blueprint("notifications", __name__)
+    runtime, notifications = services.runtime, services.notifications
+
+    @routes.get("/notifications")
+    async def status() -> Response:
+        query.allow()
+        given_up = await notifications.given_up()
+        return answer({**notifications.status(), "given_up": given_up})
+
+    @routes.post("/notifications/test")
+    async def test() -> Response:
+        query.allow()
+        body = await json_body() if request.content_length else {}
+        wanted = read(NotificationTest, body)
+        check_admin(caller(), "test notifications")
+        runtime.check_open()
+        return answer({"results": await notifications.test(wanted.target)})
+
+    @routes.post("/notifications/redeliver")
+    async def redeliver() -> Response:
+        query.allow()
+        wanted = read(Redelivery, await json_body())
+        check_admin(caller(), "have notifications delivered again")
+        runtime.check_open()
+        return answer(await notifications.redeliver(wanted.id))
+
+    return routes

@@ -1,0 +1,37 @@
+"""gctl notify test: one notification to every target, now, and what came of it."""
+
+from __future__ import annotations
+
+from gflow.cli.command import Command, Option
+from gflow.cli.kinds import not_empty
+from gflow.cli.render.table import harmless
+from gflow.client.endpoint import find
+from gflow.client.http import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflow.cli.command import Values
+
+
+def run(values: Values) -> int:
+    """1 if any target could not be told."""
+    results = Client(find(values["url"], values["config"])).test_notifications(values["target"])
+    for result in results:
+        error = result["error"]
+        told = f"delivered in {result['secs']:.3g} s" if error is None else f"failed: {error}"
+        print(harmless(f"{result['target']}: {told}"))
+    return 1 if any(result["error"] is not None for result in results) else 0
+
+
+COMMAND = Command(
+    "test",
+    "Send a notification named 'test' to every target, whatever it subscribed to, and say how that went.",
+    run,
+    options=(
+        Option("--target", convert=not_empty, metavar="NAME", help="Only to this one, as 'gctl webhooks' names it."),
+    ),
+    examples=(
+        ("gctl notify test", "all of them; exit status 1 if one fails"),
+        ("gctl notify test --target https://example.com/hook", "one"),
+    ),
+)

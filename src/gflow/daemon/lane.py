@@ -1,0 +1,276 @@
+"""The deliveries to one target: one at a time, in the order of the events, and again until it works or is given up.
+
+Of the deliveries that wait only the oldest are in memory, the window; those beyond it are in the outbox, from where the
+keeper feeds the lane. There is a bound to both together, and then the oldest goes.
+
+A target that fails several deliveries in a row is paused: its deliveries stay where they are, and the oldest is tried
+again after pauses that grow. Those that led to it are taken back, for it was not their fault.
+"""
+
+import json
+import logging
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import trio
+
+from gflow.daemon.pace import Pace
+from gflow.daemon.standing import FAILURES_TO_PAUSE, Standing
+from gflow.daemon.wake import Wake
+from gflow.notify.base import Delivery, DeliveryFailed, Target
+from gflow.notify.changes import Row
+from gflow.notify.outbox import Stored
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 10_000
+"""Deliveries that wait for one target, at most."""
+
+WINDOW = 256
+"""Deliveries of a lane that are in memory, about; 1 to 2 kB each."""
+
+FIRST_PAUSE_SECS = 1.0
+LONGEST_PAUSE_SECS = 30.0
+MOST_RETRY_AFTER_SECS = 3600.0
+"""A target that asks for a longer pause is tried again all the same."""
+
+PROBES = 10
+"""How often a delivery to a paused target is tried before the next one gets its turn: it might be its own fault."""
+
+
+class Book(Protocol):
+    """Where a lane writes down what becomes of its deliveries."""
+
+    def put(self, key: str, number: int, row: Row | None) -> None:
+        """How a delivery stands; None: there is nothing more to do about it."""
+
+    def stir(self, *, hungry: bool = False) -> None:
+        """There is something to write; `hungry`: and a lane is to be fed."""
+
+
+class Lane:
+    """One target and what waits for it. `limiter` and `pace` are those of all; `wall` tells seconds since the epoch."""
+
+    def __init__(
+        self, target: Target, limiter: trio.CapacityLimiter, pace: Pace, book: Book, wall: Callable[[], float]
+    ) -> None:
+        self.target = target
+        self.key = target.key
+        self.standing = Standing()
+        self.unsaved = False
+        self.beyond = 0
+        self.cursor = 0
+        self._limiter = limiter
+        self._pace = pace
+        self._book = book
+        self._wall = wall
+        self._window: deque[Stored] = deque()
+        self._suspects: list[Stored] = []
+        self._busy = False
+        self._full = False
+        self._closing = False
+        self._not_before = -math.inf
+        self._wake = Wake()
+
+    # -- what waits ------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that wait, the one under way among them."""
+        return len(self._window) + self.beyond
+
+    @property
+    def window(self) -> list[Stored]:
+        """Those in memory, in order."""
+        return list(self._window)
+
+    @property
+    def room(self) -> int:
+        """How many the keeper is to bring, 0 while there are enough."""
+        return min(self.beyond, WINDOW - len(self._window)) if len(self._window) <= WINDOW // 2 else 0
+
+    def add(self, entry: Stored) -> None:
+        """The newest event; never waits."""
+        while self.waiting >= MOST_WAITING and self._drop_oldest():
+            pass
+        if self.beyond or len(self._window) >= WINDOW:
+            self.beyond += 1
+        else:
+            self._window.append(entry)
+            self.cursor = entry.number
+        self._wake.set()
+
+    def _drop_oldest(self) -> bool:
+        """Whether there was one in memory that is not under way; else it has to wait until the keeper brings some."""
+        if not self._full:
+            self._full = True
+            log.error("%s: %d deliveries wait; from now on the oldest are dropped", self.target.name, self.waiting)
+        oldest = 1 if self._busy else 0
+        if len(self._window) <= oldest:
+            return False
+        self._book.put(self.key, self._window[oldest].number, None)
+        del self._window[oldest]
+        self.standing.dropped += 1
+        self.unsaved = True
+        return True
+
+    def feed(self, rows: Iterable[Stored], cursor: int) -> None:
+        """What was beyond the window, up to `cursor`."""
+        brought = list(rows)
+        if brought and not self._window:
+            rest = min(brought[0].next_try - self._wall(), MOST_RETRY_AFTER_SECS)
+            self._not_before = max(self._not_before, trio.current_time() + rest)
+        under_way = [self._window.popleft()] if self._busy else []
+        self._window = deque([*under_way, *sorted([*self._window, *brought])])
+        self.beyond = max(0, self.beyond - len(brought))
+        self.cursor = max(self.cursor, cursor)
+        self._wake.set()
+
+    def found(self, count: int) -> None:
+        """So many more wait in the outbox, somewhere among the others."""
+        self.beyond += count
+        self.cursor = 0
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Try the next one now."""
+        self._not_before = -math.inf
+        self._wake.set()
+
+    def forgive(self, number: int) -> None:
+        """A delivery that was given up is to be made again, whatever becomes of the target."""
+        self._suspects = [suspect for suspect in self._suspects if suspect.number != number]
+
+    def close(self) -> None:
+        """Make what can be made at once; `serve` returns when there is only waiting left."""
+        self._closing = True
+        self._wake.set()
+
+    @property
+    def next_try(self) -> float | None:
+        """When the next attempt is due, in seconds since the epoch; None if nothing waits."""
+        if not self.waiting:
+            return None
+        return self._wall() + max(0.0, self._not_before - trio.current_time())
+
+    # -- deliveries ------------------------------------------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Deliver until `close`, or cancelled."""
+        while (entry := await self._next()) is not None:
+            await self._attempt(entry)
+
+    async def _next(self) -> Stored | None:
+        """The delivery whose turn it is, once it is; None at the end."""
+        while True:
+            self._wake.clear()
+            due = self._not_before if self._window else math.inf
+            if due <= trio.current_time():
+                return self._window[0]
+            if self._closing and (self._window or not self.beyond):
+                return None
+            with trio.move_on_at(due):
+                await self._wake.wait()
+
+    async def _attempt(self, entry: Stored) -> None:
+        self._busy = True
+        try:
+            if not self._closing:
+                await self._pace.turn(self.waiting)
+            async with self._limiter:
+                await self.target.deliver(self._delivery(entry))
+        except DeliveryFailed as failure:
+            self._failed(entry, failure)
+        except Exception as error:
+            log.exception("%s: a delivery met a bug", self.target.name)
+            self._failed(entry, DeliveryFailed(f"{type(error).__name__}: {error}"))
+        else:
+            self._succeeded()
+        finally:
+            self._busy = False
+        self.unsaved = True
+        self._book.stir(hungry=self.room > 0)
+
+    def _delivery(self, entry: Stored) -> Delivery:
+        try:
+            payload = json.loads(entry.payload)
+        except ValueError:
+            raise DeliveryFailed("what was to be sent cannot be read any more", final=True) from None
+        return Delivery(f"{entry.number}-{self.key}", entry.number, entry.event, payload, entry.attempts + 1)
+
+    def _succeeded(self) -> None:
+        if self.standing.paused:
+            log.warning("%s: it answers again; %d deliveries wait", self.target.name, self.waiting - 1)
+        self.standing.succeeded(self._wall())
+        self._suspects.clear()
+        self._not_before = -math.inf
+        self._leave(None)
+
+    def _leave(self, row: Row | None) -> None:
+        """The first is done with; `row`: what is kept of it."""
+        self._book.put(self.key, self._window.popleft().number, row)
+        if self.waiting < MOST_WAITING // 2:
+            self._full = False
+
+    def _failed(self, entry: Stored, failure: DeliveryFailed) -> None:
+        tried = entry._replace(attempts=entry.attempts + 1)
+        self.standing.failed(str(failure), self._wall())
+        most = 1 + self.target.max_retries
+        if failure.final or tried.attempts >= (max(most, PROBES) if self.standing.paused else most):
+            self._give_up(tried, failure)
+        else:
+            self.standing.retried += 1
+            said = logging.DEBUG if self.standing.paused else logging.WARNING
+            log.log(said, "%s: event %d, attempt %d: %s", self.target.name, tried.number, tried.attempts, failure)
+        still = bool(self._window) and self._window[0].number == tried.number
+        self._pause(tried.attempts if still else 0, failure.retry_after_secs)
+        if still:
+            self._again(tried)
+
+    def _again(self, tried: Stored) -> None:
+        next_try = 0.0 if self.standing.paused else self._wall() + self._not_before - trio.current_time()
+        self._window[0] = tried._replace(next_try=next_try)
+        self._book.put(self.key, tried.number, Row(tried.attempts, next_try))
+
+    def _pause(self, attempts: int, asked_secs: float | None) -> None:
+        """Before the next attempt, which is of a delivery that was tried so often."""
+        if self.standing.paused:
+            pause = _jittered(self.standing.pause_secs)
+            self.standing.pauses += 1
+        else:
+            pause = _jittered(min(FIRST_PAUSE_SECS * 2 ** (attempts - 1), LONGEST_PAUSE_SECS)) if attempts else 0.0
+        self._not_before = trio.current_time() + max(pause, min(asked_secs or 0.0, MOST_RETRY_AFTER_SECS))
+
+    def _give_up(self, tried: Stored, failure: DeliveryFailed) -> None:
+        name, number = self.target.name, tried.number
+        log.error("%s: event %d given up after %d attempts: %s", name, number, tried.attempts, failure)
+        self._leave(Row(tried.attempts, 0.0, self._wall(), str(failure)))
+        self.standing.given_up += 1
+        self.standing.failed_in_a_row += 1
+        if not failure.final and not self.standing.paused:
+            self._suspects.append(tried)
+        if self.standing.failed_in_a_row >= FAILURES_TO_PAUSE and not self.standing.paused:
+            self._begin_pauses()
+
+    def _begin_pauses(self) -> None:
+        self.standing.pauses = 1
+        self.standing.given_up -= len(self._suspects)
+        for suspect in self._suspects:
+            self._book.put(self.key, suspect.number, Row(suspect.attempts))
+        self._window.extendleft(reversed(self._suspects))
+        self._suspects.clear()
+        log.error(
+            "%s: %d deliveries in a row have failed, the last with: %s; it is paused, %d deliveries wait",
+            self.target.name,
+            self.standing.failed_in_a_row,
+            self.standing.last_failure,
+            self.waiting,
+        )
+
+
+def _jittered(secs: float) -> float:
+    """About so long: not everybody at the same moment."""
+    return secs * random.uniform(0.75, 1.25)  # noqa: S311 - no secret

@@ -1,0 +1,88 @@
+"""What has happened to deliveries since the outbox was last written: gathered here, and written at one go.
+
+A delivery that came and went in between is nothing to write, and that is what most of them do. If writing fails, what
+came before and what came after become one again; and as nobody knows whether a write that was given up gets done in the
+end, what was to be written once is not taken for unwritten any more.
+"""
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a delivery stands.
+
+    - attempts: so many have failed. next_try: not before this moment, in seconds since the epoch.
+    - given_up_at, why: when it was given up, and what the last attempt met; None while it waits.
+    """
+
+    attempts: int = 0
+    next_try: float = 0.0
+    given_up_at: float | None = None
+    why: str | None = None
+
+
+WAITING = Row()
+"""A delivery that was not tried yet."""
+
+
+@dataclass(slots=True)
+class Fresh:
+    """An event that is not in the outbox for certain. `payload` is JSON, `targets` are the keys of those it goes to.
+
+    `attempted`: it may be there all the same.
+    """
+
+    name: str
+    payload: bytes
+    targets: set[str]
+    attempted: bool = False
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is to be written.
+
+    - taken: the number of the last event that was taken over, None if none was.
+    - rows: by target and number; None: it was delivered or dropped. standings: by target, see `daemon/standing.py`.
+    """
+
+    taken: int | None = None
+    events: dict[int, Fresh] = field(default_factory=dict)
+    rows: dict[tuple[str, int], Row | None] = field(default_factory=dict)
+    standings: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.taken is not None or bool(self.rows) or bool(self.standings)
+
+    def add(self, number: int, name: str, payload: bytes, keys: set[str]) -> None:
+        """An event, on its way to the targets with these keys."""
+        if keys:
+            self.events[number] = Fresh(name, payload, set(keys))
+            self.rows |= {(key, number): WAITING for key in keys}
+
+    def put(self, key: str, number: int, row: Row | None) -> None:
+        """How a delivery stands now."""
+        self.rows[key, number] = row
+        fresh = self.events.get(number)
+        if row is not None or fresh is None or key not in fresh.targets:
+            return
+        if not fresh.attempted:
+            del self.rows[key, number]
+        fresh.targets.remove(key)
+        if not fresh.targets:
+            del self.events[number]
+
+    def attempt(self) -> None:
+        """All of it is about to be written."""
+        for fresh in self.events.values():
+            fresh.attempted = True
+
+    def with_later(self, later: "Changes") -> "Changes":
+        """This, and what happened after it. A thread may still be reading this, so it stays as it is."""
+        taken = later.taken if later.taken is not None else self.taken
+        events = {number: replace(fresh, targets=set(fresh.targets)) for number, fresh in self.events.items()}
+        joined = Changes(taken, events | later.events, dict(self.rows), self.standings | later.standings)
+        for (key, number), row in later.rows.items():
+            joined.put(key, number, row)
+        return joined

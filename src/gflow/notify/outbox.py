@@ -1,0 +1,277 @@
+"""The outbox `outbox.sqlite`: deliveries that are still to be made, and the last that were given up.
+
+A transition is on disk before it is told, in the state's own log; this file is behind it by some moments, and says how
+far it got, so that after a crash the events in between are taken over once more. It is never ahead. What it forgets
+in a power cut (`synchronous = NORMAL`: the file stays whole, its last moments may be missing) is delivered again,
+under the same id.
+
+    event     number, name, payload (JSON): what is sent; there as long as a delivery is.
+    delivery  target (its key), number, attempts, next_try; given_up_at and why, if it was given up.
+    standing  target, record (JSON): how it goes with a target, see `daemon/standing.py`.
+    taken     number: of the last event that was taken over; no row: none was.
+
+Nobody but the daemon opens it, so it is locked for good, which also keeps it from needing memory that is shared
+between processes: that does not work on network file systems.
+"""
+
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from gflow.notify.changes import Changes, Row
+
+NAME = "outbox.sqlite"
+VERSION = 1
+APPLICATION_ID = 0x67666C6F  # "gflo"
+
+KEPT_GIVEN_UP = 500
+"""So many deliveries that were given up can still be sent again."""
+
+_CREATE = f"""
+CREATE TABLE event (number INTEGER PRIMARY KEY, name TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE delivery (
+    target TEXT NOT NULL, number INTEGER NOT NULL, attempts INTEGER NOT NULL, next_try REAL NOT NULL,
+    given_up_at REAL, why TEXT, PRIMARY KEY (target, number)
+) WITHOUT ROWID;
+CREATE INDEX delivery_number ON delivery (number);
+CREATE INDEX delivery_given_up ON delivery (given_up_at) WHERE given_up_at IS NOT NULL;
+CREATE TABLE standing (target TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE taken (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+"""
+_UNUSED = "DELETE FROM event WHERE number = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE number = event.number)"
+_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_BUSY_SECS = 2.0
+_FILE_MODE = 0o600
+_COMPANIONS = ("-wal", "-shm", "-journal")
+"""What SQLite keeps beside the file belongs to it."""
+
+
+class OutboxError(Exception):
+    """The outbox cannot be read or written now; the message is one line that names the file."""
+
+
+class OutboxDamaged(OutboxError):
+    """What is in the file is no outbox, or not a whole one."""
+
+
+class Stored(NamedTuple):
+    """A delivery that waits in the outbox; fields as in `Row`."""
+
+    number: int
+    event: str
+    payload: bytes
+    attempts: int
+    next_try: float
+
+
+class GivenUp(NamedTuple):
+    """A delivery that was given up; `at` is when, in seconds since the epoch."""
+
+    target: str
+    number: int
+    event: str
+    attempts: int
+    at: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What an outbox holds: the last event taken over, deliveries waiting by target, standings by target.
+
+    `forgotten` deliveries waited for other targets, and are gone.
+    """
+
+    taken: int | None
+    waiting: dict[str, int]
+    standings: dict[str, str]
+    forgotten: int
+
+
+class Outbox:
+    """The outbox in `data_dir`. Any thread may call, one at a time gets its turn. Everything may raise OutboxError."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / NAME
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+
+    def stock(self, targets: Collection[str]) -> Stock:
+        """What is there for these targets; what is for others goes. The file is made if it is missing."""
+        with self._database() as database, database:
+            forgotten = _forget_others(database, targets)
+            taken = database.execute("SELECT number FROM taken").fetchone()
+            waiting = database.execute(
+                "SELECT target, count(*) FROM delivery WHERE given_up_at IS NULL GROUP BY target"
+            ).fetchall()
+            standings = database.execute("SELECT target, record FROM standing").fetchall()
+        return Stock(taken[0] if taken else None, dict(waiting), dict(standings), forgotten)
+
+    def save(self, changes: Changes) -> None:
+        """Write all of it or nothing."""
+        with self._database() as database, database:
+            _save(database, changes)
+
+    def waiting(self, target: str, after: int, besides: Iterable[int], most: int) -> list[Stored]:
+        """The first `most` deliveries to a target that wait, by number, after this one and not among `besides`."""
+        statement = (
+            "SELECT number, name, payload, attempts, next_try FROM delivery JOIN event USING (number)"
+            " WHERE target = ? AND number > ? AND given_up_at IS NULL"
+            " AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT ?"
+        )
+        with self._database() as database:
+            rows = database.execute(statement, [target, after, json.dumps(list(besides)), most]).fetchall()
+        return [Stored(*row) for row in rows]
+
+    def given_up(self, most: int) -> list[GivenUp]:
+        """The last `most` that were given up, the latest first."""
+        statement = (
+            "SELECT target, number, name, attempts, given_up_at, why FROM delivery JOIN event USING (number)"
+            " WHERE given_up_at IS NOT NULL ORDER BY given_up_at DESC, number DESC LIMIT ?"
+        )
+        with self._database() as database:
+            return [GivenUp(*row) for row in database.execute(statement, [most]).fetchall()]
+
+    def take_back(self, target: str, number: int) -> bool | None:
+        """Let a delivery that was given up wait again, as if it had never been tried.
+
+        Returns whether it had been given up; None if there is no such delivery.
+        """
+        with self._database() as database, database:
+            statement = "SELECT given_up_at IS NOT NULL FROM delivery WHERE target = ? AND number = ?"
+            row = database.execute(statement, [target, number]).fetchone()
+            database.execute(
+                "UPDATE delivery SET attempts = 0, next_try = 0, given_up_at = NULL, why = NULL"
+                " WHERE target = ? AND number = ? AND given_up_at IS NOT NULL",
+                [target, number],
+            )
+        return None if row is None else bool(row[0])
+
+    def forget_taken(self) -> None:
+        """Nothing is told for a while: what happens meanwhile is not to be made up for."""
+        with self._database() as database, database:
+            database.execute("DELETE FROM taken")
+
+    def set_aside(self, wall: float) -> Path:
+        """Put a damaged file out of the way, so that the next call makes a new one; where it is now."""
+        self.close()
+        aside = self.path.with_name(f"{NAME}.corrupt.{int(wall)}")
+        with self._lock, self._explained():
+            for companion in ("", *_COMPANIONS):
+                with contextlib.suppress(FileNotFoundError):
+                    self.path.with_name(NAME + companion).replace(aside.with_name(aside.name + companion))
+        return aside
+
+    def close(self) -> None:
+        """Give the file back; the next call opens it again."""
+        with self._lock, self._explained():
+            self._drop()
+
+    # -- the database ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._explained():
+            try:
+                yield self._open()
+            except BaseException:
+                self._drop()  # a connection that has met an error of the disk may go on meeting it
+                raise
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            damaged = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
+            raise (OutboxDamaged if damaged else OutboxError)(f"{self.path}: {error}") from error
+        except OSError as error:
+            raise OutboxError(f"{self.path}: {error.strerror or error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
+            target = f"file:{quote(os.fsencode(self.path))}?mode=rw"
+            connection = sqlite3.connect(target, uri=True, timeout=_BUSY_SECS, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
+            connection.execute(f"PRAGMA {setting}").fetchall()
+        application, version, tables = (
+            connection.execute(query).fetchone()[0]
+            for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        )
+        if (application, version, tables) == (0, 0, 0):
+            connection.executescript(f"BEGIN; {_CREATE} COMMIT;")
+        elif application != APPLICATION_ID:
+            raise OutboxDamaged(f"{self.path}: it was not written by this program")
+        elif version > VERSION:
+            raise OutboxDamaged(f"{self.path}: has format version {version}; this gflow reads up to {VERSION}")
+        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise OutboxDamaged(f"{self.path}: {str(problem).splitlines()[0]}")
+
+
+def _save(database: sqlite3.Connection, changes: Changes) -> None:
+    database.executemany(
+        "INSERT OR REPLACE INTO event VALUES (?, ?, ?)",
+        [(number, fresh.name, fresh.payload) for number, fresh in changes.events.items()],
+    )
+    gone = [place for place, row in changes.rows.items() if row is None]
+    database.executemany("DELETE FROM delivery WHERE target = ? AND number = ?", gone)
+    there = [_values(place, row) for place, row in changes.rows.items() if row is not None]
+    database.executemany("INSERT OR REPLACE INTO delivery VALUES (?, ?, ?, ?, ?, ?)", there)
+    database.executemany(_UNUSED, [(number,) for _, number in gone])
+    if any(values[4] is not None for values in there):
+        _keep_the_last(database)
+    database.executemany("INSERT OR REPLACE INTO standing VALUES (?, ?)", list(changes.standings.items()))
+    if changes.taken is not None:
+        database.execute("INSERT OR REPLACE INTO taken VALUES (1, ?)", [changes.taken])
+
+
+def _values(place: tuple[str, int], row: Row) -> tuple[Any, ...]:
+    return (*place, row.attempts, row.next_try, row.given_up_at, row.why)
+
+
+def _keep_the_last(database: sqlite3.Connection) -> None:
+    old = database.execute(
+        "SELECT target, number FROM delivery WHERE given_up_at IS NOT NULL"
+        " ORDER BY given_up_at DESC, number DESC LIMIT -1 OFFSET ?",
+        [KEPT_GIVEN_UP],
+    ).fetchall()
+    database.executemany("DELETE FROM delivery WHERE target = ? AND number = ?", old)
+    database.executemany(_UNUSED, [(number,) for _, number in old])
+
+
+def _forget_others(database: sqlite3.Connection, targets: Collection[str]) -> int:
+    """Whatever is for other targets goes; returns how many deliveries among that waited."""
+    others = "target NOT IN (SELECT value FROM json_each(?))"
+    known = json.dumps(list(targets))
+    waiting = f"SELECT count(*) FROM delivery WHERE {others} AND given_up_at IS NULL"
+    forgotten = int(database.execute(waiting, [known]).fetchone()[0])
+    if database.execute(f"DELETE FROM delivery WHERE {others}", [known]).rowcount:
+        database.execute("DELETE FROM event WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE number = event.number)")
+    database.execute(f"DELETE FROM standing WHERE {others}", [known])
+    return forgotten

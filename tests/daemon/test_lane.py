@@ -1,0 +1,286 @@
+"""One lane: order, pauses, the circuit breaker and the bound, by a clock that jumps. No thread, no file."""
+
+import logging
+
+import pytest
+import trio
+import trio.testing
+
+from gflow.daemon import lane as module
+from gflow.daemon.lane import Lane
+from gflow.daemon.pace import Pace
+from gflow.notify.outbox import Stored
+from support.target import Target, no_jitter
+
+idle = trio.testing.wait_all_tasks_blocked
+
+
+@pytest.fixture(autouse=True)
+def even(monkeypatch):
+    no_jitter(monkeypatch)
+
+
+class Book:
+    """What a lane writes down: how each delivery stands at last."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def put(self, key, number, row):
+        self.rows[number] = row
+
+    def stir(self, *, hungry=False):
+        pass
+
+
+def entry(number, **fields):
+    given = {"attempts": 0, "next_try": 0.0} | fields
+    return Stored(number, "job_completed", b'{"event": "job_completed"}', **given)
+
+
+async def start(nursery, target, *numbers, limiter=None):
+    pace = Pace(module.MOST_WAITING)
+    lane = Lane(target, limiter or trio.CapacityLimiter(16), pace, Book(), lambda: 1000 + trio.current_time())
+    for number in numbers:
+        lane.add(entry(number))
+    nursery.start_soon(lane.serve)
+    return lane
+
+
+async def test_events_reach_a_target_in_order(nursery, autojump_clock):
+    target = Target()
+    lane = await start(nursery, target, *range(1, 101))
+    await trio.sleep(1)
+    assert target.delivered == list(range(1, 101))
+    assert (lane.waiting, lane.standing.delivered, set(lane._book.rows.values())) == (0, 100, {None})
+
+
+async def test_a_failed_delivery_is_tried_again_before_the_next_one_under_the_same_id(nursery, autojump_clock):
+    target = Target(failures=2)
+    await start(nursery, target, 1, 2)
+    await trio.sleep(100)
+    assert target.delivered == [1, 2]
+    assert target.ids == [("1-t", 1), ("1-t", 2), ("1-t", 3), ("2-t", 1), ("2-t", 2), ("2-t", 3)]
+
+
+async def test_pauses_double_up_to_a_longest_one(nursery, autojump_clock):
+    target = Target(failures=99, max_retries=7)
+    await start(nursery, target, 1)
+    await trio.sleep(1000)
+    assert target.pauses == [1, 2, 4, 8, 16, 30, 30]
+
+
+async def test_pauses_are_not_the_same_everywhere(nursery, autojump_clock, monkeypatch):
+    bounds = []
+    monkeypatch.setattr(module.random, "uniform", lambda low, high: bounds.append((low, high)) or high)
+    target = Target(failures=1)
+    await start(nursery, target, 1)
+    await trio.sleep(10)
+    assert (bounds, target.pauses) == ([(0.75, 1.25)], [1.25])
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(0.0, 1), (0.5, 1), (90.0, 90), (1e9, module.MOST_RETRY_AFTER_SECS)])
+async def test_a_target_that_asks_for_a_pause_gets_it_within_reason(nursery, autojump_clock, asked, pause):
+    target = Target(failures=1, retry_after=asked)
+    lane = await start(nursery, target, 1)
+    await idle()
+    assert lane.next_try == pytest.approx(1000 + trio.current_time() + pause)
+    await trio.sleep(2 * module.MOST_RETRY_AFTER_SECS)
+    assert (target.pauses, target.delivered) == ([pause], [1])
+
+
+async def test_a_pause_that_was_asked_for_outlives_a_restart(nursery, autojump_clock):
+    target = Target()
+    lane = await start(nursery, target)
+    lane.found(2)
+    lane.feed([entry(1, attempts=1, next_try=1000 + 60), entry(2)], 2)
+    await trio.sleep(59)
+    assert target.attempts == []
+    await trio.sleep(2)
+    assert target.ids == [("1-t", 2), ("2-t", 1)]
+
+
+async def test_a_delivery_that_keeps_failing_is_given_up_and_the_next_one_gets_its_turn(
+    nursery, autojump_clock, caplog
+):
+    target = Target(failures=99, max_retries=1)
+    lane = await start(nursery, target, 1, 2)
+    await trio.sleep(100)
+    assert target.tried == [1, 1, 2, 2]
+    assert "t: event 1 given up after 2 attempts: connection refused" in caplog.text
+    row = lane._book.rows[1]
+    assert (row.attempts, row.why, row.given_up_at) == (2, "connection refused", 1001.0)
+    assert (lane.standing.given_up, lane.standing.retried, lane.standing.last_failure) == (2, 2, "connection refused")
+
+
+async def test_what_cannot_get_better_is_given_up_at_once(nursery, autojump_clock):
+    target = Target(failures=99, final=True)
+    await start(nursery, target, 1)
+    await trio.sleep(1000)
+    assert target.tried == [1]
+
+
+async def test_a_bug_of_a_target_is_a_failure_like_others(nursery, autojump_clock, caplog):
+    target = Target()
+    deliver = target.deliver
+
+    async def stumble(delivery):
+        if delivery.attempt == 1:
+            raise ExceptionGroup("two", [ZeroDivisionError(), KeyError("x")])
+        await deliver(delivery)
+
+    target.deliver = stumble
+    await start(nursery, target, 1)
+    await trio.sleep(10)
+    assert target.delivered == [1]
+    assert "a delivery met a bug" in caplog.text
+
+
+async def test_what_rotted_is_not_sent(nursery, autojump_clock, caplog):
+    target = Target()
+    lane = await start(nursery, target)
+    lane.add(entry(1)._replace(payload=b'{"event": '))
+    lane.add(entry(2))
+    await trio.sleep(1)
+    assert (target.delivered, "cannot be read any more" in caplog.text) == ([2], True)
+
+
+# -- the circuit breaker ---------------------------------------------------------------------------------------------
+
+
+async def test_a_dead_target_is_paused_and_probed_with_its_oldest_delivery(nursery, autojump_clock, caplog):
+    target = Target(max_retries=0)
+    target.down = True
+    lane = await start(nursery, target, 1, 2, 3, 4, 5)
+    await trio.sleep(0.5)
+    assert target.tried == [1, 2, 3], "three in a row"
+    assert "3 deliveries in a row have failed, the last with: connection refused; it is paused, 5 del" in caplog.text
+    assert (lane.standing.paused, lane.waiting, lane.standing.given_up) == (True, 5, 0)
+    assert lane.next_try == pytest.approx(1030)
+    await trio.sleep(30 + 60 + 120)
+    assert target.tried == [1, 2, 3, 1, 1, 1]
+    assert target.pauses[2:] == [30, 60, 120]
+    target.down = False
+    await trio.sleep(240)
+    assert target.delivered == [1, 2, 3, 4, 5], "an outage costs nothing"
+    assert (lane.standing.paused, lane.standing.failed_in_a_row, lane.standing.given_up) == (False, 0, 0)
+    assert "t: it answers again; 4 deliveries wait" in caplog.text
+
+
+async def test_pauses_of_a_dead_target_grow_to_a_longest_one(nursery, autojump_clock):
+    target = Target(max_retries=0)
+    target.down = True
+    await start(nursery, target, 1, 2, 3)
+    await trio.sleep(4 * 3600)
+    assert target.pauses[2:9] == [30, 60, 120, 240, 480, 960, 1800]
+    assert set(target.pauses[9:]) == {1800}
+
+
+async def test_one_poisonous_delivery_does_not_stop_the_others_for_ever(nursery, autojump_clock):
+    target = Target(max_retries=0)
+    target.down = True
+    lane = await start(nursery, target, 1, 2, 3, 4)
+    answer = target._answer
+
+    async def choke_on_the_first(delivery):
+        target.down = (target.down and len(target.attempts) < 4) or delivery.number == 1
+        await answer(delivery)
+
+    target._answer = choke_on_the_first
+    await trio.sleep(24 * 3600)
+    assert target.delivered == [2, 3, 4]
+    assert target.tried.count(1) == module.PROBES
+    assert (lane.standing.paused, lane.standing.given_up) == (False, 1)
+
+
+async def test_a_target_that_refuses_for_good_loses_one_delivery_for_each_pause(nursery, autojump_clock):
+    target = Target(final=True)
+    target.down = True
+    lane = await start(nursery, target, *range(1, 11))
+    await trio.sleep(80)
+    assert target.tried == [1, 2, 3, 4]
+    assert (lane.waiting, lane.standing.given_up) == (6, 4)
+
+
+async def test_one_success_in_between_and_there_is_no_pause(nursery, autojump_clock):
+    target = Target(max_retries=0)
+    lane = await start(nursery, target)
+    for number in range(1, 20):
+        target.down = number % 3 != 0
+        lane.add(entry(number))
+        await trio.sleep(5)
+    assert not lane.standing.paused
+    assert target.delivered == [3, 6, 9, 12, 15, 18]
+
+
+async def test_a_paused_target_can_be_hurried(nursery, autojump_clock):
+    target = Target(max_retries=0)
+    target.down = True
+    lane = await start(nursery, target, 1, 2, 3)
+    await trio.sleep(1)
+    target.down = False
+    lane.hurry()
+    await trio.sleep(1)
+    assert target.delivered == [1, 2, 3]
+
+
+# -- the bound -------------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_too_much_is_dropped_oldest_first_counted_and_said_once(
+    nursery, autojump_clock, monkeypatch, caplog
+):
+    monkeypatch.setattr(module, "MOST_WAITING", 5)
+    target = Target()
+    target.hanging = True
+    lane = await start(nursery, target, 1)
+    await idle()
+    for number in range(2, 12):
+        lane.add(entry(number))
+    assert [one.number for one in lane.window] == [1, 8, 9, 10, 11], "the one under way stays"
+    assert lane.standing.dropped == 6
+    assert [lane._book.rows[number] for number in range(2, 8)] == [None] * 6
+    said = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert [record.getMessage() for record in said] == ["t: 5 deliveries wait; from now on the oldest are dropped"]
+
+
+async def test_only_a_window_is_in_memory(nursery, autojump_clock):
+    target = Target()
+    target.hanging = True
+    lane = await start(nursery, target, *range(1, 1001))
+    assert (len(lane.window), lane.beyond, lane.waiting) == (module.WINDOW, 1000 - module.WINDOW, 1000)
+    assert lane.room == 0
+    lane.close()
+
+
+async def test_what_is_brought_late_goes_where_it_belongs(nursery, autojump_clock):
+    target = Target()
+    target.hanging = True
+    lane = await start(nursery, target, 5, 9)
+    await idle()
+    lane.found(3)
+    lane.feed([entry(2), entry(7), entry(11)], 11)
+    assert [one.number for one in lane.window] == [5, 2, 7, 9, 11], "behind the one under way"
+    assert (lane.beyond, lane.cursor) == (0, 11)
+
+
+# -- the end ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_closed_lane_delivers_what_it_can_at_once_and_ends(autojump_clock):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        lane = await start(nursery, target, 1, 2, 3)
+        lane.close()
+    assert target.delivered == [1, 2, 3]
+
+
+async def test_a_closed_lane_does_not_wait_for_another_try(autojump_clock):
+    target = Target(failures=1)
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        lane = await start(nursery, target, 1, 2)
+        await idle()
+        lane.close()
+    assert trio.current_time() == began
+    assert (target.tried, lane.waiting) == ([1], 2)

@@ -1,0 +1,277 @@
+"""The outbox: what is kept, for how long, and what a crash, a full disk and rot leave of it."""
+
+import os
+import random
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gflow
+from gflow.notify import outbox as module
+from gflow.notify.changes import WAITING, Changes, Row
+from gflow.notify.outbox import NAME, GivenUp, Outbox, OutboxDamaged, OutboxError, Stored
+
+BOTH = frozenset({"a", "b"})
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    opened = Outbox(tmp_path)
+    yield opened
+    opened.close()
+
+
+def events(*numbers, keys=BOTH, size=0):
+    changes = Changes(taken=max(numbers))
+    for number in numbers:
+        changes.add(number, "job_started", b'{"n":%d}' % number + b" " * size, set(keys))
+    return changes
+
+
+def rows(**standing):
+    """Changes of deliveries: `a1=None` is delivery 1 to target a."""
+    changes = Changes()
+    for place, row in standing.items():
+        changes.put(place[0], int(place[1:]), row)
+    return changes
+
+
+def numbers(outbox, key="a", after=0, besides=(), most=1000):
+    return [one.number for one in outbox.waiting(key, after, besides, most)]
+
+
+def count_events(path):
+    database = sqlite3.connect(path)
+    try:
+        return database.execute("SELECT count(*) FROM event").fetchone()[0]
+    finally:
+        database.close()
+
+
+def test_what_is_written_is_there_for_the_next_daemon(tmp_path, outbox):
+    outbox.save(events(1, 2, 3))
+    outbox.save(rows(a1=None, a2=Row(2, 1700.5)))
+    standing = Changes(standings={"a": "{}"})
+    outbox.save(standing)
+    outbox.close()
+    again = Outbox(tmp_path)
+    stock = again.stock(BOTH)
+    assert (stock.taken, stock.waiting, stock.standings, stock.forgotten) == (3, {"a": 2, "b": 3}, {"a": "{}"}, 0)
+    assert again.waiting("a", 0, (), 10) == [
+        Stored(2, "job_started", b'{"n":2}', 2, 1700.5),
+        Stored(3, "job_started", b'{"n":3}', 0, 0.0),
+    ]
+    again.close()
+
+
+def test_a_new_one_is_empty_and_for_its_owner_only(tmp_path, outbox):
+    before = os.umask(0o022)
+    try:
+        assert outbox.stock(BOTH) == module.Stock(None, {}, {}, 0)
+        outbox.save(events(1))
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert NAME in modes
+    assert set(modes.values()) == {0o600}
+
+
+def test_it_is_read_piece_by_piece_without_what_is_in_memory(outbox):
+    outbox.save(events(*range(1, 11)))
+    assert numbers(outbox, most=3) == [1, 2, 3]
+    assert numbers(outbox, after=3, most=3) == [4, 5, 6]
+    assert numbers(outbox, after=3, besides=[4, 6], most=3) == [5, 7, 8]
+    assert numbers(outbox, after=10) == []
+
+
+def test_an_event_goes_with_its_last_delivery(tmp_path, outbox):
+    outbox.save(events(1, 2))
+    outbox.save(rows(a1=None))
+    outbox.close()
+    assert count_events(tmp_path / NAME) == 2
+    outbox.save(rows(b1=None, a2=None, b2=None))
+    outbox.close()
+    assert count_events(tmp_path / NAME) == 0
+
+
+def test_given_up_deliveries_can_be_taken_back(outbox):
+    outbox.save(events(1, 2))
+    outbox.save(rows(a1=Row(4, 0.0, 1000.0, "refused"), a2=Row(1, 0.0, 2000.0, "gone")))
+    assert numbers(outbox) == []
+    assert outbox.given_up(9) == [
+        GivenUp("a", 2, "job_started", 1, 2000.0, "gone"),
+        GivenUp("a", 1, "job_started", 4, 1000.0, "refused"),
+    ]
+    assert outbox.take_back("a", 1) is True
+    assert outbox.take_back("a", 1) is False, "it waits already"
+    assert outbox.take_back("a", 3) is None
+    assert outbox.waiting("a", 0, (), 9) == [Stored(1, "job_started", b'{"n":1}', 0, 0.0)]
+
+
+def test_only_the_last_given_up_ones_are_kept(tmp_path, outbox, monkeypatch):
+    monkeypatch.setattr(module, "KEPT_GIVEN_UP", 3)
+    outbox.save(events(*range(1, 11), keys={"a"}))
+    for number in range(1, 9):
+        outbox.save(rows(**{f"a{number}": Row(1, 0.0, 100.0 + number, "no")}))
+    assert [one.number for one in outbox.given_up(99)] == [8, 7, 6]
+    assert numbers(outbox) == [9, 10]
+    outbox.close()
+    assert count_events(tmp_path / NAME) == 5
+
+
+def test_what_is_for_targets_that_are_gone_goes(tmp_path, outbox):
+    outbox.save(events(1, 2, 3))
+    outbox.save(rows(b1=Row(1, 0.0, 100.0, "no")))
+    outbox.save(Changes(standings={"b": "{}"}))
+    stock = outbox.stock({"a"})
+    assert (stock.waiting, stock.standings, stock.forgotten) == ({"a": 3}, {}, 2)
+    outbox.save(rows(a1=None, a2=None))
+    outbox.close()
+    assert count_events(tmp_path / NAME) == 1
+
+
+def test_forgetting_how_far_it_got(outbox):
+    outbox.save(events(1))
+    outbox.forget_taken()
+    assert (outbox.stock(BOTH).taken, numbers(outbox)) == (None, [1])
+
+
+def test_numbers_that_are_used_again_are_of_the_later_event(outbox):
+    outbox.save(events(1))
+    later = Changes(taken=1)
+    later.add(1, "job_failed", b"{}", {"a"})
+    outbox.save(later)
+    assert outbox.waiting("a", 0, (), 9) == [Stored(1, "job_failed", b"{}", 0, 0.0)]
+
+
+# -- changes ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_came_and_went_is_nothing_to_write():
+    changes = events(1, 2)
+    for key in BOTH:
+        changes.put(key, 1, None)
+    assert set(changes.events) == {2}
+    assert set(changes.rows) == {("a", 2), ("b", 2)}
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "left"),
+    [
+        ({"a1": WAITING}, {"a1": None}, {("a", 1): None}),
+        ({"a1": None}, {"a1": WAITING}, {("a", 1): WAITING}),
+        ({"a1": Row(1)}, {"a1": Row(2)}, {("a", 1): Row(2)}),
+        ({"a1": Row(1)}, {"b1": None}, {("a", 1): Row(1), ("b", 1): None}),
+    ],
+)
+def test_changes_that_could_not_be_written_become_one_with_later_ones(earlier, later, left):
+    changes = rows(**earlier)
+    assert changes.with_later(rows(**later)).rows == left
+
+
+def test_an_event_that_was_done_with_while_it_was_written_in_vain_may_be_there_all_the_same():
+    changes = events(1)
+    changes.attempt()
+    changes = changes.with_later(rows(a1=None, b1=None))
+    assert (changes.events, changes.rows, changes.taken) == ({}, {("a", 1): None, ("b", 1): None}, 1)
+    changes = changes.with_later(events(2))
+    assert (set(changes.events), changes.taken) == ({2}, 2)
+
+
+# -- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_killed_at_any_moment_it_has_all_that_was_acknowledged(tmp_path, seed):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(gflow.__file__).parents[1]), "tests"])}
+    chance = random.Random(seed)
+    first = 1
+    for _ in range(3):
+        writer = subprocess.Popen(
+            [sys.executable, "-m", "support.outbox_writer", str(tmp_path), str(first)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+        acknowledged = first - 1
+        for _ in range(chance.randrange(1, 200)):
+            acknowledged = int(writer.stdout.readline())
+        writer.kill()
+        rest = writer.stdout.read().split()
+        writer.wait(20)
+        writer.stdout.close()
+        acknowledged = int(rest[-1]) if rest else acknowledged
+        outbox = Outbox(tmp_path)
+        stock = outbox.stock(BOTH)
+        outbox_a, outbox_b = numbers(outbox, most=9999), numbers(outbox, "b", most=9999)
+        outbox.close()
+        assert stock.taken in (acknowledged, acknowledged + 1), "a batch may be there whose acknowledgement is not"
+        assert outbox_b == list(range(1, stock.taken + 1))
+        assert outbox_a == list(range(max(1, stock.taken - 1), stock.taken + 1))
+        first = stock.taken + 1
+
+
+def test_a_full_disk_leaves_what_was_there_and_goes_when_there_is_room(outbox):
+    outbox.save(events(1))
+    pages = outbox._connection.execute("PRAGMA page_count").fetchone()[0]
+    outbox._connection.execute(f"PRAGMA max_page_count = {pages + 2}").fetchall()
+    full = events(*range(2, 200), size=4000)
+    with pytest.raises(OutboxError, match=r"outbox\.sqlite: database or disk is full"):
+        outbox.save(full)
+    assert outbox.stock(BOTH).taken == 1
+    assert numbers(outbox) == [1]
+    outbox.save(full)
+    assert numbers(outbox) == list(range(1, 200))
+
+
+def test_a_directory_in_its_place_and_one_that_may_not_be_written(tmp_path):
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(OutboxError, match=r"outbox\.sqlite: "):
+        Outbox(tmp_path).stock(BOTH)
+    with pytest.raises(OutboxError, match=r"outbox\.sqlite: No such file"):
+        Outbox(tmp_path / "missing").save(events(1))
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all, but long enough to be one" * 40, b"SQLite format 3\0" + b"\xff" * 4000]
+)
+def test_what_is_no_outbox_is_told_apart_and_set_aside(tmp_path, content):
+    (tmp_path / NAME).write_bytes(content)
+    outbox = Outbox(tmp_path)
+    with pytest.raises(OutboxDamaged, match=r"outbox\.sqlite: "):
+        outbox.stock(BOTH)
+    aside = outbox.set_aside(1700.9)
+    assert (aside.name, aside.read_bytes()) == (f"{NAME}.corrupt.1700", content)
+    outbox.save(events(1))
+    assert numbers(outbox) == [1]
+    outbox.close()
+
+
+def test_another_programs_database_and_a_later_version_are_not_touched(tmp_path, outbox):
+    outbox.save(events(1))
+    outbox.close()
+    for pragma, says in (
+        ("user_version = 9", "format version 9"),
+        ("application_id = 7", "not written by this program"),
+    ):
+        database = sqlite3.connect(tmp_path / NAME)
+        database.execute(f"PRAGMA {pragma}")
+        database.close()
+        with pytest.raises(OutboxDamaged, match=says):
+            outbox.stock(BOTH)
+
+
+def test_rot_in_the_middle_is_noticed(tmp_path, outbox):
+    outbox.save(events(*range(1, 400), size=500))
+    outbox.close()
+    path = tmp_path / NAME
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * (len(content) // 4096 - 1)] = os.urandom(len(content) - 4096 * 4)
+    path.write_bytes(content)
+    with pytest.raises(OutboxDamaged):
+        outbox.stock(BOTH)
