@@ -61,6 +61,30 @@ JOB = {
     "reason": None,
 }
 
+RESERVATION = {
+    "id": 3,
+    "user": "ana",
+    "gpu_spec": {"count": 1},
+    "start_time": {"secs_since_epoch": 1927375200, "nanos_since_epoch": 0},
+    "duration": {"secs": 7200, "nanos": 0},
+    "status": "Pending",
+    "created_at": {"secs_since_epoch": 1795312506, "nanos_since_epoch": 0},
+    "cancelled_at": None,
+}
+RESERVE = (
+    "gctl",
+    "reserve",
+    "create",
+    "--user",
+    "ana",
+    "--gpus",
+    "1",
+    "--start",
+    "2031-01-28 14:00",
+    "--duration",
+    "2h",
+)
+
 
 @pytest.fixture(scope="module")
 def daemon():
@@ -70,11 +94,19 @@ def daemon():
     with FakeDaemon(home / "gflow" / "gflowd.sock") as fake:
         fake.on("GET", "/queue", reply("7\x1fx\x1fCD\x1f-\x1f0\x1f-\n"))
         fake.on("GET", "/info", reply({"gpus": []}))
+        fake.on("POST", "/gpus", reply({"allowed_gpu_indices": [0, 2]}))
+        fake.on("GET", "/gpu-processes", reply([]))
+        fake.on("GET", "/quotas", reply({"quotas": []}))
+        fake.on("PUT", "/quotas", reply({"scope": "user", "name": "ana", "overrides": {}}))
         fake.on("GET", "/stats", reply(usage_json(Usage(), user=None, since=None)))
         fake.on("POST", "/jobs", reply({"id": 7, "run_name": "x", "dropped_env": []}, 201))
         fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
         fake.on("POST", "/state/compact", reply({"jobs": 1, "bytes_before": 2, "bytes_after": 1}))
         fake.on("POST", "/state/prune", reply({"jobs": 1, "from_state": 1, "from_history": 0, "kept": 0, "logs": 0}))
+        fake.on("GET", "/reservations", reply([RESERVATION]))
+        fake.on("GET", "/reservations/3", reply(RESERVATION))
+        fake.on("POST", "/reservations", reply({"reservation_id": 3}))
+        fake.on("DELETE", "/reservations/3", reply(""))
         for verb in ("cancel", "hold", "release"):
             fake.on("POST", f"/jobs/7/{verb}", reply(None))
         fake.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
@@ -119,16 +151,29 @@ COMMANDS = [
     ("gbatch", "true"),
     ("gbatch", "--array", "1-2", "--time", "5", "--parsable", "true"),
     ("gbatch", "--dry-run", "true"),
+    ("gbatch", "--gpu-ids", "0,3", "--gpu-memory", "6G", "true"),
     ("ginfo",),
     ("gcancel", "7"),
     ("gstats",),
     ("gjob", "hold", "7"),
     ("gjob", "release", "7"),
     ("gjob", "log", "7"),
-    ("gjob", "update", "7", "--priority", "3"),
+    ("gjob", "update", "7", "--priority", "3", "--gpu-ids", "0-1"),
+    ("gjob", "show", "7"),
     ("gjob", "wait", "7"),
     ("gjob", "why", "7"),
+    ("gjob", "eta", "7"),
     ("gctl", "show-gpus"),
+    RESERVE,
+    (*RESERVE, "--timezone", "Asia/Shanghai"),
+    ("gctl", "reserve", "list"),
+    ("gctl", "reserve", "list", "--timeline", "--from", "2031-01-28", "--to", "2031-01-30"),
+    ("gctl", "reserve", "get", "3"),
+    ("gctl", "reserve", "cancel", "3"),
+    ("gctl", "set-gpus", "0,2"),
+    ("gctl", "gpu-process", "list"),
+    ("gctl", "quota", "list"),
+    ("gctl", "quota", "set", "--user", "ana", "--max-running-jobs", "1"),
     ("gctl", "state", "compact"),
     ("gctl", "state", "prune", "--before", "30d"),
     ("umbrella", "queue"),

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 
 import facts
+import measure_gpus
 import measure_history
 import measure_latency
 import measure_listing
+import measure_scheduling
 import measure_startup
 import measure_submission
 import measure_throughput
@@ -22,6 +24,8 @@ SUBJECTS: dict[str, Callable[[Bench], list[report.Row]]] = {
     "latency": measure_latency.measure,
     "submission": measure_submission.measure,
     "listing": measure_listing.measure,
+    "gpus": measure_gpus.measure,
+    "scheduling": measure_scheduling.measure,
     "history": measure_history.measure,
 }
 

@@ -13,6 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from gflow.core.gpu_list import parse_gpu_list
+from gflow.core.limits import MAX_PROJECT
+from gflow.core.zones import named
+
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
 
@@ -38,7 +42,7 @@ class HistoryKeep(Struct, forbid_unknown_fields=True):
 
 
 class Daemon(Struct, forbid_unknown_fields=True):
-    """The `[daemon]` table."""
+    """The `[daemon]` table. `gpus` is in order, each index once."""
 
     host: str | None = None
     port: int | None = None
@@ -46,6 +50,8 @@ class Daemon(Struct, forbid_unknown_fields=True):
     gpus: list[int] | None = None
     gpu_allocation_strategy: str = "sequential"
     gpu_poll_interval_secs: float = 10
+    idle_gpu_warn_mins: float | None = None
+    max_bypass_secs: float = 3600
     simulated_gpus: int = 0
     simulated_gpu_memory_mb: int = 24576
     kill_grace_secs: float = 10
@@ -53,12 +59,19 @@ class Daemon(Struct, forbid_unknown_fields=True):
     fair_share: FairShare = field(default_factory=FairShare)
     history_keep: HistoryKeep = field(default_factory=HistoryKeep)
 
+    def __post_init__(self) -> None:
+        if self.gpus is not None:
+            self.gpus = sorted(set(self.gpus))
+
 
 class Projects(Struct, forbid_unknown_fields=True):
-    """The `[projects]` table."""
+    """The `[projects]` table. Codes are trimmed, and blank ones are none."""
 
     known_projects: list[str] = []
     require_project: bool = False
+
+    def __post_init__(self) -> None:
+        self.known_projects = [code for code in map(str.strip, self.known_projects) if code]
 
 
 class Executor(Struct, forbid_unknown_fields=True):
@@ -134,26 +147,9 @@ class Config(Struct, forbid_unknown_fields=True):
             "daemon.host / daemon.port: this version listens on the Unix socket only": (
                 daemon.host is not None or daemon.port is not None
             ),
-            "daemon.fair_share: queue order does not use it": daemon.fair_share.enabled,
             "notifications: nothing is delivered": self.notifications.enabled,
-            "quota: no quota is enforced": self.quota != Quota(),
-            "projects: project codes are not checked": self.projects != Projects(),
         }
         return [note for note, applies in notes.items() if applies]
-
-
-def parse_gpu_list(spec: str) -> list[int]:
-    """Indices of `0`, `0,2,4`, `0-3`, `0-1,3,5-6`: sorted, each once. Raises ValueError naming the spec."""
-    indices: set[int] = set()
-    for part in spec.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
-            raise ValueError(f"invalid GPU list '{spec}': use e.g. 0 or 0,2,4 or 0-3 or 0-1,3,5-6")
-        low, high = int(first), int(last or first)
-        if high < low or high > 1023:
-            raise ValueError(f"invalid GPU list '{spec}': {part.strip()} is not a range of GPU indices")
-        indices.update(range(low, high + 1))
-    return sorted(indices)
 
 
 def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) -> Config:
@@ -163,6 +159,8 @@ def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) ->
     for variable in sorted(environ, reverse=True):  # the spelling that commands look at first comes last, and wins
         if variable.startswith(_PREFIX):
             name = variable.removeprefix(_PREFIX).removeprefix("_").lower()
+            if name == "gpus" and not environ[variable].strip():
+                continue  # an empty one is as good as none; it must not lift what the file says
             if name not in _FROM_TEXT:
                 allowed = ", ".join(_PREFIX + known.upper() for known in _FROM_TEXT)
                 raise ConfigError(f"{variable}: there is no such setting; allowed: {allowed}")
@@ -185,7 +183,7 @@ def with_daemon(config: Config, settings: Mapping[str, str], source: str) -> Con
 
 
 def _gpus(text: str) -> list[int] | None:
-    return None if text.strip() in ("", "all") else parse_gpu_list(text)
+    return None if text.strip() == "all" else parse_gpu_list(text)
 
 
 def _list(text: str) -> list[str]:
@@ -213,6 +211,8 @@ _FROM_TEXT: dict[str, Callable[[str], object]] = {
     "gpus": _gpus,
     "gpu_allocation_strategy": str,
     "gpu_poll_interval_secs": _seconds,
+    "idle_gpu_warn_mins": _seconds,
+    "max_bypass_secs": _seconds,
     "simulated_gpus": _whole,
     "simulated_gpu_memory_mb": _whole,
     "kill_grace_secs": _seconds,
@@ -261,6 +261,7 @@ def _allowed(kind: type[Any], where: str) -> tuple[str, ...]:
 
 def _check(config: Config, source: str) -> None:
     daemon = config.daemon
+    unfit = next(filter(_unfit_project, config.projects.known_projects), "")
     rules = {
         "executor.type: only 'tmux' is supported; there is no process executor": config.executor.type == "tmux",
         f"daemon.gpu_allocation_strategy: '{daemon.gpu_allocation_strategy}' is unknown; use sequential or random": (
@@ -269,6 +270,11 @@ def _check(config: Config, source: str) -> None:
         f"daemon.gpu_poll_interval_secs: use more than 0, at most {DAY_SECS}": (
             0 < daemon.gpu_poll_interval_secs <= DAY_SECS
         ),
+        "daemon.max_bypass_secs: use 0 or more": daemon.max_bypass_secs >= 0,
+        "daemon.idle_gpu_warn_mins: use more than 0": (
+            daemon.idle_gpu_warn_mins is None or daemon.idle_gpu_warn_mins > 0
+        ),
+        "daemon.fair_share.half_life_secs: use more than 0": daemon.fair_share.half_life_secs > 0,
         f"daemon.kill_grace_secs: use 0 to {DAY_SECS}": 0 <= daemon.kill_grace_secs <= DAY_SECS,
         "daemon.simulated_gpus: use 0 to 64": 0 <= daemon.simulated_gpus <= 64,
         "daemon.simulated_gpu_memory_mb: use 1 or more": daemon.simulated_gpu_memory_mb >= 1,
@@ -276,6 +282,7 @@ def _check(config: Config, source: str) -> None:
         "daemon.history_keep.jobs: use 0 or more": daemon.history_keep.jobs >= 0,
         "daemon.history_keep.days: use 0 or more": daemon.history_keep.days >= 0,
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,
+        f"projects.known_projects: {unfit!r} is no project; use 1 to {MAX_PROJECT} printable characters": not unfit,
         "notifications.max_concurrent_deliveries: must be 1 or more": (
             config.notifications.max_concurrent_deliveries >= 1
         ),
@@ -283,6 +290,16 @@ def _check(config: Config, source: str) -> None:
     for rule, holds in rules.items():
         if not holds:
             raise ConfigError(f"{source}: {rule}")
+    if config.timezone is not None:
+        try:
+            named(config.timezone)
+        except ValueError as error:
+            raise ConfigError(f"{source}: timezone: {error}") from None
+
+
+def _unfit_project(code: str) -> bool:
+    """Whether no job can be of this project."""
+    return len(code) > MAX_PROJECT or not code.isprintable()
 
 
 def environment() -> Mapping[str, str]:

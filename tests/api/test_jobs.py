@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from gflow.api.services import Services
-from gflow.core.model import StopCause
+from gflow.core.model import GpuStatus, StopCause
 from gflow.wire.jobs import job_json
 from support.desk import eventually
 
@@ -24,10 +24,28 @@ async def test_a_job_is_told_whole(house):
     record = await house.get(f"/jobs/{job_id}")
     job = house.engine.job(job_id)
     log_path = str(house.data_dir / "logs" / "1.log")
-    assert record == job_json(job, None, None, session="gjob-1", log_path=log_path)
+    use = house.engine.measuring.now(job)
+    assert record == job_json(job, None, None, use, session="gjob-1", log_path=log_path)
     assert (record["state"], record["alive"], record["gpu_ids"]) == ("Running", True, [0])
     assert (record["command"], record["argv"]) == ("python 'a b.py'", ["python", "a b.py"])
     assert record["submitted_by"] == record["submitted_by"].strip() != ""
+
+
+async def test_what_is_measured_on_gpus_is_told_while_the_job_runs(house):
+    job_id = await house.start(gpu_indices=[2], gpu_memory_limit_mb=20480)
+    assert (await house.get(f"/jobs/{job_id}"))["gpu_memory_verdict"] is None
+    gpus = tuple(house.engine.resources.gpus.values())
+    for held_mb in (9000, 11469, 5000):
+        status = {2: GpuStatus(utilisation_pct=held_mb // 200, job_mb={job_id: held_mb})}
+        house.runtime.commit(house.engine.observe_gpus(gpus, status, house.runtime.clock()))
+        record = await house.get(f"/jobs/{job_id}")
+        assert record["gpu_use"]["peak_mb"] == max(held_mb, 11469 if held_mb == 5000 else 0)
+    assert record["gpu_memory_verdict"] == "declared 20G, peak 11.2G"
+    assert record["gpu_use"]["peak_pct"] == 57
+    ended = await house.end(job_id)
+    assert ended["gpu_memory_verdict"] == "declared 20G, peak 11.2G"
+    await house.retire(job_id)
+    assert (await house.get(f"/jobs/{job_id}"))["gpu_use"] == ended["gpu_use"]
 
 
 async def test_a_change_shows_at_once(house):
@@ -211,14 +229,29 @@ async def test_why(house):
     job_id = await house.submit(gpus=1)
     await idle(0.01)
     told = await house.get(f"/jobs/{job_id}/why")
-    assert set(told) == {"id", "state", "reasons", "expected_start"}
+    assert set(told) == {"id", "state", "reasons", "expected_start", "expected_start_unknown"}
     (reason,) = told["reasons"]
     assert (told["id"], told["state"], reason["reason"]) == (job_id, "Queued", "WaitingForGpu")
     assert reason["text"]
     assert set(reason) == {"reason", "text", "help"}
     started = house.engine.job(blocker).started_at
-    assert told["expected_start"] == pytest.approx(started + 600, abs=1)
-    assert (await house.get(f"/jobs/{blocker}/why"))["expected_start"] is None
+    assert (told["expected_start"], told["expected_start_unknown"]) == (pytest.approx(started + 600, abs=1), None)
+    told = await house.get(f"/jobs/{blocker}/why")
+    assert (told["expected_start"], told["expected_start_unknown"]) == (None, None)
+
+
+async def test_why_nobody_knows_when(house):
+    blocker = await house.start(gpus=4)
+    waiting, held = await house.submit(gpus=1), await house.submit(hold=True)
+    told = await house.get(f"/jobs/{waiting}/why")
+    assert (told["expected_start"], told["expected_start_unknown"]) == (None, f"job {blocker} has no time limit")
+    assert (await house.get(f"/jobs/{held}/why"))["expected_start_unknown"] == "it is on hold"
+
+
+async def test_why_of_a_job_that_may_not_begin_yet(house):
+    later = house.runtime.clock().wall + 3600
+    job_id = await house.submit(scheduled_at=later)
+    assert (await house.get(f"/jobs/{job_id}/why"))["expected_start"] == pytest.approx(later)
 
 
 # -- hold and release ------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ async def test_every_field_reaches_the_job(house):
         gpus=2,
         gpu_sharing_mode="Shared",
         gpu_memory_limit_mb=4096,
+        gpu_indices=[3, 1],
+        retry_on_oom=True,
         memory_limit_mb=512,
         priority=20,
         depends_on_ids=[1, 2],
@@ -65,6 +67,7 @@ async def test_every_field_reaches_the_job(house):
     spec = house.engine.job(3).spec
     assert (spec.command, spec.run_dir, spec.umask, spec.name) == ("python train.py", str(house.root), 0o27, "train")
     assert (spec.project, spec.conda_env, spec.gpus, spec.shared) == ("vision", "torch", 2, True)
+    assert (spec.gpu_indices, spec.retry_on_oom) == ((1, 3), True)
     assert (spec.gpu_memory_mb, spec.memory_mb, spec.priority) == (4096, 512, 20)
     assert (spec.depends_on, spec.dependency_mode, spec.auto_cancel) == ((1, 2), DependencyMode.ANY, False)
     assert (spec.task_id, spec.group_id[:8], house.engine.groups[spec.group_id].max_concurrent) == (3, "7f2c1f6e", 2)
@@ -271,6 +274,11 @@ MALFORMED = [
     ({"gpus": 1.5}, "Expected `int`, got `float`"),
     ({"gpus": -1}, "Invalid GPU count -1"),
     ({"gpus": 2**70}, "at `$.gpus`"),
+    ({"gpus": 3, "gpu_indices": [0, 1]}, "gpus is 3, but gpu_indices names 2"),
+    ({"gpu_indices": [0, -2]}, "Invalid GPU index -2"),
+    ({"gpu_indices": [0.5]}, "Expected `int`, got `float`"),
+    ({"gpu_indices": [2**70]}, "at `$.gpu_indices[0]`"),
+    ({"retry_on_oom": None}, "Expected `bool`, got `null`"),
     ({"task_id": 2**64}, "at `$.task_id`"),
     ({"redone_from": 2**64}, "at `$.redone_from`"),
     ({"time_limit": 0}, "time limit"),
@@ -316,7 +324,8 @@ IMPOSSIBLE = [
     ({"script": "."}, "cannot be read: Is a directory"),
     ({"gpus": 5}, "asks for 5 GPUs, but this machine has 4"),
     ({"gpus": 1, "gpu_sharing_mode": "Shared"}, "how much GPU memory"),
-    ({"gpus": 1, "gpu_sharing_mode": "Shared", "gpu_memory_limit_mb": 10**6}, "more than the GPUs have"),
+    ({"gpus": 1, "gpu_sharing_mode": "Shared", "gpu_memory_limit_mb": 10**6}, "but the largest here has 24G"),
+    ({"gpu_indices": [1, 4]}, "asks for GPU 4, but gflow has only 0-3"),
     ({"memory_limit_mb": 2**33}, "of memory, but this machine has"),
     ({"depends_on": 99}, "Dependency job 99 does not exist"),
     ({"scheduled_at": 1000}, "begin time is in the past"),

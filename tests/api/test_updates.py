@@ -7,6 +7,9 @@ from support.desk import eventually
 EVERYTHING = {
     "conda_env": "torch",
     "gpus": 2,
+    "gpu_indices": [1, 3],
+    "gpu_sharing_mode": "Shared",
+    "retry_on_oom": True,
     "priority": 99,
     "parameters": {"a": "1"},
     "time_limit": {"secs": 60, "nanos": 0},
@@ -23,6 +26,9 @@ EVERYTHING = {
 CLEARED = {
     "conda_env": None,
     "gpus": 0,
+    "gpu_indices": [],
+    "gpu_sharing_mode": "Exclusive",
+    "retry_on_oom": False,
     "priority": 10,
     "parameters": {},
     "time_limit": None,
@@ -76,6 +82,21 @@ async def test_what_is_not_named_stays(house, job):
     assert await house.get(job) == before | {"priority": 20}
 
 
+@pytest.mark.parametrize(
+    ("changes", "gpus", "indices"),
+    [
+        ({"gpus": 3}, 3, []),
+        ({"gpu_indices": [2, 0, 2]}, 2, [0, 2]),
+        ({"gpu_indices": None}, 1, []),
+        ({"priority": 5}, 1, [3]),
+    ],
+)
+async def test_gpus_by_number_and_by_index_replace_each_other(house, job, changes, gpus, indices):
+    job_id = await house.submit(gpu_indices=[3], hold=True)
+    record = (await house.ask("PATCH", f"/jobs/{job_id}", changes))["job"]
+    assert (record["gpus"], record["gpu_indices"]) == (gpus, indices)
+
+
 @pytest.mark.parametrize("work", [{"command": "echo x"}, {"argv": ["echo", "x y"]}])
 async def test_another_command_replaces_the_work_whatever_it_was(house, job, work):
     job_id = await house.submit(script_text="echo", hold=True)
@@ -109,6 +130,11 @@ MALFORMED = [
     ({"early_signal": {"signal": 10, "secs_before": 5}}, "needs a time limit"),
     ({"depends_on": 1, "depends_on_ids": [2]}, "disagree"),
     ({"gpus": 2**80}, "at `$.gpus`"),
+    ({"gpus": 1, "gpu_indices": [0, 1]}, "gpus is 1, but gpu_indices names 2"),
+    ({"gpu_indices": [-1]}, "Invalid GPU index -1"),
+    ({"gpu_indices": "0,1"}, "Expected `array | null`, got `str`"),
+    ({"gpu_sharing_mode": "shared"}, "use Exclusive or Shared"),
+    ({"retry_on_oom": 1}, "Expected `bool | null`, got `int`"),
 ]
 
 
@@ -121,6 +147,9 @@ async def test_changes_that_cannot_be_understood(house, job):
 
 IMPOSSIBLE = [
     ({"gpus": 99}, "asks for 99 GPUs"),
+    ({"gpu_indices": [0, 2**53 - 1]}, "asks for GPU 9007199254740991, but gflow has only 0-3"),
+    ({"gpu_sharing_mode": "Shared"}, "how much GPU memory it needs (--gpu-memory)"),
+    ({"gpus": 2, "gpu_memory_limit_mb": 24577}, "2 GPUs with 24577M of memory each, but the largest here has 24G"),
     ({"command": " "}, "The command is empty"),
     ({"depends_on_ids": [77]}, "Dependency job 77 does not exist"),
     ({"depends_on": 2}, "wait for itself"),

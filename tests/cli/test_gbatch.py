@@ -199,10 +199,15 @@ def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
         ["--time", "0", "echo"],
         ["--time", "-5", "echo"],
         ["--gpus", "x", "echo"],
+        ["--gpu-ids", "3-1", "echo"],
+        ["--gpu-ids", "", "echo"],
+        ["--gpu-ids", "0", "--gpus", "1", "echo"],
+        ["--gpu-memory", "0", "echo"],
         ["--priority", "300", "echo"],
         ["--array", "9-1", "echo"],
         ["--begin", "2001-01-01", "echo"],
         ["--shared", "echo"],
+        ["--shared", "--gpus", "1", "echo"],
         ["--signal", "USR1@60", "echo"],
         ["--depends-on", "1", "--depends-on-all", "2", "echo"],
         ["--export", "NO_SUCH_VARIABLE_HERE", "echo"],
@@ -221,10 +226,9 @@ def test_a_wrong_option_queues_nothing_and_is_one_line(gbatch, submitted, argv):
 def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1_800_000_000.0)
     (tmp_path / "sub").mkdir()
-    argv = "-g 2 --shared --gpu-memory 20G -m 16G -t 30 --signal USR1@120 -p 20 --depends-on-any 1,2 --no-auto-cancel"
-    argv += (
-        " --max-retries 2 --begin now+2h --hold -n train -P ml -c base --export NONE --chdir sub --keep-session true"
-    )
+    argv = "-g 2 --shared --gpu-memory 20G --retry-on-oom -m 16G -t 30 --signal USR1@120 -p 20 --depends-on-any 1,2"
+    argv += " --no-auto-cancel --max-retries 2 --begin now+2h --hold -n train -P ml -c base --export NONE --chdir sub"
+    argv += " --keep-session true"
     gbatch(*argv.split())
     job = job_of(submitted)
     key = job.pop("submit_key")
@@ -236,6 +240,7 @@ def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, m
         "gpus": 2,
         "gpu_sharing_mode": "Shared",
         "gpu_memory_limit_mb": 20480,
+        "retry_on_oom": True,
         "memory_limit_mb": 16384,
         "time_limit": 1800,
         "early_signal": {"signal": 10, "secs_before": 120},
@@ -270,6 +275,51 @@ def test_aliases_mean_the_same(gbatch, submitted, long, aliases):
         gbatch(option, "true")
     jobs = [{name: value for name, value in job.items() if name != "submit_key"} for job in submitted.jobs]
     assert all(job == jobs[0] for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("given", "indices"), [("0,3", [0, 3]), ("0-2", [0, 1, 2]), ("3,0-1,3", [0, 1, 3]), (" 2 ", [2])]
+)
+def test_gpus_by_index(gbatch, submitted, given, indices):
+    gbatch("--gpu-ids", given, "true")
+    job = job_of(submitted)
+    assert (job["gpu_indices"], job["gpus"]) == (indices, len(indices))
+
+
+def test_gpus_are_asked_for_by_number_or_by_index_whoever_asks(gbatch, submitted, tmp_path):
+    (tmp_path / "by_index.sh").write_text("# GFLOW --gpu-ids 0,3 --gpu-memory 20G --retry-on-oom\ntrue\n")
+    (tmp_path / "both.sh").write_text("# GFLOW --gpu-ids 0,3\n# GFLOW --gpus 1\ntrue\n")
+    gbatch("by_index.sh")
+    gbatch("--gpus", "1", "by_index.sh")
+    first, second = submitted.jobs
+    assert (first["gpu_indices"], first["gpus"], first["gpu_memory_limit_mb"]) == ([0, 3], 2, 20480)
+    assert first["retry_on_oom"] is True
+    assert ("gpu_indices" in second, second["gpus"]) == (False, 1)
+    assert "both.sh: # GFLOW: --gpus and --gpu-ids cannot be used together" in gbatch("both.sh", status=2).err
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (["--gpu-memory", "20G"], "--gpu-memory"),
+        (["--shared", "--gpu-memory", "20G", "--gpus", "0"], "--shared and --gpu-memory"),
+        (["--retry-on-oom"], "--retry-on-oom"),
+    ],
+)
+def test_what_has_no_effect_without_a_gpu_is_said(gbatch, submitted, argv, named):
+    said = gbatch(*argv, "true").err
+    assert said == (
+        f"gbatch: the job asks for no GPU, so {named} will have no effect; add --gpus N or --gpu-ids LIST\n"
+    )
+    assert len(submitted.jobs) == 1
+    assert gbatch("--gpu-ids", "0", "--gpu-memory", "20G", "true").err == ""
+
+
+def test_a_project_is_trimmed_and_nothing_but_blanks_is_none(gbatch, submitted, tmp_path):
+    (tmp_path / "ml.sh").write_text("# GFLOW --project ml\ntrue\n")
+    for argv in (["-P", " ml ", "true"], ["-P", "  ", "true"], ["ml.sh"], ["--project=", "ml.sh"]):
+        gbatch(*argv)
+    assert [job["project"] for job in submitted.jobs] == ["ml", "", "ml", ""], "which the daemon takes for none"
 
 
 def test_what_was_not_asked_for_is_left_to_the_daemon(gbatch, submitted):
@@ -322,6 +372,9 @@ def test_dry_runs_submit_nothing(gbatch, daemon, tmp_path):
     assert gbatch("--dry-run", "t.sh").out == f"Would submit 1 batch job:\n  [1] {tmp_path}/t.sh (GPUs: 2)\n"
     assert gbatch("--dry-run", "--array", "4-5", "-d", "@", "x y").out == (
         "Would submit 2 array job(s):\n  [1] x y (GPUs: 0, task_id: 4)\n  [2] x y (GPUs: 0, task_id: 5)\n"
+    )
+    assert gbatch("--dry-run", "--gpu-ids", "0,2-3", "true").out == (
+        "Would submit 1 batch job:\n  [1] true (GPUs: 3, indices: 0,2-3)\n"
     )
     assert daemon.asked == []
 

@@ -66,6 +66,11 @@ def test_the_connection_options_stand_before_or_after_the_verb(run, daemon, tmp_
             ["-g", "2", "-m", "4G", "--gpu-memory", "8G"],
             {"gpus": 2, "memory_limit_mb": 4096, "gpu_memory_limit_mb": 8192},
         ),
+        (["--gpu-ids", "3,0-1"], {"gpu_indices": [0, 1, 3]}),
+        (["--shared", "--max-gpu-memory", "6G"], {"gpu_sharing_mode": "Shared", "gpu_memory_limit_mb": 6144}),
+        (["--exclusive"], {"gpu_sharing_mode": "Exclusive"}),
+        (["--retry-on-oom"], {"retry_on_oom": True}),
+        (["--no-retry-on-oom"], {"retry_on_oom": False}),
         (["-n", "x", "--max-retries", "0"], {"run_name": "x", "max_retries": 0}),
         (["-d", "1,2"], {"depends_on_ids": [1, 2], "dependency_mode": "All"}),
         (["--depends-on-any", "1-3"], {"depends_on_ids": [1, 2, 3], "dependency_mode": "Any"}),
@@ -94,7 +99,17 @@ def test_update_goes_on_after_a_refusal(run, daemon):
 
 
 @pytest.mark.parametrize(
-    "argv", [["7"], ["-p", "1"], ["7", "-t", "5", "--clear-time-limit"], ["7", "--time-limit", "+0"]]
+    "argv",
+    [
+        ["7"],
+        ["-p", "1"],
+        ["7", "-t", "5", "--clear-time-limit"],
+        ["7", "--time-limit", "+0"],
+        ["7", "--gpus", "1", "--gpu-ids", "0"],
+        ["7", "--gpu-ids", "x"],
+        ["7", "--shared", "--exclusive"],
+        ["7", "--retry-on-oom", "--no-retry-on-oom"],
+    ],
 )
 def test_update_needs_jobs_and_something_to_change(run, daemon, argv):
     done = run(COMMAND, "update", *argv)
@@ -166,6 +181,58 @@ def test_show_has_sections_with_how_it_ended_and_where_its_log_is():
     assert any(line.startswith("  Submitted=") and line.endswith("(waited 00:01:00)") for line in lines)
     assert any(line.startswith("  Finished=") and line.endswith("(runtime 00:02:00)") for line in lines)
     assert not any("MaxRetries" in line or "None" in line for line in lines)
+
+
+def gpu_lines(**fields):
+    """What `show` says of GPUs, of a job that started at 1060 and ended at 1180."""
+    lines = describe(FINISHED | fields, 5000.0)
+    return [line.strip() for line in lines if line.startswith(("  GPU", "  OOM", "  Retr", "  Detail"))]
+
+
+def test_show_of_gpus_that_were_shared_and_measured():
+    assert gpu_lines(
+        gpu_indices=[0, 1],
+        gpu_sharing_mode="Shared",
+        gpu_memory_limit_mb=20480,
+        retry_on_oom=True,
+        gpu_use={"samples": 12, "mean_pct": 43.4, "peak_pct": 97.0, "peak_mb": 21504},
+        gpu_memory_verdict="declared 20G, peak 21.0G",
+        gpu_share_mb=21504,
+        status_detail="uses 21.0G of GPU memory, declared 20G",
+    ) == [
+        "Detail=uses 21.0G of GPU memory, declared 20G",
+        "GPUs=2",
+        "GPUsRequested=0-1",
+        "GPUSharing=shared",
+        "GPUMemoryLimit=20G (declared)",
+        "RetryOnOOM=enabled",
+        "GPUIDs=0,1",
+        "GPUMemoryUsed=declared 20G, peak 21.0G",
+        "GPUMemoryCounted=21.0G",
+        "GPUUtilization=mean 43%, peak 97%",
+        "GPUHours=0.07",
+    ]
+
+
+def test_show_of_gpus_that_are_had_alone():
+    use = {"samples": 1, "mean_pct": None, "peak_pct": None, "peak_mb": 640}
+    assert gpu_lines(gpus=1, gpu_ids=[2], gpu_memory_limit_mb=40960, gpu_use=use, status_detail=None) == [
+        "GPUs=1",
+        "GPUSharing=exclusive",
+        "GPUMemoryLimit=40G (required)",
+        "GPUIDs=2",
+        "GPUMemoryUsed=peak 640M",
+        "GPUHours=0.03",
+    ]
+    assert gpu_lines(gpus=0, gpu_ids=[], gpu_use=None, status_detail=None) == ["GPUs=0", "GPUSharing=exclusive"]
+
+
+def test_show_of_a_job_that_is_tried_again_with_more_gpu_memory():
+    said = gpu_lines(status_detail="out of GPU memory; job 8 tries again with 15G", retried_as=8, retry_on_oom=True)
+    assert said[:2] == ["Detail=out of GPU memory; job 8 tries again with 15G", "RetriedAs=8"]
+    said = gpu_lines(retried_from=7, oom_restarts=1, retry_on_oom=True, status_detail=None)
+    assert "RetriedFrom=7" in said
+    assert "OOMRestarts=1 (tried again with more GPU memory)" in said
 
 
 def test_show_of_jobs_that_wait_and_run():

@@ -36,6 +36,7 @@ _VALUES = [
         "csv",
         "always",
     ),
+    *("UTC", "2h", "-24h:+24h", "active"),
     *("2d", "today", "now+2h", "+30", "unix:/s", "a=b", "x y", "", " ", "-", "--", "é", "'", "python", "gjob", "42"),
 ]
 

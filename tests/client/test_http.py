@@ -47,6 +47,9 @@ def test_every_verb_uses_its_route(client, daemon):
         (lambda: client.wait(7), "GET", "/jobs/7/wait", {"retries": "1"}),
         (lambda: client.update(7, {"priority": 3}), "PATCH", "/jobs/7", {}),
         (lambda: client.set_group_limit("g", 2), "POST", "/groups/g/max-concurrency", {}),
+        (lambda: client.reserve({"user": "ann"}), "POST", "/reservations", {}),
+        (lambda: client.reservation(3), "GET", "/reservations/3", {}),
+        (lambda: client.cancel_reservation(3), "DELETE", "/reservations/3", {}),
     ]
     for verb, method, path, query in verbs:
         daemon.on(method, path, reply({}))

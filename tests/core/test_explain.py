@@ -97,10 +97,10 @@ def test_too_little_memory(make_bench: MakeBench) -> None:
     bench = make_bench(memory_mb=8192)
     bench.running(memory_mb=6144)
     job = bench.queued(memory_mb=4096)
-    text = "It needs 4G of memory; 2G of 8G are not promised."
+    text = "It needs 4G of memory; 2.0G of 8.0G are not promised."
     assert the_why(bench, job) == (ReasonKind.MEMORY, text, f"ask for less: gjob update {job} --memory-limit SIZE")
     bench.set_machine([], 2048)
-    assert why(bench, job)[0].text == "It needs 4G of memory; this machine has 2G."
+    assert why(bench, job)[0].text == "It needs 4G of memory; this machine has 2.0G."
 
 
 def test_the_place_in_the_queue(make_bench: MakeBench) -> None:

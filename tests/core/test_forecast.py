@@ -34,6 +34,9 @@ def test_a_job_waits_for_the_first_limit_that_frees_enough(make_bench: MakeBench
     bench.sleep(600)
     one, two = bench.queued(gpus=1, priority=20), bench.queued(gpus=2, priority=30)
     assert expected_in(bench, two) == 2 * HOUR - 600
+    assert expected_in(bench, one) == 3 * HOUR - 600, "it would delay the larger one ahead of it"
+    bench.update(one, time_limit_secs=HOUR / 2)
+    assert bench.told() == [("updated", one)]
     assert expected_in(bench, one) == HOUR - 600, "it fits where the larger one ahead of it does not"
 
 
@@ -156,5 +159,6 @@ def played(engine: Engine, awaited: JobId) -> float:
         first = min(ends, key=lambda job_id: (ends[job_id], job_id))
         now = Now(START.wall + ends[first] - START.boot, ends[first])
         engine.ended(first, Exit(0, now.wall), now)
-        started |= dict.fromkeys(engine.schedule(now, run_ids).jobs, now.boot)
+        engine.schedule(now, run_ids)
+        started |= {job_id: now.boot for job_id in engine.running if job_id not in started}
     return now.wall

@@ -9,7 +9,7 @@ import pytest
 from gflow.core.engine import Engine
 from gflow.core.invariants import check, check_settled
 from gflow.core.model import DependencyMode, Gpu, Group, JobId, ReasonKind, State
-from support.jobs import HOUR, Bench, with_cap
+from support.jobs import HOUR, START, Bench, with_cap
 
 RUNNING, READY, EARLY, WAITING, HELD, DONE, FAILED, ATTEMPT = (JobId(number) for number in range(1, 9))
 
@@ -98,7 +98,7 @@ DAMAGE: dict[str, tuple[Callable[[Engine], object], str]] = {
 def test_an_engine_nobody_damaged_passes() -> None:
     engine = a_full_engine()
     check(engine)
-    check_settled(engine)
+    check_settled(engine, START)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -141,13 +141,13 @@ def test_a_ready_job_beside_room_is_seen() -> None:
     bench = Bench()
     bench.submit()
     with pytest.raises(AssertionError, match="job 1 is ready and has room"):
-        check_settled(bench.engine)
+        check_settled(bench.engine, bench.now)
 
 
 def test_a_job_that_waits_without_a_reason_is_seen() -> None:
     engine = a_full_engine()
     lane(engine).blocked = None
     with pytest.raises(AssertionError, match="nothing says why"):
-        check_settled(engine)
+        check_settled(engine, START)
     lane(engine).blocked = ReasonKind.RESOURCES
-    check_settled(engine)
+    check_settled(engine, START)

@@ -9,7 +9,9 @@ from gflow.core.queue import ReadyQueue, Shape
 
 
 def shape(gpus: int) -> Shape:
-    return Shape(gpus, shared=False, gpu_memory_mb=None, memory_mb=None, group_id=None)
+    return Shape(
+        "ana", None, gpus, (), shared=False, gpu_memory_mb=None, memory_mb=None, group_id=None, limit_secs=None
+    )
 
 
 def key(job_id: int, weight: int = 0) -> tuple[int, JobId]:
@@ -29,7 +31,7 @@ def filled(jobs: list[tuple[int, int]]) -> ReadyQueue:
 @given(entries)
 def test_with_room_for_all_every_job_comes_in_order(jobs: list[tuple[int, int]]) -> None:
     queue, taken = filled(jobs), []
-    for _, job_id in queue.candidates():
+    for _, job_id in queue.turns():
         queue.discard(job_id)
         taken.append(job_id)
     order = sorted(key(job_id, weight) for job_id, (_, weight) in enumerate(jobs, 1))
@@ -40,7 +42,7 @@ def test_with_room_for_all_every_job_comes_in_order(jobs: list[tuple[int, int]])
 @given(entries, st.sets(st.integers(0, 3)))
 def test_a_blocked_lane_is_asked_once_and_stops_no_other(jobs: list[tuple[int, int]], full: set[int]) -> None:
     queue, asked, taken = filled(jobs), [], set()
-    for wanted, job_id in queue.candidates():
+    for wanted, job_id in queue.turns():
         asked.append(wanted.gpus)
         if wanted.gpus in full:
             queue.block(wanted, ReasonKind.GPU)
@@ -68,10 +70,10 @@ def test_positions_count_the_jobs_of_all_lanes(jobs: list[tuple[int, int]], data
 
 def test_a_new_pass_forgets_why_a_lane_was_blocked() -> None:
     queue = filled([(1, 0)])
-    for wanted, _ in queue.candidates():
+    for wanted, _ in queue.turns():
         queue.block(wanted, ReasonKind.GPU)
-    candidates = queue.candidates()
-    next(candidates)
+    turns = iter(queue.turns())
+    next(turns)
     assert queue.blocked(JobId(1)) is None
 
 

@@ -41,6 +41,9 @@ MALFORMED: list[tuple[dict[str, Any], str]] = [
     ({"memory_mb": 1 << 40}, "Invalid memory request"),
     ({"gpu_memory_mb": -5}, "Invalid GPU memory request"),
     ({"gpus": -1}, "Invalid GPU count -1"),
+    ({"gpus": 2, "gpu_indices": (0, -1)}, "Invalid GPU index -1: use 0 or more"),
+    ({"gpus": 2, "gpu_indices": (1,)}, "asks for 2 GPUs, but names 1$"),
+    ({"gpus": 2, "gpu_indices": (1, 1)}, "asks for 2 GPUs, but names 1$"),
     ({"early_signal": EarlySignal(10, 60.0)}, "needs a time limit"),
     ({"early_signal": EarlySignal(99, 60.0), "time_limit_secs": HOUR}, "Invalid signal 99"),
     ({"early_signal": EarlySignal(10, 0.0), "time_limit_secs": HOUR}, "some seconds before"),
@@ -55,8 +58,11 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"argv": ("é" * MAX_COMMAND_BYTES,)}, "longer than 128 KiB"),
     ({"gpus": 3}, "asks for 3 GPUs, but this machine has 2"),
     ({"gpus": 1, "shared": True}, "must say how much GPU memory"),
-    ({"gpus": 1, "shared": True, "gpu_memory_mb": 8193}, "8193 MB of GPU memory, more than the GPUs have"),
-    ({"memory_mb": 64001}, "64001 MB of memory, but this machine has 64000 MB"),
+    ({"gpus": 1, "shared": True, "gpu_memory_mb": 8193}, "1 GPU with 8193M of memory, but the largest here has 8G$"),
+    ({"gpus": 2, "gpu_memory_mb": 24576}, "2 GPUs with 24G of memory each, but the largest here has 8G$"),
+    ({"gpus": 1, "gpu_indices": (2,)}, "asks for GPU 2, but gflow has only 0-1$"),
+    ({"gpus": 2, "gpu_indices": (0, 1), "gpu_memory_mb": 9216}, "asks for GPU 0 with 9G of memory, but it has 8G$"),
+    ({"memory_mb": 65536}, "asks for 64G of memory, but this machine has 62.5G$"),
     ({"depends_on": (5,)}, "Dependency job 5 does not exist"),
 ]
 
@@ -102,8 +108,23 @@ def test_what_just_fits_is_taken(machine: Bench) -> None:
 def test_gpus_that_do_not_tell_their_memory_may_have_enough(machine: Bench) -> None:
     machine.set_machine([*gpus(1, 8192), Gpu(1, "unknown", memory_mb=None)])
     machine.starts(machine.queued(gpus=1, shared=True, gpu_memory_mb=20000))
-    with pytest.raises(Impossible, match="more than the GPUs have"):
+    with pytest.raises(Impossible, match=r"with 20000M of memory each, but only 1 of the GPUs here has as much$"):
         machine.submit(gpus=2, shared=True, gpu_memory_mb=20000)
+
+
+def test_what_a_card_has_is_never_rounded_up(machine: Bench) -> None:
+    """A card sold with 24 GB may have a little less, and "24G, but the largest has 24G" would help nobody."""
+    machine.set_machine(gpus(1, 24564))
+    with pytest.raises(Impossible, match=r"1 GPU with 24G of memory, but the largest here has 23\.9G$"):
+        machine.submit(gpus=1, gpu_memory_mb=24576)
+
+
+def test_a_machine_without_gpus(machine: Bench) -> None:
+    machine.set_machine([])
+    with pytest.raises(Impossible, match=r"asks for 1 GPU, but this machine has none$"):
+        machine.submit(gpus=1)
+    with pytest.raises(Impossible, match=r"asks for GPU 0, but gflow has none$"):
+        machine.submit(gpus=1, gpu_indices=(0,))
 
 
 def test_begin_times_in_the_past_are_refused(machine: Bench) -> None:

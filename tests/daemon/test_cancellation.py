@@ -7,6 +7,7 @@ nowhere else to be cancelled at, so with enough steps every checkpoint has had i
 import json
 from collections import Counter, deque
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
@@ -30,6 +31,7 @@ from support.house import House
 from support.jobs import spec
 
 idle = trio.testing.wait_all_tasks_blocked
+NO_LOG = Path("/dev/null")
 
 
 class CountingLauncher(FakeLauncher):
@@ -52,7 +54,7 @@ class Life:
     def __init__(self, before=None):
         self.desk = Desk(at_once=False)
         self.launcher = before.launcher if before else CountingLauncher(lambda: self.desk.now)
-        self.watcher = Watcher(self.desk.runtime, self.launcher)
+        self.watcher = Watcher(self.desk.runtime, self.launcher, lambda job_id: NO_LOG)
         self.desk.runtime.perform = self.watcher.perform
         self.found = before.stored() if before else Loaded()
         if before:

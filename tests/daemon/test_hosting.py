@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from gflow.daemon import hosting
-from gflow.daemon.hosting import HostingFailed, find, start, stop
+from gflow.daemon.hosting import HostingFailed, find, flags_of, start, stop
 from support.fake_daemon import FakeDaemon, reply
 from support.wait import until
 
@@ -131,6 +131,18 @@ def test_a_daemon_that_says_nothing(tmp_path, path, monkeypatch):
     program(tmp_path, monkeypatch, "#!/bin/sh\nexit 1\n")
     with pytest.raises(HostingFailed, match="it left no word"):
         start([], [], path, tmp_path)
+
+
+# -- flags -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_flags_of_a_daemon_however_they_were_written():
+    words = ["-v", "run", "--gpus=0,2", "--gpu-poll-interval-secs", "3", "--socket", "/s", "--log-file=/l"]
+    waits = [sys.executable, "-Ic", "input()", *words]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE) as process:
+        found = until(lambda: flags_of(process.pid), "the arguments, which a process has shortly after its start")
+        assert found == {"gpus": "0,2", "gpu_poll_interval_secs": "3"}
+        process.communicate(b"\n")
 
 
 # -- stopping --------------------------------------------------------------------------------------------------------

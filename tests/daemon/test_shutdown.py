@@ -85,19 +85,8 @@ async def test_the_order_of_leaving(tmp_path):
     ):
         async with house:
             pass
-    assert order == [
-        *(
-            "streams end",
-            "requests",
-            "Scheduler",
-            "TimeoutEnforcer",
-            "GpuWatch",
-            "Housekeeping",
-            "Historian",
-            "Watcher",
-        ),
-        *("Watcher", "deliveries", "log", "Launchers", "launcher"),
-    ]
+    services = ["Scheduler", "TimeoutEnforcer", "GpuWatch", "Housekeeping", "Historian", "Watcher"]
+    assert order == ["streams end", "requests", *services, "deliveries", "log", "Launchers", "launcher"]
 
 
 async def test_jobs_live_on_and_the_next_daemon_goes_on_with_them(tmp_path):

@@ -3,31 +3,38 @@
 import logging
 import signal
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
 from gflow.core.errors import Unavailable
 from gflow.core.model import StopCause, StopStep
 from gflow.daemon.watcher import Watcher
-from support.desk import Desk
+from support.desk import Desk, eventually
 from support.fake_launcher import STUBBORN, FakeLauncher
+from support.jobs import gpus
 
 idle = trio.testing.wait_all_tasks_blocked
 
 
 class Office:
-    """A desk with a watcher and a launcher; `restart` is another daemon over the same jobs."""
+    """A desk with a watcher and a launcher; one with `before` is another daemon over the same jobs.
 
-    def __init__(self, before=None):
-        self.desk = Desk()
+    `logs` is where the output of jobs is.
+    """
+
+    def __init__(self, before=None, *, gpu_count=0, logs=Path("/nonexistent")):
+        self.desk = Desk(gpu_count)
+        self.logs = before.logs if before else logs
         self.launcher = before.launcher if before else FakeLauncher(lambda: self.desk.now)
         self.launcher.manners = dict.fromkeys(range(1, 10), STUBBORN)
         if before:
             engine = before.desk.engine
             self.desk.engine.restore(engine.jobs.values(), engine.groups.values(), engine.next_job_id, self.desk.now)
             self.desk.runtime.run_ids = before.desk.runtime.run_ids
-        self.watcher = Watcher(self.desk.runtime, self.launcher)
+        self.watcher = Watcher(self.desk.runtime, self.launcher, self.log_of)
         self.desk.runtime.perform = self.watcher.perform
 
     @asynccontextmanager
@@ -37,6 +44,9 @@ class Office:
             await idle()
             yield
             nursery.cancel_scope.cancel()
+
+    def log_of(self, job_id):
+        return self.logs / f"{job_id}.log"
 
     def job(self, job_id=1):
         return self.desk.engine.job(job_id)
@@ -260,6 +270,125 @@ async def test_a_disk_that_fails_for_long_does_not_end_the_watcher():
         office.desk.log.write()
         await idle()
         assert {("discard", 1), ("discard", 2)} <= set(office.launcher.calls)
+
+
+# -- GPU memory that ran out -----------------------------------------------------------------------------------------
+
+RAN_OUT = (
+    b"Traceback (most recent call last):\r\n  ...\r\ntorch.OutOfMemoryError: CUDA out of memory. Tried to allocate"
+)
+WISHES = {"gpus": 1, "gpu_memory_mb": 12288, "retry_on_oom": True}
+
+
+def gpu_office(tmp_path, before=None, log=RAN_OUT):
+    """An office with a GPU, where job 1 will have printed `log`."""
+    (tmp_path / "1.log").write_bytes(log)
+    return Office(before, gpu_count=1, logs=tmp_path)
+
+
+async def ended(office, job_id=1):
+    """Threads look into logs, so this is not over when the event loop is idle."""
+    await eventually(lambda: office.job(job_id).state != "Running", "the end")
+
+
+async def test_a_job_that_ran_out_of_gpu_memory_is_tried_again_with_more(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    office = gpu_office(tmp_path)
+    async with office.open():
+        await office.start(**WISHES)
+        await office.finish(1, 1)
+        await ended(office)
+        failed, again = office.job(1), office.job(2)
+        assert (failed.state, failed.retried_as) == ("Failed", 2)
+        assert failed.detail == "out of GPU memory; job 2 tries again with 15G"
+        assert (again.spec.gpu_memory_mb, again.spec.oom_restarts, again.spec.retry_on_oom) == (15360, 1, True)
+        assert "Job 1 ran out of GPU memory; tried again as job 2 with 15G" in caplog.text
+
+
+async def test_one_that_ended_so_while_no_daemon_was_there_is_tried_again_too(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    before = gpu_office(tmp_path)
+    async with before.open():
+        await before.start(**WISHES)
+    before.launcher.finish(1, 1)
+    office = gpu_office(tmp_path, before)
+    async with office.open():
+        await ended(office)
+        assert office.job(2).spec.gpu_memory_mb == 15360
+        assert "tried again as job 2 with 15G" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wishes", "log", "code"),
+    [
+        (WISHES, b"MemoryError\n", 1),
+        (WISHES, RAN_OUT, 0),
+        (WISHES, RAN_OUT, None),
+        (WISHES | {"retry_on_oom": False}, RAN_OUT, 1),
+        (WISHES | {"gpus": 0}, RAN_OUT, 1),
+    ],
+    ids=["another failure", "it finished all the same", "its exit status is not known", "not asked for", "no GPU"],
+)
+async def test_nothing_else_is_tried_again_with_more(tmp_path, wishes, log, code):
+    office = gpu_office(tmp_path, log=log)
+    async with office.open():
+        await office.start(**wishes)
+        await office.finish(1, code)
+        await ended(office)
+        assert office.job().retried_as is None
+        assert list(office.desk.engine.jobs) == [1]
+
+
+async def test_a_cancelled_job_is_not_tried_again_whatever_its_log_says(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    office = gpu_office(tmp_path)
+    async with office.open():
+        await office.start(**WISHES)
+        await office.stop()
+        await office.finish(1, 1)
+        await ended(office)
+        assert (office.job().state, office.job().retried_as) == ("Cancelled", None)
+        assert "GPU memory" not in caplog.text
+
+
+async def test_plain_retries_are_not_used_up_by_it_nor_use_it(tmp_path):
+    office = gpu_office(tmp_path)
+    async with office.open():
+        await office.start(**WISHES, max_retries=1)
+        await office.finish(1, 1)
+        await ended(office)
+        (tmp_path / "2.log").write_bytes(b"ValueError: no\n")
+        for job_id in (2, 3):
+            office.desk.schedule()
+            await idle()
+            await office.finish(job_id, 1)
+            await ended(office, job_id)
+            (tmp_path / "3.log").write_bytes(b"ValueError: no\n")
+        assert [office.job(job_id).retried_as for job_id in (1, 2, 3)] == [2, 3, None]
+        assert [office.job(job_id).spec.gpu_memory_mb for job_id in (1, 2, 3)] == [12288, 15360, 15360]
+
+
+async def test_a_log_that_cannot_be_read_is_no_sign(tmp_path, caplog):
+    office = gpu_office(tmp_path)
+    (tmp_path / "1.log").unlink()
+    async with office.open():
+        await office.start(**WISHES)
+        await office.finish(1, 1)
+        await ended(office)
+        assert office.job().retried_as is None
+        assert "Job 1: its log cannot be read (No such file or directory)" in caplog.text
+
+
+async def test_it_is_said_when_there_is_no_more_to_try_it_with(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    office = gpu_office(tmp_path)
+    office.desk.engine.set_machine(gpus(1, 12288), None)
+    async with office.open():
+        await office.start(**WISHES)
+        await office.finish(1, 1)
+        await ended(office)
+        assert office.job().retried_as is None
+        assert "Job 1 ran out of GPU memory; it is not tried again with more" in caplog.text
 
 
 # -- restarts --------------------------------------------------------------------------------------------------------

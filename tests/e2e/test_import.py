@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_the_first_start_takes_over_the_packed_state(place: Daemon):
     assert rows["14"][:3] == ["gjob-14-held", "H", "(JobHeldUser)"]
     assert shown(place, 4)["TaskID"] == "2"
     shared = shown(place, 11)
-    assert (shared["GPUSharing"], shared["GPUMemoryLimit"]) == ("shared", "20G")
+    assert (shared["GPUSharing"], shared["GPUMemoryLimit"]) == ("shared", "20G (declared)")
     assert shown(place, 15)["DependsOn"] == "2,7"
     assert shown(place, 16)["MaxRetries"] == "1"
     assert place.job(16)["redone_from"] == 9
@@ -110,6 +111,31 @@ def test_the_first_start_takes_over_the_json_state_and_its_jobs_run(place: Daemo
     ended = place.wait_job(10)
     assert ended["state"] == "Timeout"
     assert place.submit("true") == 13
+
+
+def test_reservations_come_along_and_keep_others_out(place: Daemon):
+    begins = int(time.time()) // 1800 * 1800
+    later = begins + 5 * 86400
+    common = {"duration": span(7200), "created_at": stamp(begins - 60), "cancelled_at": None}
+    first = {"id": 3, "user": "alice", "gpu_spec": {"count": 4}}
+    second = {"id": 5, "user": "bob", "gpu_spec": {"indices": [0]}}
+    reservations = [
+        {**first, **common, "start_time": stamp(begins), "status": "Active"},
+        {**second, **common, "start_time": stamp(later), "status": "Pending"},
+    ]
+    leave(place, old_state(version=4, reservations=reservations, next_reservation_id=6))
+    place.start()
+    assert "not acted on" not in place.said()
+    assert [(one["id"], one["user"], one["status"]) for one in place.get("/reservations")] == [
+        (3, "alice", "Active"),
+        (5, "bob", "Pending"),
+    ]
+    waiting = place.submit("true", gpus=1, time_limit=60)
+    assert "for alice (reservation 3)" in place.cli("gjob", "why", str(waiting)).stdout
+    assert place.cli("gctl", "reserve", "cancel", "3").returncode == 0
+    assert place.wait_job(waiting)["state"] == "Finished"
+    wanted = {"user": "eve", "gpu_count": 1, "start_time": later, "duration_secs": 3600}
+    assert place.http("POST", "/reservations", wanted).body == {"reservation_id": 6}
 
 
 def test_the_command_shows_what_would_come_and_then_takes_it_over_once(place: Daemon):

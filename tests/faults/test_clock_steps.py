@@ -1,9 +1,5 @@
 """The wall clock is set while jobs run: limits are held by time that passed, begin times by what the clock says."""
 
-import os
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +8,8 @@ import pytest
 
 from support import wait
 from support.daemon import Daemon, moment
+from support.stepped_clock import Clock, build_library
 
-SOURCE = Path(__file__).parents[1] / "support" / "clockstep.c"
 HOUR = 3600
 PROMPT_SECS = 0.5
 STAMPS = """\
@@ -24,28 +20,9 @@ while :; do sleep 0.02; done
 """
 
 
-class Clock:
-    """The wall clock of the daemon under test."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.set(0)
-
-    def set(self, ahead_secs: int) -> None:
-        """Let it be so far ahead of the machine's."""
-        with self.path.open("r+b" if self.path.exists() else "wb") as file:
-            file.write(ahead_secs.to_bytes(8, sys.byteorder, signed=True))
-
-
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler to build a steppable clock with")
-    built = tmp_path_factory.mktemp("clock") / "clockstep.so"
-    flags = ("-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
-    subprocess.run([compiler, *flags, "-o", built, SOURCE, "-ldl"], check=True)
-    return built
+    return build_library(tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture
@@ -55,8 +32,7 @@ def clock(tmp_path: Path) -> Clock:
 
 @pytest.fixture
 def daemon(library: Path, clock: Clock) -> Iterator[Daemon]:
-    preloaded = {"LD_PRELOAD": os.fspath(library), "CLOCKSTEP_FILE": os.fspath(clock.path)}
-    with Daemon(environment=preloaded) as daemon:
+    with Daemon(environment=clock.environment(library)) as daemon:
         yield daemon
 
 

@@ -53,7 +53,6 @@ class Wrapper:
             },
             start_new_session=True,
             umask=0o077,
-            preexec_fn=_as_tmux_does,  # noqa: PLW1509 - no threads here
             **options,
         )
 
@@ -68,12 +67,6 @@ class Wrapper:
     @property
     def ended(self) -> tuple[int | None, str | None]:
         return self.directory.record()[:2]
-
-
-def _as_tmux_does() -> None:
-    """Begin with default signals, whatever is ignored where the tests run (SIGHUP, under nohup)."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(params=["dash", "bash"])

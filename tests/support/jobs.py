@@ -12,9 +12,12 @@ from gflow.core.effects import Effect, Interrupt, Launch, SendSignal
 from gflow.core.engine import Engine
 from gflow.core.errors import Refused
 from gflow.core.events import OUTCOMES, Event, EventKind
+from gflow.core.fairshare import FairShare
 from gflow.core.invariants import check, check_settled
 from gflow.core.model import Exit, Gpu, Group, Job, JobId, JobSpec, Now, Reason, State, StopCause
 from gflow.core.outcome import Outcome
+from gflow.core.policy import Policy
+from gflow.core.quotas import Quotas
 
 START = Now(wall=1_700_000_000.0, boot=5_000.0)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -36,24 +39,37 @@ def gpus(number: int, memory_mb: int | None = None) -> list[Gpu]:
     return [Gpu(index, f"GPU-{index}", "Test", memory_mb, simulated=True) for index in range(number)]
 
 
+_NESTED = ("_dependents", "_members", "_by_owner")
+
+
 def snapshot(engine: Engine) -> dict[str, Any]:
     """All the engine holds, copied to every depth, in a form that compares."""
     queue = {shape: (lane.keys.copy(), lane.blocked) for shape, lane in engine.ready._lanes.items()}
+    usage = {name: dict(+counter) for name, counter in vars(engine.quotas.usage).items()}
+    shared = (usage, engine.quotas.overrides, engine.kept_settings(), dict(engine.measuring._gathered))
     places = {job_id: (lane.shape, key) for job_id, (lane, key) in engine.ready._place.items()}
     resources = engine.resources
-    machine = (resources.gpus.copy(), resources.memory_total_mb, resources.memory_used_mb)
+    machine = (resources.gpus.copy(), dict(resources.status), resources.memory_total_mb, resources.memory_used_mb)
     holders = {index: held.copy() for index, held in resources._holders.items()}
     plain = {
         name: value
         for name, value in vars(engine).items()
-        if name not in ("ready", "resources", "_dependents", "_members", "_by_owner")
+        if name not in ("ready", "resources", "book", "quotas", "fair_share", "measuring", *_NESTED)
     }
     copied = {name: value.copy() if hasattr(value, "copy") else value for name, value in plain.items()}
-    nested = {
-        name: {key: type(values)(values) for key, values in getattr(engine, name).items()}
-        for name in ("_dependents", "_members", "_by_owner")
+    nested = {name: {key: type(values)(values) for key, values in getattr(engine, name).items()} for name in _NESTED}
+    return {
+        **copied,
+        **nested,
+        "queue": queue,
+        "places": places,
+        "machine": machine,
+        "holders": holders,
+        "shared": shared,
     }
-    return {**copied, **nested, "queue": queue, "places": places, "machine": machine, "holders": holders}
+
+
+_NO_TRANSITIONS = (EventKind.UPDATED, EventKind.GPU_MEMORY_EXCEEDED, EventKind.GPU_IDLE)
 
 
 class Bench:
@@ -66,12 +82,14 @@ class Bench:
         gpu_memory_mb: int | None = None,
         memory_mb: int | None = None,
         grace_secs: float = 10.0,
+        **policy: Any,
     ) -> None:
-        self.engine = Engine(grace_secs=grace_secs)
+        self.engine = Engine(grace_secs=grace_secs, policy=Policy(**policy))
         self.engine.set_machine(gpus(gpu_count, gpu_memory_mb), memory_mb)
         self.now = START
         self.stored_jobs: dict[JobId, Job] = {}
         self.stored_groups: dict[str, Group] = {}
+        self.stored_settings: dict[str, Any] = {}
         self.past: dict[JobId, Job] = {}
         self._over_cap: set[str] = set()
         self.run_ids = (f"run-{number}" for number in count(1))
@@ -91,8 +109,11 @@ class Bench:
         return self.engine.reason(self.job(job_id))
 
     def told(self) -> list[Told]:
-        """The events since the last call, as (word after `job_`, id)."""
-        return [(event.kind.value.removeprefix("job_"), event.job.id) for event in self.events()]
+        """The events since the last call, as (word after `job_`, id); of what is no job's the id is 0."""
+        return [
+            (event.kind.value.removeprefix("job_"), event.job.id if event.job is not None else 0)
+            for event in self.events()
+        ]
 
     def events(self) -> list[Event]:
         """The events since the last call, whole."""
@@ -150,17 +171,18 @@ class Bench:
             if old is None and job_id in self.past:
                 assert job is self.past[job_id]
                 continue
-            kinds = [event.kind for event in outcome.events if event.job.id == job_id]
-            assert [kind for kind in kinds if kind is not EventKind.UPDATED] == transitions(old, job.state), (
+            kinds = [event.kind for event in outcome.events if event.job is not None and event.job.id == job_id]
+            assert [kind for kind in kinds if kind not in _NO_TRANSITIONS] == transitions(old, job.state), (
                 f"job {job_id} went from {old} to {job.state} and was told of as {kinds}"
             )
         for event in outcome.events:
-            if event.kind in OUTCOMES.values():
+            if event.job is not None and event.kind in OUTCOMES.values():
                 assert OUTCOMES[event.job.state] is event.kind
                 assert event.job.finished_at is not None
         self._over_cap |= {group_id for group_id in outcome.groups if self._exceeds(group_id)}
         self.stored_jobs.update(outcome.jobs)
         self.stored_groups.update(outcome.groups)
+        self.stored_settings.update(outcome.settings)
         self._events += outcome.events
         self._effects += outcome.effects
 
@@ -194,7 +216,7 @@ class Bench:
     def schedule(self) -> list[int]:
         """A pass; returns the jobs it started, in order."""
         outcome = self.step(self.engine.schedule, self.now, self.run_ids)
-        check_settled(self.engine)
+        check_settled(self.engine, self.now)
         return [effect.job.id for effect in outcome.effects]
 
     def launched(self, *job_ids: int) -> None:
@@ -275,13 +297,18 @@ class Bench:
     def restarted(self) -> "Bench":
         """Another bench, whose engine took over what the outcomes of this one said was to be stored."""
         other = Bench(grace_secs=self.engine.grace_secs)
+        other.engine.policy = self.engine.policy
+        other.engine.quotas = Quotas(self.engine.policy.quotas)
+        other.engine.fair_share = FairShare(self.engine.policy.fair_share_half_life_secs)
         self._later.append(other)
         other.engine.set_machine(tuple(self.engine.resources.gpus.values()), self.engine.resources.memory_total_mb)
         other.now, other._over_cap, other.run_ids = self.now, self._over_cap.copy(), self.run_ids
         other.stored_jobs, other.stored_groups = self.stored_jobs.copy(), self.stored_groups.copy()
+        other.stored_settings = self.stored_settings.copy()
         other.past = self.past.copy()
         stored = self.stored_jobs.values(), self.stored_groups.values(), self.engine.next_job_id, self.now
-        other.step(other.engine.restore, *stored)
+        other.step(other.engine.restore, *stored, self.stored_settings)
+        assert other.engine.kept_settings() == self.engine.kept_settings()
         return other
 
 

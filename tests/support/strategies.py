@@ -6,6 +6,7 @@ from gflow.core.events import Event, EventKind
 from gflow.core.model import (
     DependencyMode,
     EarlySignal,
+    GpuUse,
     Group,
     Job,
     JobId,
@@ -40,6 +41,7 @@ def tuples_of(strategy: st.SearchStrategy) -> st.SearchStrategy:
 reasons = st.builds(Reason, st.sampled_from(ReasonKind), maybe(ids), maybe(texts))
 stops = st.builds(Stop, st.sampled_from(StopCause), st.sampled_from(StopStep), moments, maybe(texts), maybe(texts))
 early_signals = st.builds(EarlySignal, st.integers(1, 64), moments)
+gpu_uses = st.builds(GpuUse, samples=counts, mean_pct=maybe(moments), peak_pct=maybe(moments), peak_mb=maybe(counts))
 groups = st.builds(Group, texts, maybe(counts))
 
 specs = st.builds(
@@ -57,6 +59,7 @@ specs = st.builds(
     project=maybe(texts),
     conda_env=maybe(texts),
     gpus=counts,
+    gpu_indices=tuples_of(counts),
     shared=st.booleans(),
     gpu_memory_mb=maybe(counts),
     memory_mb=maybe(counts),
@@ -71,6 +74,8 @@ specs = st.builds(
     early_signal=maybe(early_signals),
     max_retries=counts,
     restart_count=counts,
+    retry_on_oom=st.booleans(),
+    oom_restarts=counts,
     redone_from=maybe(ids),
     retried_from=maybe(ids),
     auto_close=st.booleans(),
@@ -102,6 +107,11 @@ jobs = st.builds(
     stop=maybe(stops),
     signalled=st.booleans(),
     retried_as=maybe(ids),
+    gpu_use=maybe(gpu_uses),
+    gpu_share_mb=maybe(counts),
+    planned_for=maybe(moments),
+    bypassed_at=maybe(moments),
 ).filter(_possible)
 
-events = st.builds(Event, st.sampled_from(EventKind), moments, jobs)
+about = st.dictionaries(texts, maybe(counts | texts), max_size=3)
+events = st.builds(Event, st.sampled_from(EventKind), moments, maybe(jobs), about)

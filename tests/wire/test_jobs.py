@@ -12,6 +12,7 @@ from gflow.api.answers import encode
 from gflow.core.model import (
     DependencyMode,
     EarlySignal,
+    GpuUse,
     Group,
     JobId,
     Reason,
@@ -33,11 +34,11 @@ submitted_at started_at finished_at reason alive scheduled_at""".split()
 """The fields of gflow's own record, in its order; `alive` only while the job runs."""
 
 OURS = """argv script_args exit_code signal status_detail stopping early_signal keep_session session log_path
-restart_count retried_as""".split()
+restart_count retried_as gpu_indices retry_on_oom oom_restarts gpu_use gpu_memory_verdict gpu_share_mb""".split()
 
 
 def record(job, reason=None, group=None):
-    return job_json(job, reason, group, session="gjob-1", log_path="/logs/1.log")
+    return job_json(job, reason, group, job.gpu_use, session="gjob-1", log_path="/logs/1.log")
 
 
 @given(jobs, maybe(reasons), maybe(groups))
@@ -76,6 +77,18 @@ def test_what_gflow_has_no_field_for():
     assert (told["stopping"], told["exit_code"], told["signal"]) == ("timeout", 137, "SIGKILL")
     assert (told["early_signal"], told["restart_count"]) == ({"signal": 10, "secs_before": 30.0}, 2)
     assert (told["session"], told["log_path"], told["alive"]) == ("gjob-1", "/logs/1.log", True)
+
+
+def test_what_was_asked_of_gpus_and_what_became_of_it():
+    use = GpuUse(samples=3, mean_pct=50.5, peak_pct=99.0, peak_mb=11469)
+    asked = {"gpus": 2, "gpu_indices": (0, 3), "shared": True, "gpu_memory_mb": 20480, "retry_on_oom": True}
+    told = record(replace(make_job(1, **asked, oom_restarts=1), gpu_use=use, gpu_share_mb=21000))
+    assert (told["gpus"], told["gpu_indices"], told["gpu_sharing_mode"]) == (2, [0, 3], "Shared")
+    assert (told["retry_on_oom"], told["oom_restarts"], told["gpu_share_mb"]) == (True, 1, 21000)
+    assert told["gpu_use"] == {"samples": 3, "mean_pct": 50.5, "peak_pct": 99.0, "peak_mb": 11469}
+    assert told["gpu_memory_verdict"] == "declared 20G, peak 11.2G"
+    plain = record(make_job(1))
+    assert (plain["gpu_indices"], plain["gpu_use"], plain["gpu_memory_verdict"]) == ([], None, None)
 
 
 def test_the_limit_of_a_group_is_told_with_each_of_its_jobs():

@@ -29,6 +29,7 @@ plausible = {
     | st.fixed_dictionaries({"secs_since_epoch": numbers}, optional={"nanos_since_epoch": numbers}),
     "early_signal": st.fixed_dictionaries({"signal": numbers, "secs_before": numbers}),
     "depends_on_ids": st.lists(numbers, max_size=3),
+    "gpu_indices": st.none() | st.lists(st.integers(-1, 9), max_size=3),
     "parameters": st.dictionaries(texts, texts, max_size=3),
     "argv": st.lists(texts, max_size=3),
     "script_args": st.lists(texts, max_size=3),
@@ -177,6 +178,31 @@ def test_a_signal_before_the_limit():
 
 
 @pytest.mark.parametrize(
+    ("fields", "gpus", "indices"),
+    [
+        ({}, 0, ()),
+        ({"gpus": 2}, 2, ()),
+        ({"gpus": 2, "gpu_indices": None}, 2, ()),
+        ({"gpus": 2, "gpu_indices": []}, 2, ()),
+        ({"gpu_indices": [3, 0]}, 2, (0, 3)),
+        ({"gpu_indices": [3, 0, 3]}, 2, (0, 3)),
+        ({"gpu_indices": [3, 0], "gpus": 2}, 2, (0, 3)),
+        ({"gpu_indices": [3], "gpus": 0}, 1, (3,)),
+    ],
+)
+def test_named_gpus_say_how_many_they_are(fields, gpus, indices):
+    spec = spec_of(**fields)
+    assert (spec.gpus, spec.gpu_indices) == (gpus, indices)
+
+
+def test_a_number_that_contradicts_the_names_is_refused():
+    with pytest.raises(Malformed, match="gpus is 3, but gpu_indices names 2; give gpu_indices alone"):
+        spec_of(gpus=3, gpu_indices=[0, 1])
+    with pytest.raises(Malformed, match="gpus is 3, but gpu_indices names 1"):
+        spec_of(gpus=3, gpu_indices=[1, 1, 1])
+
+
+@pytest.mark.parametrize(
     "wrong", [{"a": 1}, {"command": 7}, {"gpus": "1"}, {"gpus": 1.0}, {"gpus": True}, {"argv": "ls"}]
 )
 def test_nothing_is_guessed(wrong):
@@ -224,6 +250,31 @@ def test_a_new_command_takes_the_place_of_any_other_work():
     assert changes(argv=["ls"])["command"] is None
     with pytest.raises(Malformed, match="exactly one"):
         changes(command="ls", argv=["ls"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"gpus": 3}, {"gpus": 3, "gpu_indices": ()}),
+        ({"gpus": None}, {"gpus": 0, "gpu_indices": ()}),
+        ({"gpu_indices": [3, 0]}, {"gpus": 2, "gpu_indices": (0, 3)}),
+        ({"gpu_indices": [3, 0], "gpus": 2}, {"gpus": 2, "gpu_indices": (0, 3)}),
+        ({"gpu_indices": [3], "gpus": None}, {"gpus": 1, "gpu_indices": (3,)}),
+        ({"gpu_indices": None}, {"gpu_indices": ()}),
+        ({"gpu_indices": []}, {"gpu_indices": ()}),
+        ({"gpu_sharing_mode": "Shared", "retry_on_oom": True}, {"shared": True, "retry_on_oom": True}),
+        ({"gpu_sharing_mode": "Exclusive"}, {"shared": False}),
+    ],
+)
+def test_a_number_of_gpus_takes_back_their_names_and_names_set_the_number(fields, found):
+    assert changes(**fields) == found
+
+
+def test_an_update_must_not_contradict_itself():
+    with pytest.raises(Malformed, match="gpus is 1, but gpu_indices names 2"):
+        changes(gpus=1, gpu_indices=[0, 1])
+    with pytest.raises(Malformed, match="Invalid gpu_sharing_mode 'Some': use Exclusive or Shared"):
+        changes(gpu_sharing_mode="Some")
 
 
 def test_limits_by_difference():

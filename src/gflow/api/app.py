@@ -2,7 +2,7 @@
 
 from werkzeug.exceptions import HTTPException
 
-from gflow.api import answers, control, events, jobs, logs, queue, state, submissions
+from gflow.api import answers, control, events, gpus, jobs, logs, queue, quotas, reservations, state, submissions
 from gflow.api.body import BODY_SECS, MAX_BODY_BYTES
 from gflow.api.framework import Framework
 from gflow.api.services import Services
@@ -14,7 +14,7 @@ def create_app(services: Services) -> Framework:
     app = Framework("gflow", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECS
-    for module in (submissions, jobs, queue, logs, events, control, state):
+    for module in (submissions, jobs, queue, logs, events, control, gpus, quotas, reservations, state):
         app.register_blueprint(module.blueprint(services))
     app.register_error_handler(Refused, answers.on_refused)
     app.register_error_handler(HTTPException, answers.on_http_error)

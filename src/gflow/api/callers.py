@@ -10,6 +10,7 @@ from quart import request
 from gflow.core.engine import Engine
 from gflow.core.errors import Forbidden
 from gflow.core.model import Job
+from gflow.core.reservations import Reservation
 from gflow.daemon.peer import Peer
 
 
@@ -51,6 +52,12 @@ def check_owner(who: Caller, job: Job) -> None:
     """Raise Forbidden unless `who` owns the job or is an administrator."""
     if not who.admin and job.spec.owner != who.name:
         raise Forbidden(f"Job {job.id} belongs to {job.spec.owner}; you are {who.name}")
+
+
+def check_holder(who: Caller, reservation: Reservation) -> None:
+    """Raise Forbidden unless the reservation is for `who`, or `who` is an administrator."""
+    if not who.admin and reservation.user != who.name:
+        raise Forbidden(f"Reservation {reservation.id} belongs to {reservation.user}; you are {who.name}")
 
 
 def check_admin(who: Caller, what: str) -> None:

@@ -67,8 +67,11 @@ def message(number: int, event: Event) -> bytes:
 def event_json(event: Event) -> dict[str, Any]:
     """The data of an event: its name, the job's id and what a follower of the queue wants to know."""
     job = event.job
+    if job is None:
+        return {"type": event.kind, "at": event.at, **event.about}
     data: dict[str, Any] = {
         "type": event.kind,
+        **event.about,
         "job_id": job.id,
         "state": job.state,
         "user": job.spec.owner,

@@ -9,8 +9,9 @@ from typing import Any
 import trio
 
 from gflow.api.answers import encode
+from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
-from gflow.core.model import Group, Job, JobId, Reason
+from gflow.core.model import GpuUse, Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher
 from gflow.store.spool import Spool
@@ -18,7 +19,7 @@ from gflow.store.upkeep.compaction import Compacted
 from gflow.wire.jobs import job_json
 
 KEPT_ENCODINGS = 20_000
-"""Encoded jobs kept; about 1.2 kB each."""
+"""Encoded jobs kept; about 1.4 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class Services:
     - session: the name of a job's terminal session.
     - compact: writes a snapshot now. recovering: the state could not be read, and its files must stay as they are.
     - turn: taken by who moves or removes ended jobs.
+    - forecast: when waiting jobs are expected to start.
+    - configured_gpus: the devices the configuration allows, None for all.
+    - look_at_gpus: has the GPUs looked at soon.
+    - start_ticks: when a process started, in clock ticks since boot; None if there is none.
     """
 
     runtime: Runtime
@@ -56,9 +61,13 @@ class Services:
     compact: Callable[[], Awaitable[Compacted]]
     recovering: bool
     turn: trio.Lock
+    forecast: Forecast
+    configured_gpus: list[int] | None
+    look_at_gpus: Callable[[], None]
+    start_ticks: Callable[[int], int | None]
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
-    _encoded: dict[JobId, tuple[Job, object, object, bytes]] = field(default_factory=dict)
+    _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)
 
     def log_path(self, job_id: JobId) -> Path:
         """Where the job's output goes."""
@@ -69,25 +78,31 @@ class Services:
         engine = self.runtime.engine
         return engine.reason(job) if engine.jobs.get(job.id) is job else job.reason
 
+    def gpu_use(self, job: Job) -> GpuUse | None:
+        """What was measured on the job's GPUs, until just now if it runs."""
+        engine = self.runtime.engine
+        return engine.measuring.now(job) if engine.jobs.get(job.id) is job else job.gpu_use
+
     def job_bytes(self, job: Job) -> bytes:
         """The job's record as JSON. Kept until the job changes: most of a long list is the same each time."""
         engine = self.runtime.engine
-        reason = self.reason(job)
+        reason, use = self.reason(job), self.gpu_use(job)
         group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
         if engine.jobs.get(job.id) is not job:
-            return self._encode(job, reason, group)
+            return self._encode(job, reason, group, use)
         known = self._encoded.get(job.id)
-        unchanged = known is not None and known[0] is job and known[2] is group
+        unchanged = known is not None and known[0] is job and known[2] is group and known[3] is use
         if known is not None and unchanged and (known[1] is reason or known[1] == reason):  # == alone is slow
-            return known[3]
-        body = self._encode(job, reason, group)
+            return known[4]
+        body = self._encode(job, reason, group, use)
         if len(self._encoded) >= KEPT_ENCODINGS:
             self._encoded.clear()
-        self._encoded[job.id] = job, reason, group, body
+        self._encoded[job.id] = job, reason, group, use, body
         return body
 
-    def _encode(self, job: Job, reason: Reason | None, group: Group | None) -> bytes:
-        return encode(job_json(job, reason, group, session=self.session(job.id), log_path=str(self.log_path(job.id))))
+    def _encode(self, job: Job, reason: Reason | None, group: Group | None, use: GpuUse | None) -> bytes:
+        places = {"session": self.session(job.id), "log_path": str(self.log_path(job.id))}
+        return encode(job_json(job, reason, group, use, **places))
 
 
 def new_group_id() -> str:

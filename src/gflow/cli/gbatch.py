@@ -13,16 +13,19 @@ from gflow.cli.kinds import (
     count,
     early_signal,
     export,
+    gpu_ids,
     gpus,
     memory_mb,
     not_empty,
     positive,
     priority,
     time_limit,
+    trimmed,
 )
 from gflow.cli.render.words import what_runs
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.core.gpu_list import format_gpu_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ def run(values: Values) -> int:
         said = directives.read(found.text, found.origin, DIRECTIVES, EXCLUSIVE)
         values = directives.merge(values, said, EXCLUSIVE)
     request.check(values)
+    for remark in request.remarks(values):
+        print(f"gbatch: {remark}", file=sys.stderr)
     job = request.build(values, found.fields)
     if values["dry_run"]:
         return _preview(job, values["array"], found.origin)
@@ -79,6 +84,8 @@ def _report(answers: list[Record], job: Record, values: Values) -> None:
 def _preview(job: Record, indices: tuple[int, int] | None, origin: str) -> int:
     line = origin if origin == work.STDIN else what_runs(job)
     about = f"GPUs: {job.get('gpus', 0)}"
+    if "gpu_indices" in job:
+        about += f", indices: {format_gpu_list(job['gpu_indices'])}"
     if indices is None:
         print(f"Would submit 1 batch job:\n  [1] {line} ({about})")
         return 0
@@ -93,6 +100,12 @@ _JOB_OPTIONS: tuple[Option, ...] = (
     Option(
         "-g", "--gpus", "--gres", convert=gpus, metavar="N", help="GPUs to reserve (default 0); gpu:N is understood."
     ),
+    Option(
+        "--gpu-ids",
+        convert=gpu_ids,
+        metavar="LIST",
+        help="Reserve these very GPUs, e.g. 0,3 or 0-2 (ginfo shows them); instead of --gpus.",
+    ),
     Option("--shared", help="Share the GPUs with other jobs that do; needs --gpu-memory."),
     Option(
         "--gpu-memory",
@@ -100,7 +113,11 @@ _JOB_OPTIONS: tuple[Option, ...] = (
         "--max-gpu-memory",
         convert=memory_mb,
         metavar="SIZE",
-        help="Memory needed on each GPU, e.g. 20G.",
+        help="Memory of each GPU, e.g. 20G: with --shared, what the job uses of it; else only GPUs that large will do.",
+    ),
+    Option(
+        "--retry-on-oom",
+        help="When the job fails because GPU memory ran out, run it again with 1.25 times as much, up to 5 times.",
     ),
     Option(
         "-m",
@@ -156,7 +173,7 @@ _JOB_OPTIONS: tuple[Option, ...] = (
         metavar="NAME",
         help="The job's name (default: a made-up one).",
     ),
-    Option("-P", "--project", convert=not_empty, metavar="CODE", help="The project it is for."),
+    Option("-P", "--project", convert=trimmed, metavar="CODE", help="The project it is for."),
     Option("-c", "--conda-env", convert=not_empty, metavar="NAME", help="Activate this conda environment first."),
     Option(
         "--export",
@@ -178,7 +195,7 @@ _SUBMISSION_OPTIONS: tuple[Option, ...] = (
 DIRECTIVES = _JOB_OPTIONS
 """What a script may set with `# GFLOW`."""
 
-EXCLUSIVE = (("depends_on", "depends_on_all", "depends_on_any"), ("auto_close", "keep_session"))
+EXCLUSIVE = (("gpus", "gpu_ids"), ("depends_on", "depends_on_all", "depends_on_any"), ("auto_close", "keep_session"))
 
 COMMAND = Command(
     "gbatch",
@@ -191,6 +208,12 @@ COMMAND = Command(
     words={"new": ("gflow.cli.gbatch_new", "Write a script to start from.")},
     examples=(
         ("gbatch --gpus 1 --time 2:00:00 python train.py --epochs 100", "a program and its arguments, as typed"),
+        (
+            "gbatch --gpu-ids 0,3 --retry-on-oom python train.py",
+            "on these two GPUs; again with more memory if it ran out",
+        ),
+        ("gbatch --gpus 1 --shared --gpu-memory 6G python serve.py", "beside other jobs that share, on 6G of a GPU"),
+        ("gbatch --gpus 1 --gpu-memory 40G python train.py", "alone, on a GPU with 40G or more"),
         ("gbatch 'sort data.txt | uniq -c > counts.txt'", "one quoted word is a line for the shell"),
         ("gbatch train.sh fold-3", "a script with an argument; its # GFLOW lines are options"),
         ("gbatch --array 1-10 --max-concurrent 3 python fold.py '$GFLOW_ARRAY_TASK_ID'", "ten jobs, three at a time"),

@@ -9,13 +9,20 @@ COMMAND = Group(
     "gctl",
     "Look at and change settings of the running daemon, and look after the files of its state.",
     {
-        "set-limit": "gflow.cli.ctl.set_limit",
+        "reserve": "gflow.cli.ctl.reserve",
         "show-gpus": "gflow.cli.ctl.show_gpus",
+        "set-gpus": "gflow.cli.ctl.set_gpus",
+        "gpu-process": "gflow.cli.ctl.gpu_process",
+        "quota": "gflow.cli.ctl.quota",
+        "set-limit": "gflow.cli.ctl.set_limit",
         "state": "gflow.cli.ctl.state",
     },
     examples=(
-        ("gctl set-limit 42 3", "let three jobs of job 42's group run at once"),
+        ("gctl reserve list", "GPUs promised to users, and when"),
         ("gctl show-gpus", "each GPU and whether it may be used"),
+        ("gctl set-gpus 0,2", "give out these two only"),
+        ("gctl quota set --user alice --max-running-gpus 2", "alice has at most two GPUs at once"),
+        ("gctl set-limit 42 3", "let three jobs of job 42's group run at once"),
         ("gctl state check", "whether every file of the state is whole"),
     ),
 )

@@ -21,6 +21,8 @@ from gflow.daemon import hosting
 if TYPE_CHECKING:
     from gflow.daemon import importing
 
+_EXAMPLES = "Examples:  gflowd {0} --gpus 0,2  |  gflowd {0} --gpu-allocation-strategy random"
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 NOT_RUNNING = 3
@@ -72,8 +74,14 @@ class _Context:
 def _daemon_options(command: _F) -> _F:
     for option in (
         click.option("--socket", metavar="PATH", help="Unix socket to listen on."),
-        click.option("--gpus", metavar="SPEC", help="GPUs that may be allocated: 0, 0,2,4, 0-3 or all."),
-        click.option("--gpu-allocation-strategy", metavar="NAME", help="sequential (lower indices first) or random."),
+        click.option(
+            "--gpus",
+            metavar="SPEC",
+            help="GPUs that jobs may have: 0 or 0,2,4 or 0-3 or all; over GFLOW_DAEMON_GPUS and daemon.gpus.",
+        ),
+        click.option(
+            "--gpu-allocation-strategy", metavar="NAME", help="sequential (lower indices first, the default) or random."
+        ),
         click.option("--gpu-poll-interval-secs", metavar="SECS", help="How often the GPUs are looked at."),
         click.option("--simulated-gpus", metavar="N", help="Pretend to have N GPUs, for demonstrations and tests."),
     ):
@@ -98,7 +106,7 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
         await context.invoke(run)
 
 
-@gflowd.command()
+@gflowd.command(epilog=_EXAMPLES.format("run"))
 @_daemon_options
 @click.option("--log-file", metavar="PATH", help="Write the log to this file, too.")
 @click.pass_obj
@@ -109,7 +117,7 @@ async def run(given: _Context, /, log_file: str | None = None, **flags: str | No
     raise _Serve(given)
 
 
-@gflowd.command()
+@gflowd.command(epilog=_EXAMPLES.format("up"))
 @_daemon_options
 @click.pass_obj
 async def up(given: _Context, /, **flags: str | None) -> None:
@@ -127,7 +135,7 @@ async def down(given: _Context, socket: str | None) -> None:
     _stop(given)
 
 
-@gflowd.command()
+@gflowd.command(epilog=_EXAMPLES.format("restart"))
 @_daemon_options
 @click.pass_obj
 async def restart(given: _Context, /, **flags: str | None) -> None:

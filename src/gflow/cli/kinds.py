@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gflow.core.gpu_list import parse_gpu_list
 from gflow.core.limits import parse_memory_mb, parse_time_limit
 
 TYPE_CHECKING = False
@@ -36,6 +37,16 @@ def gpus(text: str) -> int:
     return count(text.removeprefix("gpu:"))
 
 
+def gpus_or_all(text: str) -> list[int] | str:
+    """Indices of `0,2-3`, or the word "all"."""
+    return "all" if text.strip().lower() == "all" else parse_gpu_list(text)
+
+
+def gpu_ids(text: str) -> list[int]:
+    """The indices of `0,3` or `0-2`, ascending."""
+    return parse_gpu_list(text)
+
+
 def priority(text: str) -> int:
     number = count(text)
     if number > 255:
@@ -66,6 +77,11 @@ def names(text: str) -> list[str]:
     if not all(found):
         raise ValueError(f"'{text}' has an empty item")
     return found
+
+
+def trimmed(text: str) -> str:
+    """A text in which blanks around it do not count; it may be empty."""
+    return text.strip()
 
 
 def not_empty(text: str) -> str:

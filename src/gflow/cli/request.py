@@ -22,7 +22,9 @@ _AS_GIVEN = {
     "project": "project",
     "conda_env": "conda_env",
     "gpus": "gpus",
+    "gpu_ids": "gpu_indices",
     "gpu_memory": "gpu_memory_limit_mb",
+    "retry_on_oom": "retry_on_oom",
     "memory": "memory_limit_mb",
     "priority": "priority",
     "max_concurrent": "max_concurrent",
@@ -35,6 +37,8 @@ _AS_GIVEN = {
 }
 """Options whose value is a field of the request."""
 
+_ABOUT_GPUS = {"shared": "--shared", "gpu_memory": "--gpu-memory", "retry_on_oom": "--retry-on-oom"}
+
 
 def check(values: Values) -> None:
     """Raise `UsageError` for options that make no sense together."""
@@ -44,11 +48,21 @@ def check(values: Values) -> None:
         raise UsageError("--signal needs --time: it is sent that long before the time limit")
 
 
+def remarks(values: Values) -> list[str]:
+    """What is allowed and will have no effect, in a line each."""
+    idle = [name for dest, name in _ABOUT_GPUS.items() if values[dest]]
+    if not idle or values["gpus"] or values["gpu_ids"]:
+        return []
+    return [f"the job asks for no GPU, so {' and '.join(idle)} will have no effect; add --gpus N or --gpu-ids LIST"]
+
+
 def build(values: Values, work: Record) -> Record:
     """The request, without dependencies: fields that were not asked for are left to the daemon."""
     run_dir = _run_dir(values["chdir"])
     request = work | {"run_dir": run_dir, "umask": _umask(), "environment": environment(values["export"], run_dir)}
     request |= {field: values[dest] for dest, field in _AS_GIVEN.items() if values[dest] is not False}
+    if values["gpu_ids"]:
+        request["gpus"] = len(values["gpu_ids"])
     if values["shared"]:
         request["gpu_sharing_mode"] = "Shared"
     if values["no_auto_cancel"]:

@@ -48,4 +48,4 @@ def detail(job: Job, state: State, how: Exit) -> str | None:
 def retries(job: Job) -> bool:
     """Whether a failure of this job is followed by another attempt."""
     stopped = job.stop is not None and job.stop.cause not in UNASKED
-    return not stopped and job.spec.restart_count < job.spec.max_retries
+    return not stopped and job.spec.restart_count - job.spec.oom_restarts < job.spec.max_retries

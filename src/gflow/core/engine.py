@@ -8,14 +8,17 @@ stands on.
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from gflow.core import stops
+from gflow.core import oom, stops
 from gflow.core.dependencies import Verdict, closes_cycle, judge, latest_attempt
 from gflow.core.effects import Launch, SendSignal
 from gflow.core.endings import UNASKED, detail, final_reason, final_state, retries
-from gflow.core.errors import Forbidden, Impossible, NotFound, WrongState
+from gflow.core.errors import Conflict, Forbidden, Impossible, NotFound, WrongState
 from gflow.core.events import OUTCOMES, EventKind
+from gflow.core.fairshare import UsageNow
 from gflow.core.lifecycle import ACTIVE, FINAL, move
+from gflow.core.machine import Machine
 from gflow.core.model import (
     Exit,
     Group,
@@ -26,12 +29,13 @@ from gflow.core.model import (
     Reason,
     ReasonKind,
     State,
-    Stop,
     StopCause,
 )
 from gflow.core.names import generated_name
 from gflow.core.outcome import Outcome
 from gflow.core.placement import Shuffle, keep_order
+from gflow.core.planner import Planned, Planner
+from gflow.core.policy import Policy
 from gflow.core.submission import (
     FIXED,
     RESOURCES,
@@ -42,15 +46,23 @@ from gflow.core.submission import (
     check_group_limit,
     doomed,
 )
-from gflow.core.table import Table
+
+_T = TypeVar("_T")
+
+_PLAIN = Policy()
 
 
-class Engine(Table):
+class Engine(Machine):
     """The state of the queue. `grace_secs` is the time from Ctrl-C to SIGTERM."""
 
-    def __init__(self, *, grace_secs: float = stops.DEFAULT_GRACE_SECS, shuffle: Shuffle = keep_order) -> None:
-        super().__init__(shuffle)
-        self.grace_secs = grace_secs
+    def __init__(
+        self,
+        *,
+        grace_secs: float = stops.DEFAULT_GRACE_SECS,
+        shuffle: Shuffle = keep_order,
+        policy: Policy = _PLAIN,
+    ) -> None:
+        super().__init__(shuffle, policy, grace_secs)
 
     # -- what people ask for ---------------------------------------------------------------------------------------
 
@@ -77,6 +89,9 @@ class Engine(Table):
             check_fits(spec, self.resources)
             check_begin(spec.begin_at, now.wall)
             check_dependencies(spec, known)
+            self.policy.check_project(spec)
+            self.quotas.check_ever(spec)
+        self.quotas.check_queue(fresh)
         for cap in (groups or {}).values():
             check_group_limit(cap)
         out = Outcome()
@@ -116,7 +131,7 @@ class Engine(Table):
     def hold(self, job_id: int, now: Now) -> Outcome:
         """Keep a queued job from starting. Raises NotFound, WrongState."""
         out = Outcome()
-        job = move(self.job(job_id), State.HOLD)
+        job = move(self.job(job_id), State.HOLD, planned_for=None, bypassed_at=None)
         self._put(out, job)
         out.tell(EventKind.HELD, job, now.wall)
         return out
@@ -150,8 +165,10 @@ class Engine(Table):
         if settled := FIXED & changes.keys():
             raise Impossible(f"The {min(settled)} of job {job_id} was settled when it was submitted")
         job = old.with_spec(**changes)
-        self._may_update(old, job, changes, may_raise_limit=may_raise_limit)
+        self._may_update(old, job, changes, now, may_raise_limit=may_raise_limit)
         job = replace(job, spec=self._checked(job, changes, now, self._with(recalled)))
+        if changes.keys() & (RESOURCES | {"priority", "time_limit_secs"}):  # another request has another place
+            job = replace(job, planned_for=None, bypassed_at=None)
         if "name" in changes:
             job = replace(job, run_name=job.spec.name or generated_name(job.id))
         if job.signalled and _early_again(job, now.boot):
@@ -169,6 +186,9 @@ class Engine(Table):
         check(job.spec)
         if RESOURCES & changes.keys():
             check_fits(job.spec, self.resources)
+            self.quotas.check_ever(job.spec)
+        if "project" in changes:
+            self.policy.check_project(job.spec)
         if "begin_at" in changes:
             check_begin(job.spec.begin_at, now.wall)
         if "depends_on" not in changes:
@@ -179,7 +199,9 @@ class Engine(Table):
             raise Impossible(f"Job {job.id} would come to wait for itself")
         return spec
 
-    def _may_update(self, old: Job, new: Job, changes: Mapping[str, object], *, may_raise_limit: bool) -> None:
+    def _may_update(
+        self, old: Job, new: Job, changes: Mapping[str, object], now: Now, *, may_raise_limit: bool
+    ) -> None:
         if old.state in (State.QUEUED, State.HOLD):
             return
         if old.state is not State.RUNNING or set(changes) != {"time_limit_secs"}:
@@ -191,6 +213,16 @@ class Engine(Table):
         longer = before is not None and (after is None or after > before)
         if longer and not may_raise_limit:
             raise Forbidden(f"Only an administrator may raise the time limit of running job {old.id}")
+        if longer:
+            self._check_reserved(old, after, now)
+
+    def _check_reserved(self, job: Job, limit_secs: float | None, now: Now) -> None:
+        """Raise Conflict if a running job with this limit would stay on what is reserved for others."""
+        taken_from = Planner(self, now).may_last(job, limit_secs)
+        if taken_from is None:
+            return
+        whose = ", ".join(f"{r.id} of {r.user}" for r in self.book.ahead(taken_from) if r.holds(taken_from))
+        raise Conflict(f"Job {job.id} cannot run that long: its GPUs are reserved from then on (reservation {whose})")
 
     def set_group_limit(self, group_id: str, max_concurrent: int | None, now: Now) -> tuple[int, Outcome]:
         """Change how many jobs of a group may run at once; returns how many jobs it concerns.
@@ -250,23 +282,55 @@ class Engine(Table):
         """Start whatever can start now."""
         out = Outcome()
         while self._begins and self._begins[0][0] <= now.wall:
-            job_id = heapq.heappop(self._begins)[1]
-            if job_id in self._early:
-                self._early.discard(job_id)
-                self._queue(self.jobs[job_id], now.wall)
-        for shape, job_id in self.ready.candidates():
-            room = self.room(shape)
-            if isinstance(room, ReasonKind):
-                self.ready.block(shape, room)
-            else:
-                self._start(out, self.jobs[job_id], room, now, next(new_run_id))
+            self._begin_if_due(heapq.heappop(self._begins)[1], now)
+        self.planned = []
+        if self.ready:
+            self._pass(out, now, new_run_id)
         return out
 
-    def _start(self, out: Outcome, job: Job, gpu_ids: tuple[int, ...], now: Now, run_id: str) -> None:
+    def _begin_if_due(self, job_id: JobId, now: Now) -> None:
+        """Let a job that waits for its begin time wait for the next thing, if that time has come."""
+        if job_id in self._early and (self.jobs[job_id].spec.begin_at or 0.0) <= now.wall:
+            self._early.discard(job_id)
+            self._queue(self.jobs[job_id], now.wall)
+
+    def _pass(self, out: Outcome, now: Now, new_run_id: Iterator[str]) -> None:
+        planner, usage = Planner(self, now), UsageNow(self.fair_share, now)
+        passed = dict[JobId, None]()
+        turns = self.ready.turns(usage.of, planner.hopeless)
+        for shape, job_id in turns:
+            room = planner.place(shape)
+            if isinstance(room, ReasonKind):
+                self.ready.block(shape, room)
+                turns.protecting = turns.protecting and planner.protect(self.jobs[job_id], shape, room)
+            else:
+                job = self._start(out, self.jobs[job_id], room, now, next(new_run_id))
+                planner.started(job)
+                usage.started(job)
+                if room:
+                    turns.gpus_taken()
+                passed.update(dict.fromkeys(planner.bypassed_by(job)))
+        self.planned = planner.planned
+        for plan in planner.planned:
+            self._note_plan(out, plan, now, passed=plan.id in passed)
+
+    def _note_plan(self, out: Outcome, plan: Planned, now: Now, *, passed: bool) -> None:
+        """Remember that a job must not be put off any more, or since when it is being passed."""
+        old = self.jobs[plan.id]
+        job = replace(old, bypassed_at=now.wall) if passed and old.bypassed_at is None else old
+        job = replace(job, planned_for=plan.start_at) if job.planned_for is None and plan.start_at is not None else job
+        if job is not old:
+            why = _present(self.ready.blocked(job.id))
+            self._put(out, job)
+            self._begin_if_due(job.id, now)
+            self.ready.block(self.shape(job), why)
+
+    def _start(self, out: Outcome, job: Job, gpu_ids: tuple[int, ...], now: Now, run_id: str) -> Job:
         job = move(job, State.RUNNING, gpu_ids=gpu_ids, run_id=run_id, started_at=now.wall, started_boot=None)
         self._put(out, job)
         out.tell(EventKind.STARTED, job, now.wall)
         out.effects.append(Launch(job))
+        return job
 
     def launched(self, job_id: JobId, started_at: float, started_boot: float) -> Outcome:
         """The first instruction of a running job ran at this moment; its time limit counts from here."""
@@ -305,8 +369,13 @@ class Engine(Table):
         job = self._running(job_id)
         state = final_state(job, how)
         finished_at = max(how.at, job.started_at or how.at)
-        retry = state is State.FAILED and retries(job)
-        if retry:
+        job = self.measuring.end(job)
+        more_mb = oom.raised_mb(job, how, self.resources) if state is State.FAILED else None
+        said = detail(job, state, how)
+        if more_mb is not None:
+            job = self._retry(out, job, now, gpu_memory_mb=more_mb, oom_restarts=job.spec.oom_restarts + 1)
+            said = oom.sentence(job, more_mb)
+        elif state is State.FAILED and retries(job):
             job = self._retry(out, job, now)
         self._end(
             out,
@@ -316,7 +385,7 @@ class Engine(Table):
             finished_at=finished_at,
             exit_code=how.code,
             reason=final_reason(job, state, how),
-            detail=detail(job, state, how),
+            detail=said,
         )
         return out
 
@@ -326,7 +395,7 @@ class Engine(Table):
             raise WrongState(f"Job {job_id} is {job.state.value}, not Running")
         return job
 
-    def _retry(self, out: Outcome, failed: Job, now: Now) -> Job:
+    def _retry(self, out: Outcome, failed: Job, now: Now, **changes: object) -> Job:
         """Make the next attempt and let everything that waits for the failed one wait for it instead."""
         spec = replace(
             failed.spec,
@@ -338,7 +407,8 @@ class Engine(Table):
             begin_at=None,
             submit_key=None,
         )
-        attempt = self._create(out, replace(spec, name=failed.run_name), now, held=False)
+        spec = replace(spec, name=failed.run_name, **changes)  # type: ignore[arg-type]
+        attempt = self._create(out, spec, now, held=False)
         for dependent_id in sorted(self._dependents.get(failed.id, ())):
             dependent = self.jobs[dependent_id]
             moved = (attempt.id if d == failed.id else d for d in dependent.spec.depends_on)
@@ -382,6 +452,7 @@ class Engine(Table):
         """Bring a job to a final state, and with it every job that can no longer start because of it."""
         final = move(job, state, **{"finished_at": now.wall, "stop": None, **changes})
         self._put(out, final)
+        self._charge(out, final, now)
         out.tell(OUTCOMES[state], final, now.wall)
         fallen = self._settle(final, now)
         while fallen:
@@ -393,6 +464,12 @@ class Engine(Table):
             self._put(out, dependent)
             out.tell(EventKind.CANCELLED, dependent, now.wall)
             fallen.extend(self._settle(dependent, now))
+
+    def _charge(self, out: Outcome, final: Job, now: Now) -> None:
+        """Remember what an ended job has had of the machine, where that orders the queue."""
+        if self.fair_share.ordering and final.started_at is not None:
+            self.fair_share.charge(final, now)
+            out.settings["fair_share_usage"] = self.fair_share.to_map()
 
     def _settle(self, final: Job, now: Now) -> list[tuple[JobId, JobId | None]]:
         """Queue the dependents that can start now; return those that never can, with the cause."""
@@ -433,6 +510,6 @@ def _early_again(job: Job, now_boot: float) -> bool:
     return job.stop is None and due is not None and due > now_boot
 
 
-def _present(stop: Stop | None) -> Stop:
-    assert stop is not None
-    return stop
+def _present(value: _T | None) -> _T:
+    assert value is not None
+    return value

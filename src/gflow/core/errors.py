@@ -39,6 +39,13 @@ class WrongState(Refused):
     status = 409
 
 
+class Conflict(Refused):
+    """It would take what is promised to somebody else."""
+
+    code = "conflict"
+    status = 409
+
+
 class TooLarge(Refused):
     """More than is taken at once."""
 
@@ -50,6 +57,13 @@ class Impossible(Refused):
     """Understood, but it could never be done."""
 
     code = "impossible"
+    status = 422
+
+
+class OverQuota(Refused):
+    """More than the caller's share."""
+
+    code = "over_quota"
     status = 422
 
 

@@ -1,10 +1,14 @@
-"""What has happened, in the past tense. Every transition makes exactly one event, with the job as it then was.
+"""What has happened, in the past tense. Every transition makes exactly one event, with the job as it then was; GPUs and
+reservations have events of their own.
 
 Webhooks, `/events` and metrics are readers of this stream. The words are those of the notification settings.
 """
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 from gflow.core.model import Job, State
 
@@ -21,6 +25,11 @@ class EventKind(enum.StrEnum):
     TIMEOUT = "job_timeout"
     HELD = "job_held"
     RELEASED = "job_released"
+    GPU_MEMORY_EXCEEDED = "gpu_memory_exceeded"
+    GPU_IDLE = "gpu_idle"
+    GPU_AVAILABLE = "gpu_available"
+    RESERVATION_CREATED = "reservation_created"
+    RESERVATION_CANCELLED = "reservation_cancelled"
 
 
 OUTCOMES: dict[State, EventKind] = {
@@ -32,10 +41,19 @@ OUTCOMES: dict[State, EventKind] = {
 """The event that tells of each final state."""
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""Shared by all events that say all by their job."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`job` is the job right after the transition; `at` is seconds since the epoch."""
+    """Something that happened, and when, in seconds since the epoch.
+
+    `job` is the job right after the transition, None where it is no matter of one. `about` has what else there is to
+    say, as plain values by name: of a GPU `gpu` (its index) and `uuid`, of a reservation its record.
+    """
 
     kind: EventKind
     at: float
-    job: Job
+    job: Job | None = None
+    about: Mapping[str, Any] = field(default_factory=lambda: NOTHING)

@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.engine import Engine
+from gflow.core.fairshare import UsageNow
 from gflow.core.forecast import expected_start
-from gflow.core.limits import format_duration, format_memory_mb
+from gflow.core.limits import format_duration, format_memory_mb, rounded_mb
 from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, StopCause
 from gflow.core.order import queue_key
+from gflow.core.planner import Planner, choose
 from gflow.core.queue import Shape
 from gflow.core.stops import elapsed_secs, signal_name
 
@@ -51,15 +53,17 @@ class Explanation:
 
 
 def explain(engine: Engine, job: Job, now: Now) -> Explanation:
-    """Say why `job` waits; for a running or ended one, say that in a sentence."""
+    """Say why `job` waits, and when it is expected to start; for a running or ended one, say that in a sentence."""
+    return Explanation(reasons(engine, job, now), expected_start(engine, job, now))
+
+
+def reasons(engine: Engine, job: Job, now: Now) -> tuple[Why, ...]:
+    """The same, without the forecast, which takes a while."""
     if job.state is State.RUNNING:
-        return Explanation((_running(job, now),))
+        return (_running(job, now),)
     if job.state not in (State.QUEUED, State.HOLD):
-        return Explanation((_ended(engine, job),))
-    reasons = tuple(_obstacles(engine, job, now))
-    if not reasons:
-        reasons = (Why(None, "Nothing stands in its way; it is about to start."),)
-    return Explanation(reasons, expected_start(engine, job, now))
+        return (_ended(engine, job),)
+    return tuple(_obstacles(engine, job, now)) or (Why(None, "Nothing stands in its way; it is about to start."),)
 
 
 def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
@@ -69,9 +73,12 @@ def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
     yield from _begin(job, now)
     yield from _dependencies(engine, job)
     yield from _group(engine, job, shape)
+    yield from _quota(engine, job)
     yield from _memory(engine, job, shape)
-    yield from _gpus(engine, job, shape)
-    yield from _position(engine, job)
+    if shape.gpus:
+        yield from _gpus(engine, job, shape, Planner(engine, now))
+    yield from _passing(engine, job, shape, now)
+    yield from _position(engine, job, now)
 
 
 def _begin(job: Job, now: Now) -> Iterator[Why]:
@@ -108,33 +115,90 @@ def _group(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
 
 def _memory(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
     total = engine.resources.memory_total_mb
-    if not engine.resources.lacks_memory(shape) or shape.memory_mb is None or total is None:
+    if not engine.lacks_memory(shape) or shape.memory_mb is None or total is None:
         return
     wanted = format_memory_mb(shape.memory_mb)
     if shape.memory_mb > total:
-        text = f"It needs {wanted} of memory; this machine has {format_memory_mb(total)}."
+        text = f"It needs {wanted} of memory; this machine has {rounded_mb(total)}."
     else:
         free = max(0, total - engine.resources.memory_used_mb)
-        text = f"It needs {wanted} of memory; {format_memory_mb(free)} of {format_memory_mb(total)} are not promised."
+        text = f"It needs {wanted} of memory; {rounded_mb(free)} of {rounded_mb(total)} are not promised."
     yield Why(ReasonKind.MEMORY, text, f"ask for less: gjob update {job.id} --memory-limit SIZE")
 
 
-def _gpus(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
-    resources = engine.resources
-    fitting = resources.fitting(shape) if shape.gpus else []
-    if len(fitting) >= shape.gpus:
+def _quota(engine: Engine, job: Job) -> Iterator[Why]:
+    over = engine.quotas.over(job.spec.owner, job.spec.project, job.spec.gpus)
+    if over is None:
         return
-    taken = [index for index in resources.gpus if index not in fitting]
-    holders = sorted({job_id for index in taken for job_id in resources.holders(index)})
+    scope, name, limit, most = over
+    what = "jobs" if limit == "max_running_jobs" else "GPUs"
+    usage = engine.quotas.usage
+    used = (usage.running_jobs if what == "jobs" else usage.running_gpus)[scope, name]
+    text = f"The quota of {scope} {name} is {most} running {what}; {used} are in use."
+    option = limit.replace("_", "-")
+    yield Why(ReasonKind.QUOTA, text, f"an administrator may raise it: gctl quota set --{scope} {name} --{option} N")
+
+
+def _gpus(engine: Engine, job: Job, shape: Shape, planner: Planner) -> Iterator[Why]:
+    fitting = planner.fitting(shape)
+    if len(fitting) < shape.gpus:
+        yield _too_few(engine, job, shape, fitting)
+        return
+    end_at = planner.end_at(shape)
+    if choose(fitting, shape.gpus, planner.promised(shape, end_at)) is None:
+        yield _reserved(engine, job, planner, end_at)
+
+
+def _too_few(engine: Engine, job: Job, shape: Shape, fitting: list[int]) -> Why:
+    resources = engine.resources
+    asked = shape.gpu_indices or tuple(resources.gpus)
+    others = [index for index in asked if index not in fitting]
+    holders = sorted({job_id for index in others for job_id in resources.holders(index)})
+    vetoes = [f"GPU {index} is out of use: {why}" for index in others if (why := resources.veto(index)) is not None]
     share = f" with {format_memory_mb(shape.gpu_memory_mb)} free" if shape.gpu_memory_mb is not None else ""
-    text = f"It needs {_count(shape.gpus, 'GPU')}{share}; {len(fitting)} of {len(resources.gpus)} can be had now"
+    which = f" ({', '.join(map(str, shape.gpu_indices))})" if shape.gpu_indices else ""
+    text = f"It needs {_count(shape.gpus, 'GPU')}{which}{share}; {len(fitting)} of {len(asked)} can be had now"
     if holders:
         text += f", the others are held by {_jobs(holders)}"
-    yield Why(ReasonKind.GPU, f"{text}.", f"ask for less: gjob update {job.id} --gpus N")
+    text = "; ".join([text, *vetoes])
+    return Why(ReasonKind.GPU, f"{text}.", f"ask for less: gjob update {job.id} --gpus N")
 
 
-def _position(engine: Engine, job: Job) -> Iterator[Why]:
-    ahead = engine.ready.position(queue_key(job)) if job.id in engine.ready else 0
+def _reserved(engine: Engine, job: Job, planner: Planner, end_at: float) -> Why:
+    """Devices are free, but promised to others before the job would be gone."""
+    ahead = [r for r in engine.book.ahead(planner.now.wall) if r.user != job.spec.owner and r.start_at < end_at]
+    listed = _listed(
+        f"{_count(r.size, 'GPU')} from {_stamp(r.start_at)} to {_stamp(r.end_at)} for {r.user} (reservation {r.id})"
+        for r in ahead
+    )
+    limit = job.spec.time_limit_secs
+    until = "has no time limit" if limit is None else f"may run for {format_duration(limit)}"
+    help_ = f"a time limit that ends before: gjob update {job.id} --time-limit TIME"
+    return Why(ReasonKind.GPU, f"It {until}, and there are reserved: {listed}.", help_)
+
+
+def _passing(engine: Engine, job: Job, shape: Shape, now: Now) -> Iterator[Why]:
+    """There is room, but taking it would delay a job that comes before."""
+    planner = Planner(engine, now)
+    if job.id not in engine.ready or not isinstance(planner.place(shape), tuple):
+        return
+    planner.planned = [plan for plan in engine.planned if plan.id != job.id]
+    why = planner.place(shape)
+    if isinstance(why, tuple):
+        return
+    plan = planner.planned[0]
+    if plan.start_at is None:
+        text = f"What is free is kept for job {plan.id}, which others have passed for long enough."
+        yield Why(why, text)
+        return
+    text = f"It would delay job {plan.id}, which is before it and is to start at {_stamp(plan.start_at)} at the latest."
+    yield Why(why, text, f"a time limit that ends before: gjob update {job.id} --time-limit TIME")
+
+
+def _position(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
+    if job.id not in engine.ready:
+        return
+    ahead = engine.ready.position(queue_key(job), job.spec.owner, UsageNow(engine.fair_share, now).of)
     if ahead:
         text = f"{_count(ahead, 'job')} {'is' if ahead == 1 else 'are'} ahead of it in the queue."
         yield Why(ReasonKind.RESOURCES, text, f"gjob update {job.id} --priority N (it has {job.spec.priority})")

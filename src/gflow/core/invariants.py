@@ -11,10 +11,14 @@ from collections.abc import Container, Iterable, Mapping
 from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.engine import Engine
+from gflow.core.fairshare import UsageNow
 from gflow.core.lifecycle import ACTIVE, FINAL
-from gflow.core.model import Job, JobId, State
+from gflow.core.model import Job, JobId, Now, State
 from gflow.core.order import queue_key
-from gflow.core.placement import Resources
+from gflow.core.placement import share_mb
+from gflow.core.planner import Planner
+from gflow.core.queue import rank
+from gflow.core.quotas import Usage
 
 _WAITING = (State.QUEUED, State.HOLD)
 
@@ -34,12 +38,17 @@ def check(engine: Engine, *, over_cap: Container[str] = ()) -> None:
     _check_resources(engine)
     _check_deadlines(engine)
     _check_names(engine)
+    _check_usage(engine)
 
 
-def check_settled(engine: Engine) -> None:
+def check_settled(engine: Engine, now: Now) -> None:
     """Raise AssertionError if a ready job could start: after `schedule`, none may idle beside room it may use."""
+    usage = UsageNow(engine.fair_share, now)
+    ranks = {job_id: rank(key, usage.of(shape.owner)) for job_id, shape, key in engine.ready.items()}
     for job_id, shape, _ in engine.ready.items():
-        room = engine.room(shape)
+        planner = Planner(engine, now)
+        planner.planned = [plan for plan in engine.planned if ranks[plan.id] < ranks[job_id]]
+        room = planner.place(shape)
         assert not isinstance(room, tuple), f"job {job_id} is ready and has room on GPUs {room}, but did not start"
         assert engine.ready.blocked(job_id) is not None, f"job {job_id} waits, but nothing says why"
 
@@ -164,19 +173,20 @@ def _check_resources(engine: Engine) -> None:
     for job in _in_state(engine.jobs, State.RUNNING):
         memory_mb += job.spec.memory_mb or 0
         for index in job.gpu_ids or ():
-            holders.setdefault(index, {})[job.id] = job.spec.gpu_memory_mb if job.spec.shared else None
+            holders.setdefault(index, {})[job.id] = share_mb(job)
     _same("host memory in use", engine.resources.memory_used_mb, memory_mb)
     _same("holders of GPUs", engine.resources._holders, holders)
     for index, shares in holders.items():
-        _check_gpu(engine.resources, index, shares)
+        _check_gpu(engine, index, shares)
 
 
-def _check_gpu(resources: Resources, index: int, shares: Mapping[JobId, int | None]) -> None:
+def _check_gpu(engine: Engine, index: int, shares: Mapping[JobId, int | None]) -> None:
     exclusive = [job_id for job_id, share in shares.items() if share is None]
     assert not exclusive or len(shares) == 1, f"GPU {index} belongs to job {exclusive[0]} alone, but has {list(shares)}"
-    gpu = resources.gpus.get(index)
+    gpu = engine.resources.gpus.get(index)
     if gpu is not None and gpu.memory_mb is not None:
-        used = sum(share or 0 for share in shares.values())
+        # what jobs take beyond what they declared is not promised to them
+        used = sum(engine.jobs[job_id].spec.gpu_memory_mb or 0 for job_id in shares if job_id not in exclusive)
         assert used <= gpu.memory_mb, f"jobs on GPU {index} were promised {used} MB, it has {gpu.memory_mb} MB"
 
 
@@ -199,3 +209,15 @@ def _check_names(engine: Engine) -> None:
     active = [job.spec for job in _in_state(engine.jobs, *ACTIVE)]
     needed = {spec.environment for spec in active} - {None}, {spec.script_digest for spec in active} - {None}
     _same("files still needed", engine.live_digests(), needed)
+
+
+def _check_usage(engine: Engine) -> None:
+    usage = Usage()
+    for job in engine.jobs.values():
+        usage.count(job, 1)
+    for name in ("running_jobs", "running_gpus", "queued_jobs"):
+        _same(f"{name} by user and project", +getattr(engine.quotas.usage, name), +getattr(usage, name))
+    running: dict[str, dict[int, Job]] = {}
+    for job in _in_state(engine.jobs, State.RUNNING):
+        running.setdefault(job.spec.owner, {})[job.id] = job
+    _same("running jobs by owner", engine.fair_share._running, running)

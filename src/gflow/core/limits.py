@@ -10,6 +10,9 @@ MAX_TIME_LIMIT_SECS = 366 * 86400
 MAX_MEMORY_MB = 1 << 34
 """16 PiB."""
 
+MAX_PROJECT = 64
+"""Characters of a project's code."""
+
 _TIME_FORMS = "use MM, MM:SS or HH:MM:SS, e.g. 30 or 2:30:00"
 _MEMORY_FORMS = "use a number of MB, or a number with M, G or T, e.g. 512M or 1.5G"
 _MOST_DIGITS = 15
@@ -84,3 +87,8 @@ def format_memory_mb(size_mb: int) -> str:
     if size_mb > 1024 and size_mb * 10 % 1024 == 0:
         return f"{size_mb / 1024:.1f}G"
     return f"{size_mb}M"
+
+
+def rounded_mb(size_mb: int) -> str:
+    """A measured size: `11.2G`, `640M`."""
+    return f"{size_mb / 1024:.1f}G" if size_mb >= 1024 else f"{size_mb}M"

@@ -113,12 +113,13 @@ class Exit:
     """How a job's main process ended.
 
     `code` is the shell's exit status (128 + n where signal n ended the process) and None if nothing recorded it;
-    then `text` says why. `at` is seconds since the epoch.
+    then `text` says why. `at` is seconds since the epoch. `gpu_memory_ran_out`: its log ends in CUDA having none left.
     """
 
     code: int | None
     at: float
     text: str | None = None
+    gpu_memory_ran_out: bool = False
 
     @property
     def signal(self) -> int | None:
@@ -142,7 +143,10 @@ class JobSpec:
     - depends_on: ids this job waits for; empty when it has none.
     - task_id: index in an array. group_id: the jobs of one submission that share `Group.max_concurrent`.
     - begin_at: not before this moment.
+    - gpu_indices: the very GPUs asked for, ascending; `gpus` is then how many they are. Empty: any.
+    - gpu_memory_mb: with `shared`, what the job uses of each GPU; else how large each GPU must be.
     - retried_from: the failed attempt this job repeats; restart_count: how many attempts came before.
+    - retry_on_oom: try again with more GPU memory after CUDA ran out of it; oom_restarts: how often that was done.
     - submit_key: made by the client; the same owner and key always name the same job.
     """
 
@@ -159,6 +163,7 @@ class JobSpec:
     project: str | None = None
     conda_env: str | None = None
     gpus: int = 0
+    gpu_indices: tuple[int, ...] = ()
     shared: bool = False
     gpu_memory_mb: int | None = None
     memory_mb: int | None = None
@@ -173,12 +178,28 @@ class JobSpec:
     early_signal: EarlySignal | None = None
     max_retries: int = 0
     restart_count: int = 0
+    retry_on_oom: bool = False
+    oom_restarts: int = 0
     redone_from: JobId | None = None
     retried_from: JobId | None = None
     auto_close: bool = False
     keep_session: bool = False
     begin_at: float | None = None
     submit_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUse:
+    """What was measured on a job's GPUs while it ran.
+
+    - samples: how many readings. mean_pct, peak_pct: utilisation, averaged over its GPUs, None if none was told.
+    - peak_mb: the most its processes held on one GPU, None if none was told.
+    """
+
+    samples: int = 0
+    mean_pct: float | None = None
+    peak_pct: float | None = None
+    peak_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,6 +211,10 @@ class Job:
     - retried_as: the attempt that took this failed job's place; its dependents follow it.
     - detail: one sentence for a person about how it ended, None when there is nothing to add.
     - signalled: the early signal has been sent.
+    - gpu_use: what was measured on its GPUs. gpu_share_mb: what it counts for on each shared GPU, once it was seen to
+      use more than it had declared.
+    - planned_for: the start that this waiting job was planned for first. bypassed_at: when the first job from behind
+      was started on GPUs or memory that this one waits for. With either it is before others of its priority.
     """
 
     id: JobId
@@ -208,6 +233,10 @@ class Job:
     stop: Stop | None = None
     signalled: bool = False
     retried_as: JobId | None = None
+    gpu_use: GpuUse | None = None
+    gpu_share_mb: int | None = None
+    planned_for: float | None = None
+    bypassed_at: float | None = None
 
     @property
     def signal(self) -> int | None:

@@ -1,13 +1,20 @@
 """The order of the queue: priority first, then the bonus for having a time limit, then submission.
 
 The formula is gflow's, as its documents state it: priority x 1000 + bonus. A bonus is at most 300, so it never beats
-a higher priority.
+a higher priority. A job that was blocked and got a planned start comes before all others of its priority, or the
+shorter ones that are submitted later would put it off again and again.
 """
 
 from gflow.core.model import Job, JobId
 
 _DAY_SECS = 86400
 _UNLIMITED_BONUS = 100
+
+PRIORITY_WEIGHT = 1000
+"""More than any bonus."""
+
+PLANNED_BONUS = 999
+"""For a job that others must not put off any more; still less than a step of priority."""
 
 QueueKey = tuple[int, JobId]
 """Sorts ascending: the first key is the next job."""
@@ -22,4 +29,11 @@ def time_bonus(time_limit_secs: float | None) -> int:
 
 def queue_key(job: Job) -> QueueKey:
     """Where `job` stands in the queue."""
-    return -(job.spec.priority * 1000 + time_bonus(job.spec.time_limit_secs)), job.id
+    planned = job.planned_for is not None or job.bypassed_at is not None
+    bonus = PLANNED_BONUS if planned else time_bonus(job.spec.time_limit_secs)
+    return -(job.spec.priority * PRIORITY_WEIGHT + bonus), job.id
+
+
+def is_planned(key: QueueKey) -> bool:
+    """Whether it is the key of a job with a planned start."""
+    return -key[0] % PRIORITY_WEIGHT == PLANNED_BONUS

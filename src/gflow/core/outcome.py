@@ -1,10 +1,11 @@
 """What one step of the engine changed, said and wants done."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gflow.core.effects import Effect
-from gflow.core.events import Event, EventKind
+from gflow.core.events import NOTHING, Event, EventKind
 from gflow.core.model import Group, Job, JobId
 
 
@@ -26,6 +27,6 @@ class Outcome:
     def __bool__(self) -> bool:
         return bool(self.jobs or self.groups or self.events or self.effects or self.retired or self.settings)
 
-    def tell(self, kind: EventKind, job: Job, at: float) -> None:
+    def tell(self, kind: EventKind, job: Job | None, at: float, about: Mapping[str, Any] = NOTHING) -> None:
         """Add an event."""
-        self.events.append(Event(kind, at, job))
+        self.events.append(Event(kind, at, job, about))

@@ -1,16 +1,19 @@
-"""Which GPUs and how much host memory are taken, and where the next job fits.
+"""The GPUs and the host memory of this machine, who holds them, and what keeps a device from being given out.
 
-Bookkeeping only: what running jobs were given. A device leaves and joins through `set_gpus`; jobs on a device that is
-gone are left alone.
+Bookkeeping decides: what running jobs were given is taken until they have ended, and free in the same step. What a
+probe sees only vetoes: a fault, or processes of others that compute on a device. Jobs on a device that falls away are
+left alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from gflow.core.model import Gpu, Job, JobId, ReasonKind
-from gflow.core.queue import Shape
+from gflow.core.model import Gpu, GpuProcessId, GpuStatus, Job, JobId
+from gflow.core.reservations import GpuSet, gpu_set
 
 Shuffle = Callable[[list[int]], None]
 """Reorders candidate GPU indices in place; the identity keeps them ascending."""
+
+UNSEEN = GpuStatus()
 
 
 def keep_order(_indices: list[int]) -> None:
@@ -18,29 +21,42 @@ def keep_order(_indices: list[int]) -> None:
 
 
 class Resources:
-    """GPUs and host memory of this machine, and who holds them."""
+    """GPUs and host memory of this machine, and who holds them.
+
+    - gpus: every device ever seen, by index, within what the configuration allows. status: as last seen.
+    - allowed: what an administrator left of them at run time, None for all.
+    - ignored: (device, process) pairs that are no veto.
+    """
 
     def __init__(self, shuffle: Shuffle = keep_order) -> None:
         self.gpus: dict[int, Gpu] = {}
+        self.status: Mapping[int, GpuStatus] = {}
+        self.allowed: frozenset[int] | None = None
+        self.ignored: dict[tuple[int, GpuProcessId], None] = {}
         self.memory_total_mb: int | None = None
         self.memory_used_mb = 0
-        self._shuffle = shuffle
+        self.shuffle = shuffle
         self._holders: dict[int, dict[JobId, int | None]] = {}
 
     def set_gpus(self, gpus: Sequence[Gpu]) -> None:
         """The devices there are now, by index."""
         self.gpus = {gpu.index: gpu for gpu in sorted(gpus, key=lambda gpu: gpu.index)}
 
+    # -- who has what ----------------------------------------------------------------------------------------------
+
     def holders(self, index: int) -> tuple[JobId, ...]:
         """The running jobs on the GPU with this index."""
         return tuple(self._holders.get(index, ()))
 
+    def held(self) -> Iterator[tuple[int, Mapping[JobId, int | None]]]:
+        """Each device that is held, with what its holders count for there (MiB), None for one that has it alone."""
+        yield from self._holders.items()
+
     def take(self, job: Job) -> None:
         """Enter what a running job was given."""
         self.memory_used_mb += job.spec.memory_mb or 0
-        share = job.spec.gpu_memory_mb if job.spec.shared else None
         for index in job.gpu_ids or ():
-            self._holders.setdefault(index, {})[job.id] = share
+            self._holders.setdefault(index, {})[job.id] = share_mb(job)
 
     def free(self, job: Job) -> None:
         """Undo `take`."""
@@ -50,36 +66,61 @@ class Resources:
             if not self._holders[index]:
                 del self._holders[index]
 
-    def place(self, shape: Shape) -> tuple[int, ...] | ReasonKind:
-        """GPU indices for a job of this shape, or what there is too little of."""
-        if self.lacks_memory(shape):
-            return ReasonKind.MEMORY
-        if shape.gpus == 0:
-            return ()
-        fitting = self.fitting(shape)
-        if len(fitting) < shape.gpus:
-            return ReasonKind.GPU
-        self._shuffle(fitting)
-        return tuple(sorted(fitting[: shape.gpus]))
+    # -- what may be given out -------------------------------------------------------------------------------------
 
-    def lacks_memory(self, shape: Shape) -> bool:
-        """Whether too little host memory is left for a job of this shape."""
-        total, wanted = self.memory_total_mb, shape.memory_mb or 0
-        return wanted > 0 and total is not None and self.memory_used_mb + wanted > total
+    def veto(self, index: int) -> str | None:
+        """Why nothing new is put on a device, in gflow's words; None if something may be."""
+        if self.allowed is not None and index not in self.allowed:
+            return "restricted"
+        status = self.status.get(index, UNSEEN)
+        if status.fault is not None:
+            return status.fault
+        foreign = [process.pid for process in self.strangers(index)]
+        return f"unmanaged(pid={','.join(map(str, foreign))})" if foreign else None
 
-    def fitting(self, shape: Shape) -> list[int]:
-        """The GPUs a job of this shape could be put on, ascending."""
-        return [index for index in self.gpus if self._has_room(index, shape)]
+    def strangers(self, index: int) -> list[GpuProcessId]:
+        """The foreign processes on a device that nobody said to ignore."""
+        foreign = self.status.get(index, UNSEEN).foreign
+        return [process for process in foreign if (index, process) not in self.ignored]
 
-    def large_enough(self, memory_mb: int) -> int:
-        """How many GPUs have this much memory, or do not tell."""
-        return sum(gpu.memory_mb is None or gpu.memory_mb >= memory_mb for gpu in self.gpus.values())
+    def guests(self, index: int) -> list[GpuProcessId]:
+        """The foreign processes on a device that are to be ignored."""
+        foreign = self.status.get(index, UNSEEN).foreign
+        return [process for process in foreign if (index, process) in self.ignored]
 
-    def _has_room(self, index: int, shape: Shape) -> bool:
-        held = self._holders.get(index, {})
-        if not shape.shared:
-            return not held
-        if any(share is None for share in held.values()):
-            return False
+    def permitted(self) -> GpuSet:
+        """The devices that jobs may have as far as people decide; some may be unusable just now."""
+        return gpu_set(index for index in self.gpus if self.allowed is None or index in self.allowed)
+
+    def usable(self) -> GpuSet:
+        """The devices that something new may be put on, if there is room."""
+        return gpu_set(index for index in self.gpus if self.veto(index) is None)
+
+    def shared_by(self, index: int) -> int | None:
+        """MiB that the sharers of a device count for together; None if one has it alone."""
+        shares = self._holders.get(index, {}).values()
+        return None if any(share is None for share in shares) else sum(share or 0 for share in shares)
+
+    def room_mb(self, index: int, promised_mb: int) -> int | None:
+        """What is left of a device when so much is promised on it; None if its size is not known.
+
+        Where foreign processes are allowed, what is measured counts if it is more than what is promised.
+        """
         total = self.gpus[index].memory_mb
-        return total is None or sum(share or 0 for share in held.values()) + (shape.gpu_memory_mb or 0) <= total
+        if total is None:
+            return None
+        measured = self.status.get(index, UNSEEN).used_mb if self.guests(index) else None
+        return total - max(promised_mb, measured or 0)
+
+    def large_enough(self, memory_mb: int | None, among: Iterable[int] | None = None) -> list[int]:
+        """The GPUs that have this much memory, or do not tell, ascending."""
+        chosen = self.gpus if among is None else [index for index in among if index in self.gpus]
+        sizes = ((index, self.gpus[index].memory_mb) for index in chosen)
+        return [index for index, size in sizes if memory_mb is None or size is None or size >= memory_mb]
+
+
+def share_mb(job: Job) -> int | None:
+    """What a job counts for on each of its devices; None if it has them alone."""
+    if not job.spec.shared:
+        return None
+    return max(job.spec.gpu_memory_mb or 0, job.gpu_share_mb or 0)

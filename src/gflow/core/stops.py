@@ -58,6 +58,11 @@ def due_boot(job: Job) -> float | None:
     return started + limit
 
 
+def killed_boot(stop: Stop) -> float:
+    """When the last rung of a stop is reached, in CLOCK_BOOTTIME."""
+    return stop.next_at_boot + (TERM_GRACE_SECS if stop.step is StopStep.INTERRUPT else 0.0)
+
+
 def elapsed_secs(job: Job, now: Now) -> float | None:
     """How long the job has run, or ran; None if it never started.
 

@@ -9,20 +9,23 @@ from collections.abc import Iterable, Mapping
 from gflow.core import limits
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.errors import Impossible, Malformed
+from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import Job, JobId, JobSpec
 from gflow.core.placement import Resources
 
 MAX_PRIORITY = 255
 MAX_NAME = 128
-MAX_PROJECT = 64
+MAX_PROJECT = limits.MAX_PROJECT
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 
 
-FIXED = frozenset({"owner", "submit_key", "group_id", "task_id", "restart_count", "retried_from", "redone_from"})
+FIXED = frozenset(
+    {"owner", "submit_key", "group_id", "task_id", "restart_count", "oom_restarts", "retried_from", "redone_from"}
+)
 """Fields of a specification that say where a job comes from; no update changes them."""
 
-RESOURCES = frozenset({"gpus", "shared", "gpu_memory_mb", "memory_mb"})
+RESOURCES = frozenset({"gpus", "gpu_indices", "shared", "gpu_memory_mb", "memory_mb"})
 """Fields that `check_fits` looks at."""
 
 LATE_SECS = 60.0
@@ -112,6 +115,10 @@ def _check_numbers(spec: JobSpec) -> None:
             raise Malformed(f"Invalid {what} request: it must be at least 1 MB")
     if spec.gpus < 0:
         raise Malformed(f"Invalid GPU count {spec.gpus}")
+    if spec.gpu_indices and min(spec.gpu_indices) < 0:
+        raise Malformed(f"Invalid GPU index {min(spec.gpu_indices)}: use 0 or more")
+    if spec.gpu_indices and not len(spec.gpu_indices) == len(set(spec.gpu_indices)) == spec.gpus:
+        raise Malformed(f"The job asks for {_count(spec.gpus)}, but names {len(set(spec.gpu_indices))}")
     if spec.shared and spec.gpu_memory_mb is None:
         raise Impossible("A job that shares GPUs must say how much GPU memory it needs (--gpu-memory)")
     early = spec.early_signal
@@ -126,10 +133,43 @@ def _check_numbers(spec: JobSpec) -> None:
 
 def check_fits(spec: JobSpec, resources: Resources) -> None:
     """Refuse a request that can never be met on this machine."""
-    if spec.gpus > len(resources.gpus):
-        raise Impossible(f"The job asks for {spec.gpus} GPUs, but this machine has {len(resources.gpus)}")
-    if spec.shared and resources.large_enough(spec.gpu_memory_mb or 0) < spec.gpus:
-        raise Impossible(f"The job asks for {spec.gpu_memory_mb} MB of GPU memory, more than the GPUs have")
-    total = resources.memory_total_mb
+    have, total = len(resources.gpus), resources.memory_total_mb
+    unknown = [index for index in spec.gpu_indices if index not in resources.gpus]
+    if unknown:
+        there = f"gflow has only {format_gpu_list(resources.gpus)}" if have else "gflow has none"
+        raise Impossible(f"The job asks for GPU {unknown[0]}, but {there}")
+    if spec.gpus > have:
+        raise Impossible(f"The job asks for {_count(spec.gpus)}, but this machine has {have or 'none'}")
+    if spec.gpus and len(resources.large_enough(spec.gpu_memory_mb, spec.gpu_indices or None)) < spec.gpus:
+        raise Impossible(_too_small(spec, spec.gpu_memory_mb or 0, resources))
     if spec.memory_mb is not None and total is not None and spec.memory_mb > total:
-        raise Impossible(f"The job asks for {spec.memory_mb} MB of memory, but this machine has {total} MB")
+        wanted = limits.format_memory_mb(spec.memory_mb)
+        raise Impossible(f"The job asks for {wanted} of memory, but this machine has {_at_least(total)}")
+
+
+def _too_small(spec: JobSpec, wanted_mb: int, resources: Resources) -> str:
+    """In words: the GPUs do not have the memory that is asked for."""
+    wanted = limits.format_memory_mb(wanted_mb)
+    enough = resources.large_enough(wanted_mb, spec.gpu_indices or None)
+    if spec.gpu_indices:
+        small = min(set(spec.gpu_indices) - set(enough))
+        size = _at_least(resources.gpus[small].memory_mb or 0)
+        return f"The job asks for GPU {small} with {wanted} of memory, but it has {size}"
+    asked = f"{_count(spec.gpus)} with {wanted} of memory" + (" each" if spec.gpus > 1 else "")
+    if enough:
+        return f"The job asks for {asked}, but only {len(enough)} of the GPUs here {_have(len(enough))} as much"
+    largest = max(gpu.memory_mb or 0 for gpu in resources.gpus.values())
+    return f"The job asks for {asked}, but the largest here has {_at_least(largest)}"
+
+
+def _at_least(size_mb: int) -> str:
+    """A size that nobody chose, never more than it is: `23.9G` of 24564 MiB."""
+    return f"{size_mb * 10 // 1024 / 10:g}G" if size_mb >= 1024 else f"{size_mb}M"
+
+
+def _count(gpus: int) -> str:
+    return "1 GPU" if gpus == 1 else f"{gpus} GPUs"
+
+
+def _have(number: int) -> str:
+    return "has" if number == 1 else "have"

@@ -16,26 +16,42 @@ from dataclasses import replace
 from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.errors import NotFound
+from gflow.core.fairshare import FairShare
 from gflow.core.lifecycle import ACTIVE, FINAL
+from gflow.core.measuring import Measuring
 from gflow.core.model import Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
 from gflow.core.order import queue_key
 from gflow.core.outcome import Outcome
 from gflow.core.placement import Resources, Shuffle
+from gflow.core.planner import Planned
+from gflow.core.policy import Policy
 from gflow.core.queue import ReadyQueue, Shape
+from gflow.core.quotas import Quotas
+from gflow.core.reservations import Book
 from gflow.core.submission import doomed
 
 _REASONS = {kind: Reason(kind) for kind in ReasonKind}
 
 
 class Table:
-    """The jobs and groups, and what follows from them. `shuffle` orders GPUs to choose from."""
+    """The jobs and groups, and what follows from them. `shuffle` orders GPUs to choose from.
 
-    def __init__(self, shuffle: Shuffle) -> None:
+    `grace_secs` is the time from Ctrl-C to SIGTERM.
+    """
+
+    def __init__(self, shuffle: Shuffle, policy: Policy, grace_secs: float) -> None:
+        self.policy = policy
+        self.grace_secs = grace_secs
         self.jobs: dict[JobId, Job] = {}
         self.groups: dict[str, Group] = {}
         self.next_job_id = JobId(1)
         self.counts: Counter[State] = Counter()
         self.resources = Resources(shuffle)
+        self.book = Book()
+        self.quotas = Quotas(policy.quotas)
+        self.fair_share = FairShare(policy.fair_share_half_life_secs)
+        self.measuring = Measuring()
+        self.planned: list[Planned] = []
         self.running: dict[JobId, None] = {}
         self.finished: dict[JobId, None] = {}
         self.group_running: Counter[str] = Counter()
@@ -62,21 +78,47 @@ class Table:
         if job.state is not State.QUEUED:
             return job.reason
         if job.id in self.ready:
-            blocked = self.ready.blocked(job.id)
+            blocked = self.blocked(job)
             return _REASONS[blocked] if blocked is not None else None
         return _REASONS[ReasonKind.BEGIN_TIME if job.id in self._early else ReasonKind.DEPENDENCY]
+
+    def blocked(self, job: Job) -> ReasonKind | None:
+        """Why a ready job could not start when last tried; None if it was not.
+
+        A pass may stop at "too few GPUs". What would be in the way even if there were enough is the better word.
+        """
+        blocked = self.ready.blocked(job.id)
+        if blocked is not ReasonKind.GPU:
+            return blocked
+        shape = self.shape(job)
+        if self.group_full(shape):
+            return ReasonKind.RESOURCES
+        if self.lacks_memory(shape):
+            return ReasonKind.MEMORY
+        over = self.quotas.over(job.spec.owner, job.spec.project, job.spec.gpus)
+        return blocked if over is None else ReasonKind.QUOTA
 
     def shape(self, job: Job) -> Shape:
         """What the job needs to start."""
         spec = job.spec
         group = self.groups.get(spec.group_id) if spec.group_id is not None else None
         capped = group.id if group is not None and group.max_concurrent is not None else None
-        share = spec.gpu_memory_mb if spec.shared else None
-        return Shape(spec.gpus, spec.shared, share, spec.memory_mb, capped)
+        return Shape(
+            spec.owner,
+            spec.project,
+            spec.gpus,
+            spec.gpu_indices,
+            spec.shared,
+            spec.gpu_memory_mb if spec.gpus else None,
+            spec.memory_mb,
+            capped,
+            spec.time_limit_secs,
+        )
 
-    def room(self, shape: Shape) -> tuple[int, ...] | ReasonKind:
-        """GPU indices for a job of this shape, or what there is too little of."""
-        return ReasonKind.RESOURCES if self.group_full(shape) else self.resources.place(shape)
+    def lacks_memory(self, shape: Shape) -> bool:
+        """Whether too little host memory is left for a job of this shape."""
+        total, wanted = self.resources.memory_total_mb, shape.memory_mb or 0
+        return wanted > 0 and total is not None and self.resources.memory_used_mb + wanted > total
 
     def group_full(self, shape: Shape) -> bool:
         """Whether the group's limit keeps a job of this shape from starting."""
@@ -212,6 +254,7 @@ class Table:
 
     def _leave(self, job: Job) -> None:
         self.counts[job.state] -= 1
+        self.quotas.usage.count(job, -1)
         self.finished.pop(job.id, None)
         self.ready.discard(job.id)
         self._early.discard(job.id)
@@ -223,11 +266,13 @@ class Table:
         if job.state is State.RUNNING:
             del self.running[job.id]
             self.resources.free(job)
+            self.fair_share.free(job)
             if job.spec.group_id is not None:
                 self.group_running[job.spec.group_id] -= 1
 
     def _enter(self, job: Job, wall: float | None) -> None:
         self.counts[job.state] += 1
+        self.quotas.usage.count(job, 1)
         self._enter_names(job)
         if job.state in (State.QUEUED, State.HOLD):
             for dependency in job.spec.depends_on:
@@ -271,6 +316,7 @@ class Table:
     def _enter_running(self, job: Job) -> None:
         self.running[job.id] = None
         self.resources.take(job)
+        self.fair_share.take(job)
         if job.spec.group_id is not None:
             self.group_running[job.spec.group_id] += 1
         due = stops.due_boot(job)

@@ -197,12 +197,13 @@ def flags_of(pid: int) -> dict[str, str]:
     except OSError:
         return {}
     given = words[words.index("run") + 1 :] if "run" in words else []
-    pairs = zip(given[::2], given[1::2], strict=False)
-    return {
-        name.removeprefix("--").replace("-", "_"): value
-        for name, value in pairs
-        if name not in ("--socket", "--log-file")
-    }
+    flags: dict[str, str] = {}
+    while given:
+        name, equals, value = given.pop(0).partition("=")
+        if not equals and given:
+            value = given.pop(0)
+        flags[name.removeprefix("--").replace("-", "_")] = value
+    return {name: value for name, value in flags.items() if name not in ("socket", "log_file")}
 
 
 def stop(path: Path, data_dir: Path) -> int | None:

@@ -15,16 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import trio
 
 from gflow import __version__, clock
 from gflow.api.app import create_app
+from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config
+from gflow.core import quotas
 from gflow.core.engine import Engine
+from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import JobId
 from gflow.core.placement import keep_order
+from gflow.core.policy import Policy
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
 from gflow.daemon.health import health
@@ -42,6 +47,7 @@ from gflow.gpu.base import Probe
 from gflow.gpu.nvml import Nvml
 from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
+from gflow.launch.processes import read_stat
 from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux, session_name
@@ -188,7 +194,7 @@ class _Daemon:
             lambda digest: self._spool.path("script", digest),
         )
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
-        self._watcher = Watcher(self._runtime, self._launcher, recovering=self.recovering)
+        self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
         self._pool = WebhookPool([], settings.config.notifications.max_concurrent_deliveries)
         self._persistence = Persistence(
@@ -213,9 +219,9 @@ class _Daemon:
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
         shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
-        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle)
+        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=_policy(self._settings.config))
         engine.set_machine((), _memory_total_mb())  # the GPUs are told of by the watch, before anything is scheduled
-        engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read())
+        engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
             engine,
             clock.read,
@@ -256,6 +262,13 @@ class _Daemon:
         log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
+
+    def _warn_of_missing_gpus(self) -> None:
+        there = self._runtime.engine.resources.gpus
+        missing = set(self._settings.config.daemon.gpus or ()) - there.keys()
+        if missing and self._gpus.trouble is None:  # else nothing is known of any
+            has = f"it has {format_gpu_list(there)} of those" if there else "it has none of those"
+            log.warning("daemon.gpus names GPUs that this machine does not have: %s; %s", format_gpu_list(missing), has)
 
     def _look_at_history(self) -> str | None:
         """What is wrong with the history, in a line."""
@@ -309,6 +322,7 @@ class _Daemon:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
             await start("historian", self._historian())
         await start("api", server)
+        self._warn_of_missing_gpus()
         log.info("listening on %s", self._settings.socket)
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
@@ -357,7 +371,8 @@ class _Daemon:
     # -- for the API -----------------------------------------------------------------------------------------------
 
     def _services(self) -> Services:
-        daemon = self._settings.config.daemon
+        config = self._settings.config
+        daemon = config.daemon
         return Services(
             runtime=self._runtime,
             listing=Listing(self._runtime.engine, self._history),
@@ -371,8 +386,8 @@ class _Daemon:
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
                 "data_dir": str(self._settings.data_dir),
-                "allowed_gpu_indices": daemon.gpus,
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
+                "timezone": config.timezone,
             },
             health=self._health,
             gpu_trouble=lambda: self._gpus.trouble,
@@ -381,7 +396,14 @@ class _Daemon:
             compact=self._persistence.compact,
             recovering=self.recovering,
             turn=self._turn,
+            forecast=Forecast(self._runtime),
+            configured_gpus=daemon.gpus,
+            look_at_gpus=self._gpus.look,
+            start_ticks=_start_ticks,
         )
+
+    def _log_path(self, job_id: JobId) -> Path:
+        return self._settings.data_dir / "logs" / f"{job_id}.log"
 
     def _session(self, job_id: JobId) -> str:
         job = self._runtime.engine.jobs.get(job_id)
@@ -392,10 +414,29 @@ class _Daemon:
         return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
 
 
+def _policy(config: Config) -> Policy:
+    """What the configuration says about sharing the machine."""
+    daemon, fair_share = config.daemon, config.daemon.fair_share
+    return Policy(
+        max_bypass_secs=daemon.max_bypass_secs,
+        fair_share_half_life_secs=fair_share.half_life_secs if fair_share.enabled else None,
+        quotas=quotas.table_from_map(msgspec.to_builtins(config.quota)),
+        known_projects=frozenset(config.projects.known_projects),
+        require_project=config.projects.require_project,
+        idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
+    )
+
+
 def _run_ids() -> Iterator[str]:
     """Names for launches that nobody can guess or meet twice."""
     while True:
         yield secrets.token_hex(8)
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if there is none."""
+    stat = read_stat(pid)
+    return None if stat is None else stat.process.start_ticks
 
 
 def _memory_total_mb() -> int | None:

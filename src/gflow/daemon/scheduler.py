@@ -26,7 +26,7 @@ class Scheduler:
                 task_status.started()
                 while True:
                     self._decide()
-                    bell.set(runtime.engine.next_begin_at())
+                    bell.set(runtime.engine.next_moment(runtime.clock()))
                     await wake.wait()
         finally:
             self._alarm.close()

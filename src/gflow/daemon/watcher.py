@@ -7,14 +7,19 @@ is begun any more: the next one finds what there is to do on disk.
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import trio
 
 from gflow.core.effects import Effect, Interrupt, Launch, SendSignal
 from gflow.core.errors import Unavailable
+from gflow.core.limits import format_memory_mb
 from gflow.core.model import Exit, Job, JobId, State, StopCause
 from gflow.daemon.runtime import Runtime
 from gflow.launch.base import Launcher, LaunchFailed, Trace
+from gflow.launch.log import read_tail
+from gflow.launch.oom_signs import TAIL_BYTES, gpu_memory_ran_out
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +27,16 @@ log = logging.getLogger(__name__)
 class Watcher:
     """Carries out effects and reports what became of jobs.
 
-    `recovering`: there may be running jobs that could not be read, so traces of jobs that are not known stay.
+    `log_of`: where the output of a job is. `recovering`: there may be running jobs that could not be read, so traces of
+    jobs that are not known stay.
     """
 
-    def __init__(self, runtime: Runtime, launcher: Launcher, *, recovering: bool = False) -> None:
+    def __init__(
+        self, runtime: Runtime, launcher: Launcher, log_of: Callable[[JobId], Path], *, recovering: bool = False
+    ) -> None:
         self._runtime = runtime
         self._launcher = launcher
+        self._log_of = log_of
         self._recovering = recovering
         self._nursery: trio.Nursery | None = None
         self._launched: dict[JobId, trio.Event] = {}
@@ -109,7 +118,18 @@ class Watcher:
         if await self._launcher.survivors(job):
             self._runtime.commit(self._runtime.engine.left_over(job.id, self._runtime.clock()))
             await self._launcher.wait_gone(job)
-        await self._finish(job, how)
+        await self._finish(job, replace(how, gpu_memory_ran_out=await self._gpu_memory_ran_out(job, how)))
+
+    async def _gpu_memory_ran_out(self, job: Job, how: Exit) -> bool:
+        """Whether the job's log says so; looked for only where it matters. A log that cannot be read says nothing."""
+        if not job.spec.retry_on_oom or not how.code:
+            return False
+        try:
+            tail = await trio.to_thread.run_sync(read_tail, self._log_of(job.id), TAIL_BYTES)
+        except OSError as error:
+            log.warning("Job %d: its log cannot be read (%s), so it is not tried again", job.id, error.strerror)
+            return False
+        return gpu_memory_ran_out(tail)
 
     async def _stop_if_stranded(self, job: Job) -> None:
         """Without a terminal a job can neither be seen nor print: it is stopped."""
@@ -121,8 +141,20 @@ class Watcher:
     async def _finish(self, job: Job, how: Exit) -> None:
         seq = self._runtime.commit(self._runtime.engine.ended(job.id, how, self._runtime.clock()))
         self._launched.pop(job.id).set()
+        if how.gpu_memory_ran_out:
+            self._tell_of_memory(job.id)
         await self._runtime.on_disk(seq)
         await self._launcher.discard(job)
+
+    def _tell_of_memory(self, job_id: JobId) -> None:
+        jobs = self._runtime.engine.jobs
+        job = jobs[job_id]
+        again = jobs[job.retried_as] if job.retried_as is not None else None
+        if again is not None and again.spec.oom_restarts > job.spec.oom_restarts:
+            more = format_memory_mb(again.spec.gpu_memory_mb or 0)
+            log.info("Job %d ran out of GPU memory; tried again as job %d with %s", job_id, again.id, more)
+        elif job.state is State.FAILED:
+            log.info("Job %d ran out of GPU memory; it is not tried again with more", job_id)
 
     async def _ready_for_signals(self, job: Job) -> bool:
         launched = self._launched.get(job.id)

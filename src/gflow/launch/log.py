@@ -56,3 +56,10 @@ def _unused_name(path: Path, secs: int) -> Path:
     while (old := path.with_name(f"{path.name}.old.{secs}")).exists():
         secs += 1
     return old
+
+
+def read_tail(log: Path, most_bytes: int) -> bytes:
+    """The last bytes of a log. Blocks on the disk. Raises OSError."""
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+        return file.read(most_bytes)

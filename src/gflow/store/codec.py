@@ -12,11 +12,12 @@ from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 
-from gflow.core.events import Event, EventKind
+from gflow.core.events import NOTHING, Event, EventKind
 from gflow.core.model import (
     NO_PARAMETERS,
     DependencyMode,
     EarlySignal,
+    GpuUse,
     Group,
     Job,
     JobId,
@@ -43,6 +44,7 @@ _SPEC: Map = {
     "project": None,
     "conda_env": None,
     "gpus": 0,
+    "gpu_indices": (),
     "shared": False,
     "gpu_memory_mb": None,
     "memory_mb": None,
@@ -57,6 +59,8 @@ _SPEC: Map = {
     "early_signal": None,
     "max_retries": 0,
     "restart_count": 0,
+    "retry_on_oom": False,
+    "oom_restarts": 0,
     "redone_from": None,
     "retried_from": None,
     "auto_close": False,
@@ -78,6 +82,10 @@ _LIFE: Map = {
     "stop": None,
     "signalled": False,
     "retried_as": None,
+    "gpu_use": None,
+    "gpu_share_mb": None,
+    "planned_for": None,
+    "bypassed_at": None,
 }
 """Optional keys of a job and what their absence means."""
 
@@ -133,6 +141,22 @@ def _stop(plain: Map) -> Stop:
     )
 
 
+_GPU_USE = ("samples", "mean_pct", "peak_pct", "peak_mb")
+
+
+def _gpu_use_to_map(use: GpuUse) -> Map:
+    return {key: value for key in _GPU_USE if (value := getattr(use, key)) is not None}
+
+
+def _gpu_use(plain: Map) -> GpuUse:
+    return GpuUse(
+        samples=plain["samples"],
+        mean_pct=plain.get("mean_pct"),
+        peak_pct=plain.get("peak_pct"),
+        peak_mb=plain.get("peak_mb"),
+    )
+
+
 def _early_signal(plain: Map) -> EarlySignal:
     return EarlySignal(plain["signal"], plain["secs_before"])
 
@@ -153,6 +177,7 @@ _READ_SPEC: dict[str, Callable[[Any], Any]] = dict.fromkeys(("owner", "run_dir",
     "argv": tuple,
     "script_args": tuple,
     "depends_on": tuple,
+    "gpu_indices": tuple,
     "dependency_mode": _MODES.__getitem__,
     "early_signal": _early_signal,
 }
@@ -192,6 +217,7 @@ _READ_JOB: dict[str, Callable[[Any], Any]] = dict.fromkeys(("id", "run_name", "s
     "reason": _reason,
     "gpu_ids": tuple,
     "stop": _stop,
+    "gpu_use": _gpu_use,
 }
 
 
@@ -213,6 +239,8 @@ def job_to_map(job: Job) -> Map:
         plain["reason"] = _reason_to_map(job.reason)
     if job.stop is not None:
         plain["stop"] = _stop_to_map(job.stop)
+    if job.gpu_use is not None:
+        plain["gpu_use"] = _gpu_use_to_map(job.gpu_use)
     return plain
 
 
@@ -245,6 +273,10 @@ _NO_JOBS: Mapping[JobId, Job] = {}
 def event_to_map(event: Event, known: Mapping[JobId, Job] = _NO_JOBS) -> Map:
     """`event` as a map. Its job is only named if the very same object is in `known`, else it is put in whole."""
     plain: Map = {"kind": event.kind.value, "at": event.at}
+    if event.about:
+        plain["about"] = dict(event.about)
+    if event.job is None:
+        return plain
     if known.get(event.job.id) is event.job:
         plain["id"] = event.job.id
     else:
@@ -254,5 +286,5 @@ def event_to_map(event: Event, known: Mapping[JobId, Job] = _NO_JOBS) -> Map:
 
 def event_from_map(plain: Map, known: Mapping[JobId, Job] = _NO_JOBS) -> Event:
     """The event `event_to_map` was given, with the same `known`. Raises KeyError, TypeError or ValueError."""
-    job = job_from_map(plain["job"]) if "job" in plain else known[plain["id"]]
-    return Event(_KINDS[plain["kind"]], plain["at"], job)
+    job = job_from_map(plain["job"]) if "job" in plain else known[plain["id"]] if "id" in plain else None
+    return Event(_KINDS[plain["kind"]], plain["at"], job, plain.get("about", NOTHING))

@@ -6,7 +6,8 @@ cannot say (exit code, detail, …) is in fields of its own.
 
 from typing import Any
 
-from gflow.core.model import DependencyMode, Group, Job, Reason, ReasonKind, State
+from gflow.core.measuring import verdict
+from gflow.core.model import DependencyMode, GpuUse, Group, Job, Reason, ReasonKind, State
 from gflow.core.stops import signal_name
 
 Json = dict[str, Any]
@@ -46,8 +47,18 @@ def reason_json(reason: Reason | None) -> str | Json | None:
     return reason.kind.value
 
 
-def job_json(job: Job, reason: Reason | None, group: Group | None, *, session: str, log_path: str) -> Json:
-    """The job record. `session` is the name of its terminal session, `log_path` where its output goes."""
+def gpu_use_json(use: GpuUse | None) -> Json | None:
+    """What was measured on a job's GPUs, None if nothing was."""
+    if use is None:
+        return None
+    return {"samples": use.samples, "mean_pct": use.mean_pct, "peak_pct": use.peak_pct, "peak_mb": use.peak_mb}
+
+
+def job_json(
+    job: Job, reason: Reason | None, group: Group | None, gpu_use: GpuUse | None, *, session: str, log_path: str
+) -> Json:
+    """The job record. `gpu_use` is what was measured until now, `session` the name of its terminal session, `log_path`
+    where its output goes."""
     spec = job.spec
     depends_on = list(spec.depends_on)
     single = depends_on[0] if len(depends_on) == 1 and spec.dependency_mode is not DependencyMode.ANY else None
@@ -99,6 +110,12 @@ def job_json(job: Job, reason: Reason | None, group: Group | None, *, session: s
         "log_path": log_path,
         "restart_count": spec.restart_count,
         "retried_as": job.retried_as,
+        "gpu_indices": list(spec.gpu_indices),
+        "retry_on_oom": spec.retry_on_oom,
+        "oom_restarts": spec.oom_restarts,
+        "gpu_use": gpu_use_json(gpu_use),
+        "gpu_memory_verdict": verdict(job, gpu_use),
+        "gpu_share_mb": job.gpu_share_mb,
     }
 
 

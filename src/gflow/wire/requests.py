@@ -68,8 +68,10 @@ class JobRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     project: str | None = None
     conda_env: str | None = None
     gpus: Int = 0
+    gpu_indices: list[Int] | None = None
     gpu_sharing_mode: str = "Exclusive"
     gpu_memory_limit_mb: Int | None = None
+    retry_on_oom: bool = False
     memory_limit_mb: Int | None = None
     priority: Int = 10
     depends_on: Int | None = None
@@ -109,6 +111,9 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
     command: str | UnsetType = UNSET
     argv: list[str] | UnsetType = UNSET
     gpus: Int | UnsetType | None = UNSET
+    gpu_indices: list[Int] | UnsetType | None = UNSET
+    gpu_sharing_mode: str | UnsetType | None = UNSET
+    retry_on_oom: bool | UnsetType | None = UNSET
     conda_env: str | UnsetType | None = UNSET
     priority: Int | UnsetType | None = UNSET
     parameters: dict[str, str] | UnsetType | None = UNSET
@@ -207,6 +212,14 @@ def _shared(mode: str) -> bool:
     return mode == "Shared"
 
 
+def _gpus(number: int, indices: list[int] | None) -> tuple[int, tuple[int, ...]]:
+    """How many GPUs, and which: those that are named say how many they are."""
+    named = tuple(sorted(set(indices or ())))
+    if named and number not in (0, len(named)):
+        raise Malformed(f"gpus is {number}, but gpu_indices names {len(named)}; give gpu_indices alone")
+    return (len(named) or number), named
+
+
 def _early(value: SignalBefore | None) -> EarlySignal | None:
     return EarlySignal(value.signal, value.secs_before) if value is not None else None
 
@@ -220,6 +233,7 @@ def spec_from(
 ) -> JobSpec:
     """The specification a request asks for. Digests name what the caller put into the spool. Raises Malformed."""
     depends_on, mode = _dependencies(request.depends_on, request.depends_on_ids, request.dependency_mode)
+    gpus, gpu_indices = _gpus(request.gpus, request.gpu_indices)
     if request.umask is not None and not 0 <= request.umask <= 0o777:
         raise Malformed(f"Invalid umask {request.umask}")
     return JobSpec(
@@ -235,7 +249,8 @@ def spec_from(
         name=_blank_is_none(request.run_name),
         project=_blank_is_none(request.project),
         conda_env=_blank_is_none(request.conda_env),
-        gpus=request.gpus,
+        gpus=gpus,
+        gpu_indices=gpu_indices,
         shared=_shared(request.gpu_sharing_mode),
         gpu_memory_mb=request.gpu_memory_limit_mb,
         memory_mb=request.memory_limit_mb,
@@ -249,6 +264,7 @@ def spec_from(
         time_limit_secs=seconds(request.time_limit),
         early_signal=_early(request.early_signal),
         max_retries=request.max_retries,
+        retry_on_oom=request.retry_on_oom,
         redone_from=JobId(request.redone_from) if request.redone_from is not None else None,
         auto_close=request.auto_close_tmux,
         keep_session=request.keep_session,
@@ -259,13 +275,13 @@ def spec_from(
 
 _PLAIN_UPDATES = {
     "command": "command",
-    "gpus": "gpus",
     "priority": "priority",
     "parameters": "parameters",
     "memory_limit_mb": "memory_mb",
     "gpu_memory_limit_mb": "gpu_memory_mb",
     "auto_cancel_on_dependency_failure": "auto_cancel",
     "max_retries": "max_retries",
+    "retry_on_oom": "retry_on_oom",
     "keep_session": "keep_session",
 }
 """Fields of an update that go into the specification as they are, and their names there."""
@@ -301,7 +317,21 @@ def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, Any]:
         changes["early_signal"] = _early(update.early_signal)
     if update.scheduled_at is not UNSET:
         changes["begin_at"] = epoch(update.scheduled_at)
-    return {**changes, **_limit_changes(update, old), **_dependency_changes(update, old)}
+    return {**changes, **_gpu_changes(update), **_limit_changes(update, old), **_dependency_changes(update, old)}
+
+
+def _gpu_changes(update: JobUpdate) -> dict[str, object]:
+    """A new number of GPUs takes back which they are; naming them says how many."""
+    changes: dict[str, object] = {}
+    if update.gpu_sharing_mode is not UNSET:
+        changes["shared"] = _shared(update.gpu_sharing_mode or _NOTHING_ASKED.gpu_sharing_mode)
+    number = 0 if update.gpus is UNSET else update.gpus or 0
+    named = None if update.gpu_indices is UNSET else update.gpu_indices
+    if named or update.gpus is not UNSET:
+        changes["gpus"], changes["gpu_indices"] = _gpus(number, named)
+    elif update.gpu_indices is not UNSET:
+        changes["gpu_indices"] = ()
+    return changes
 
 
 def _limit_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:

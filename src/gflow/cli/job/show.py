@@ -7,11 +7,12 @@ import time
 from gflow.cli.command import Command
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
+from gflow.cli.job.gpu_fields import asked, memory, used
 from gflow.cli.render.table import harmless
 from gflow.cli.render.times import seconds, stamp
 from gflow.cli.render.words import what_runs
 from gflow.cli.states import STATES
-from gflow.core.limits import format_duration, format_memory_mb
+from gflow.core.limits import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def describe(job: Record, now: float) -> list[str]:
     sections = (
         ("Job Details:", _identity(job)),
         ("Parameters:", sorted((job.get("parameters") or {}).items())),
-        ("Resources:", _resources(job)),
+        ("Resources:", _resources(job, now)),
         ("Execution:", _execution(job)),
         ("Dependencies:", _dependencies(job)),
         ("Timing:", _timing(job, now)),
@@ -84,20 +85,9 @@ def _reason(reason: Any) -> str | None:
     return None if reason is None else str(reason)
 
 
-def _resources(job: Record) -> list[Field]:
-    gpu_ids = job.get("gpu_ids")
-    return [
-        ("GPUs", job.get("gpus")),
-        ("GPUSharing", str(job["gpu_sharing_mode"]).lower() if job.get("gpu_sharing_mode") else None),
-        ("GPUMemoryLimit", _memory(job.get("gpu_memory_limit_mb"))),
-        ("GPUIDs", ",".join(map(str, gpu_ids)) if gpu_ids else None),
-        ("MemoryLimit", _memory(job.get("memory_limit_mb"))),
-        ("CondaEnv", job.get("conda_env")),
-    ]
-
-
-def _memory(size_mb: int | None) -> str | None:
-    return None if size_mb is None else format_memory_mb(size_mb)
+def _resources(job: Record, now: float) -> list[Field]:
+    others = [("MemoryLimit", memory(job.get("memory_limit_mb"))), ("CondaEnv", job.get("conda_env"))]
+    return [*asked(job), *used(job, now), *others]
 
 
 def _execution(job: Record) -> list[Field]:

@@ -6,7 +6,7 @@ from gflow.cli import ids
 from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
-from gflow.cli.kinds import count, gpus, memory_mb, not_empty, positive, priority, time_limit_change
+from gflow.cli.kinds import count, gpu_ids, gpus, memory_mb, not_empty, positive, priority, time_limit_change
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _FIELDS = {
     "name": "run_name",
     "priority": "priority",
     "gpus": "gpus",
+    "gpu_ids": "gpu_indices",
     "memory_limit": "memory_limit_mb",
     "gpu_memory": "gpu_memory_limit_mb",
     "max_concurrent": "max_concurrent",
@@ -60,6 +61,10 @@ def changes(values: Values) -> Record:
     if values["time_limit"]:
         how, secs = values["time_limit"]
         changed["time_limit" if how == "set" else "time_limit_delta"] = secs
+    if values["shared"] or values["exclusive"]:
+        changed["gpu_sharing_mode"] = "Shared" if values["shared"] else "Exclusive"
+    if values["retry_on_oom"] or values["no_retry_on_oom"]:
+        changed["retry_on_oom"] = values["retry_on_oom"]
     if values["auto_cancel_on_dep_failure"] or values["no_auto_cancel_on_dep_failure"]:
         changed["auto_cancel_on_dependency_failure"] = values["auto_cancel_on_dep_failure"]
     return changed
@@ -90,10 +95,20 @@ COMMAND = Command(
             help="Time limit: MM, MM:SS or HH:MM:SS; with a sign, so much more or less.",
         ),
         Option("--clear-time-limit", help="No time limit."),
-        Option("-g", "--gpus", convert=gpus, metavar="N", help="GPUs to reserve."),
+        Option("-g", "--gpus", convert=gpus, metavar="N", help="GPUs to reserve, whichever they are."),
+        Option("--gpu-ids", convert=gpu_ids, metavar="LIST", help="Reserve these very GPUs, e.g. 0,3 or 0-2."),
+        Option("--shared", help="Share the GPUs with other jobs that do; it must say its --gpu-memory."),
+        Option("--exclusive", help="Have the GPUs alone."),
         Option("-m", "--memory-limit", "--memory", convert=memory_mb, metavar="SIZE", help="Host memory needed."),
         Option("--clear-memory-limit", help="No host memory request."),
-        Option("--gpu-memory", "--max-gpu-mem", convert=memory_mb, metavar="SIZE", help="Memory needed on each GPU."),
+        Option(
+            "--gpu-memory",
+            "--max-gpu-mem",
+            "--max-gpu-memory",
+            convert=memory_mb,
+            metavar="SIZE",
+            help="Memory of each GPU: what a sharing job uses of it, or how large it must be.",
+        ),
         Option("--clear-gpu-memory-limit", help="No GPU memory request."),
         Option("-d", "--depends-on", convert=ids.parse, metavar="LIST", help="Wait for these jobs."),
         Option("--depends-on-all", convert=ids.parse, metavar="LIST", help="Wait for all of these jobs."),
@@ -104,10 +119,15 @@ COMMAND = Command(
         Option("--max-concurrent", convert=positive, metavar="N", help="Jobs of its group that may run at once."),
         Option("--clear-max-concurrent", help="As many of its group at once as there is room for."),
         Option("--max-retries", convert=count, metavar="N", help="Run again up to N times when it fails."),
+        Option("--retry-on-oom", help="Run again with more when GPU memory ran out."),
+        Option("--no-retry-on-oom", help="Do not run again when GPU memory ran out."),
         Option("--clear-max-retries", help="Do not run again when it fails."),
     ),
     arguments=(MANY,),
     exclusive=(
+        ("gpus", "gpu_ids"),
+        ("shared", "exclusive"),
+        ("retry_on_oom", "no_retry_on_oom"),
         ("time_limit", "clear_time_limit"),
         ("memory_limit", "clear_memory_limit"),
         ("gpu_memory", "clear_gpu_memory_limit"),
@@ -118,6 +138,7 @@ COMMAND = Command(
     ),
     examples=(
         ("gjob update 42 --time-limit +1:00:00", "an hour more"),
+        ("gjob update 42 --gpu-ids 0,3 --exclusive", "on these two GPUs, alone"),
         ("gjob update 7,10-12 --priority 20 --clear-memory-limit", "several jobs, several fields"),
     ),
 )

@@ -1,0 +1,30 @@
+"""gctl reserve cancel: give reservations up."""
+
+from __future__ import annotations
+
+from gflow.cli.command import Command
+from gflow.cli.each import each
+from gflow.cli.reserve.arguments import MANY, many
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflow.cli.command import Values
+
+
+def run(values: Values) -> int:
+    client, reservation_ids = many(values)
+
+    def cancel(reservation_id: int) -> None:
+        client.cancel_reservation(reservation_id)
+        print(f"Reservation {reservation_id} cancelled successfully")
+
+    return each("gctl reserve cancel", reservation_ids, cancel)
+
+
+COMMAND = Command(
+    "cancel",
+    "Cancel reservations that wait or are active; jobs that waited for their GPUs start at once.",
+    run,
+    arguments=(MANY,),
+    examples=(("gctl reserve cancel 3", "one"), ("gctl reserve cancel 3,7-9", "several")),
+)

@@ -1,0 +1,389 @@
+"""One pass over the queue: where the next job fits, and what must be kept for the ones that do not fit yet.
+
+Every job takes its turn in queue order. The first that finds no room is planned: the earliest moment at which the
+limits of running jobs and the reservations leave it room becomes a claim, and whatever comes after may only take what
+it can give back by then, or what is left over at that moment (EASY backfill: Lifka, "The ANL/IBM SP scheduling system",
+1995). Where no limit tells, jobs from behind may pass for `max_bypass_secs`; then what it waits for is kept.
+
+Within a pass room only shrinks, so what was refused stays refused.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gflow.core import stops
+from gflow.core.claims import NEVER, NOTHING, Claim, Holding, Own, claims_against, own_now
+from gflow.core.model import Job, JobId, Now, ReasonKind
+from gflow.core.placement import share_mb
+from gflow.core.queue import Shape
+from gflow.core.reservations import GpuSet, gpu_set, indices
+
+if TYPE_CHECKING:
+    from gflow.core.table import Table
+
+MOST_PROTECTED = 4
+"""How many blocked jobs without a known start are looked at; behind them nobody is protected any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A blocked job that others must not delay.
+
+    - start_at: when it can start at the latest, seconds since the epoch; None if no limit tells.
+    - gpus: the devices it could use then. spare: how many of them it could do without. spare_mb: host memory left
+      beside it then, None where it asks for none.
+    - closed: others have passed it for long enough, and nothing it waits for is given out any more.
+    """
+
+    id: JobId
+    shape: Shape
+    start_at: float | None
+    gpus: GpuSet
+    spare: int = 0
+    spare_mb: int | None = None
+    closed: bool = False
+
+
+class Planner:
+    """What is free, promised and planned at one moment. `started` says what was given out since."""
+
+    def __init__(self, table: "Table", now: Now) -> None:
+        self.table = table
+        self.now = now
+        self.planned: list[Planned] = []
+        self._resources = table.resources
+        self.permitted = self._resources.permitted()
+        self.usable = self._resources.usable()
+        self._reservations = table.book.ahead(now.wall)
+        self._with_reservations = {reservation.user for reservation in self._reservations}
+        self.holdings = self._holdings()
+        self.free = self.usable & ~gpu_set(index for index, held in self.holdings.items() if held)
+        self._claims: dict[str | None, list[Claim]] = {}
+        self._moments: list[float] = []
+        self._refused: set[object] = set()
+        self._find_moments()
+
+    # -- the question every job asks -------------------------------------------------------------------------------
+
+    def place(self, shape: Shape) -> tuple[int, ...] | ReasonKind:
+        """Device indices for a job of this shape that starts now, or what there is too little of."""
+        if self.table.group_full(shape):
+            return ReasonKind.RESOURCES
+        if self.table.quotas.over(shape.owner, shape.project, shape.gpus) is not None:
+            return ReasonKind.QUOTA
+        if self.table.lacks_memory(shape):
+            return ReasonKind.MEMORY
+        end_at = self.end_at(shape)
+        if shape.memory_mb and not self._leaves_memory(shape.memory_mb, end_at):
+            return ReasonKind.RESOURCES
+        if shape.gpus == 0:
+            return ()
+        return self._place_gpus(shape, end_at)
+
+    def hopeless(self, shape: Shape) -> bool:
+        """Whether a look at the number of free devices is enough to see that there is no room."""
+        return not shape.shared and shape.gpus > self.free.bit_count()
+
+    def _place_gpus(self, shape: Shape, end_at: float) -> tuple[int, ...] | ReasonKind:
+        if self.hopeless(shape):
+            return ReasonKind.GPU
+        key = self._refusal_key(shape, end_at)
+        if key in self._refused:
+            return ReasonKind.GPU
+        chosen = choose(self.candidates(shape), shape.gpus, self.relevant(shape, end_at))
+        if chosen is None:
+            self._refused.add(key)
+            return ReasonKind.GPU
+        return tuple(sorted(chosen))
+
+    def _refusal_key(self, shape: Shape, end_at: float) -> object:
+        """What a refusal depends on: of the end only the claims it reaches, of the owner only reservations."""
+        owner = shape.owner if shape.owner in self._with_reservations else None
+        reach = bisect_left(self._moments, end_at)
+        return owner, shape.gpus, shape.gpu_indices, shape.shared, shape.gpu_memory_mb, reach
+
+    def end_at(self, shape: Shape) -> float:
+        """When a job of this shape that starts now is gone at the latest."""
+        return self.now.wall + self.longest_secs(shape.limit_secs)
+
+    def longest_secs(self, limit_secs: float | None) -> float:
+        """How long a job can be there: its limit, and the ladder it is stopped by."""
+        return NEVER if limit_secs is None else limit_secs + self.table.grace_secs + stops.TERM_GRACE_SECS
+
+    def candidates(self, shape: Shape) -> list[int]:
+        """The devices a job of this shape could start on by itself, in the order of the strategy.
+
+        A user's own reserved devices come first: nobody else can use them.
+        """
+        fitting = self.fitting(shape)
+        self._resources.shuffle(fitting)
+        if shape.owner not in self._with_reservations:
+            return fitting
+        own = self._own(shape.owner).gpus
+        return sorted(fitting, key=lambda index: not own >> index & 1)
+
+    def _own(self, owner: str) -> Own:
+        if owner not in self._with_reservations:
+            return NOTHING
+        return own_now(owner, self._reservations, self.holdings, self.usable, self.now.wall)
+
+    def fitting(self, shape: Shape) -> list[int]:
+        """The devices with room for a job of this shape just now, ascending; promises to others do not count."""
+        asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.permitted
+        return [index for index in indices(self.usable & asked) if self._has_room(index, shape)]
+
+    def _has_room(self, index: int, shape: Shape) -> bool:
+        if not shape.shared and not self.free >> index & 1:
+            return False
+        promised = self._resources.shared_by(index)
+        if promised is None:
+            return False
+        return self._large_enough(index, shape, promised)
+
+    def _large_enough(self, index: int, shape: Shape, promised_mb: int) -> bool:
+        room = self._resources.room_mb(index, promised_mb)
+        return room is None or (shape.gpu_memory_mb or 0) <= room
+
+    def relevant(self, shape: Shape, end_at: float) -> list[Claim]:
+        """The claims that a job of this shape, gone at `end_at`, has to heed."""
+        plans = [claim for planned in self.planned if (claim := self._claim(planned, shape, end_at))]
+        own = self._own(shape.owner) if plans else NOTHING
+        # a plan for somebody else is no reason not to have what is reserved
+        plans = [c._replace(gpus=c.gpus & ~own.gpus, allowance=max(c.allowance, own.number)) for c in plans]
+        return self.promised(shape, end_at) + plans
+
+    def promised(self, shape: Shape, end_at: float) -> list[Claim]:
+        """Those of them that reservations make."""
+        return [c for c in self._claims_against(shape.owner) if c.at < end_at and (shape.shared or not c.sharing)]
+
+    def _claims_against(self, owner: str) -> list[Claim]:
+        whose = owner if owner in self._with_reservations else None
+        known = self._claims.get(whose)
+        if known is None:
+            known = claims_against(owner, self._reservations, self.holdings, self.permitted, self.usable, self.now.wall)
+            self._claims[whose] = known
+        return known
+
+    # -- jobs that must not be delayed -----------------------------------------------------------------------------
+
+    def protect(self, job: Job, shape: Shape, why: ReasonKind) -> bool:
+        """Keep others from delaying a job that found no room. False: no more jobs need protection."""
+        if why in (ReasonKind.GPU, ReasonKind.MEMORY) and self._could_ever(shape):
+            planned = self._plan(job, shape)
+            self.planned.append(planned)
+            self._find_moments()
+            return planned.start_at is None and len(self.planned) < MOST_PROTECTED
+        return True
+
+    def _could_ever(self, shape: Shape) -> bool:
+        """Whether it would have room if nothing ran. What waits for a broken device must not hold up all others."""
+        asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.usable
+        able = [index for index in indices(self.usable & asked) if self._large_enough(index, shape, 0)]
+        return len(able) >= shape.gpus
+
+    def _plan(self, job: Job, shape: Shape) -> Planned:
+        for moment in self._moments_to_try():
+            planned = self._planned_at(job.id, shape, moment)
+            if planned is not None:
+                return planned
+        asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.usable
+        passed = job.bypassed_at is not None and self.now.wall - job.bypassed_at >= self.table.policy.max_bypass_secs
+        return Planned(job.id, shape, None, asked if shape.gpus else 0, closed=passed)
+
+    def _moments_to_try(self) -> list[float]:
+        """When room may appear: the ends of jobs, and of reservations."""
+        ends = {h.end_at for held in self.holdings.values() for h in held}
+        ends |= {end for job_id in self.table.running if (end := self.gone_at(self.table.jobs[job_id])) < NEVER}
+        ends |= {edge for r in self._reservations for edge in (r.start_at, r.end_at)}
+        return sorted(moment for moment in ends if self.now.wall < moment < NEVER)
+
+    def _planned_at(self, job_id: JobId, shape: Shape, moment: float) -> Planned | None:
+        """The plan for a job of this shape at a later moment, None if there is no room for it then."""
+        spare_mb = self._spare_memory(shape, moment)
+        if spare_mb is not None and spare_mb < 0:
+            return None
+        later = self._fitting_at(shape, moment)
+        claims = self._claims_after(shape, moment)
+        if shape.gpus and choose(later, shape.gpus, claims) is None:
+            return None
+        gpus = gpu_set(later) & ~_barred(claims)
+        spares = [gpus.bit_count() - shape.gpus]
+        spares += [c.allowance - shape.gpus + (gpus & ~c.gpus).bit_count() for c in claims if gpus & c.gpus]
+        return Planned(job_id, shape, moment, gpus, max(0, min(spares)), spare_mb)
+
+    def _claims_after(self, shape: Shape, moment: float) -> list[Claim]:
+        """What a job of this shape that starts at a later moment would have to heed."""
+        end_at = moment + self.longest_secs(shape.limit_secs)
+        held = {index: [h for h in held if h.end_at > moment] for index, held in self.holdings.items()}
+        claims = claims_against(shape.owner, self._reservations, held, self.permitted, self.usable, moment)
+        return [c for c in claims if c.at < end_at and (shape.shared or not c.sharing)]
+
+    def _fitting_at(self, shape: Shape, moment: float) -> list[int]:
+        asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.permitted
+        return [index for index in indices(self.usable & asked) if self._has_room_at(index, shape, moment)]
+
+    def _has_room_at(self, index: int, shape: Shape, moment: float) -> bool:
+        room = self._shares_at(index, moment)
+        if room is None or (room and not shape.shared) or (not shape.shared and self._held_at(index, moment)):
+            return False
+        return self._large_enough(index, shape, room)
+
+    def _held_at(self, index: int, moment: float) -> bool:
+        return any(holding.end_at > moment for holding in self.holdings.get(index, ()))
+
+    def _shares_at(self, index: int, moment: float) -> int | None:
+        """What sharers that are still there count for; None if one has the device alone then."""
+        shares = 0
+        for job_id in self._resources.holders(index):
+            job = self.table.jobs[job_id]
+            if self.gone_at(job) > moment:
+                share = share_mb(job)
+                if share is None:
+                    return None
+                shares += share
+        return shares
+
+    def _spare_memory(self, shape: Shape, moment: float) -> int | None:
+        total = self._resources.memory_total_mb
+        if not shape.memory_mb or total is None:
+            return None
+        still = sum(
+            job.spec.memory_mb or 0
+            for job in map(self.table.jobs.__getitem__, self.table.running)
+            if job.spec.memory_mb and self.gone_at(job) > moment
+        )
+        return total - still - shape.memory_mb
+
+    def _leaves_memory(self, wanted_mb: int, end_at: float) -> bool:
+        for planned in self.planned:
+            if planned.closed and planned.shape.memory_mb:
+                return False
+            if planned.start_at is None or planned.spare_mb is None or planned.start_at >= end_at:
+                continue
+            if wanted_mb > planned.spare_mb:
+                return False
+        return True
+
+    def _claim(self, planned: Planned, shape: Shape, end_at: float) -> Claim | None:
+        """What a planned job claims from one of another shape that is gone at `end_at`."""
+        if planned.closed:
+            return Claim(self.now.wall, planned.gpus, 0)
+        if planned.start_at is None or planned.start_at >= end_at or not planned.shape.gpus:
+            return None
+        spoiled = planned.gpus if not shape.shared else self._spoiled(planned, shape)
+        return Claim(planned.start_at, spoiled, planned.spare)
+
+    def _spoiled(self, planned: Planned, shape: Shape) -> GpuSet:
+        """The devices of a plan on which another sharer would leave the planned job no room."""
+        assert planned.start_at is not None
+        if not planned.shape.shared:
+            return planned.gpus
+        found = 0
+        for index in indices(planned.gpus):
+            shares = (self._shares_at(index, planned.start_at) or 0) + (shape.gpu_memory_mb or 0)
+            found |= 0 if self._large_enough(index, planned.shape, shares) else 1 << index
+        return found
+
+    def may_last(self, job: Job, limit_secs: float | None) -> float | None:
+        """None if a running job may run so long, else when that would begin to take what is promised to others."""
+        was, end_at = self.gone_at(job), self.gone_at(job.with_spec(time_limit_secs=limit_secs))
+        taken = gpu_set(job.gpu_ids or ())
+        without = {index: list(held) for index, held in self.holdings.items()}
+        for index in job.gpu_ids or ():
+            without[index].remove(Holding(job.spec.owner, was))
+        owner = job.spec.owner
+        claims = claims_against(owner, self._reservations, without, self.permitted, self.usable, self.now.wall)
+        binding = [c for c in claims if was <= c.at < end_at and (job.spec.shared or not c.sharing)]
+        return next((c.at for c in binding if (c.gpus & taken).bit_count() > c.allowance), None)
+
+    def bypassed_by(self, job: Job) -> list[JobId]:
+        """The planned jobs without a known start that wait for something this job has just been given."""
+        taken = gpu_set(job.gpu_ids or ())
+        return [
+            planned.id
+            for planned in self.planned
+            if planned.start_at is None and (taken & planned.gpus or (planned.shape.memory_mb and job.spec.memory_mb))
+        ]
+
+    # -- keeping up ------------------------------------------------------------------------------------------------
+
+    def started(self, job: Job) -> None:
+        """A job was given what `place` said."""
+        end_at = self.gone_at(job)
+        for index in job.gpu_ids or ():
+            self.holdings.setdefault(index, []).append(Holding(job.spec.owner, end_at))
+            self.free &= ~(1 << index)
+        self._claims.clear()
+        self.planned = [self._after(planned, end_at) for planned in self.planned]
+
+    def _after(self, planned: Planned, end_at: float) -> Planned:
+        """A plan, once another job was started: its moment stays, what there is to spare then may have become less."""
+        if planned.start_at is None or end_at <= planned.start_at:
+            return planned
+        again = self._planned_at(planned.id, planned.shape, planned.start_at)
+        return again if again is not None else replace(planned, spare=0, spare_mb=0)
+
+    def _holdings(self) -> dict[int, list[Holding]]:
+        jobs = self.table.jobs
+        return {
+            index: [Holding(jobs[job_id].spec.owner, self.gone_at(jobs[job_id])) for job_id in held]
+            for index, held in self._resources.held()
+        }
+
+    def gone_at(self, job: Job) -> float:
+        """When a running job is gone at the latest, in seconds since the epoch; not before now."""
+        now = self.now
+        if job.stop is not None:
+            return now.wall + max(0.0, stops.killed_boot(job.stop) - now.boot)
+        if job.spec.time_limit_secs is None:
+            return NEVER
+        began = now.boot if job.started_boot is None else job.started_boot
+        return now.wall + max(0.0, began + self.longest_secs(job.spec.time_limit_secs) - now.boot)
+
+    def _find_moments(self) -> None:
+        """The times at which claims can begin to count. Refusals are keyed by how many of them a job reaches."""
+        moments = {r.start_at for r in self._reservations} | {self.now.wall}
+        moments |= {planned.start_at for planned in self.planned if planned.start_at is not None}
+        self._moments = sorted(moments)
+        self._refused.clear()
+
+
+def choose(candidates: Sequence[int], number: int, claims: Sequence[Claim]) -> list[int] | None:
+    """`number` of the candidates, the earliest ones that keep every claim; None if there are none.
+
+    Claims that bind nothing, and candidates that are all barred, are sorted out first; then it is a search in which
+    candidates that stand in the same claims are never tried twice.
+    """
+    barred = _barred(claims)
+    left = [index for index in candidates if not barred >> index & 1]
+    binding = list({(c.gpus, c.allowance) for c in claims if 0 < c.allowance < min(number, c.gpus.bit_count())})
+    if len(left) < number:
+        return None
+    return _search(left, 0, number, [gpus for gpus, _ in binding], [allowance for _, allowance in binding])
+
+
+def _barred(claims: Iterable[Claim]) -> GpuSet:
+    """The devices that must not be touched at all."""
+    barred = 0
+    for claim in claims:
+        barred |= claim.gpus if claim.allowance <= 0 else 0
+    return barred
+
+
+def _search(left: Sequence[int], first: int, number: int, sets: Sequence[GpuSet], room: list[int]) -> list[int] | None:
+    if number == 0:
+        return []
+    failed: set[tuple[bool, ...]] = set()
+    for place in range(first, len(left) - number + 1):
+        index = left[place]
+        kind = tuple(bool(gpus >> index & 1) for gpus in sets)
+        if kind in failed or any(inside and not more for inside, more in zip(kind, room, strict=True)):
+            continue
+        rest = [more - inside for inside, more in zip(kind, room, strict=True)]
+        found = _search(left, place + 1, number - 1, sets, rest)
+        if found is not None:
+            return [index, *found]
+        failed.add(kind)
+    return None
