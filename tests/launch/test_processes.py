@@ -1,5 +1,6 @@
 """Processes are found wherever they moved, never mistaken for others, and signalled only as themselves."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -17,6 +18,7 @@ from gflow.launch.processes import (
     Process,
     ProcessTable,
     is_alive,
+    name_of,
     open_process,
     read_stat,
     run_id_of,
@@ -24,6 +26,7 @@ from gflow.launch.processes import (
     wait_process,
 )
 from support.tmux_server import until
+from support.wait import until as wait_until
 
 CHAIN = """
 import os, sys
@@ -56,16 +59,23 @@ def child(run_id: str | None, *argv: str, **options: object) -> Iterator["subpro
     env = {"PATH": os.environ["PATH"]} | ({"GFLOW_RUN_ID": run_id} if run_id else {})
     process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, start_new_session=True, **options)  # type: ignore[call-overload]
     try:
+        wait_until(lambda: processes._environ(process.pid) or not is_alive(process_of(process.pid)), "the program")
         yield process
     finally:
         process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it has started keeps its output open
         process.communicate()
 
 
-def process_of(pid: int) -> Process:
+def process_stat(pid: int) -> processes.Stat:
     stat = read_stat(pid)
     assert stat is not None
-    return stat.process
+    return stat
+
+
+def process_of(pid: int) -> Process:
+    return process_stat(pid).process
 
 
 def read_pid(process: "subprocess.Popen[bytes]") -> int:
@@ -124,7 +134,8 @@ async def test_a_descendant_without_mark_and_session_is_found_by_its_parent(tabl
 
 async def test_the_wrapper_is_never_signalled(table: ProcessTable, run_id: str) -> None:
     with child(run_id, "sh", "-c", "trap : TERM; sleep 600 & echo $!; wait; wait; echo done") as wrapper:
-        read_pid(wrapper)
+        pid = read_pid(wrapper)
+        await until(lambda: name_of(pid) == "sleep", "a process that no longer traps as the shell does")
         table.register(run_id, wrapper.pid)
         assert await table.signal(run_id, signal.SIGTERM) == 1
         assert wrapper.stdout is not None
@@ -250,9 +261,60 @@ async def test_a_process_is_looked_into_once(table: ProcessTable, run_id: str, m
     with child(run_id, "sleep", "600") as process:
         await table.members(run_id)
         looked: list[int] = []
-        monkeypatch.setattr(processes, "run_id_of", looked.append)
+        monkeypatch.setattr(processes, "_environ", looked.append)
         assert [member.pid for member in await table.members(run_id)] == [process.pid]
         assert process.pid not in looked
+
+
+@pytest.mark.parametrize("looks", [1, 3])
+async def test_a_process_in_the_middle_of_starting_a_program_is_waited_for(
+    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    """The kernel takes the old environment away some time before it puts the new one there."""
+    early = dict.fromkeys(map(str, range(looks)))
+    with child(run_id, "sleep", "600") as process:
+        real_stat, real_environ = processes.read_stat, processes._environ
+
+        def stat_of(pid: int) -> processes.Stat | None:
+            stat = real_stat(pid)
+            return stat._replace(starting=bool(early)) if stat is not None and pid == process.pid else stat
+
+        def environ(pid: int) -> bytes | None:
+            return b"" if pid == process.pid and early and early.popitem() else real_environ(pid)
+
+        monkeypatch.setattr(processes, "read_stat", stat_of)
+        monkeypatch.setattr(processes, "_environ", environ)
+        assert [member.pid for member in await table.members(run_id)] == [process.pid]
+
+
+async def test_a_process_without_any_environment_is_looked_into_again(
+    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with child(run_id, "sleep", "600") as process:
+        with monkeypatch.context() as early:
+            early.setattr(processes, "_environ", lambda pid: b"")
+            assert await table.members(run_id) == []
+        assert await table.members(run_id) == [process_of(process.pid)]
+
+
+def test_only_a_process_that_starts_a_program_has_no_end_of_an_environment() -> None:
+    assert not process_stat(os.getpid()).starting
+    with child(None, "sleep", "600") as process:
+        assert not process_stat(process.pid).starting
+    first_of_the_kernel = read_stat(2)
+    if first_of_the_kernel is not None and first_of_the_kernel.parent == 0:
+        assert not first_of_the_kernel.starting, "it never has one"
+
+
+async def test_what_may_not_be_looked_at_is_not_tried_again_and_again(
+    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    with child(run_id, "sleep", "600") as process:
+        monkeypatch.setattr(processes, "_environ", looked.append)
+        for _ in range(2):
+            assert await table.members(run_id) == []
+        assert looked.count(process.pid) == 1
 
 
 def test_names_with_spaces_and_brackets_are_read(run_id: str) -> None:

@@ -14,7 +14,9 @@ import contextlib
 import math
 import os
 import re
+import select
 import signal as signals
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -26,6 +28,9 @@ from gflow.launch.base import Owner
 RUN_ID_VARIABLE = "GFLOW_RUN_ID"
 _KERNEL_THREADS = 2
 _PF_EXITING = 4
+_PF_KTHREAD = 0x200000
+_STARTING_SECS = 0.05
+_STARTING_PAUSE_SECS = 0.0005
 _REST = 3
 _ROUNDS = 5
 _ENDING = (signals.SIGTERM, signals.SIGKILL)
@@ -56,6 +61,9 @@ class Stat(NamedTuple):
     exiting: bool = False
     """It is about to be gone, and closes what it has open."""
     group: int = 0
+    starting: bool = False
+    """It is in the middle of starting a program (execve), and has no environment for that moment; or it may not be
+    looked at, and the kernel hides whether it has one."""
 
     @property
     def gone(self) -> bool:
@@ -64,7 +72,8 @@ class Stat(NamedTuple):
 
 
 class _Known(NamedTuple):
-    inode: int
+    inode: int | None
+    """None: to be looked into again at the next scan."""
     process: Process
     run_id: str | None
 
@@ -75,14 +84,16 @@ def read_stat(pid: int) -> Stat | None:
     if not text:
         return None
     fields = text[text.rindex(b")") + 2 :].split()
+    flags, environment_end = int(fields[6]), int(fields[48])
     return Stat(
         Process(pid, int(fields[19])),
         fields[0].decode(),
         int(fields[1]),
         int(fields[3]),
         foreground_group=int(fields[5]),
-        exiting=bool(int(fields[6]) & _PF_EXITING),
+        exiting=bool(flags & _PF_EXITING),
         group=int(fields[2]),
+        starting=environment_end == 0 and not flags & (_PF_EXITING | _PF_KTHREAD),
     )
 
 
@@ -218,7 +229,8 @@ def _scan(before: Mapping[int, _Known], wrappers: Mapping[int, str]) -> dict[int
     fresh = [stat for stat in map(read_stat, inodes.keys() - table.keys()) if stat is not None and not stat.gone]
     for stat in sorted(fresh, key=_parents_first):
         pid = stat.process.pid
-        table[pid] = _Known(inodes[pid], stat.process, _run_id(stat, table, wrappers))
+        run_id, settled = _run_id(stat, table, wrappers)
+        table[pid] = _Known(inodes[pid] if settled else None, stat.process, run_id)
     return table
 
 
@@ -226,13 +238,16 @@ def _parents_first(stat: Stat) -> tuple[int, int]:
     return stat.process.start_ticks, stat.process.pid
 
 
-def _run_id(stat: Stat, table: Mapping[int, _Known], wrappers: Mapping[int, str]) -> str | None:
+def _run_id(stat: Stat, table: Mapping[int, _Known], wrappers: Mapping[int, str]) -> tuple[str | None, bool]:
+    """The launch a process belongs to, and whether that is settled: no environment at all may not be the last word."""
     if stat.parent == _KERNEL_THREADS:
-        return None
+        return None, True
     if stat.session in wrappers:
-        return wrappers[stat.session]
-    parent = table.get(stat.parent)
-    return run_id_of(stat.process.pid) or wrappers.get(stat.parent) or (parent.run_id if parent else None)
+        return wrappers[stat.session], True
+    parent, environ = table.get(stat.parent), _environ_once_started(stat.process.pid)
+    mark = _variable(environ or b"", RUN_ID_VARIABLE)
+    run_id = mark or wrappers.get(stat.parent) or (parent.run_id if parent else None)
+    return run_id, run_id is not None or environ != b""
 
 
 def all_processes() -> list[Stat]:
@@ -253,9 +268,33 @@ def leader_of(pid: int) -> int:
 
 def environment_of(pid: int, name: str) -> str | None:
     """A variable the process `pid` was started with; None if it has none, or may not be looked at."""
+    return _variable(_environ(pid) or b"", name)
+
+
+def _variable(environ: bytes, name: str) -> str | None:
     prefix = f"{name}=".encode()
-    entries = _read(pid, "environ").split(b"\0")
+    entries = environ.split(b"\0")
     return next((os.fsdecode(entry[len(prefix) :]) for entry in entries if entry.startswith(prefix)), None)
+
+
+def _environ_once_started(pid: int) -> bytes | None:
+    """The same as `_environ`; one that is just starting a program gets some milliseconds to have one."""
+    deadline = time.monotonic() + _STARTING_SECS
+    while (environ := _environ(pid)) == b"":
+        stat = read_stat(pid)
+        if stat is None or not stat.starting or time.monotonic() > deadline:
+            return _environ(pid)  # it may have started just now
+        select.select([], [], [], _STARTING_PAUSE_SECS)
+    return environ
+
+
+def _environ(pid: int) -> bytes | None:
+    """What the process `pid` was started with, None if it is gone or may not be looked at."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def _list_processes() -> dict[int, int]:

@@ -53,10 +53,9 @@ class Launchers:
 
     async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
         """Whose these processes are. Only what is not our own launcher's may be the other one's."""
-        owners = dict(await self._own.owners(pids))
+        owners = await self._own.owners(pids)
         nobodys = [pid for pid in pids if pid not in owners or owners[pid].run_id is None]
-        adopted = await self._adopted.owners(nobodys)
-        return owners | {pid: owner for pid, owner in adopted.items() if owner.run_id is not None}
+        return {**owners, **await self._adopted.owners(nobodys)}
 
     async def trace(self, job: Job) -> Trace:
         """What became of a launch of an earlier daemon."""
