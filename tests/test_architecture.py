@@ -119,6 +119,10 @@ def daemon():
     with FakeDaemon(home / "gflow" / "gflowd.sock") as fake:
         fake.on("GET", "/queue", reply("7\x1fx\x1fCD\x1f-\x1f0\x1f-\n"))
         fake.on("GET", "/info", reply({"gpus": []}))
+        fake.on("POST", "/gpus", reply({"allowed_gpu_indices": [0, 2]}))
+        fake.on("GET", "/gpu-processes", reply([]))
+        fake.on("GET", "/quotas", reply({"quotas": []}))
+        fake.on("PUT", "/quotas", reply({"scope": "user", "name": "ana", "overrides": {}}))
         fake.on("GET", "/stats", reply(usage_json(Usage(), user=None, since=None)))
         fake.on("POST", "/jobs", reply({"id": 7, "run_name": "x", "dropped_env": []}, 201))
         fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
@@ -186,6 +190,7 @@ COMMANDS = [
     ("gjob", "show", "7"),
     ("gjob", "wait", "7"),
     ("gjob", "why", "7"),
+    ("gjob", "eta", "7"),
     ("gctl", "show-gpus"),
     RESERVE,
     (*RESERVE, "--timezone", "Asia/Shanghai"),
@@ -193,6 +198,10 @@ COMMANDS = [
     ("gctl", "reserve", "list", "--timeline", "--from", "2031-01-28", "--to", "2031-01-30"),
     ("gctl", "reserve", "get", "3"),
     ("gctl", "reserve", "cancel", "3"),
+    ("gctl", "set-gpus", "0,2"),
+    ("gctl", "gpu-process", "list"),
+    ("gctl", "quota", "list"),
+    ("gctl", "quota", "set", "--user", "ana", "--max-running-jobs", "1"),
     ("gctl", "state", "compact"),
     ("gctl", "state", "prune", "--before", "30d"),
     ("gctl", "webhooks"),

@@ -300,8 +300,9 @@ async def test_its_figures_have_their_names(older):
         *("user", "since", "total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs", "timeout_jobs"),
         *("running_jobs", "queued_jobs", "avg_wait_secs", "avg_runtime_secs", "total_gpu_hours", "jobs_with_gpus"),
         *("avg_gpus_per_job", "peak_gpu_usage", "success_rate", "top_jobs"),
+        *("measured_jobs", "mean_gpu_utilisation_pct"),
     ]
-    assert fits(told, kinds), told
+    assert fits({name: told[name] for name in kinds}, kinds), told
     assert fits(told["top_jobs"][0], {"id": int, "name": str, "runtime_secs": number, "gpus": int})
 
 
@@ -310,7 +311,8 @@ async def test_its_status_and_info_have_their_names(older):
     kinds = {"version": str, "pid": int, "uptime_secs": int, "executor": str, "gpu_total": int, "gpu_available": int}
     assert all(fits(status[name], kind) for name, kind in kinds.items())
     info = await older.get("/info")
-    assert set(info) == {"gpus", "gpu_trouble", "allowed_gpu_indices", "gpu_allocation_strategy", "executor"}
+    assert list(info)[:4] == ["gpus", "allowed_gpu_indices", "gpu_allocation_strategy", "executor"]
+    assert list(info["gpus"][0])[:4] == ["uuid", "index", "available", "reason"]
     assert all(fits(info["gpus"][0][name], kind) for name, kind in (("uuid", str), ("index", int), ("available", bool)))
 
 
@@ -339,3 +341,39 @@ async def test_a_dependency_that_is_not_there_is_an_error_with_its_sentence(olde
     sentence = await older.refused("POST", "/jobs", body, status=422, code="impossible")
     assert sentence == "Dependency job 999 does not exist"
     await eventually(lambda: not older.spool._pins, "the release of the pins")
+
+
+# -- gctl --------------------------------------------------------------------------------------------------------------
+
+
+async def test_its_set_gpus_is_answered_as_it_was(older):
+    for indices in ([0, 1], None):
+        assert await older.ask("POST", "/gpus", {"allowed_indices": indices}) == {"allowed_gpu_indices": indices}
+    sentence = await older.refused("POST", "/gpus", {"allowed_indices": [0, 9]}, status=422, code="impossible")
+    assert sentence == "Invalid GPU indices [9] (only 4 GPUs detected)"
+
+
+async def test_its_gpu_process_is_answered_as_it_was(older):
+    assert await older.get("/gpu-processes") == []
+    older.services.start_ticks = lambda pid: 1
+    sentence = await older.refused(
+        "POST", "/gpu-processes/ignore", {"gpu_index": 1, "pid": 77}, status=422, code="impossible"
+    )
+    assert sentence == "PID 77 is not currently running on GPU 1"
+
+
+async def test_its_quota_is_answered_as_it_was(older):
+    limits = {"max_running_gpus": 2}
+    answer = await older.ask("PUT", "/quotas", {"limits": limits, "name": "alice", "scope": "user"})
+    assert answer == {"name": "alice", "overrides": {"users": {"alice": limits}}, "scope": "user"}
+    told = await older.get("/quotas")
+    assert told["overrides"] == {"users": {"alice": limits}}
+    used = {"queued_jobs": 0, "running_gpus": 0, "running_jobs": 0}
+    rows = [
+        {"limits": limits, "name": "alice", **used, "scope": "user"},
+        {"limits": {}, "name": "", **used, "scope": "default_user"},
+        {"limits": {}, "name": "", **used, "scope": "default_project"},
+    ]
+    assert [row for row in told["quotas"] if row["name"] in ("alice", "")] == rows
+    answer = await older.ask("DELETE", "/quotas?scope=user&name=alice")
+    assert answer == {"name": "alice", "overrides": {}, "removed": True, "scope": "user"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gflow.api import jobs as jobs_api
-from gflow.core.model import JobId, State
+from gflow.core.model import GpuStatus, JobId, State
 from gflow.core.outcome import Outcome
 from gflow.store.history import KEPT, NAME
 from support.desk import eventually
@@ -110,14 +110,35 @@ async def test_more_than_a_page(house, monkeypatch, whole):
     assert (await house.get("/stats"))["total_jobs"] == 1500
 
 
+def look(house, **status):
+    """A probe saw this on every GPU."""
+    gpus = tuple(house.engine.resources.gpus.values())
+    seen = {gpu.index: GpuStatus(**status) for gpu in gpus}
+    house.runtime.commit(house.engine.observe_gpus(gpus, seen, house.runtime.clock()))
+
+
+async def test_what_a_running_job_was_seen_to_use_counts_at_once(house):
+    await house.start(gpus=1)
+    await house.start(gpus=1)
+    look(house, utilisation_pct=60)
+    told = await house.get("/stats")
+    assert (told["measured_jobs"], told["mean_gpu_utilisation_pct"]) == (2, pytest.approx(60))
+
+
 async def test_usage_is_the_same_as_before(house):
     for code in (0, 1, 0):
-        await house.end(await house.start(gpus=1), code)
+        job_id = await house.start(gpus=1)
+        look(house, utilisation_pct=10 * job_id)
+        await house.end(job_id, code)
     await house.submit(hold=True)
     before = await house.get("/stats")
+    mean = before.pop("mean_gpu_utilisation_pct")
+    assert (before["measured_jobs"], 10 <= mean <= 30) == (3, True)
     await house.retire(1, 2)
-    assert await house.get("/stats") == before
-    assert await house.get("/stats?user=root") == {**before, "user": "root"}
+    for user in (None, "root"):
+        after = await house.get("/stats" + (f"?user={user}" if user else ""))
+        assert after.pop("mean_gpu_utilisation_pct") == pytest.approx(mean)
+        assert after == {**before, "user": user}
     assert (await house.get("/stats?user=nobody-such"))["total_jobs"] == 0
 
 

@@ -229,14 +229,29 @@ async def test_why(house):
     job_id = await house.submit(gpus=1)
     await idle(0.01)
     told = await house.get(f"/jobs/{job_id}/why")
-    assert set(told) == {"id", "state", "reasons", "expected_start"}
+    assert set(told) == {"id", "state", "reasons", "expected_start", "expected_start_unknown"}
     (reason,) = told["reasons"]
     assert (told["id"], told["state"], reason["reason"]) == (job_id, "Queued", "WaitingForGpu")
     assert reason["text"]
     assert set(reason) == {"reason", "text", "help"}
     started = house.engine.job(blocker).started_at
-    assert told["expected_start"] == pytest.approx(started + 600, abs=1)
-    assert (await house.get(f"/jobs/{blocker}/why"))["expected_start"] is None
+    assert (told["expected_start"], told["expected_start_unknown"]) == (pytest.approx(started + 600, abs=1), None)
+    told = await house.get(f"/jobs/{blocker}/why")
+    assert (told["expected_start"], told["expected_start_unknown"]) == (None, None)
+
+
+async def test_why_nobody_knows_when(house):
+    blocker = await house.start(gpus=4)
+    waiting, held = await house.submit(gpus=1), await house.submit(hold=True)
+    told = await house.get(f"/jobs/{waiting}/why")
+    assert (told["expected_start"], told["expected_start_unknown"]) == (None, f"job {blocker} has no time limit")
+    assert (await house.get(f"/jobs/{held}/why"))["expected_start_unknown"] == "it is on hold"
+
+
+async def test_why_of_a_job_that_may_not_begin_yet(house):
+    later = house.runtime.clock().wall + 3600
+    job_id = await house.submit(scheduled_at=later)
+    assert (await house.get(f"/jobs/{job_id}/why"))["expected_start"] == pytest.approx(later)
 
 
 # -- hold and release ------------------------------------------------------------------------------------------------

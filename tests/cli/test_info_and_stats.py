@@ -9,52 +9,99 @@ import pytest
 from gflow.cli.gctl import COMMAND as GCTL
 from gflow.cli.ginfo import COMMAND as GINFO
 from gflow.cli.gstats import COMMAND as GSTATS
+from gflow.cli.render.times import stamp
 from support.fake_daemon import reply
 
 
-def gpu(index, *jobs, available=True, reason=None, simulated=False):
-    return {
-        "uuid": f"GPU-{index}",
-        "index": index,
-        "available": available,
-        "reason": reason,
-        "jobs": list(jobs),
-        "simulated": simulated,
-    }
+def gpu(index, *jobs, **fields):
+    """One device of /info; `jobs` are names of jobs by id, or records."""
+    held = [job if isinstance(job, dict) else {"id": job, "name": f"job-{job}", "user": "ann"} for job in jobs]
+    plain = {"uuid": f"GPU-{index}", "index": index, "available": not jobs, "reason": None, "jobs": held}
+    return plain | {"simulated": False, "restricted": False, "reserved": None} | fields
 
 
-def info(daemon, *gpus, allowed=None):
-    daemon.on("GET", "/info", reply({"gpus": list(gpus), "allowed_gpu_indices": allowed, "executor": "tmux"}))
+def info(daemon, *gpus, **fields):
+    daemon.on("GET", "/info", reply({"gpus": list(gpus), "allowed_gpu_indices": None, "executor": "tmux", **fields}))
 
 
 def test_idle_gpus_first_then_holders_by_lowest_index(run, daemon):
-    info(
-        daemon,
-        gpu(3),
-        gpu(0, 7, available=False),
-        gpu(2, 7, available=False),
-        gpu(1, available=False, reason="unmanaged(pid=9)"),
-        gpu(4),
-    )
-    daemon.on("GET", "/jobs", reply([{"id": 7, "run_name": "train"}]))
+    info(daemon, gpu(3), gpu(0, 7), gpu(2, 7), gpu(1, available=False, reason="unmanaged(pid=9)"), gpu(4))
     assert run(GINFO).out == (
         " PARTITION   GPUS   NODES   STATE         JOB(REASON)\n"
         " gpu         2      3,4     idle\n"
-        " gpu         2      0,2     allocated     7 (train)\n"
+        " gpu         2      0,2     allocated     7 (job-7)\n"
         " gpu         1      1       unavailable   (unmanaged(pid=9))\n"
     )
+    assert [asked.path for asked in daemon.asked] == ["/info"]
 
 
 def test_every_holder_of_a_shared_gpu_is_listed(run, daemon):
-    info(daemon, gpu(0, 7, 8, available=True))
-    daemon.on("GET", "/jobs", reply([{"id": 7, "run_name": "a"}, {"id": 8, "run_name": "b"}]))
-    assert run(GINFO).out.splitlines()[1] == " gpu         1      0       allocated   7 (a), 8 (b)"
-    assert daemon.asked[1].query == {"ids": "7,8"}
+    info(daemon, gpu(0, 7, 8))
+    assert run(GINFO).out.splitlines()[1] == " gpu         1      0       allocated   7 (job-7), 8 (job-8)"
+
+
+def test_what_keeps_an_allocated_gpu_from_the_next_job_is_told_too(run, daemon):
+    info(daemon, gpu(0, 7, reason="GPU is lost"), gpu(1, reason="manual_ignore(gpu=1,pid=9)"))
+    lines = [line.split(maxsplit=4) for line in run(GINFO).out.splitlines()[1:]]
+    assert lines[0][3:] == ["idle", "(manual_ignore(gpu=1,pid=9))"]
+    assert lines[1][3:] == ["allocated", "7 (job-7) (GPU is lost)"]
 
 
 def test_simulated_gpus_are_marked_and_kept_apart(run, daemon):
     info(daemon, gpu(0), gpu(1, simulated=True))
-    assert [line.split("  ")[0].strip() for line in run(GINFO).out.splitlines()[1:]] == ["gpu", "gpu (simulated)"]
+    for argv in ([], ["-N"]):
+        lines = run(GINFO, *argv).out.splitlines()[1:]
+        assert [line.split("  ")[0].strip() for line in lines] == ["gpu", "gpu (simulated)"]
+
+
+MEASURED = (
+    gpu(0, 7, used_mb=20000, memory_mb=24576, utilisation_pct=90),
+    gpu(1, 7, used_mb=1000, memory_mb=24576, utilisation_pct=81),
+    gpu(2, used_mb=640, memory_mb=24576, utilisation_pct=0),
+    gpu(3, available=False, reason="the driver does not answer", used_mb=None, memory_mb=24576, utilisation_pct=None),
+)
+
+
+def test_what_was_measured_has_columns(run, daemon):
+    info(daemon, *MEASURED)
+    assert run(GINFO).out == (
+        " PARTITION   GPUS   NODES   STATE         JOB(REASON)                    MEMORY        UTIL\n"
+        " gpu         1      2       idle                                         640M/24.0G    0%\n"
+        " gpu         2      0,1     allocated     7 (job-7)                      20.5G/48.0G   86%\n"
+        " gpu         1      3       unavailable   (the driver does not answer)   -/24.0G       -\n"
+    )
+
+
+def test_reservations_have_a_column(run, daemon):
+    reserved = {"id": 1, "user": "ann", "until": 1_800_000_000.0}
+    info(
+        daemon,
+        gpu(0, available=False, reason="reserved(user=ann)", reserved=reserved),
+        gpu(1, 7, reason="reserved(user=ann)", reserved=reserved),
+        gpu(2),
+        reservations=[{"id": 2, "user": "b\x1bob", "gpu_count": 2, "until": 1_800_000_000.0}],
+    )
+    until = stamp(1_800_000_000)
+    assert [line.split(maxsplit=4) for line in run(GINFO).out.splitlines()] == [
+        ["PARTITION", "GPUS", "NODES", "STATE", "JOB(REASON)   RESERVED"],
+        ["gpu", "1", "2", "idle", "-"],
+        ["gpu", "1", "0", "reserved", f"(Reserved)    ann until {until}"],
+        ["gpu", "1", "1", "allocated", f"7 (job-7)     ann until {until}"],
+        ["2", "GPUs", "reserved", "for", f"b?ob until {until}"],
+    ]
+
+
+def test_each_gpu_by_itself(run, daemon):
+    shared = [
+        {"id": 7, "name": "a", "user": "ann", "share_mb": 8192, "used_mb": None},
+        {"id": 8, "name": "b\x1b", "user": "ann", "share_mb": 4096, "used_mb": 5120},
+    ]
+    info(daemon, gpu(1, *shared, name="RTX 4090", memory_mb=24576), gpu(0, name="RTX 4090", memory_mb=24576))
+    assert run(GINFO, "-N").out == (
+        " PARTITION   GPU   NAME       STATE       JOB(REASON)               MEMORY\n"
+        " gpu         0     RTX 4090   idle                                  -/24.0G\n"
+        " gpu         1     RTX 4090   allocated   7 (a) 8.0G, 8 (b?) 5.0G   -/24.0G\n"
+    )
 
 
 def test_no_gpus_is_said(run, daemon):
@@ -63,15 +110,34 @@ def test_no_gpus_is_said(run, daemon):
     assert (done.status, done.out) == (0, "No GPUs on this machine; jobs without GPUs run as usual.\n")
 
 
+def test_why_none_can_be_seen_is_said(run, daemon):
+    info(daemon, gpu_trouble="no NVIDIA driver is loaded")
+    assert run(GINFO).out == "No GPU can be seen: no NVIDIA driver is loaded\n"
+    info(daemon, gpu(0, available=False, reason="the driver does not answer"), gpu_trouble="the driver does not answer")
+    assert run(GINFO).out.splitlines()[-1] == "No GPU can be seen: the driver does not answer"
+    done = run(GCTL, "show-gpus")
+    assert done.out == "0\tin_use\tthe driver does not answer\n"
+    assert done.err == "gctl show-gpus: no GPU can be seen: the driver does not answer\n"
+
+
 def test_info_as_data(run, daemon):
     info(daemon)
     assert json.loads(run(GINFO, "-o", "json").out)["gpus"] == []
 
 
 def test_show_gpus_is_a_tab_separated_line_each(run, daemon):
-    info(daemon, gpu(0), gpu(1, available=False, reason="unmanaged(pid=9)"), gpu(2, simulated=True), allowed=[0, 2])
-    assert (
-        run(GCTL, "show-gpus").out == "0\tavailable\n1\tin_use\trestricted\tunmanaged(pid=9)\n2\tavailable\tsimulated\n"
+    restricted = {"available": False, "restricted": True}
+    info(
+        daemon,
+        gpu(0),
+        gpu(1, reason="unmanaged(pid=9)", **restricted),
+        gpu(2, simulated=True),
+        gpu(3, reason="restricted", **restricted),
+        gpu(4, 7),
+    )
+    assert run(GCTL, "show-gpus").out == (
+        "0\tavailable\n1\tin_use\trestricted\tunmanaged(pid=9)\n2\tavailable\tsimulated\n"
+        "3\tin_use\trestricted\n4\tin_use\n"
     )
 
 
@@ -114,6 +180,8 @@ STATS = {
     "avg_gpus_per_job": 0.5,
     "peak_gpu_usage": 2,
     "success_rate": 75.0,
+    "measured_jobs": 3,
+    "mean_gpu_utilisation_pct": 71.26,
     "top_jobs": [{"id": 3, "name": "long", "runtime_secs": 90061.0, "gpus": 2}],
 }
 
@@ -159,6 +227,7 @@ def test_the_sections_of_the_statistics(run, stats):
         "  Success rate:    75.0%",
         "  Average wait:    00:01:01",
         "  Average runtime: -",
+        "  GPU utilisation: 71% (measured in 3 jobs)",
     ):
         assert line in lines
     assert " 3       long   1-01:01:01   2" in lines
@@ -168,13 +237,16 @@ def test_statistics_as_csv_and_json(run, stats):
     rows = dict(csv.reader(io.StringIO(run(GSTATS, "-o", "csv").out)))
     assert rows["metric"] == "value"
     assert (rows["avg_wait_secs"], rows["avg_runtime_secs"], rows["total_gpu_hours"]) == ("61.3", "", "1.23")
+    assert (rows["measured_jobs"], rows["mean_gpu_utilisation_pct"]) == ("3", "71.3")
     assert json.loads(run(GSTATS, "-o", "json").out) == STATS
 
 
 def test_statistics_of_nothing(run, stats):
     nothing = {name: 0 if isinstance(value, int | float) else None for name, value in STATS.items()}
-    stats.on("GET", "/stats", reply(nothing | {"user": None, "top_jobs": []}))
+    none = {"user": None, "top_jobs": [], "mean_gpu_utilisation_pct": None}
+    stats.on("GET", "/stats", reply(nothing | none))
     done = run(GSTATS, "-a")
     assert done.status == 0
     assert "Usage statistics: all users" in done.out
     assert "Top Jobs" not in done.out
+    assert "utilisation" not in done.out

@@ -53,7 +53,7 @@ def test_a_first_start_takes_over_what_is_there_and_says_so_once(data, caplog):
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert f"imported 16 jobs ({counts}) from {data / 'state.msgpack'} (gflow state version 4, MessagePack)" in said[0]
-    assert said[1] == "import: kept, but not acted on by this version: quota_overrides, notifications"
+    assert said[1] == "import: kept, but not acted on by this version: notifications"
     assert len(load(data).jobs) == 16
     before = tree(data)
     first_start(data)

@@ -5,6 +5,7 @@ import itertools
 import os
 import sqlite3
 import stat
+import zlib
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
@@ -13,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gflow.core.lifecycle import FINAL
-from gflow.core.model import JobId, Now, State
+from gflow.core.model import GpuUse, JobId, Now, State
 from gflow.core.selection import Selection
 from gflow.core.usage import usage_of
 from gflow.store import history as module
+from gflow.store.codec import pack
 from gflow.store.history import NAME, History, HistoryError
 from support.ledger import make_job
 from support.strategies import jobs as any_jobs
@@ -24,13 +26,13 @@ from support.strategies import jobs as any_jobs
 NOW = Now(2_000_000_000.0, 1000.0)
 
 
-def ended(job_id, state=State.FINISHED, *, ran=10.0, held=0, finished_at=None, **spec):
+def ended(job_id, state=State.FINISHED, *, ran=10.0, held=0, finished_at=None, mean_pct=None, **spec):
     """A job that has run."""
     job = make_job(job_id, state=state, gpus=held, **spec)
     start = job.submitted_at + 5
-    return replace(
-        job, started_at=start, finished_at=finished_at or start + ran, exit_code=0, gpu_ids=tuple(range(held))
-    )
+    use = None if mean_pct is None else GpuUse(samples=3, mean_pct=mean_pct)
+    ran_so = {"started_at": start, "finished_at": finished_at or start + ran, "exit_code": 0, "gpu_use": use}
+    return replace(job, **ran_so, gpu_ids=tuple(range(held)))
 
 
 @pytest.fixture
@@ -103,6 +105,7 @@ ASSORTED = [
         project=project,
         ran=float(number % 7),
         held=number % 3,
+        mean_pct=12.5 * (number % 9) if number % 4 and number % 3 else None,
         finished_at=None if number % 5 else 1_800_000_000.0,
     )
     for number, (state, owner, project) in enumerate(
@@ -210,10 +213,64 @@ def test_more_ids_than_one_statement_takes(history):
     assert list(history.get(ids(jobs))) == ids(jobs)
 
 
+# -- files of version 1 ------------------------------------------------------------------------------------------------
+
+VERSION_1 = """
+CREATE TABLE job (
+    id INTEGER PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, project TEXT, state TEXT NOT NULL,
+    submitted_at REAL NOT NULL, started_at REAL, finished_at REAL NOT NULL,
+    gpus INTEGER NOT NULL, held INTEGER NOT NULL, record BLOB NOT NULL, crc32 INTEGER NOT NULL
+);
+CREATE INDEX job_owner ON job (owner);
+CREATE INDEX job_name ON job (name);
+CREATE INDEX job_finished_at ON job (finished_at);
+PRAGMA application_id = 1734765687;
+PRAGMA user_version = 1;
+"""
+"""As the first version made it."""
+
+
+@pytest.fixture
+def version_1(tmp_path):
+    """A file of version 1 with jobs 1 to 9; the path, and the jobs."""
+    jobs = [ended(number, held=number % 3) for number in range(1, 10)]
+    with opened(tmp_path / NAME) as database:
+        database.executescript(VERSION_1)
+        for job in jobs:
+            row = module._row(job)[: module._MEAN_PCT] + module._row(job)[module._MEAN_PCT + 1 : -1]
+            database.execute(f"INSERT INTO job VALUES ({','.join('?' * 12)})", (*row, zlib.crc32(pack(row))))
+    return tmp_path / NAME, jobs
+
+
+def test_a_file_of_version_1_is_read_and_goes_on(version_1, history):
+    _, jobs = version_1
+    assert history.page(Selection(), after=None, most=99) == jobs
+    later = ended(10, held=2, mean_pct=75.0)
+    history.add([later])
+    assert history.usage(Selection()) == usage_of([*jobs, later], NOW)
+    assert history.check() == []
+    assert history._query("PRAGMA user_version", []) == [(2,)]
+
+
+def test_a_file_of_version_1_is_not_changed_by_reading_only(version_1, tmp_path):
+    path, jobs = version_1
+    before = path.read_bytes()
+    with closing(History(tmp_path, read_only=True)) as reader:
+        assert reader.page(Selection(), after=None, most=99) == jobs
+        assert reader.get([JobId(3)]) == {JobId(3): jobs[2]}
+        assert reader.usage(Selection()) == usage_of(jobs, NOW)
+        assert (reader.count(), reader.highest_id(), reader.check()) == (9, 9, [])
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [NAME]
+
+
 # -- what is wrong is said ---------------------------------------------------------------------------------------------
 
 
-COLUMNS = ["owner", "name", "project", "state", "submitted_at", "started_at", "finished_at", "gpus", "held", "record"]
+COLUMNS = [
+    *("owner", "name", "project", "state", "submitted_at", "started_at", "finished_at", "gpus", "held", "mean_pct"),
+    "record",
+]
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -252,8 +309,8 @@ def test_a_newer_format(history, tmp_path):
     history.add([ended(1)])
     history.close()
     with opened(tmp_path / NAME) as database:
-        database.execute("PRAGMA user_version = 2")
-    with pytest.raises(HistoryError, match=r"has format version 2; this gflow reads up to 1"):
+        database.execute("PRAGMA user_version = 3")
+    with pytest.raises(HistoryError, match=r"has format version 3; this gflow reads up to 2"):
         history.count()
 
 
@@ -292,7 +349,7 @@ def test_a_writer_that_died_in_the_middle_leaves_what_was_there(history, tmp_pat
         database.execute("PRAGMA cache_size = 1")
         database.execute("BEGIN")
         for job in [ended(number) for number in range(2, 2000)]:
-            database.execute(f"INSERT INTO job VALUES ({','.join('?' * 12)})", module._row(job))
+            database.execute(f"INSERT INTO job VALUES ({','.join('?' * 13)})", module._row(job))
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert (tmp_path / f"{NAME}-journal").exists(), "it had begun to write"

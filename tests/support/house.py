@@ -18,9 +18,12 @@ import httpx
 import trio
 
 from gflow import clock, config
+from gflow.api.app import create_app
+from gflow.api.services import Services
 from gflow.daemon import endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
+from gflow.gpu.base import Probe
 from gflow.gpu.simulated import Simulated
 from gflow.notify.base import Target
 from gflow.store.disk import DISK, Disk
@@ -33,7 +36,8 @@ DEADLINE_SECS = 30.0
 class House:
     """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from.
 
-    `disk` is what the log is on, `targets` are told of events, `timezone` is the setting of that name.
+    `disk` is what the log is on, `targets` are told of events, `timezone` is the setting of that name, `quota` is the
+    `[quota]` table, `probe` sees GPUs in place of the one that simulates them.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class House:
         disk: Disk = DISK,
         targets: Sequence[Target] = (),
         timezone: str | None = None,
+        quota: config.Quota | None = None,
+        probe: Probe | None = None,
         **daemon: Any,
     ) -> None:
         self.root = root
@@ -58,13 +64,21 @@ class House:
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
         self._patched.enter_context(patch.object(run, "_targets", lambda *_settings: list(targets)))
-        settings = config.Config(daemon=config.Daemon(**daemon), timezone=timezone)
-        self.daemon = run._Daemon(run.Settings(settings, self.data_dir, self.socket))
+        self._patched.enter_context(patch.object(run, "create_app", self._create_app))
+        if probe is not None:
+            self._patched.enter_context(patch.object(run, "Simulated", lambda *_settings: probe))
+        configured = config.Config(daemon=config.Daemon(**daemon), timezone=timezone, quota=quota or config.Quota())
+        settings = run.Settings(configured, self.data_dir, self.socket)
+        self.daemon = run._Daemon(settings)
         self.runtime = self.daemon._runtime
         self.engine = self.runtime.engine
         self.persistence = self.daemon._persistence
         self.spool = self.daemon._spool
         self.history = self.daemon._history
+
+    def _create_app(self, services: Services) -> Any:
+        self.services = services
+        return create_app(services)
 
     def _peer_of(self, real: Any) -> Any:
         return lambda sock: self.peer or real(sock)

@@ -1,6 +1,7 @@
 """State files as the older gflow writes them, made by hand, and what converting one needs."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import msgpack
 import pytest
 
 from gflow.core.engine import Engine
-from gflow.core.invariants import check
+from gflow.core.invariants import check, check_settled
 from gflow.core.model import Job, Now
 from gflow.store.imports.jobs import NoWork, Surroundings
 from gflow.store.imports.plan import NotImportable, Plan, make_plan
+from support.jobs import gpus
 
 DATA = Path(__file__).parents[1] / "data"
 SAMPLE_JSON = DATA / "state-gflow-0.4.10.json"
@@ -64,10 +66,15 @@ def convert(state: Any, surroundings: Surroundings | None = None) -> Plan:
 
 
 def check_holds(plan: Plan) -> Engine:
-    """Fail unless an engine could go on from the plan; the engine."""
+    """Fail unless an engine could go on from the plan; the engine, after its first pass."""
     engine = Engine()
-    engine.restore(plan.jobs, plan.groups, plan.next_job_id, NOW)
-    check(engine, over_cap={group.id for group in plan.groups})
+    engine.set_machine(gpus(4, 24576), 65536)
+    engine.restore(plan.jobs, plan.groups, plan.next_job_id, NOW, plan.settings)
+    over_cap = {group.id for group in plan.groups}
+    check(engine, over_cap=over_cap)
+    engine.schedule(NOW, (f"run-{number}" for number in count(1)))
+    check(engine, over_cap=over_cap)
+    check_settled(engine, NOW)
     return engine
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gflow.core.model import Now, State
+from gflow.core.model import GpuUse, Now, State
 from gflow.core.selection import Selection
 from gflow.core.usage import usage_of
 from gflow.wire.stats import usage_json
@@ -61,7 +61,22 @@ def test_figures():
         "avg_gpus_per_job": pytest.approx(3 / 7),
         "peak_gpu_usage": 2,
         "success_rate": 50.0,
+        "measured_jobs": 0,
+        "mean_gpu_utilisation_pct": None,
     }
+
+
+def test_how_busy_gpus_were_counts_by_the_time_they_were_held():
+    long, short = ran(1, State.FINISHED, 3000.0, gpus=2), ran(2, State.FAILED, 1000.0, gpus=1)
+    unmeasured = ran(3, State.FINISHED, 9999.0, gpus=4)
+    jobs = [
+        replace(long, gpu_use=GpuUse(samples=9, mean_pct=90.0)),
+        replace(short, gpu_use=GpuUse(samples=1, mean_pct=20.0)),
+        replace(unmeasured, gpu_use=GpuUse(samples=2)),
+    ]
+    found = usage(jobs, NOW, user=None, since=None)
+    assert found["measured_jobs"] == 2
+    assert found["mean_gpu_utilisation_pct"] == pytest.approx((6000 * 90 + 1000 * 20) / 7000)
 
 
 def test_of_one_user_and_since_a_moment():

@@ -2,7 +2,20 @@
 
 from werkzeug.exceptions import HTTPException
 
-from gflow.api import answers, control, events, jobs, logs, notifications, queue, reservations, state, submissions
+from gflow.api import (
+    answers,
+    control,
+    events,
+    gpus,
+    jobs,
+    logs,
+    notifications,
+    queue,
+    quotas,
+    reservations,
+    state,
+    submissions,
+)
 from gflow.api.body import BODY_SECS, MAX_BODY_BYTES
 from gflow.api.framework import Framework
 from gflow.api.services import Services
@@ -14,7 +27,8 @@ def create_app(services: Services) -> Framework:
     app = Framework("gflow", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECS
-    for module in (submissions, jobs, queue, logs, events, control, reservations, state, notifications):
+    parts = (submissions, jobs, queue, logs, events, control, gpus, quotas, reservations, state, notifications)
+    for module in parts:
         app.register_blueprint(module.blueprint(services))
     app.register_error_handler(Refused, answers.on_refused)
     app.register_error_handler(HTTPException, answers.on_http_error)

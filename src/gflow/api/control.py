@@ -1,4 +1,4 @@
-"""The daemon itself: health, status, GPUs, groups."""
+"""The daemon itself: health, status, figures, groups."""
 
 import time
 
@@ -12,6 +12,7 @@ from gflow.api.services import Services
 from gflow.core.errors import Malformed
 from gflow.core.model import State
 from gflow.core.selection import Selection
+from gflow.wire.gpus import allowed_indices, available
 from gflow.wire.requests import GroupLimit, read
 from gflow.wire.stats import usage_json
 
@@ -40,35 +41,11 @@ def blueprint(services: Services) -> Blueprint:
             {
                 **services.status,
                 "uptime_secs": int(time.monotonic() - started),
+                "allowed_gpu_indices": allowed_indices(resources, services.configured_gpus),
                 "gpu_total": len(resources.gpus),
-                "gpu_available": sum(not resources.holders(index) for index in resources.gpus),
+                "gpu_available": len(available(engine, runtime.clock())),
                 "gpu_trouble": services.gpu_trouble(),
                 "jobs": {state.value: engine.counts[state] for state in State},
-            }
-        )
-
-    @routes.get("/info")
-    async def info() -> Response:
-        query.allow()
-        gpus = [
-            {
-                "uuid": gpu.uuid,
-                "index": gpu.index,
-                "available": not resources.holders(gpu.index),
-                "name": gpu.name,
-                "memory_mb": gpu.memory_mb,
-                "simulated": gpu.simulated,
-                "jobs": list(resources.holders(gpu.index)),
-            }
-            for gpu in resources.gpus.values()
-        ]
-        return answer(
-            {
-                "gpus": gpus,
-                "gpu_trouble": services.gpu_trouble(),
-                "allowed_gpu_indices": services.status["allowed_gpu_indices"],
-                "gpu_allocation_strategy": services.status["gpu_allocation_strategy"],
-                "executor": services.status["executor"],
             }
         )
 

@@ -18,7 +18,8 @@ from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.core.engine import Engine
 from gflow.core.errors import Impossible, Malformed, WrongState
-from gflow.core.explain import explain
+from gflow.core.eta import why_unknown
+from gflow.core.explain import reasons
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, State, StopCause
 from gflow.core.selection import Selection
@@ -89,9 +90,13 @@ def blueprint(services: Services) -> Blueprint:
     async def why(job_id: int) -> Response:
         query.allow()
         job = await listing.find(job_id)
-        told = explain(engine, job, runtime.clock())
-        reasons = [{"reason": why.reason, "text": why.text, "help": why.help} for why in told.reasons]
-        return answer({"id": job.id, "state": job.state, "reasons": reasons, "expected_start": told.expected_start})
+        start = await services.forecast.start_of(job)
+        job, now = engine.jobs.get(job.id, job), runtime.clock()  # it may have changed meanwhile
+        told = [{"reason": why.reason, "text": why.text, "help": why.help} for why in reasons(engine, job, now)]
+        start = start if job.state is State.QUEUED else None
+        unknown = why_unknown(engine, job, now) if start is None else None
+        about = {"id": job.id, "state": job.state, "reasons": told}
+        return answer({**about, "expected_start": start, "expected_start_unknown": unknown})
 
     @routes.patch("/jobs/<int:job_id>")
     async def update(job_id: int) -> Response:

@@ -8,6 +8,7 @@ import logging
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -17,7 +18,7 @@ import trio
 from gflow.core.engine import Engine
 from gflow.core.errors import NotFound, Unavailable
 from gflow.core.lifecycle import FINAL
-from gflow.core.model import Job, JobId, Now
+from gflow.core.model import Job, JobId, Now, State
 from gflow.core.selection import Selection
 from gflow.core.usage import Usage, usage_of
 from gflow.store.history import History, HistoryError
@@ -115,7 +116,7 @@ class Listing:
 
     async def usage(self, selection: Selection, now: Now) -> Usage:
         """The sums over the jobs meant."""
-        here = usage_of(selection.of(tuple(self._engine.jobs.values())), now)
+        here = usage_of(map(self._measured, selection.of(tuple(self._engine.jobs.values()))), now)
         return here + await self._read(partial(self._history.usage, selection, besides=self._ended()))
 
     async def recent(self, owner: str, back: int) -> Job | None:
@@ -154,6 +155,12 @@ class Listing:
                 self.unreadable.add(job_id)
                 log.error("the record of job %d in the history cannot be read; see gctl state check", job_id)
         return page.jobs, page.last
+
+    def _measured(self, job: Job) -> Job:
+        """The job with what was measured until now; a running one is told of that from time to time only."""
+        if job.state is not State.RUNNING or not job.gpu_ids:
+            return job
+        return replace(job, gpu_use=self._engine.measuring.now(job))
 
     def _ended(self) -> list[JobId]:
         """Jobs at hand that the history may have as well."""

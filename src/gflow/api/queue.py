@@ -9,10 +9,12 @@ import trio
 from quart import Blueprint, Response
 
 from gflow.api import query
-from gflow.api.answers import raw
+from gflow.api.answers import answer, raw
 from gflow.api.callers import caller
+from gflow.api.forecast import Starts
 from gflow.api.listing import Listing
 from gflow.api.services import Services
+from gflow.core.brief import Briefs
 from gflow.core.errors import Malformed
 from gflow.core.lifecycle import CODES
 from gflow.core.model import Job, Now, State
@@ -35,19 +37,22 @@ SORTS: dict[str, Callable[[Job, Now], Any]] = {
 
 
 def blueprint(services: Services) -> Blueprint:
-    """`GET /queue`."""
+    """`GET /queue`, `GET /forecast`."""
     routes = Blueprint("queue", __name__)
-    clock = services.runtime.clock
+    clock, engine = services.runtime.clock, services.runtime.engine
 
     @routes.get("/queue")
     async def queue() -> Response:
         query.allow("columns", "states", "users", "ids", "names", "project", "limit", "sort", "since", "mine")
-        cells, now = _columns(), clock()
+        columns, now = _columns(), clock()
+        cells = [COLUMNS[name] for name in columns]
+        starts: Starts = await services.forecast.starts() if "START" in columns else {}
+        briefs = Briefs(engine, now) if "REASON" in columns else None
         total, pages = await _pages(services.listing, now)
         lines: list[str] = []
         async with aclosing(pages):
             async for page in pages:
-                lines += [line(Row(job, services.reason(job), now), cells) for job in page]
+                lines += [line(_row(job, now, starts, briefs), cells) for job in page]
                 await trio.lowlevel.checkpoint()
         body = "".join(lines).encode(errors="surrogateescape")
         response = raw(body, content_type="text/plain; charset=utf-8")
@@ -56,17 +61,29 @@ def blueprint(services: Services) -> Blueprint:
         response.headers["X-Total"] = str(len(lines) if total is None else total)
         return response
 
+    @routes.get("/forecast")
+    async def forecast() -> Response:
+        query.allow()
+        starts = await services.forecast.starts()
+        return answer([{"id": job_id, "expected_start": start} for job_id, start in sorted(starts.items())])
+
+    def _row(job: Job, now: Now, starts: Starts, briefs: Briefs | None) -> Row:
+        waits = job.state is State.QUEUED
+        start = starts.get(job.id) if waits else None
+        brief = briefs.of(job) if waits and briefs is not None else None
+        return Row(job, services.reason(job), now, expected_start=start, brief=brief)
+
     return routes
 
 
-def _columns() -> list[Callable[[Row], str]]:
+def _columns() -> list[str]:
     names = query.words("columns")
     if not names:
         raise Malformed(f"No columns given; allowed: {', '.join(COLUMNS)}")
     for name in names:
         if name not in COLUMNS:
             raise Malformed(f"Unknown column '{name}'; allowed: {', '.join(COLUMNS)}")
-    return [COLUMNS[name] for name in names]
+    return names
 
 
 async def _pages(listing: Listing, now: Now) -> tuple[int | None, AsyncGenerator[list[Job], None]]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import trio
 
 from gflow.api.answers import encode
+from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.core.model import GpuUse, Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
@@ -57,6 +58,10 @@ class Services:
     - compact: writes a snapshot now. recovering: the state could not be read, and its files must stay as they are.
     - turn: taken by who moves or removes ended jobs.
     - notifications: the targets that are told of events.
+    - forecast: when waiting jobs are expected to start.
+    - configured_gpus: the devices the configuration allows, None for all.
+    - look_at_gpus: has the GPUs looked at soon.
+    - start_ticks: when a process started, in clock ticks since boot; None if there is none.
     """
 
     runtime: Runtime
@@ -74,6 +79,10 @@ class Services:
     recovering: bool
     turn: trio.Lock
     notifications: Notifications
+    forecast: Forecast
+    configured_gpus: list[int] | None
+    look_at_gpus: Callable[[], None]
+    start_ticks: Callable[[int], int | None]
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)

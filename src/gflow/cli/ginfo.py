@@ -8,7 +8,9 @@ import sys
 from gflow.cli.command import Command, Option
 from gflow.cli.entry import start
 from gflow.cli.kinds import choice
+from gflow.cli.render.gpus import each, grouped
 from gflow.cli.render.table import harmless, table
+from gflow.cli.render.times import stamp
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 
@@ -21,55 +23,34 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 _OUTPUTS = ("table", "json")
-_HEADER = ("PARTITION", "GPUS", "NODES", "STATE", "JOB(REASON)")
 
 
 def run(values: Values) -> int:
-    client = Client(find(values["url"], values["config"]))
-    info = client.info()
+    info = Client(find(values["url"], values["config"])).info()
     if values["output"] == "json":
         print(json.dumps(info, indent=2))
         return 0
     gpus = info.get("gpus") or []
-    if not gpus:
-        print("No GPUs on this machine; jobs without GPUs run as usual.")
-        return 0
-    sys.stdout.write(table(_HEADER, rows(gpus, _names(client, gpus))))
+    if gpus:
+        sys.stdout.write(table(*(each if values["per_gpu"] else grouped)(gpus)))
+    for line in remarks(info):
+        print(line)
     return 0
 
 
-def _names(client: Client, gpus: list[Record]) -> dict[int, str]:
-    """The names of the jobs that hold GPUs."""
-    holders = sorted({job_id for gpu in gpus for job_id in gpu.get("jobs") or ()})
-    if not holders:
-        return {}
-    return {job["id"]: job.get("run_name") or "" for job in client.jobs(ids=",".join(map(str, holders)))}
-
-
-def rows(gpus: list[Record], names: dict[int, str]) -> list[list[str]]:
-    """One row for the idle GPUs, then one per set of holders or reason, by lowest index; simulated ones apart."""
-    found: dict[tuple[bool, str, str], list[int]] = {}
-    for gpu in sorted(gpus, key=lambda gpu: int(gpu["index"])):
-        found.setdefault((bool(gpu.get("simulated")), *_use(gpu, names)), []).append(gpu["index"])
-    idle_first = sorted(found.items(), key=lambda item: item[0][1] != "idle")
-    return [
-        [_partition(simulated), str(len(indices)), ",".join(map(str, indices)), state, harmless(text)]
-        for (simulated, state, text), indices in idle_first
+def remarks(info: Record) -> list[str]:
+    """What concerns no GPU by itself: what is reserved by number, and why nothing can be seen."""
+    lines = [
+        f"{_count(one['gpu_count'])} reserved for {harmless(one['user'])} until {stamp(one['until'])}"
+        for one in info.get("reservations") or ()
     ]
+    if info.get("gpu_trouble"):
+        return [*lines, f"No GPU can be seen: {harmless(info['gpu_trouble'])}"]
+    return lines if info.get("gpus") else [*lines, "No GPUs on this machine; jobs without GPUs run as usual."]
 
 
-def _partition(simulated: bool) -> str:
-    return "gpu (simulated)" if simulated else "gpu"
-
-
-def _use(gpu: Record, names: dict[int, str]) -> tuple[str, str]:
-    """State and JOB(REASON) of one GPU."""
-    holders = gpu.get("jobs") or ()
-    if holders:
-        return "allocated", ", ".join(f"{job_id} ({names.get(job_id, '?')})" for job_id in holders)
-    if gpu["available"]:
-        return "idle", ""
-    return "unavailable", f"({gpu.get('reason') or 'unknown'})"
+def _count(number: int) -> str:
+    return f"{number} GPU" if number == 1 else f"{number} GPUs"
 
 
 COMMAND = Command(
@@ -77,6 +58,7 @@ COMMAND = Command(
     "Show the GPUs and who has them.",
     run,
     options=(
+        Option("-N", "--per-gpu", help="One row per GPU, with its name."),
         Option(
             "-o",
             "--output",
@@ -87,7 +69,11 @@ COMMAND = Command(
             help="table or json.",
         ),
     ),
-    examples=(("ginfo", "one row per use"), ("ginfo -o json", "all that is known about each GPU")),
+    examples=(
+        ("ginfo", "one row per use"),
+        ("ginfo -N", "one row per GPU, with what each job has of it"),
+        ("ginfo -o json", "all that is known about each GPU"),
+    ),
 )
 
 

@@ -13,6 +13,7 @@ COMMAND = Group(
         "log": "gflow.cli.job.log",
         "attach": "gflow.cli.job.attach",
         "why": "gflow.cli.job.why",
+        "eta": "gflow.cli.job.eta",
         "wait": "gflow.cli.job.wait",
         "hold": "gflow.cli.job.hold",
         "release": "gflow.cli.job.release",

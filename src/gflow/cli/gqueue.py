@@ -33,7 +33,7 @@ def run(values: Values) -> int:
     if values["output"] != "table":
         from gflow.cli.listing import print_listing
 
-        print_listing(client, _filters(values, client), values["output"])
+        print_listing(client, _filters(values, client), values["output"], forecast="START" in values["format"])
     else:
         _print_table(client, values)
     if client.unreadable:
@@ -181,6 +181,7 @@ COMMAND = Command(
             "gqueue -u all -s Running -f JOBID,USER,NAME,TIME,REMAINING",
             "what runs on the machine, and for how long still",
         ),
+        ("gqueue -s PD -f JOBID,NAME,START,REASON", "when what waits is expected to start (~), and what it waits for"),
         ("gqueue -j 7,10-12", "these jobs, finished or not"),
         ("gqueue -c --since today -o json", "what ended today, as data"),
     ),

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 _OUTPUTS = ("table", "json", "csv")
-_DECIMALS = {"avg_wait_secs": 1, "avg_runtime_secs": 1, "total_gpu_hours": 2, "avg_gpus_per_job": 2, "success_rate": 1}
+_DECIMALS = {
+    "avg_wait_secs": 1,
+    "avg_runtime_secs": 1,
+    "total_gpu_hours": 2,
+    "avg_gpus_per_job": 2,
+    "success_rate": 1,
+    "mean_gpu_utilisation_pct": 1,
+}
 _CSV_METRICS = (
     "total_jobs",
     "completed_jobs",
@@ -40,6 +47,8 @@ _CSV_METRICS = (
     "avg_gpus_per_job",
     "peak_gpu_usage",
     "success_rate",
+    "measured_jobs",
+    "mean_gpu_utilisation_pct",
 )
 
 
@@ -94,7 +103,15 @@ def describe(stats: Record) -> list[str]:
     lines += [_line("Average runtime", _secs(stats["avg_runtime_secs"])), "", "GPU Usage"]
     lines += [_line("GPU hours", metric(stats, "total_gpu_hours")), _line("Jobs with GPUs", stats["jobs_with_gpus"])]
     lines += [_line("GPUs per job", metric(stats, "avg_gpus_per_job")), _line("Peak GPUs", stats["peak_gpu_usage"])]
-    return lines + _top(stats.get("top_jobs") or [])
+    return lines + _utilisation(stats) + _top(stats.get("top_jobs") or [])
+
+
+def _utilisation(stats: Record) -> list[str]:
+    """How busy the GPUs were; nothing if no job was measured."""
+    if stats.get("mean_gpu_utilisation_pct") is None:
+        return []
+    jobs = "1 job" if stats["measured_jobs"] == 1 else f"{stats['measured_jobs']} jobs"
+    return [_line("GPU utilisation", f"{stats['mean_gpu_utilisation_pct']:.0f}% (measured in {jobs})")]
 
 
 def _top(jobs: list[Record]) -> list[str]:

@@ -37,6 +37,11 @@ def gpus(text: str) -> int:
     return count(text.removeprefix("gpu:"))
 
 
+def gpus_or_all(text: str) -> list[int] | str:
+    """Indices of `0,2-3`, or the word "all"."""
+    return "all" if text.strip().lower() == "all" else parse_gpu_list(text)
+
+
 def gpu_ids(text: str) -> list[int]:
     """The indices of `0,3` or `0-2`, ascending."""
     return parse_gpu_list(text)

@@ -26,13 +26,20 @@ _IDS_PER_REQUEST = 200
 _CSV_FIELDS = ("id", "name", "state", "time", "gpus", "user", "submitted_at", "reason")
 
 
-def print_listing(client: Client, filters: dict[str, Any], output: str) -> None:
-    """Print the jobs `filters` choose, and nothing but data, also when there are none."""
+def print_listing(client: Client, filters: dict[str, Any], output: str, *, forecast: bool = False) -> None:
+    """Print the jobs `filters` choose, and nothing but data, also when there are none.
+
+    `forecast`: also when those that wait are expected to start, which is not known for nothing.
+    """
     rows, total = client.queue(("JOBID", "TIME", "NODELIST(REASON)"), **filters)
     found = _records(client, sorted(int(row[0]) for row in rows))
     jobs = [entry(found[int(row[0])], row[1], row[2]) for row in rows if int(row[0]) in found]
+    if forecast:
+        starts = client.forecast()
+        jobs = [job | {"expected_start": iso(starts.get(job["id"]))} for job in jobs]
     if output == "csv":
-        sys.stdout.write(csv([_CSV_FIELDS, *map(_csv_row, jobs)]))
+        fields = (*_CSV_FIELDS, "expected_start") if forecast else _CSV_FIELDS
+        sys.stdout.write(csv([fields, *(_csv_row(job, fields) for job in jobs)]))
         return
     document = {"jobs": jobs, "total": total, "timestamp": iso(time.time())}
     sys.stdout.write(yaml(document) if output == "yaml" else json.dumps(document, indent=2) + "\n")
@@ -77,9 +84,9 @@ def entry(job: Record, elapsed: str, place: str) -> Record:
     }
 
 
-def _csv_row(job: Record) -> list[str]:
+def _csv_row(job: Record, fields: tuple[str, ...]) -> list[str]:
     gpus = "[" + ",".join(map(str, job["gpus"])) + "]"
-    return [gpus if field == "gpus" else _text(job.get(field)) for field in _CSV_FIELDS]
+    return [gpus if field == "gpus" else _text(job.get(field)) for field in fields]
 
 
 def _text(value: object) -> str:

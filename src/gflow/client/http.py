@@ -91,6 +91,18 @@ class Client:
     def info(self) -> Record:
         return self._record("GET", "/info")
 
+    def forecast(self) -> dict[int, float]:
+        """When the first jobs in the queue are expected to start, by id, in seconds since the epoch."""
+        return {job["id"]: job["expected_start"] for job in self._records("GET", "/forecast")}
+
+    def gpu_processes(self) -> list[Record]:
+        """The processes on GPUs that are ignored: "gpu_index" and "pid" of each."""
+        return self._records("GET", "/gpu-processes")
+
+    def quotas(self) -> Record:
+        """{"overrides", "configured", "quotas"}."""
+        return self._record("GET", "/quotas")
+
     def status(self) -> Record:
         return self._record("GET", "/status")
 
@@ -146,6 +158,28 @@ class Client:
 
     def cancel_reservation(self, reservation_id: int) -> None:
         self._ask("DELETE", f"/reservations/{reservation_id}").read()
+
+    # Steering the machine
+
+    def allow_gpus(self, indices: list[int] | None) -> Record:
+        """{"allowed_gpu_indices"}: what may be given out from now on; None for all."""
+        return self._record("POST", "/gpus", body={"allowed_indices": indices})
+
+    def ignore_gpu_process(self, index: int, pid: int) -> Record:
+        """{"gpu_index", "pid", "inserted", "available"}."""
+        return self._record("POST", "/gpu-processes/ignore", body={"gpu_index": index, "pid": pid})
+
+    def unignore_gpu_process(self, index: int, pid: int) -> Record:
+        """{"gpu_index", "pid", "removed", "available"}."""
+        return self._record("POST", "/gpu-processes/unignore", body={"gpu_index": index, "pid": pid})
+
+    def set_quota(self, scope: str, name: str | None, limits: Record) -> Record:
+        """{"scope", "name", "overrides"}; limits that are not given stay."""
+        return self._record("PUT", "/quotas", body={"scope": scope, "name": name, "limits": limits})
+
+    def remove_quota(self, scope: str, name: str | None) -> Record:
+        """{"scope", "name", "removed", "overrides"}."""
+        return self._record("DELETE", "/quotas", query={"scope": scope, "name": name})
 
     # Notifications
 

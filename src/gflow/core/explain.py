@@ -53,15 +53,17 @@ class Explanation:
 
 
 def explain(engine: Engine, job: Job, now: Now) -> Explanation:
-    """Say why `job` waits; for a running or ended one, say that in a sentence."""
+    """Say why `job` waits, and when it is expected to start; for a running or ended one, say that in a sentence."""
+    return Explanation(reasons(engine, job, now), expected_start(engine, job, now))
+
+
+def reasons(engine: Engine, job: Job, now: Now) -> tuple[Why, ...]:
+    """The same, without the forecast, which takes a while."""
     if job.state is State.RUNNING:
-        return Explanation((_running(job, now),))
+        return (_running(job, now),)
     if job.state not in (State.QUEUED, State.HOLD):
-        return Explanation((_ended(engine, job),))
-    reasons = tuple(_obstacles(engine, job, now))
-    if not reasons:
-        reasons = (Why(None, "Nothing stands in its way; it is about to start."),)
-    return Explanation(reasons, expected_start(engine, job, now))
+        return (_ended(engine, job),)
+    return tuple(_obstacles(engine, job, now)) or (Why(None, "Nothing stands in its way; it is about to start."),)
 
 
 def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
@@ -181,15 +183,16 @@ def _passing(engine: Engine, job: Job, shape: Shape, now: Now) -> Iterator[Why]:
     if job.id not in engine.ready or not isinstance(planner.place(shape), tuple):
         return
     planner.planned = [plan for plan in engine.planned if plan.id != job.id]
-    if isinstance(planner.place(shape), tuple):
+    why = planner.place(shape)
+    if isinstance(why, tuple):
         return
     plan = planner.planned[0]
     if plan.start_at is None:
         text = f"What is free is kept for job {plan.id}, which others have passed for long enough."
-        yield Why(ReasonKind.RESOURCES, text)
+        yield Why(why, text)
         return
     text = f"It would delay job {plan.id}, which is before it and is to start at {_stamp(plan.start_at)} at the latest."
-    yield Why(ReasonKind.RESOURCES, text, f"a time limit that ends before: gjob update {job.id} --time-limit TIME")
+    yield Why(why, text, f"a time limit that ends before: gjob update {job.id} --time-limit TIME")
 
 
 def _position(engine: Engine, job: Job, now: Now) -> Iterator[Why]:

@@ -26,6 +26,13 @@ def expected_start(engine: Engine, job: Job, now: Now) -> float | None:
 
     Jobs that are in the queue now and come before `job` are counted in; jobs that may join it later are not.
     """
+    future = future_of(engine, job, now)
+    start = future.play([job.id]).get(job.id) if future is not None else None
+    return start if start is None else max(start, job.spec.begin_at or start)
+
+
+def future_of(engine: Engine, job: Job, now: Now) -> "Future | None":
+    """The future of one job and of those before it; None where it would not tell when that job starts."""
     usage = UsageNow(engine.fair_share, now)
     key = queue_key(job)
     if (
@@ -35,15 +42,14 @@ def expected_start(engine: Engine, job: Job, now: Now) -> float | None:
     ):
         return None
     ahead = [engine.jobs[job_id] for job_id in engine.ready.before(key, job.spec.owner, usage.of)]
-    start = Future(engine, [*ahead, job], now).play([job.id]).get(job.id)
-    return start if start is None else max(start, job.spec.begin_at or start)
+    return Future(engine, [*ahead, job], now)
 
 
 def future_of_the_queue(engine: Engine, now: Now) -> "Future":
     """The future of the first `MOST_AHEAD` ready jobs. Playing it takes a while: do that in a thread."""
     usage = UsageNow(engine.fair_share, now)
-    ready = sorted((rank(key, usage.of(shape.owner)), job_id) for job_id, shape, key in engine.ready.items())
-    return Future(engine, [engine.jobs[job_id] for _, job_id in ready[:MOST_AHEAD]], now)
+    ready = ((rank(key, usage.of(shape.owner)), job_id) for job_id, shape, key in engine.ready.items())
+    return Future(engine, [engine.jobs[job_id] for _, job_id in heapq.nsmallest(MOST_AHEAD, ready)], now)
 
 
 class Future:

@@ -78,12 +78,16 @@ class Table:
         if job.state is not State.QUEUED:
             return job.reason
         if job.id in self.ready:
-            blocked = self.ready.blocked(job.id)
-            return _REASONS[self._blame(job, blocked)] if blocked is not None else None
+            blocked = self.blocked(job)
+            return _REASONS[blocked] if blocked is not None else None
         return _REASONS[ReasonKind.BEGIN_TIME if job.id in self._early else ReasonKind.DEPENDENCY]
 
-    def _blame(self, job: Job, blocked: ReasonKind) -> ReasonKind:
-        """A pass may stop at "too few GPUs"; what would be in the way even if there were enough is the better word."""
+    def blocked(self, job: Job) -> ReasonKind | None:
+        """Why a ready job could not start when last tried; None if it was not.
+
+        A pass may stop at "too few GPUs". What would be in the way even if there were enough is the better word.
+        """
+        blocked = self.ready.blocked(job.id)
         if blocked is not ReasonKind.GPU:
             return blocked
         shape = self.shape(job)

@@ -27,6 +27,8 @@ class Usage:
     - states: how many jobs are in each. started: how many have run.
     - wait_secs, run_secs, gpu_secs: of those that have run, in all.
     - gpus: asked for, in all; most_gpus: by one job; with_gpus: jobs that asked for any.
+    - measured: jobs whose GPUs were seen at work, or idle; measured_gpu_secs: what they held; busy_gpu_secs: what they
+      used of that.
     - longest: the `TOP` longest runs.
     """
 
@@ -38,6 +40,9 @@ class Usage:
     with_gpus: int = 0
     gpus: int = 0
     most_gpus: int = 0
+    measured: int = 0
+    measured_gpu_secs: float = 0.0
+    busy_gpu_secs: float = 0.0
     longest: list[Run] = field(default_factory=list)
 
     @property
@@ -55,6 +60,9 @@ class Usage:
             with_gpus=self.with_gpus + other.with_gpus,
             gpus=self.gpus + other.gpus,
             most_gpus=max(self.most_gpus, other.most_gpus),
+            measured=self.measured + other.measured,
+            measured_gpu_secs=self.measured_gpu_secs + other.measured_gpu_secs,
+            busy_gpu_secs=self.busy_gpu_secs + other.busy_gpu_secs,
             longest=_longest([*self.longest, *other.longest]),
         )
 
@@ -72,7 +80,12 @@ def usage_of(jobs: Iterable[Job], now: Now) -> Usage:
             usage.started += 1
             usage.wait_secs += job.started_at - job.submitted_at
             usage.run_secs += secs
-            usage.gpu_secs += secs * len(job.gpu_ids or ())
+            gpu_secs = secs * len(job.gpu_ids or ())
+            usage.gpu_secs += gpu_secs
+            if job.gpu_use is not None and job.gpu_use.mean_pct is not None:
+                usage.measured += 1
+                usage.measured_gpu_secs += gpu_secs
+                usage.busy_gpu_secs += gpu_secs * job.gpu_use.mean_pct / 100
             runs.append(Run(secs, job.id, job.run_name, job.spec.gpus))
     usage.longest = _longest(runs)
     return usage

@@ -82,7 +82,6 @@ def named(name: str) -> Zone:
     try:
         return Zone(name, ZoneInfo(name))
     except (LookupError, ValueError, OSError):
-        # not chained: one that has no such name has nothing to add
         raise ValueError(f"unknown time zone {name[:60]!r}: use an IANA name such as Europe/Berlin, or UTC") from None
 
 

@@ -22,6 +22,7 @@ import trio
 
 from gflow import __version__, clock
 from gflow.api.app import create_app
+from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config, environment
@@ -49,6 +50,7 @@ from gflow.gpu.base import Probe
 from gflow.gpu.nvml import Nvml
 from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
+from gflow.launch.processes import read_stat
 from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux, session_name
@@ -420,7 +422,6 @@ class _Daemon:
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
                 "data_dir": str(self._settings.data_dir),
-                "allowed_gpu_indices": daemon.gpus,
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
             },
@@ -432,6 +433,10 @@ class _Daemon:
             recovering=self.recovering,
             turn=self._turn,
             notifications=self._pool,
+            forecast=Forecast(self._runtime),
+            configured_gpus=daemon.gpus,
+            look_at_gpus=self._gpus.look,
+            start_ticks=_start_ticks,
         )
 
     def _log_path(self, job_id: JobId) -> Path:
@@ -475,6 +480,12 @@ def _run_ids() -> Iterator[str]:
     """Names for launches that nobody can guess or meet twice."""
     while True:
         yield secrets.token_hex(8)
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot; None if there is none."""
+    stat = read_stat(pid)
+    return None if stat is None else stat.process.start_ticks
 
 
 def _memory_total_mb() -> int | None:

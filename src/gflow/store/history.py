@@ -5,10 +5,12 @@ years: what a database is for. A job is written here, and that is on disk, befor
 after a crash in between it is in both places, which is harmless, because an ended job never changes.
 
     job     id, owner, name, project, state, submitted_at, started_at, finished_at, gpus (asked for), held (given):
-            what is searched and summed; record: the job as the log has it (see codec); crc32 of id, all of those and
-            the record, because SQLite itself does not notice a flipped bit.
+            what is searched and summed; since version 2 mean_pct, the mean utilisation of its GPUs, if it was measured;
+            record: the job as the log has it (see codec); crc32 of all of those, mean_pct only where there is one,
+            because SQLite itself does not notice a flipped bit.
 
-`user_version` is the version of this format, `application_id` tells the file from those of other programs.
+`user_version` is the version of this format, `application_id` tells the file from those of other programs. A file of
+version 1 is brought up to date by the first who may write to it.
 """
 
 import contextlib
@@ -30,19 +32,20 @@ from gflow.store.codec import job_from_map, job_to_map, pack, unpack
 from gflow.store.disk import FILE_MODE
 
 NAME = "history.sqlite"
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x67666C77  # "gflw"
 
 KEPT = "history_jobs"
 """The setting of the state that says how many jobs the history has at least: one that was lost or put back from an
 earlier day has fewer."""
 
-_COLUMNS = "id, owner, name, project, state, submitted_at, started_at, finished_at, gpus, held, record, crc32"
+_COLUMNS = "id, owner, name, project, state, submitted_at, started_at, finished_at, gpus, held, mean_pct, record, crc32"
+_MEAN_PCT = _COLUMNS.split(", ").index("mean_pct")
 _CREATE = f"""
 CREATE TABLE job (
     id INTEGER PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, project TEXT, state TEXT NOT NULL,
     submitted_at REAL NOT NULL, started_at REAL, finished_at REAL NOT NULL,
-    gpus INTEGER NOT NULL, held INTEGER NOT NULL, record BLOB NOT NULL, crc32 INTEGER NOT NULL
+    gpus INTEGER NOT NULL, held INTEGER NOT NULL, mean_pct REAL, record BLOB NOT NULL, crc32 INTEGER NOT NULL
 );
 CREATE INDEX job_owner ON job (owner);
 CREATE INDEX job_name ON job (name);
@@ -52,9 +55,15 @@ PRAGMA user_version = {VERSION};
 """
 _SUMS = (
     "SELECT state, count(*), count(started_at), total(started_at - submitted_at), total(finished_at - started_at),"
-    " total((finished_at - started_at) * held), sum(gpus > 0), sum(gpus), max(gpus)"
+    " total((finished_at - started_at) * held), sum(gpus > 0), sum(gpus), max(gpus), count(mean_pct),"
+    " total((finished_at - started_at) * held * (mean_pct IS NOT NULL)),"
+    " total((finished_at - started_at) * held * mean_pct / 100)"
 )
 """In the order of `Usage`."""
+
+_FROM_1 = "ALTER TABLE job ADD COLUMN mean_pct REAL; PRAGMA user_version = 2;"
+_LIKE_2 = "PRAGMA temp_store = MEMORY; CREATE TEMP VIEW job AS SELECT *, NULL AS mean_pct FROM main.job;"
+"""What makes a file of version 1 one of version 2, and what makes it look like one."""
 
 _IDS_AT_ONCE = 500
 _BUSY_SECS = 10.0
@@ -261,6 +270,8 @@ class History:
             raise HistoryError(f"{self.path}: it was not written by this program")
         elif version > VERSION:
             raise HistoryError(f"{self.path}: has format version {version}; this gflow reads up to {VERSION}")
+        elif version == 1:
+            connection.executescript(_LIKE_2 if self._read_only else f"BEGIN; {_FROM_1} COMMIT;")
 
     def _job(self, row: _Row) -> Job:
         """The job of a row. Raises HistoryError if it is not what was written."""
@@ -285,12 +296,20 @@ def _row(job: Job) -> _Row:
         float(job.finished_at or job.submitted_at),
         spec.gpus,
         len(job.gpu_ids or ()),
+        _mean_pct(job),
         pack(job_to_map(job)),
     )
     return (*row, _crc(row))
 
 
+def _mean_pct(job: Job) -> float | None:
+    """How busy its GPUs were while it ran, where that counts and is known."""
+    return None if job.started_at is None or job.gpu_use is None else job.gpu_use.mean_pct
+
+
 def _crc(values: _Row) -> int:
+    if values[_MEAN_PCT] is None:  # so it was before there was such a column
+        values = values[:_MEAN_PCT] + values[_MEAN_PCT + 1 :]
     return zlib.crc32(pack(values))
 
 

@@ -18,11 +18,17 @@ CELL_END = "\x1f"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """All a cell may be made of."""
+    """All a cell may be made of.
+
+    - expected_start: of a job that waits, if it is known, in seconds since the epoch.
+    - brief: what it waits for in a few words, where `reason` does not say all.
+    """
 
     job: Job
     reason: Reason | None
     now: Now
+    expected_start: float | None = None
+    brief: str | None = None
 
 
 SHORT_REASONS: dict[ReasonKind, str] = {
@@ -76,6 +82,9 @@ def _clock(at: float | None) -> str:
 
 
 def _start(row: Row) -> str:
+    """When it started, or is expected to, which a `~` says, or may begin."""
+    if row.job.started_at is None and row.expected_start is not None:
+        return f"~{_clock(max(row.expected_start, row.now.wall))}"
     return _clock(row.job.started_at if row.job.started_at is not None else row.job.spec.begin_at)
 
 
@@ -89,7 +98,7 @@ def _memory(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    return row.job.detail or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
+    return row.job.detail or row.brief or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {

@@ -5,14 +5,12 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from gflow.core.errors import Malformed
+from gflow.core.gpu_list import LAST_INDEX
 from gflow.core.reservations import Reservation
 from gflow.core.slots import next_slot, on_grid
 from gflow.core.zones import UTC_ZONE, Zone, named
 from gflow.wire.jobs import Json, duration, moment
 from gflow.wire.requests import Int, Moment, epoch
-
-MOST_INDEX = 1023
-"""Devices beyond this are on no machine."""
 
 _LAST = 253_000_000_000.0
 """In the year 9987; clocks show nothing beyond 9999."""
@@ -23,7 +21,7 @@ class ReservationRequest(Struct, forbid_unknown_fields=True, kw_only=True):
 
     user: str
     gpu_count: Int | None = None
-    gpu_indices: list[Annotated[int, Meta(ge=0, le=MOST_INDEX)]] | None = None
+    gpu_indices: list[Annotated[int, Meta(ge=0, le=LAST_INDEX)]] | None = None
     start_time: Moment | float
     duration_secs: Int
     timezone: str | None = None

@@ -10,6 +10,7 @@ def usage_json(usage: Usage, *, user: str | None, since: float | None) -> dict[s
     """Counts, waits, run times and GPU hours of `user`'s jobs (None: everybody's) submitted after `since`.
 
     Times are seconds; `success_rate` is the percentage of finished among jobs that ran to a final state.
+    `mean_gpu_utilisation_pct` is of the time that GPUs were held by jobs which were seen to use them or not.
     """
     states = usage.states
     ended = states[State.FINISHED] + states[State.FAILED] + states[State.TIMEOUT]
@@ -33,8 +34,10 @@ def usage_json(usage: Usage, *, user: str | None, since: float | None) -> dict[s
         "top_jobs": [
             {"id": run.id, "name": run.name, "runtime_secs": run.secs, "gpus": run.gpus} for run in usage.longest
         ],
+        "measured_jobs": usage.measured,
+        "mean_gpu_utilisation_pct": _mean(usage.busy_gpu_secs * 100, usage.measured_gpu_secs),
     }
 
 
-def _mean(total: float, count: int) -> float | None:
+def _mean(total: float, count: float) -> float | None:
     return total / count if count else None

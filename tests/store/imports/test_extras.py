@@ -4,17 +4,26 @@ import contextlib
 import json
 
 import msgpack
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gflow.core.engine import Engine
+from gflow.core.errors import OverQuota
+from gflow.core.explain import explain
+from gflow.core.model import JobId, JobSpec
+from gflow.core.policy import Policy
 from gflow.core.submission import check
 from gflow.store.imports.plan import NotImportable, Plan
+from support.jobs import gpus
 from support.older import (
+    NOW,
     SAMPLE_JSON,
     SAMPLE_MSGPACK,
     around,
     check_holds,
     convert,
+    notes,
     old_job,
     old_state,
     packed,
@@ -100,6 +109,73 @@ def test_reservations_quotas_and_usage_come_along():
     }
 
 
+def reservation(start: float = NOW.wall - 3600, secs: float = 7200, user: str = "bob", **spec):
+    """A reservation as gflow writes one; in force for another hour if nothing else is said."""
+    times = {"start_time": stamp(start), "duration": span(secs), "created_at": stamp(start), "cancelled_at": None}
+    return {"id": 1, "user": user, "gpu_spec": spec, "status": "Active", **times}
+
+
+def first_pass(*jobs, **more):
+    """What the first pass of an engine with four GPUs gives to jobs 1, 2, …; None for one that waits."""
+    numbered = [old_job(number, **job) for number, job in enumerate(jobs, 1)]
+    engine = check_holds(convert(old_state(*numbered, version=4, **more)))
+    return [engine.jobs[JobId(number)].gpu_ids for number in range(1, len(jobs) + 1)], engine
+
+
+def test_an_imported_reservation_takes_effect():
+    for spec, left in (({"indices": [0, 1, 2]}, (3,)), ({"count": 3}, (0,))):
+        given, _ = first_pass({"gpus": 1}, {"gpus": 1}, reservations=[reservation(**spec)])
+        assert given == [left, None]
+    given, _ = first_pass(
+        {"gpus": 1}, {"gpus": 3, "submitted_by": "bob"}, reservations=[reservation(indices=[0, 1, 2])]
+    )
+    assert given == [(3,), (0, 1, 2)]
+    over = {**reservation(indices=[0, 1, 2, 3]), "status": "Cancelled"}
+    assert first_pass({"gpus": 1}, reservations=[over])[0] == [(0,)]
+
+
+def test_an_imported_quota_takes_effect():
+    quota = {"users": {"alice": {"max_running_gpus": 2, "max_queued_jobs": 1}}}
+    given, engine = first_pass(*[{"gpus": 1}] * 3, quota_overrides=quota)
+    assert given == [(0,), (1,), None]
+    with pytest.raises(OverQuota):
+        engine.submit([JobSpec(owner="alice", run_dir="/", command="true")], NOW)
+
+
+def test_imported_usage_takes_effect():
+    usage = {"alice": {"usage": 1e6, "last_update": NOW.wall}, "bob": {"usage": 1.0, "last_update": None}}
+    plan = convert(
+        old_state(
+            *[old_job(n, gpus=4) for n in (1, 2)],
+            old_job(3, gpus=4, submitted_by="bob"),
+            version=4,
+            fair_share_usage=usage,
+        )
+    )
+    engine = Engine(policy=Policy(fair_share_half_life_secs=604800.0))
+    engine.set_machine(gpus(4), None)
+    engine.restore(plan.jobs, plan.groups, plan.next_job_id, NOW, plan.settings)
+    engine.schedule(NOW, iter(["run-1"]))
+    assert list(engine.running) == [3]
+
+
+def test_imported_restrictions_take_effect_and_are_said():
+    given, engine = first_pass({"gpus": 1}, {"gpus": 1}, {"gpus": 1}, allowed_gpu_indices=[3, 1, 1])
+    assert given == [(1,), (3,), None]
+    said = notes(convert(old_state(version=4, allowed_gpu_indices=[3, 1, 1])), None)
+    assert said == "jobs go on being given 1, 3 only (allowed_gpu_indices): gctl set-gpus changes that"
+    assert first_pass({"gpus": 1}, allowed_gpu_indices=[])[0] == [None]
+    engine.allow_gpus(None)
+    assert list(engine.schedule(NOW, iter(["run-4"])).jobs) == [3]
+
+
+def test_reservations_no_calendar_can_hold_are_brought_into_range():
+    plan = convert(old_state(version=4, reservations=[reservation(secs=1e15, count=1)]))
+    assert plan.settings["reservations"][0]["duration_secs"] == 366 * 86400.0
+    assert notes(plan, None) == "reservation 1 lasts longer than 366 days: made 366 days"
+    assert "indices over 1023" in refused(old_state(version=4, reservations=[reservation(indices=[2**32 - 1])]))
+
+
 # -- anything at all ---------------------------------------------------------------------------------------------------
 
 SAMPLES = {
@@ -148,6 +224,50 @@ def changed_samples(draw):
         if not isinstance(state, dict):
             break
     return state
+
+
+whole = st.integers(0, 2**32 - 1) | st.integers(0, 9)
+times = st.floats(0, 2.5e11) | st.floats(NOW.wall - 86400, NOW.wall + 86400)
+any_reservations = st.builds(
+    lambda number, user, spec, start, secs, status: {
+        **reservation(start, secs, user, **spec),
+        "id": number,
+        "status": status,
+    },
+    whole,
+    st.sampled_from(["alice", "bob", "carol"]),
+    st.builds(lambda n: {"count": n}, whole)
+    | st.builds(lambda found: {"indices": found}, st.lists(whole | st.integers(0, 5), max_size=4)),
+    times,
+    st.floats(0, 1e18),
+    st.sampled_from(["Pending", "Active", "Completed", "Cancelled"]),
+)
+any_limits = st.dictionaries(
+    st.sampled_from(["max_running_jobs", "max_running_gpus", "max_queued_jobs"]), st.none() | whole, max_size=3
+)
+any_usage = st.fixed_dictionaries({"usage": st.floats(0, 1e300), "last_update": st.none() | times.map(stamp)})
+users = st.sampled_from(["alice", "bob", "carol"])
+
+
+@given(
+    st.lists(any_reservations, max_size=4),
+    st.fixed_dictionaries({}, optional={"users": st.dictionaries(users, any_limits), "default_user": any_limits}),
+    st.dictionaries(users, any_usage),
+    st.none() | st.lists(whole | st.integers(0, 5), max_size=4),
+    st.lists(st.tuples(users, st.integers(0, 3), st.none() | st.integers(1, 99_999)), max_size=6),
+)
+@settings(max_examples=200, deadline=None)
+def test_an_engine_goes_on_from_any_settings(reservations, quotas, usage, allowed, wanted):
+    jobs = [
+        old_job(number, submitted_by=user, gpus=gpus_, time_limit=None if secs is None else span(secs))
+        for number, (user, gpus_, secs) in enumerate(wanted, 1)
+    ]
+    state = old_state(*jobs, version=4, reservations=reservations, quota_overrides=quotas, fair_share_usage=usage)
+    with contextlib.suppress(NotImportable):
+        engine = check_holds(convert({**state, "allowed_gpu_indices": allowed}))
+        for job in engine.jobs.values():
+            assert explain(engine, job, NOW).reasons
+        packed(engine.kept_settings())
 
 
 def survive(data: bytes) -> None:

@@ -287,7 +287,7 @@ def test_the_sample_of_0_4_18_field_by_field():
         "notifications": {"13": {"emails": ["a@example.com"], "events": ["job_failed"]}},
     }
     assert (plan.next_job_id, plan.format) == (17, "gflow state version 4, MessagePack")
-    assert plan.warnings() == ["kept, but not acted on by this version: quota_overrides, notifications"]
+    assert plan.warnings() == ["kept, but not acted on by this version: notifications"]
 
 
 # -- every layout ------------------------------------------------------------------------------------------------------

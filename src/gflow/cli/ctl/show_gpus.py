@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from gflow.cli.command import Command
+from gflow.cli.render.table import harmless
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 
@@ -15,20 +18,21 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     info = Client(find(values["url"], values["config"])).info()
-    allowed = info.get("allowed_gpu_indices")
     for gpu in info.get("gpus") or ():
-        print("\t".join(_cells(gpu, allowed)))
+        print("\t".join(_cells(gpu)))
+    if info.get("gpu_trouble"):
+        print(f"gctl show-gpus: no GPU can be seen: {harmless(info['gpu_trouble'])}", file=sys.stderr)
     return 0
 
 
-def _cells(gpu: dict[str, Any], allowed: list[int] | None) -> list[str]:
+def _cells(gpu: dict[str, Any]) -> list[str]:
     cells = [str(gpu["index"]), "available" if gpu["available"] else "in_use"]
-    if allowed is not None and gpu["index"] not in allowed:
+    if gpu.get("restricted"):
         cells.append("restricted")
     if gpu.get("simulated"):
         cells.append("simulated")
-    if gpu.get("reason"):
-        cells.append(str(gpu["reason"]))
+    if gpu.get("reason") and gpu["reason"] not in cells:
+        cells.append(harmless(str(gpu["reason"])))
     return cells
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from gflow.cli.command import Command
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
-from gflow.cli.render.times import stamp
+from gflow.cli.render.times import ahead, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +26,10 @@ def lines(answer: dict[str, Any]) -> list[str]:
     found = [f"Job {answer['id']} is {answer['state']}."]
     found += [_line(reason) for reason in answer.get("reasons") or ()]
     if answer.get("expected_start") is not None:
-        found.append(f"  Expected to start at {stamp(answer['expected_start'])}.")
+        start = answer["expected_start"]
+        found.append(f"  Expected to start at {stamp(start)}, {ahead(start - time.time())}.")
+    elif answer.get("expected_start_unknown"):
+        found.append(f"  No start can be told: {answer['expected_start_unknown']}.")
     return found
 
 

@@ -27,3 +27,17 @@ def stamp(value: Any) -> str:
     """A moment as gflow shows it, `02/04-13:30:45` in local time, or `-`."""
     moment = seconds(value)
     return "-" if moment is None else time.strftime("%m/%d-%H:%M:%S", time.localtime(moment))
+
+
+def ahead(secs: float) -> str:
+    """How long something is away: `in 2h 05m`, `in 3d 4h`, `in 40s`; what is due is so `at any moment`."""
+    whole = int(secs)
+    if whole < 1:
+        return "at any moment"
+    if whole < 60:
+        return f"in {whole}s"
+    minutes = whole // 60
+    if minutes < 60:
+        return f"in {minutes}m"
+    hours = minutes // 60
+    return f"in {hours}h {minutes % 60:02d}m" if hours < 24 else f"in {hours // 24}d {hours % 24}h"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.kinds import not_empty, positive
-from gflow.cli.reserve.kinds import TIMEZONE, gpu_list
+from gflow.cli.reserve.kinds import TIMEZONE
 from gflow.cli.reserve.zone import chosen
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.core.gpu_list import parse_gpu_list
 from gflow.core.slots import parse_duration
 from gflow.core.zones import parse_moment
 
@@ -67,7 +68,7 @@ COMMAND = Command(
     options=(
         Option("--user", convert=not_empty, metavar="USER", help="Whose jobs may use them."),
         Option("--gpus", convert=positive, metavar="N", help="So many GPUs, whichever they are."),
-        Option("--gpu-spec", convert=gpu_list, metavar="LIST", help="These GPUs: 0,2 or 0-3."),
+        Option("--gpu-spec", convert=parse_gpu_list, metavar="LIST", help="These GPUs: 0,2 or 0-3."),
         Option(
             "--start",
             convert=not_empty,

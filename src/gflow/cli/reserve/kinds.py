@@ -6,7 +6,6 @@ from gflow.cli import ids
 from gflow.cli.command import Option
 
 STATUSES = ("Pending", "Active", "Completed", "Cancelled")
-_MOST_INDEX = 1023
 
 
 def timezone(text: str) -> str:
@@ -24,24 +23,6 @@ TIMEZONE = Option(
     help="Times are of this zone: an IANA name such as Europe/Berlin, UTC, or local"
     " (default: timezone of the configuration file, else local).",
 )
-
-
-def gpu_list(text: str) -> list[int]:
-    """Indices of `0,2`, `0-3`, `0-1,3`: ascending, each once."""
-    found: set[int] = set()
-    for item in text.split(","):
-        low, dash, high = item.strip().partition("-")
-        first, last = _index(low, text), _index(high if dash else low, text)
-        if last < first:
-            raise ValueError(f"'{item.strip()}' is empty: the first index is larger than the last")
-        found.update(range(first, last + 1))
-    return sorted(found)
-
-
-def _index(word: str, text: str) -> int:
-    if not (word.isascii() and word.isdigit() and len(word) <= 4 and int(word) <= _MOST_INDEX):
-        raise ValueError(f"'{text}' is not a list of GPU indices, e.g. 0,2 or 0-3")
-    return int(word)
 
 
 def reservation_ids(text: str) -> list[tuple[int, int]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gflow.cli import ids
 from gflow.cli.render.times import seconds
+from gflow.core.gpu_list import format_gpu_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def size(reservation: Record) -> int:
 def gpus(reservation: Record) -> str:
     """`2` for any two, `#0,2-3` for those with these indices."""
     indices = named_gpus(reservation)
-    return str(size(reservation)) if indices is None else "#" + ids.show(ids.compact(sorted(indices)))
+    return str(size(reservation)) if indices is None else f"#{format_gpu_list(indices)}"
 
 
 def length(secs: float) -> str:

@@ -7,15 +7,19 @@
     allowed_gpu_indices  list of numbers
     notifications        {job id as text: {emails, events}}
 
-Times are seconds since the epoch. A key that would be empty is left out.
+Times are seconds since the epoch. A key that would be empty is left out. All but the notifications take effect when the
+engine is given them (`Machine.restore`).
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gflow.core.gpu_list import LAST_INDEX
+from gflow.core.reservations import LONGEST_SECS
+from gflow.store.imports.jobs import Notes
 from gflow.store.imports.values import MAX_U64, Odd, Record, instant, shown
 
-UNSERVED = ("quota_overrides", "fair_share_usage", "allowed_gpu_indices", "notifications")
+UNSERVED = ("notifications",)
 """What is kept for a version that acts on it."""
 
 _STATUSES = {word: word for word in ("Pending", "Active", "Completed", "Cancelled")}
@@ -24,9 +28,9 @@ _NAMED = ("users", "projects")
 _DEFAULTS = ("default_user", "default_project")
 
 
-def settings(state: Record, jobs: Iterable[tuple[int, Record]]) -> dict[str, Any]:
+def settings(state: Record, jobs: Iterable[tuple[int, Record]], notes: Notes) -> dict[str, Any]:
     """The settings in a state. Raises Odd."""
-    reservations = [_reservation(plain) for plain in _listed(state, "reservations")]
+    reservations = [_reservation(plain, notes) for plain in _listed(state, "reservations")]
     next_id = max([state.integer("next_reservation_id") or 1, *(r["id"] + 1 for r in reservations)])
     allowed = state.integers("allowed_gpu_indices")
     found: dict[str, Any] = {
@@ -37,7 +41,17 @@ def settings(state: Record, jobs: Iterable[tuple[int, Record]]) -> dict[str, Any
         "notifications": dict(_notifications(jobs)),
     }
     kept = {key: value for key, value in found.items() if value}
-    return kept if allowed is None else kept | {"allowed_gpu_indices": sorted(set(allowed))}
+    if unserved := [key for key in UNSERVED if key in kept]:
+        notes.add(None, f"kept, but not acted on by this version: {', '.join(unserved)}")
+    return kept if allowed is None else kept | {"allowed_gpu_indices": _allowed(allowed, notes)}
+
+
+def _allowed(indices: Iterable[int], notes: Notes) -> list[int]:
+    """The GPUs that gctl set-gpus, or gflow's configuration, had left; gflow wrote both into this place."""
+    allowed = sorted(set(indices))
+    listed = ", ".join(map(str, allowed)) or "no GPU"
+    notes.add(None, f"jobs go on being given {listed} only (allowed_gpu_indices): gctl set-gpus changes that")
+    return allowed
 
 
 def _listed(state: Record, name: str) -> list[Any]:
@@ -47,7 +61,7 @@ def _listed(state: Record, name: str) -> list[Any]:
     return value or []
 
 
-def _reservation(plain: object) -> dict[str, Any]:
+def _reservation(plain: object, notes: Notes) -> dict[str, Any]:
     record = Record(plain, "a reservation")
     number = record.integer("id")
     record = Record(plain, f"reservation {number}")
@@ -55,12 +69,14 @@ def _reservation(plain: object) -> dict[str, Any]:
     user = record.text("user")
     if number is None or start_at is None or duration_secs is None or user is None:
         raise Odd(f"{record.what} has no id, user, start or duration")
+    if duration_secs > LONGEST_SECS:
+        notes.add(None, f"reservation {number} lasts longer than 366 days: made 366 days")
     return {
         "id": number,
         "user": user,
         **_gpus(record),
         "start_at": start_at,
-        "duration_secs": duration_secs,
+        "duration_secs": min(duration_secs, float(LONGEST_SECS)),
         "status": record.word("status", _STATUSES) or "Pending",
         "created_at": record.moment("created_at"),
         "cancelled_at": record.moment("cancelled_at"),
@@ -72,6 +88,8 @@ def _gpus(record: Record) -> dict[str, Any]:
     count, indices = wanted.integer("count"), wanted.integers("indices")
     if (count is None) == (indices is None):
         raise Odd(f"{record.what}: gpu_spec has neither count nor indices, or both")
+    if any(index > LAST_INDEX for index in indices or ()):
+        raise Odd(f"{record.what}: gpu_spec has indices over {LAST_INDEX}")
     return {"gpu_count": count} if indices is None else {"gpu_indices": list(indices)}
 
 

@@ -71,9 +71,7 @@ def _plan(path: Path, data: bytes, around: Surroundings) -> Plan:
     converter = Converter(around, notes)
     jobs = {JobId(job_id): converter.convert(JobId(job_id), record) for job_id, record in contents.jobs}
     links.settle(jobs, around.now, notes)
-    settings = extras.settings(contents.state, contents.jobs)
-    if unserved := [key for key in extras.UNSERVED if key in settings]:
-        notes.add(None, f"kept, but not acted on by this version: {', '.join(unserved)}")
+    settings = extras.settings(contents.state, contents.jobs, notes)
     return Plan(
         path=path,
         format=f"gflow state version {contents.version}, {contents.encoding}",

@@ -1,0 +1,34 @@
+"""gctl set-gpus: which GPUs may be given out, from now on and after restarts, within what the configuration allows."""
+
+from __future__ import annotations
+
+from gflow.cli.command import Argument, Command
+from gflow.cli.kinds import gpus_or_all
+from gflow.client.endpoint import find
+from gflow.client.http import Client
+from gflow.core.gpu_list import format_gpu_list
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflow.cli.command import Values
+
+
+def run(values: Values) -> int:
+    asked = values["gpus"]
+    answer = Client(find(values["url"], values["config"])).allow_gpus(None if asked == "all" else asked)
+    allowed = answer["allowed_gpu_indices"]
+    which = "all GPUs" if allowed is None else f"GPUs {format_gpu_list(allowed) or 'none'}"
+    print(f"New jobs may have {which}; running jobs keep theirs.")
+    return 0
+
+
+COMMAND = Command(
+    "set-gpus",
+    "Choose the GPUs that are given to jobs, within what the configuration allows.",
+    run,
+    arguments=(Argument("gpus", "LIST|all", gpus_or_all),),
+    examples=(
+        ("gctl set-gpus 0,2-3", "no new job on any other; also after a restart"),
+        ("gctl set-gpus all", "all that the configuration allows"),
+    ),
+)

@@ -1,0 +1,1 @@
+"""The verbs of `gctl gpu-process`, one module each."""

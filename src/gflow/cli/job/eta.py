@@ -1,0 +1,42 @@
+"""gjob eta: when jobs are expected to start, or why nobody can tell."""
+
+from __future__ import annotations
+
+import time
+
+from gflow.cli.command import Command
+from gflow.cli.each import each
+from gflow.cli.job.arguments import MANY, many
+from gflow.cli.render.table import harmless
+from gflow.cli.render.times import ahead, stamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflow.cli.command import Values
+
+
+def run(values: Values) -> int:
+    client, job_ids = many(values)
+    return each("gjob eta", job_ids, lambda job_id: print(line(client.why(job_id), time.time())))
+
+
+def line(answer: dict[str, Any], now: float) -> str:
+    """What is expected of one job."""
+    name, start = f"Job {answer['id']}", answer.get("expected_start")
+    if start is not None:
+        return f"{name} is expected to start at {stamp(start)}, {ahead(start - now)}."
+    if answer.get("expected_start_unknown"):
+        return f"{name}: no start can be told: {harmless(answer['expected_start_unknown'])}."
+    reasons = " ".join(reason["text"] for reason in answer.get("reasons") or ())
+    return f"{name} is {answer['state']}: {harmless(reasons)}"
+
+
+COMMAND = Command(
+    "eta",
+    "Tell when waiting jobs are expected to start, if all jobs take the time their limits allow.",
+    run,
+    arguments=(MANY,),
+    examples=(("gjob eta @", "your latest job"), ("gjob eta 7,10-12", "these")),
+)

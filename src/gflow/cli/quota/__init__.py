@@ -1,0 +1,1 @@
+"""The verbs of `gctl quota`, one module each."""

@@ -1,0 +1,51 @@
+"""gctl quota list: what counts for whom, and how much of it is used."""
+
+from __future__ import annotations
+
+import sys
+
+from gflow.cli.command import Command
+from gflow.cli.render.table import harmless, table
+from gflow.client.endpoint import find
+from gflow.client.http import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflow.cli.command import Values
+
+    Record = dict[str, Any]
+
+_HEADER = ("SCOPE", "NAME", "JOBS", "GPUS", "QUEUED")
+_COUNTED = (
+    ("running_jobs", "max_running_jobs"),
+    ("running_gpus", "max_running_gpus"),
+    ("queued_jobs", "max_queued_jobs"),
+)
+
+
+def run(values: Values) -> int:
+    told = Client(find(values["url"], values["config"])).quotas()
+    sys.stdout.write(table(_HEADER, [_row(quota) for quota in told["quotas"]]))
+    return 0
+
+
+def _row(quota: Record) -> list[str]:
+    cells = [_cell(quota, used, limit) for used, limit in _COUNTED]
+    return [quota["scope"], harmless(quota["name"]) or "-", *cells]
+
+
+def _cell(quota: Record, used: str, limit: str) -> str:
+    """`used/limit`; of a default, which nobody uses as such, the limit alone. `-` is no limit."""
+    most = quota["limits"].get(limit)
+    shown = "-" if most is None else str(most)
+    return shown if quota["scope"].startswith("default_") else f"{quota[used]}/{shown}"
+
+
+COMMAND = Command(
+    "list",
+    "Show what users and projects may have at once, and what they have.",
+    run,
+    examples=(("gctl quota list", "running jobs, running GPUs and waiting jobs, as used/limit"),),
+)
