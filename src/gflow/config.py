@@ -6,7 +6,7 @@ on yet are accepted and named in `Config.unserved`, so that an existing gflow.to
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
 
 DAY_SECS = 86400
+MOST_QUOTA = 1_000_000
 
 
 class ConfigError(Exception):
@@ -310,6 +311,11 @@ def _check(config: Config, source: str) -> None:
             config.notifications.max_concurrent_deliveries >= 1
         ),
     }
+    for where, limits in _limits(config.quota):
+        for name in _fields(QuotaLimits):
+            value = getattr(limits, name)
+            if value is not None and not 0 <= value <= MOST_QUOTA:
+                raise ConfigError(f"{source}: quota.{where}.{name}: use 0 to {MOST_QUOTA}")
     for rule, holds in rules.items():
         if not holds:
             raise ConfigError(f"{source}: {rule}")
@@ -318,6 +324,15 @@ def _check(config: Config, source: str) -> None:
             named(config.timezone)
         except ValueError as error:
             raise ConfigError(f"{source}: timezone: {error}") from None
+
+
+def _limits(quota: Quota) -> Iterator[tuple[str, QuotaLimits]]:
+    """Every entry of the table, with where it stands."""
+    for key in ("users", "projects"):
+        yield from ((f"{key}.{name}", limits) for name, limits in getattr(quota, key).items())
+    for key in ("default_user", "default_project"):
+        if (limits := getattr(quota, key)) is not None:
+            yield key, limits
 
 
 def _unfit_project(code: str) -> bool:

@@ -12,6 +12,7 @@ from gflow.core.claims import Claim
 from gflow.core.errors import Conflict
 from gflow.core.model import GpuStatus, ReasonKind
 from gflow.core.planner import choose
+from gflow.core.quotas import Limits, Table
 from gflow.core.reservations import gpu_set
 from support.effort import examples
 from support.jobs import DAY, HOUR, MINUTE, Bench, gpus, spec
@@ -180,6 +181,28 @@ def test_jobs_behind_one_with_an_unknown_start_are_protected_too(make_bench: Mak
     assert (large, HOUR + LADDER) in planned(bench)
 
 
+def test_a_job_that_waits_for_a_quota_is_passed_for_a_while_only(make_bench: MakeBench) -> None:
+    quota = Table(projects={"p": Limits(max_running_gpus=2)})
+    bench = make_bench(8, quotas=quota, max_bypass_secs=600.0)
+    for _ in range(2):
+        bench.running(gpus=1, project="p")
+    large = bench.queued(gpus=2, project="p", owner="ben", priority=20)
+    small = [bench.queued(gpus=1, project="p") for _ in range(3)]
+    elsewhere = bench.queued(gpus=1)
+    bench.starts(elsewhere)
+    assert bench.job(large).bypassed_at is None, "it does not count to the project"
+    done(bench, 1)
+    bench.starts(small[0])
+    assert bench.job(large).bypassed_at == bench.now.wall
+    bench.sleep(600)
+    done(bench, 2)
+    bench.starts()
+    without = bench.queued(project="p")
+    bench.starts(without)
+    done(bench, small[0])
+    bench.starts(large)
+
+
 # -- reservations ------------------------------------------------------------------------------------------------------
 
 
@@ -265,6 +288,20 @@ def test_a_running_job_keeps_a_reservation_from_being_made(make_bench: MakeBench
         reserve(bench, "cy", 2.5 * HOUR, HOUR, gpu_count=1)
     reserve(bench, "cy", 3 * HOUR, HOUR, gpu_count=1)
     reserve(bench, "ana", 2 * HOUR, HOUR, gpu_indices=[0])
+
+
+def test_a_reservation_by_number_gets_devices_it_can_keep(make_bench: MakeBench) -> None:
+    bench = on_the_grid(make_bench(4))
+    reserve(bench, "ben", 0, 1800, gpu_indices=[0])
+    reserve(bench, "cy", 1800, 1800, gpu_indices=[1])
+    with pytest.raises(Conflict, match="3 GPUs cannot be reserved"):
+        reserve(bench, "ana", 0, HOUR, gpu_count=3)
+    reserve(bench, "ana", 0, HOUR, gpu_count=2)
+    with pytest.raises(Conflict):
+        reserve(bench, "dee", 1800, 1800, gpu_indices=[2])
+    reserve(bench, "dee", HOUR, 1800, gpu_indices=[2])
+    bench.sleep(1800)
+    bench.starts(bench.queued(gpus=2, time_limit_secs=HOUR - LADDER))
 
 
 def test_a_limit_is_not_raised_into_a_reservation(make_bench: MakeBench) -> None:

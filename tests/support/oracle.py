@@ -108,6 +108,6 @@ def _fits(engine: Engine, index: int, job: Job) -> bool:
     seen = engine.resources.status.get(index)
     guests = (seen.used_mb or 0) if seen is not None and engine.resources.guests(index) else 0
     if not job.spec.shared:
-        return not on_it and guests + wanted <= total
+        return not on_it and wanted <= total
     promised = sum(max(other.spec.gpu_memory_mb or 0, other.gpu_share_mb or 0) for other in on_it)
     return all(other.spec.shared for other in on_it) and max(promised, guests) + wanted <= total

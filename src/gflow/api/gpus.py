@@ -44,7 +44,9 @@ def blueprint(services: Services) -> Blueprint:
         runtime.check_open()
         _check_configured(wanted, services.configured_gpus)
         await runtime.durable(runtime.commit(engine.allow_gpus(wanted)))
-        return answer({"allowed_gpu_indices": allowed_indices(resources, services.configured_gpus)})
+        unkept = [reservation.id for reservation in engine.unkept(runtime.clock())]
+        allowed = {"allowed_gpu_indices": allowed_indices(resources, services.configured_gpus)}
+        return answer(allowed | ({"unkept_reservations": unkept} if unkept else {}))
 
     @routes.get("/gpu-processes")
     async def ignored() -> Response:

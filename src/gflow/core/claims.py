@@ -133,11 +133,29 @@ def shortfall(
 
     None if it never would.
     """
+    others = list(others)
     within = [r for r in others if r.start_at < reservation.end_at and r.end_at > reservation.start_at]
     for at in sorted({reservation.start_at, *(r.start_at for r in within if r.start_at > reservation.start_at)}):
         if not _feasible(reservation, [r for r in within if r.holds(at)], holdings, permitted, at):
             return at
-    return None
+    strays = (r for r in _numbered(reservation, within) if _cannot_stay(r, reservation, others, permitted))
+    return next((r.start_at for r in strays), None)
+
+
+def _numbered(reservation: Reservation, within: Iterable[Reservation]) -> list[Reservation]:
+    """The reservations by number that a new one can leave without devices to stay on."""
+    return [r for r in (reservation, *within) if r.count]
+
+
+def _cannot_stay(
+    numbered: Reservation, reservation: Reservation, others: Iterable[Reservation], permitted: GpuSet
+) -> bool:
+    """Whether a reservation by number could only be had by moving from device to device, which no job does."""
+    named = 0
+    for other in (reservation, *others):
+        if other.start_at < numbered.end_at and numbered.start_at < other.end_at:
+            named |= other.gpus
+    return numbered.count > (permitted & ~named).bit_count()
 
 
 def _feasible(

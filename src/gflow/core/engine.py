@@ -316,8 +316,9 @@ class Engine(Machine):
         self.planned = planner.planned
         known = True
         for plan in planner.planned:
-            known = known and plan.start_at is not None  # behind one without a start no start is sure
-            self._note_plan(out, plan, now, promised=known, passed=plan.id in passed)
+            known = known and (plan.start_at is not None or plan.party is not None)
+            # behind one that waits for the machine without a start, no start is sure
+            self._note_plan(out, plan, now, promised=known and plan.party is None, passed=plan.id in passed)
 
     def _note_plan(self, out: Outcome, plan: Planned, now: Now, *, promised: bool, passed: bool) -> None:
         """Remember that a job must not be put off any more, or since when it is being passed."""

@@ -160,8 +160,25 @@ def _too_few(engine: Engine, job: Job, shape: Shape, fitting: list[int]) -> Why:
     text = f"It needs {_count(shape.gpus, 'GPU')}{which}{share}; {len(fitting)} of {len(asked)} can be had now"
     if holders:
         text += f", the others are held by {_jobs(holders)}"
-    text = "; ".join([text, *vetoes])
-    return Why(ReasonKind.GPU, f"{text}.", f"ask for less: gjob update {job.id} --gpus N")
+    guests = [
+        f"on GPU {index} processes from outside take memory (pid {_listed(str(guest.pid) for guest in there)})"
+        for index in others
+        if shape.shared and (there := resources.guests(index))
+    ]
+    text = "; ".join([text, *guests, *vetoes])
+    return Why(ReasonKind.GPU, f"{text}.", _help_with_gpus(job, shape, strangers=any(map(resources.strangers, others))))
+
+
+def _help_with_gpus(job: Job, shape: Shape, *, strangers: bool) -> str:
+    """What would help a job that finds too few GPUs."""
+    update = f"gjob update {job.id}"
+    if strangers:
+        return "end these processes, or an administrator lets them be: gctl gpu-process ignore"
+    if shape.gpu_indices:
+        return f"any GPU will do: {update} --gpus {shape.gpus}"
+    if shape.gpu_memory_mb is not None:
+        return f"ask for less: {update} --gpu-memory SIZE"
+    return f"ask for less: {update} --gpus N" if shape.gpus > 1 else "a higher priority: " + f"{update} --priority N"
 
 
 def _reserved(engine: Engine, job: Job, planner: Planner, end_at: float) -> Why:
@@ -186,7 +203,8 @@ def _passing(engine: Engine, job: Job, shape: Shape, now: Now) -> Iterator[Why]:
     why = planner.place(shape)
     if isinstance(why, tuple):
         return
-    plan = planner.planned[0]
+    in_quota = (plan for plan in planner.planned if plan.party is not None)
+    plan = next(in_quota, planner.planned[0]) if why is ReasonKind.QUOTA else planner.planned[0]
     if plan.start_at is None:
         text = f"What is free is kept for job {plan.id}, which others have passed for long enough."
         yield Why(why, text)

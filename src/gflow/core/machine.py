@@ -197,6 +197,11 @@ class Machine(Table):
         out.tell(kind, None, now.wall, about)
         return out
 
+    def unkept(self, now: Now) -> list[Reservation]:
+        """The reservations, now or to come, for which too few devices are left to be given out."""
+        there = self.resources.permitted()
+        return [r for r in self.book.ahead(now.wall) if r.gpus & ~there or r.size > there.bit_count()]
+
     # -- quotas ----------------------------------------------------------------------------------------------------
 
     def set_quota(self, scope: str, name: str | None, given: Limits) -> Outcome:

@@ -104,12 +104,14 @@ class Resources:
     def room_mb(self, index: int, promised_mb: int) -> int | None:
         """What is left of a device when so much is promised on it; None if its size is not known.
 
-        Where foreign processes are allowed, what is measured counts if it is more than what is promised.
+        Where foreign processes are allowed, or a job's own use cannot be told, what is measured counts if it is more
+        than what is promised.
         """
         total = self.gpus[index].memory_mb
         if total is None:
             return None
-        measured = self.status.get(index, UNSEEN).used_mb if self.guests(index) else None
+        seen = self.status.get(index, UNSEEN)
+        measured = seen.used_mb if self.guests(index) or None in seen.job_mb.values() else None
         return total - max(promised_mb, measured or 0)
 
     def large_enough(self, memory_mb: int | None, among: Iterable[int] | None = None) -> list[int]:

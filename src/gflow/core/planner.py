@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gflow.core import stops
+from gflow.core import quotas, stops
 from gflow.core.claims import NEVER, NOTHING, Claim, Holding, Own, claims_against, own_now
 from gflow.core.model import Job, JobId, Now, ReasonKind
 from gflow.core.placement import share_mb
@@ -35,6 +35,7 @@ class Planned:
     - gpus: the devices it could use then. spare: how many of them it could do without. spare_mb: host memory left
       beside it then, None where it asks for none.
     - closed: others have passed it for long enough, and nothing it waits for is given out any more.
+    - party: (scope, name) whose quota of GPUs it waits for, None if it waits for the machine.
     """
 
     id: JobId
@@ -44,6 +45,7 @@ class Planned:
     spare: int = 0
     spare_mb: int | None = None
     closed: bool = False
+    party: tuple[str, str] | None = None
 
 
 class Planner:
@@ -71,7 +73,7 @@ class Planner:
         """Device indices for a job of this shape that starts now, or what there is too little of."""
         if self.table.group_full(shape):
             return ReasonKind.RESOURCES
-        if self.table.quotas.over(shape.owner, shape.project, shape.gpus) is not None:
+        if self.table.quotas.over(shape.owner, shape.project, shape.gpus) is not None or self._closed_to(shape):
             return ReasonKind.QUOTA
         if self.table.lacks_memory(shape):
             return ReasonKind.MEMORY
@@ -85,6 +87,11 @@ class Planner:
     def hopeless(self, shape: Shape) -> bool:
         """Whether a look at the number of free devices is enough to see that there is no room."""
         return not shape.shared and shape.gpus > self.free.bit_count()
+
+    def _closed_to(self, shape: Shape) -> bool:
+        """Whether a job of this shape would go on passing one that waits for the same quota."""
+        parties = (("user", shape.owner), ("project", shape.project))
+        return shape.gpus > 0 and any(planned.closed and planned.party in parties for planned in self.planned)
 
     def _place_gpus(self, shape: Shape, end_at: float) -> tuple[int, ...] | ReasonKind:
         if self.hopeless(shape):
@@ -143,7 +150,9 @@ class Planner:
         return self._large_enough(index, shape, promised)
 
     def _large_enough(self, index: int, shape: Shape, promised_mb: int) -> bool:
-        room = self._resources.room_mb(index, promised_mb)
+        """For a job that shares, whether so much is left; for one that does not, how large the card is."""
+        shared = shape.shared
+        room = self._resources.room_mb(index, promised_mb) if shared else self._resources.gpus[index].memory_mb
         return room is None or (shape.gpu_memory_mb or 0) <= room
 
     def relevant(self, shape: Shape, end_at: float) -> list[Claim]:
@@ -170,12 +179,25 @@ class Planner:
 
     def protect(self, job: Job, shape: Shape, why: ReasonKind) -> bool:
         """Keep others from delaying a job that found no room. False: no more jobs need protection."""
+        if why is ReasonKind.QUOTA:
+            self._protect_in_quota(job, shape)
+            return True
         if why in (ReasonKind.GPU, ReasonKind.MEMORY) and self._could_ever(shape):
             planned = self._plan(job, shape)
             self.planned.append(planned)
             self._find_moments()
-            return planned.start_at is None and len(self.planned) < MOST_PROTECTED
+            return planned.start_at is None and sum(p.party is None for p in self.planned) < MOST_PROTECTED
         return True
+
+    def _protect_in_quota(self, job: Job, shape: Shape) -> None:
+        """Others under the quota of GPUs that a job waits for may pass it for a while only."""
+        over = self.table.quotas.over(shape.owner, shape.project, shape.gpus)
+        if over is not None and over[2] == "max_running_gpus" and not any(p.party == over[:2] for p in self.planned):
+            self.planned.append(Planned(job.id, shape, None, 0, closed=self._passed_long(job), party=over[:2]))
+
+    def _passed_long(self, job: Job) -> bool:
+        passed_for = self.now.wall - job.bypassed_at if job.bypassed_at is not None else -NEVER
+        return passed_for >= self.table.policy.max_bypass_secs
 
     def _could_ever(self, shape: Shape) -> bool:
         """Whether it would have room if nothing ran. What waits for a broken device must not hold up all others."""
@@ -189,8 +211,7 @@ class Planner:
             if planned is not None:
                 return planned
         asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.usable
-        passed = job.bypassed_at is not None and self.now.wall - job.bypassed_at >= self.table.policy.max_bypass_secs
-        return Planned(job.id, shape, None, asked if shape.gpus else 0, closed=passed)
+        return Planned(job.id, shape, None, asked if shape.gpus else 0, closed=self._passed_long(job))
 
     def _moments_to_try(self) -> list[float]:
         """When room may appear: the ends of jobs, and of reservations."""
@@ -258,7 +279,7 @@ class Planner:
 
     def _leaves_memory(self, wanted_mb: int, end_at: float) -> bool:
         for planned in self.planned:
-            if planned.closed and planned.shape.memory_mb:
+            if planned.closed and planned.party is None and planned.shape.memory_mb:
                 return False
             if planned.start_at is None or planned.spare_mb is None or planned.start_at >= end_at:
                 continue
@@ -268,6 +289,8 @@ class Planner:
 
     def _claim(self, planned: Planned, shape: Shape, end_at: float) -> Claim | None:
         """What a planned job claims from one of another shape that is gone at `end_at`."""
+        if planned.party is not None:
+            return None
         if planned.closed:
             return Claim(self.now.wall, planned.gpus, 0)
         if planned.start_at is None or planned.start_at >= end_at or not planned.shape.gpus:
@@ -301,10 +324,14 @@ class Planner:
     def bypassed_by(self, job: Job) -> list[JobId]:
         """The planned jobs without a known start that wait for something this job has just been given."""
         taken = gpu_set(job.gpu_ids or ())
-        return [
+        parties = set(quotas.parties(job.spec)) if taken else set()
+        in_quota = [planned.id for planned in self.planned if planned.party in parties]
+        return in_quota + [
             planned.id
             for planned in self.planned
-            if planned.start_at is None and (taken & planned.gpus or (planned.shape.memory_mb and job.spec.memory_mb))
+            if planned.start_at is None
+            and planned.party is None
+            and (taken & planned.gpus or (planned.shape.memory_mb and job.spec.memory_mb))
         ]
 
     # -- keeping up ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from gflow.core.model import Job, JobSpec, State
 LIMITS = ("max_running_jobs", "max_running_gpus", "max_queued_jobs")
 SCOPES = ("user", "project", "default_user", "default_project")
 MOST = 1_000_000
+MAX_NAME = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,8 @@ def check_entry(scope: str, name: str | None, limits: Limits) -> None:
         raise Malformed(f"Invalid quota scope '{scope}': use {', '.join(SCOPES)}")
     if (scope in ("user", "project")) != bool(name and name.strip()):
         raise Malformed(f"A quota of scope {scope} {'needs a name' if scope in ('user', 'project') else 'has no name'}")
+    if name is not None and (len(name) > MAX_NAME or not name.isprintable() or name != name.strip()):
+        raise Malformed(f"Invalid name: use up to {MAX_NAME} printable characters, without blanks around them")
     for limit in LIMITS:
         value = getattr(limits, limit)
         if value is not None and not 0 <= value <= MOST:

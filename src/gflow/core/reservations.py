@@ -18,6 +18,7 @@ SLOT_SECS = 1800
 """Reservations begin and end on the half hour."""
 
 LONGEST_SECS = 366 * 86400
+MAX_USER = 128
 KEPT_SECS = 30 * 86400.0
 """How long a reservation that is over stays in the list."""
 
@@ -151,8 +152,7 @@ def book_from(settings: Mapping[str, Any]) -> Book:
 
 def check_request(reservation: Reservation, now: float) -> None:
     """Refuse a reservation that makes no sense by itself. Raises Malformed, Impossible."""
-    if not reservation.user.strip() or not reservation.user.isprintable():
-        raise Malformed("A reservation needs a user")
+    check_user(reservation.user)
     count, named = reservation.gpu_count, reservation.gpu_indices
     if (count is None) == (named is None):
         raise Malformed("A reservation is of a number of GPUs or of certain ones: give gpu_count or gpu_indices")
@@ -165,6 +165,14 @@ def check_request(reservation: Reservation, now: float) -> None:
         raise Impossible("The start of the reservation is past")
     if reservation.start_at > now + 10 * LONGEST_SECS:
         raise Impossible("The start of the reservation is more than ten years away")
+
+
+def check_user(name: str) -> None:
+    """Refuse what can be nobody's name: it would only spoil lists. Raises Malformed."""
+    if not name.strip():
+        raise Malformed("A user is needed")
+    if len(name) > MAX_USER or not name.isprintable() or name != name.strip() or "," in name:
+        raise Malformed(f"Invalid user name: use up to {MAX_USER} printable characters without commas")
 
 
 def _to_map(reservation: Reservation) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from gflow.cli.command import Argument, Command
 from gflow.cli.kinds import gpus_or_all
 from gflow.client.endpoint import find
@@ -19,6 +21,9 @@ def run(values: Values) -> int:
     allowed = answer["allowed_gpu_indices"]
     which = "all GPUs" if allowed is None else f"GPUs {format_gpu_list(allowed) or 'none'}"
     print(f"New jobs may have {which}; running jobs keep theirs.")
+    if unkept := answer.get("unkept_reservations"):
+        ids = ", ".join(map(str, unkept))
+        print(f"gctl: warning: with these GPUs reservations cannot be kept: {ids}", file=sys.stderr)
     return 0
 
 
