@@ -385,3 +385,32 @@ def test_each_of_these_changes_lets_a_waiting_job_start(
     bench.step(taken_away, bench.engine, bench.now)
     bench.told()
     bench.starts(waiting)
+
+
+# -- over a restart ----------------------------------------------------------------------------------------------------
+
+CARD = Gpu(0, "GPU-a", "Card", 24576)
+
+
+def test_the_devices_there_are_are_known_after_a_restart_before_they_are_seen(bench: Bench) -> None:
+    bench.step(bench.engine.observe_gpus, [CARD], {}, bench.now)
+    assert bench.stored_settings["gpus_seen"] == [[0, "GPU-a", "Card", 24576]]
+    holder = bench.running(gpus=1)
+    assert bench.step(bench.engine.observe_gpus, [CARD], {}, bench.now).settings == {}
+    later = Bench()
+    stored = later.engine.restore
+    stored(bench.stored_jobs.values(), [], bench.engine.next_job_id, bench.now, bench.stored_settings)
+    assert later.engine.resources.gpus == {0: CARD}
+    assert later.engine.resources.veto(0) == "not seen since gflowd was started"
+    later.engine.ended(JobId(holder), Exit(0, later.now.wall), later.now)
+    waiting = later.submit(gpus=1)
+    assert later.schedule() == []
+    later.step(later.engine.observe_gpus, [CARD], {}, later.now)
+    assert later.schedule() == [waiting]
+    later.events()
+
+
+def test_devices_on_paper_are_not_remembered(make_bench: MakeBench) -> None:
+    bench = make_bench(1)
+    see(bench, 1)
+    assert "gpus_seen" not in bench.stored_settings

@@ -62,9 +62,12 @@ class FakeProbe:
 
 
 class Post:
-    """A watch at a desk. `owners` has the processes that can be seen; `told` is what the engine was told, in order."""
+    """A watch at a desk. `owners` has the processes that can be seen; `told` is what the engine was told, in order.
 
-    def __init__(self, gpu_count=1, *, at_once=True, **options):
+    `known`: the two GPUs of the desk were seen by an earlier daemon.
+    """
+
+    def __init__(self, gpu_count=1, *, at_once=True, known=False, **options):
         self.desk = Desk(2, at_once=at_once)
         self.engine = self.desk.engine
         self.probe = FakeProbe(gpu_count)
@@ -72,9 +75,12 @@ class Post:
         self.told = []
         self.outcome = Outcome()
         self.engine.observe_gpus = self._observe
+        there = tuple(self.engine.resources.gpus.values())
+        self.engine.resources.set_gpus(there if known else ())
         self.watch = GpuWatch(
             self.desk.runtime, self.probe, self._owners, **{"interval_secs": INTERVAL_SECS, **options}
         )
+        self.engine.resources.set_gpus(there)
 
     def _observe(self, seen, status, now):
         assert now == self.desk.now
@@ -411,6 +417,31 @@ class TestTrouble:
         async with post.open():
             assert post.told == [([], {})]
             assert post.watch.trouble == "no driver"
+
+
+class TestKnownBefore:
+    async def test_what_an_earlier_daemon_saw_is_there_though_the_driver_shows_nothing(self):
+        post = Post(0, known=True)
+        post.probe.lose("no driver")
+        async with post.open():
+            assert post.told == [(gpus(2), dict.fromkeys(range(2), GpuStatus(fault=UNREPORTED)))]
+
+    async def test_it_is_forgotten_once_the_driver_shows_what_there_is(self):
+        post = Post(1, known=True)
+        async with post.open():
+            assert post.told == [(gpus(1), {0: GpuStatus()})]
+
+    async def test_a_driver_that_hangs_at_the_start_keeps_jobs_off_what_was_seen_before(self):
+        post = Post(known=True)
+        post.probe.answers.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(post.watch.run)
+            await eventually(lambda: post.probe.inside, "a call")
+            await post.ring(DEADLINE_SECS)
+            await eventually(lambda: post.told, "the silence")
+            assert post.told == [(gpus(2), dict.fromkeys(range(2), GpuStatus(fault=SILENT)))]
+            post.probe.answers.set()
+            nursery.cancel_scope.cancel()
 
 
 class TestHanging:

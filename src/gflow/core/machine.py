@@ -18,9 +18,13 @@ from gflow.core.quotas import Limits
 from gflow.core.reservations import Reservation, book_from, check_request, indices
 from gflow.core.table import Table
 
+NOT_SEEN_YET = "not seen since gflowd was started"
+
 
 class Machine(Table):
     """The table, with steps about the machine."""
+
+    _seen: list[list[Any]] = []  # noqa: RUF012 - replaced, never changed
 
     def next_moment(self, now: Now) -> float | None:
         """When `schedule` will next find something new though nobody does anything, in seconds since the epoch."""
@@ -45,6 +49,10 @@ class Machine(Table):
         self.resources.ignored = {
             (index, GpuProcessId(pid, ticks)): None for index, pid, ticks in kept.get("ignored_gpu_processes") or ()
         }
+        self._seen = [list(device) for device in kept.get("gpus_seen") or ()]
+        if not self.resources.gpus:  # until they are seen again: what needs them waits, and is not refused
+            self.resources.set_gpus([Gpu(*device) for device in self._seen])
+            self.resources.status = dict.fromkeys(self.resources.gpus, GpuStatus(fault=NOT_SEEN_YET))
         super().restore(jobs, groups, next_job_id, now)
 
     def kept_settings(self) -> dict[str, Any]:
@@ -55,6 +63,7 @@ class Machine(Table):
             "fair_share_usage": self.fair_share.to_map() or None,
             "allowed_gpu_indices": None if self.resources.allowed is None else sorted(self.resources.allowed),
             "ignored_gpu_processes": self._ignored_setting(),
+            "gpus_seen": self._seen or None,
         }
         return {key: value for key, value in settings.items() if value is not None}
 
@@ -75,7 +84,15 @@ class Machine(Table):
                 out.tell(EventKind.GPU_AVAILABLE, None, now.wall, {"gpu": index, "uuid": gpu.uuid})
         self._measure(out, now)
         self._forget_gone_processes(out)
+        self._remember_devices(out)
         return out
+
+    def _remember_devices(self, out: Outcome) -> None:
+        """Keep which devices there are, for a start at which the driver shows none. Those on paper need no driver."""
+        devices = [[gpu.index, gpu.uuid, gpu.name, gpu.memory_mb] for gpu in self.resources.gpus.values()]
+        if devices != self._seen and not any(gpu.simulated for gpu in self.resources.gpus.values()):
+            self._seen = devices
+            out.settings["gpus_seen"] = devices or None
 
     def _measure(self, out: Outcome, now: Now) -> None:
         for job in [self.jobs[job_id] for job_id in self.running if self.jobs[job_id].gpu_ids]:

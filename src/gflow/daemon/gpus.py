@@ -14,7 +14,8 @@ import trio
 
 from gflow.core.errors import Unavailable
 from gflow.core.events import OUTCOMES, Event
-from gflow.core.model import Gpu, GpuStatus, Job, JobId
+from gflow.core.model import GpuStatus, Job, JobId
+from gflow.core.placement import UNSEEN
 from gflow.daemon.alarm import Alarm
 from gflow.daemon.attribution import Attribution, status_of
 from gflow.daemon.gpu_news import GpuNews
@@ -64,7 +65,9 @@ class GpuWatch:
         self._one_thread = trio.CapacityLimiter(1)
         self._attribution = Attribution(self._running())
         self._news = GpuNews()
-        self._gpus: dict[int, Gpu] = {}
+        known = runtime.engine.resources.gpus  # of an earlier daemon
+        self._gpus = {index: gpu for index, gpu in known.items() if self._may_have(index)}
+        self._seen_well = False
         self._status: Mapping[int, GpuStatus] = {}
         self._trouble: str | None = None
         self._due_boot = self._began_boot = -math.inf
@@ -163,6 +166,10 @@ class GpuWatch:
         whose = self._attribution.sort(pids, owners, self._running(), self._runtime.clock().boot)
         if whose.may_go:
             self._look_at(self._began_boot + SOON_SECS)
+        if reading.trouble is None and not self._seen_well:
+            self._seen_well = True  # what an earlier daemon saw counts until the driver shows what there is
+            held = self._runtime.engine.resources.holders
+            self._gpus = {index: gpu for index, gpu in self._gpus.items() if index in seen or held(index)}
         self._gpus.update((index, one.gpu) for index, one in seen.items())
         self._trouble, self._silent, self._busy = reading.trouble, False, False
         gone = GpuStatus(fault=UNREPORTED)
@@ -173,7 +180,7 @@ class GpuWatch:
 
     def _fall_silent(self) -> None:
         self._silent = True
-        self._hand_over({i: GpuStatus(fault=SILENT, foreign=self._status[i].foreign) for i in self._gpus})
+        self._hand_over({i: GpuStatus(fault=SILENT, foreign=self._status.get(i, UNSEEN).foreign) for i in self._gpus})
 
     def _hand_over(self, status: Mapping[int, GpuStatus]) -> None:
         """Tell the engine, and wake the scheduler: what could not be used before may be free now."""
