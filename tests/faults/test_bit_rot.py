@@ -22,7 +22,7 @@ from gflow.store.errors import Damaged, Foreign, Newer
 from gflow.store.load import load
 from gflow.store.snapshot import NAME, PREVIOUS
 from gflow.store.wal import HEADER_BYTES, read_segment, segment_numbers, segment_path
-from support.effort import EFFORT, examples
+from support.effort import EFFORT, examples, stride
 from support.ledger import facts
 from support.store_writer import STEPS, StoreWriter, hold, submit
 
@@ -122,7 +122,7 @@ def test_a_flipped_bit(kept):
     bits = range(8) if EFFORT > 1 else None
 
     def flipped(name: str, content: bytes) -> Iterator[bytes]:
-        for offset in range(0, len(content), 1 if EFFORT > 1 else 3):
+        for offset in range(0, len(content), stride(3)):
             for bit in bits or [(offset * 5 + 3) % 8]:
                 yield content[:offset] + bytes([content[offset] ^ 1 << bit]) + content[offset + 1 :]
 
@@ -163,8 +163,8 @@ def replaced(content: bytes, block: bytes, step: int) -> Iterator[bytes]:
 
 
 def test_an_end_cut_off(kept):
-    step = 1 if EFFORT > 1 else 5
-    assert_never_short(kept, lambda name, content: (content[:size] for size in range(0, len(content), step)))
+    every = stride(5)
+    assert_never_short(kept, lambda name, content: (content[:size] for size in range(0, len(content), every)))
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"\xff", b"\xc1gf\x01", bytes(4096)])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gflow.store.load import load
 from gflow.store.wal import HEADER_BYTES, segment_numbers, segment_path
-from support.effort import EFFORT, examples
+from support.effort import examples, stride
 from support.ledger import facts
 from support.lossy_disk import Choose, Fault, LossyDisk
 from support.store_writer import STEPS, StoreWriter, submit
@@ -107,7 +107,7 @@ def test_a_tail_that_was_never_finished_gets_one_warning(written, tmp_path):
 def test_a_tail_of_anything_but_records_does_too(written, tmp_path, filler):
     path, seq, lengths = last_write(written)
     whole = path.read_bytes()
-    for length in lengths[:: 1 if EFFORT > 1 else 3]:
+    for length in lengths[:: stride(3)]:
         path.write_bytes(whole[:length] + filler * 600)
         assert len(written.found(tmp_path, seq).warnings) == 1
 
