@@ -175,12 +175,13 @@ def test_a_change_by_somebody_else_makes_a_new_edition(history, tmp_path):
 
 def leave_a_change_unfinished(path):
     """As a process killed in the middle of a change leaves it."""
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         database = sqlite3.connect(path)
         database.execute("PRAGMA cache_size = 1")
         database.execute("UPDATE job SET name = name || 'x', crc32 = 0")
         os._exit(0)
-    assert os.wait()[1] == 0
+    assert os.waitpid(child, 0)[1] == 0
     assert path.with_name(f"{NAME}-journal").stat().st_size > 0
 
 
