@@ -11,7 +11,6 @@ import measure_gpus
 import measure_history
 import measure_latency
 import measure_listing
-import measure_notifications
 import measure_scheduling
 import measure_startup
 import measure_submission
@@ -25,7 +24,6 @@ SUBJECTS: dict[str, Callable[[Bench], list[report.Row]]] = {
     "latency": measure_latency.measure,
     "submission": measure_submission.measure,
     "listing": measure_listing.measure,
-    "notifications": measure_notifications.measure,
     "gpus": measure_gpus.measure,
     "scheduling": measure_scheduling.measure,
     "history": measure_history.measure,
