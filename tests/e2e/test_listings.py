@@ -134,8 +134,8 @@ def test_waiting_gives_the_exit_code(shared: Daemon):
 
 def test_attach_gives_the_terminal_of_the_job(shared: Daemon):
     job_id = shared.gbatch("read -r word; echo got $word")
-    shared.wait_running(job_id)
-    argv = shared.get(f"/jobs/{job_id}/attach")["argv"]
+    way = until(lambda: (found := shared.http("GET", f"/jobs/{job_id}/attach")).status == 200 and found, "a terminal")
+    argv = way.body["argv"]
     ours, theirs = pty.openpty()
     with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env={"TERM": "xterm"}) as viewer:
         os.close(theirs)
