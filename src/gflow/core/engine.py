@@ -287,8 +287,8 @@ class Engine(Machine):
         while self._begins and self._begins[0][0] <= now.wall:
             self._begin_if_due(heapq.heappop(self._begins)[1], now)
         self.planned = []
-        if self.ready:
-            self._pass(out, now, new_run_id)
+        while self.ready and self._pass(out, now, new_run_id):
+            pass  # a job that now has a plan stands elsewhere in the queue, which may leave room for others
         return out
 
     def _begin_if_due(self, job_id: JobId, now: Now) -> None:
@@ -297,7 +297,8 @@ class Engine(Machine):
             self._early.discard(job_id)
             self._queue(self.jobs[job_id], now.wall)
 
-    def _pass(self, out: Outcome, now: Now, new_run_id: Iterator[str]) -> None:
+    def _pass(self, out: Outcome, now: Now, new_run_id: Iterator[str]) -> bool:
+        """Whether a job got its first plan; each does so once, so passes come to an end."""
         planner, usage = Planner(self, now), UsageNow(self.fair_share, now)
         passed = dict[JobId, None]()
         turns = self.ready.turns(usage.of, planner.hopeless)
@@ -313,14 +314,15 @@ class Engine(Machine):
                 if room:
                     turns.gpus_taken()
                 passed.update(dict.fromkeys(planner.bypassed_by(job)))
-        self.planned = planner.planned
-        known = True
+        self.planned = planner.planned or [plan for plan in self.planned if plan.id in self.ready]
+        known, noted = True, False
         for plan in planner.planned:
             known = known and (plan.start_at is not None or plan.party is not None)
             # behind one that waits for the machine without a start, no start is sure
-            self._note_plan(out, plan, now, promised=known and plan.party is None, passed=plan.id in passed)
+            noted |= self._note_plan(out, plan, now, promised=known and plan.party is None, passed=plan.id in passed)
+        return noted
 
-    def _note_plan(self, out: Outcome, plan: Planned, now: Now, *, promised: bool, passed: bool) -> None:
+    def _note_plan(self, out: Outcome, plan: Planned, now: Now, *, promised: bool, passed: bool) -> bool:
         """Remember that a job must not be put off any more, or since when it is being passed."""
         old = self.jobs[plan.id]
         job = replace(old, bypassed_at=now.wall) if passed and old.bypassed_at is None else old
@@ -330,6 +332,7 @@ class Engine(Machine):
             self._put(out, job)
             self._begin_if_due(job.id, now)
             self.ready.block(self.shape(job), why)
+        return job is not old
 
     def _start(self, out: Outcome, job: Job, gpu_ids: tuple[int, ...], now: Now, run_id: str) -> Job:
         job = move(job, State.RUNNING, gpu_ids=gpu_ids, run_id=run_id, started_at=now.wall, started_boot=None)
