@@ -104,7 +104,7 @@ class Services:
     def job_bytes(self, job: Job) -> bytes:
         """The job's record as JSON. Kept until the job changes: most of a long list is the same each time."""
         engine = self.runtime.engine
-        reason, use = self.reason(job), self.gpu_use(job)
+        reason, use = self.reason(job), self.gpu_use(job) if job.gpu_ids else None  # asked for each job of a long list
         group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
         if engine.jobs.get(job.id) is not job:
             return self._encode(job, reason, group, use)

@@ -138,8 +138,11 @@ class Planner:
 
     def fitting(self, shape: Shape) -> list[int]:
         """The devices with room for a job of this shape just now, ascending; promises to others do not count."""
-        asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.permitted
-        return [index for index in indices(self.usable & asked) if self._has_room(index, shape)]
+        return [index for index in indices(self._asked(shape)) if self._has_room(index, shape)]
+
+    def _asked(self, shape: Shape) -> GpuSet:
+        """The devices that work and that a job of this shape would take."""
+        return self.usable & gpu_set(shape.gpu_indices) if shape.gpu_indices else self.usable
 
     def _has_room(self, index: int, shape: Shape) -> bool:
         if not shape.shared and not self.free >> index & 1:
@@ -201,8 +204,7 @@ class Planner:
 
     def _could_ever(self, shape: Shape) -> bool:
         """Whether it would have room if nothing ran. What waits for a broken device must not hold up all others."""
-        asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.usable
-        able = [index for index in indices(self.usable & asked) if self._large_enough(index, shape, 0)]
+        able = [index for index in indices(self._asked(shape)) if self._large_enough(index, shape, 0)]
         return len(able) >= shape.gpus
 
     def _plan(self, job: Job, shape: Shape) -> Planned:
@@ -242,8 +244,7 @@ class Planner:
         return [c for c in claims if c.at < end_at and (shape.shared or not c.sharing)]
 
     def _fitting_at(self, shape: Shape, moment: float) -> list[int]:
-        asked = gpu_set(shape.gpu_indices) if shape.gpu_indices else self.permitted
-        return [index for index in indices(self.usable & asked) if self._has_room_at(index, shape, moment)]
+        return [index for index in indices(self._asked(shape)) if self._has_room_at(index, shape, moment)]
 
     def _has_room_at(self, index: int, shape: Shape, moment: float) -> bool:
         room = self._shares_at(index, moment)
