@@ -73,7 +73,7 @@ class Planner:
         """Device indices for a job of this shape that starts now, or what there is too little of."""
         if self.table.group_full(shape):
             return ReasonKind.RESOURCES
-        if self.table.quotas.over(shape.owner, shape.project, shape.gpus) is not None or self._closed_to(shape):
+        if self._over(shape) is not None or self._closed_to(shape):
             return ReasonKind.QUOTA
         if self.table.lacks_memory(shape):
             return ReasonKind.MEMORY
@@ -83,6 +83,14 @@ class Planner:
         if shape.gpus == 0:
             return ()
         return self._place_gpus(shape, end_at)
+
+    def _over(self, shape: Shape) -> tuple[str, str, str, int] | None:
+        return self.table.quotas.over(shape.owner, shape.project, shape.gpus)
+
+    def outdated(self, planned: "Planned") -> bool:
+        """Whether what was started since makes a job wait for a limit it did not wait for when it was planned."""
+        over = self._over(planned.shape)
+        return self.table.group_full(planned.shape) or (over[:2] if over else None) != planned.party
 
     def hopeless(self, shape: Shape) -> bool:
         """Whether a look at the number of free devices is enough to see that there is no room."""
@@ -194,7 +202,7 @@ class Planner:
 
     def _protect_in_quota(self, job: Job, shape: Shape) -> None:
         """Others under the quota of GPUs that a job waits for may pass it for a while only."""
-        over = self.table.quotas.over(shape.owner, shape.project, shape.gpus)
+        over = self._over(shape)
         if over is not None and over[2] == "max_running_gpus" and not any(p.party == over[:2] for p in self.planned):
             self.planned.append(Planned(job.id, shape, None, 0, closed=self._passed_long(job), party=over[:2]))
 
