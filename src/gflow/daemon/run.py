@@ -261,6 +261,7 @@ class _Daemon:
             past=tuple(loaded.events),
             next_event_id=loaded.next_event_id,
             wall=lambda: clock.read().wall,
+            launching=lambda: self._watcher.launching > 0,
         )
 
     def _payload(self, event: Event) -> Mapping[str, Any]:
