@@ -13,6 +13,7 @@ from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.core.model import GpuUse, Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
+from gflow.daemon.tally import Tally
 from gflow.launch.base import Launcher
 from gflow.store.spool import Spool
 from gflow.store.upkeep.compaction import Compacted
@@ -61,7 +62,7 @@ class Services:
     - configured_gpus: the devices the configuration allows, None for all.
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
-    - notifications: the targets that are told of events.
+    - notifications: the targets that are told of events. tally: how often each kind of event has happened.
     """
 
     runtime: Runtime
@@ -83,6 +84,7 @@ class Services:
     look_at_gpus: Callable[[], None]
     start_ticks: Callable[[int], int | None]
     notifications: Notifications
+    tally: Tally
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)

@@ -44,6 +44,7 @@ from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
 from gflow.daemon.state_watch import StateWatch
+from gflow.daemon.tally import Tally
 from gflow.daemon.timeouts import TimeoutEnforcer
 from gflow.daemon.watcher import Watcher
 from gflow.daemon.webhooks import WebhookPool
@@ -203,6 +204,7 @@ class _Daemon:
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
+        self._tally = Tally()
         self._pool = self._make_pool(_targets(settings.config, self._log_path), self._loaded)
         self._persistence = Persistence(
             settings.data_dir,
@@ -212,7 +214,7 @@ class _Daemon:
             mark=opened.mark,
             recovery=opened.recovery,
         )
-        self._runtime.connect(self._persistence, self._watcher.perform, self._pool.offer)
+        self._runtime.connect(self._persistence, self._watcher.perform, self._tell)
         if self._loaded.boot_id != self._boot_id:
             self._runtime.commit(self._runtime.engine.machine_restarted(clock.read()), self._boot_id)
         self._log_start()
@@ -250,6 +252,10 @@ class _Daemon:
             interval_secs=daemon.gpu_poll_interval_secs,
             allowed=daemon.gpus,
         )
+
+    def _tell(self, number: int, event: Event) -> None:
+        self._tally.count(event)
+        self._pool.offer(number, event)
 
     def _make_pool(self, targets: Sequence[Target], loaded: Loaded) -> WebhookPool:
         return WebhookPool(
@@ -446,6 +452,7 @@ class _Daemon:
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
             notifications=self._pool,
+            tally=self._tally,
         )
 
     def _log_path(self, job_id: JobId) -> Path:
