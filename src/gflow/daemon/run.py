@@ -3,7 +3,6 @@
 This is the only module that knows the concrete launcher, probe and server.
 """
 
-import gc
 import logging
 import os
 import random
@@ -34,6 +33,7 @@ from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
 from gflow.core.placement import keep_order
 from gflow.core.policy import Policy
+from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
 from gflow.daemon.health import health
@@ -129,16 +129,11 @@ def _serve(settings: Settings) -> None:
 
 def _run(daemon: "_Daemon") -> bool:
     """Whether another daemon is to take over in this process: in a recovery, once the state can be read again."""
-    # The modules and the jobs that were loaded stay, and looking through them for cycles, again and again, stops
-    # everything for long: with 50,000 jobs, 80 ms now and then instead of 9.
-    gc.collect()
-    gc.freeze()
     try:
-        return trio.run(daemon.run, strict_exception_groups=True)
+        with short_searches():
+            return trio.run(daemon.run, strict_exception_groups=True)
     except BaseExceptionGroup as group:
         raise _first_cause(group) from group
-    finally:
-        gc.unfreeze()
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
