@@ -98,18 +98,16 @@ class Services:
         engine = self.runtime.engine
         return engine.reason(job) if engine.jobs.get(job.id) is job else job.reason
 
-    def gpu_use(self, job: Job) -> GpuUse | None:
-        """What was measured on the job's GPUs, until just now if it runs."""
-        engine = self.runtime.engine
-        return engine.measuring.now(job) if engine.jobs.get(job.id) is job else job.gpu_use
-
     def job_bytes(self, job: Job) -> bytes:
-        """The job's record as JSON. Kept until the job changes: most of a long list is the same each time."""
+        """The job's record as JSON. Kept until the job changes: most of a long list is the same each time.
+
+        Asked for each job of a long list, so nothing is looked up twice.
+        """
         engine = self.runtime.engine
-        reason, use = self.reason(job), self.gpu_use(job) if job.gpu_ids else None  # asked for each job of a long list
         group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
         if engine.jobs.get(job.id) is not job:
-            return self._encode(job, reason, group, use)
+            return self._encode(job, job.reason, group, job.gpu_use)
+        reason, use = engine.reason(job), engine.measuring.now(job) if job.gpu_ids else None
         known = self._encoded.get(job.id)
         unchanged = known is not None and known[0] is job and known[2] is group and known[3] is use
         if known is not None and unchanged and (known[1] is reason or known[1] == reason):  # == alone is slow
