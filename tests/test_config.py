@@ -39,6 +39,7 @@ SETTINGS = {
     "socket": ('"/a/s"', "/b/s", "/c/s", ("/a/s", "/b/s", "/c/s")),
     "host": ('"a"', "b", "c", ("a", "b", "c")),
     "port": ("1", "2", "3", (1, 2, 3)),
+    "auth": ('"none"', "none", "none", ("none", "none", "none")),
     "gpus": ("[0, 2]", "0-1,3", "all", ([0, 2], [0, 1, 3], None)),
     "gpu_allocation_strategy": ('"random"', "sequential", "random", ("random", "sequential", "random")),
     "gpu_poll_interval_secs": ("1", "2.5", "3", (1.0, 2.5, 3.0)),
@@ -125,7 +126,7 @@ def test_a_change_leaves_the_original_alone(tmp_path):
     [
         ("nonsense = 1", "object contains unknown field `nonsense`; allowed here: daemon, timezone, projects,"),
         ("[deamon]", "unknown field `deamon`; allowed here: daemon, timezone"),
-        ("[daemon]\nprot = 1", "daemon: object contains unknown field `prot`; allowed here: host, port, socket, gpus"),
+        ("[daemon]\nprot = 1", "daemon: object contains unknown field `prot`; allowed here: host, port, auth, socket"),
         (
             "[daemon.fair_share]\nhalf = 1",
             "daemon.fair_share: object contains unknown field `half`; allowed here: enabled",
@@ -311,11 +312,28 @@ def test_all_of_them_at_once(file):
     [
         ("[daemon]\nhost = 'x'", "daemon.host / daemon.port"),
         ("[daemon]\nport = 59000", "daemon.host / daemon.port"),
+        ("[daemon]\nauth = 'none'", "daemon.auth"),
     ],
 )
 def test_what_is_not_acted_on_is_said(file, text, note):
     (said,) = load(file(text), {}).unserved()
     assert said.startswith(note)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("", None),
+        ("host = 'x'", None),
+        ("auth = 'none'", None),
+        ("auth = 'none'\nhost = '127.0.0.1'", ("127.0.0.1", 59000)),
+        ("auth = 'none'\nport = 1", ("localhost", 1)),
+    ],
+)
+def test_tcp_is_for_those_who_ask_for_it_and_know_what_it_is(file, text, where):
+    configured = load(file(f"[daemon]\n{text}\n"), {})
+    assert configured.tcp() == where
+    assert (configured.unserved() == []) == (where is not None or not text)
 
 
 def test_addresses_and_secrets_of_notifications_are_not_shown(file):
@@ -347,8 +365,9 @@ def test_the_documented_file_means_what_it_says(file):
         for name in config.Daemon.__struct_fields__
         if re.search(rf"^# {name} = |daemon\.{name}\]", text, re.MULTILINE)
     }
-    assert shown == {*config.Daemon.__struct_fields__} - {"host", "port"}, "which this version does not act on"
-    default = config.Daemon(socket="/path/to/gflowd.sock", gpus=[0, 2], idle_gpu_warn_mins=30)
+    assert shown == {*config.Daemon.__struct_fields__}
+    tcp = {"host": "localhost", "port": 59000, "auth": "none"}
+    default = config.Daemon(socket="/path/to/gflowd.sock", gpus=[0, 2], idle_gpu_warn_mins=30, **tcp)
     assert filled.daemon == default, "what is commented out is the default, but for these"
     assert filled.projects.known_projects == ["ml-research", "cv-team"]
     assert filled.quota.users["alice"].max_running_gpus == 6

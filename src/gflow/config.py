@@ -20,6 +20,9 @@ from gflow.core.zones import named
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
 """Variables that are not stored with a job unless the configuration says otherwise."""
 
+DEFAULT_HOST, DEFAULT_PORT = "localhost", 59000
+"""Where TCP is served if only one of the two is set."""
+
 DAY_SECS = 86400
 MOST_QUOTA = 1_000_000
 
@@ -47,6 +50,7 @@ class Daemon(Struct, forbid_unknown_fields=True):
 
     host: str | None = None
     port: int | None = None
+    auth: str | None = None
     socket: str | None = None
     gpus: list[int] | None = None
     gpu_allocation_strategy: str = "sequential"
@@ -165,12 +169,22 @@ class Config(Struct, forbid_unknown_fields=True):
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
 
+    def tcp(self) -> tuple[str, int] | None:
+        """Host and port to listen on beside the Unix socket, None for neither."""
+        daemon = self.daemon
+        if daemon.auth is None or (daemon.host is None and daemon.port is None):
+            return None
+        return daemon.host or DEFAULT_HOST, daemon.port or DEFAULT_PORT
+
     def unserved(self) -> list[str]:
         """Settings that are understood but that this version does not act on, in words for the log."""
         daemon = self.daemon
+        wants_tcp = daemon.host is not None or daemon.port is not None
         notes = {
-            "daemon.host / daemon.port: this version listens on the Unix socket only": (
-                daemon.host is not None or daemon.port is not None
+            'daemon.host / daemon.port: TCP is not opened without daemon.auth = "none", which lets every user of this'
+            " machine in; there are no tokens yet": wants_tcp and daemon.auth is None,
+            "daemon.auth: TCP is not opened without daemon.host or daemon.port": (
+                daemon.auth is not None and not wants_tcp
             ),
         }
         return [note for note, applies in notes.items() if applies]
@@ -231,6 +245,7 @@ _PREFIX = "GFLOW_DAEMON_"
 _FROM_TEXT: dict[str, Callable[[str], object]] = {
     "host": str,
     "port": _whole,
+    "auth": str,
     "socket": str,
     "gpus": _gpus,
     "gpu_allocation_strategy": str,
@@ -305,6 +320,10 @@ def _check(config: Config, source: str) -> None:
         "daemon.gpus: indices are 0 or more": all(index >= 0 for index in daemon.gpus or ()),
         "daemon.history_keep.jobs: use 0 or more": daemon.history_keep.jobs >= 0,
         "daemon.history_keep.days: use 0 or more": daemon.history_keep.days >= 0,
+        f"daemon.auth: '{daemon.auth}' is unknown; the only one so far is 'none', or leave it out": (
+            daemon.auth in (None, "none")
+        ),
+        "daemon.host: use a name or an address": daemon.host is None or bool(daemon.host.strip()),
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,
         f"projects.known_projects: {unfit!r} is no project; use 1 to {MAX_PROJECT} printable characters": not unfit,
         "notifications.max_concurrent_deliveries: must be 1 or more": (

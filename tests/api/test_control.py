@@ -25,6 +25,7 @@ async def test_status(house):
         "pid": os.getpid(),
         "executor": "tmux",
         "endpoint": f"unix:{house.socket}",
+        "tcp": None,
         "data_dir": str(house.data_dir),
         "allowed_gpu_indices": None,
         "gpu_allocation_strategy": "sequential",

@@ -1,5 +1,6 @@
 """The order in which endpoints are looked for."""
 
+import os
 import sys
 
 import pytest
@@ -11,8 +12,8 @@ from gflow.client.errors import BadSetting
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch, tmp_path):
-    for name in ("GFLOW_URL", "GFLOW_DAEMON_SOCKET", "GFLOW_DAEMON__SOCKET"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("GFLOW_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
@@ -71,11 +72,72 @@ def test_a_socket_elsewhere_in_the_file_is_not_ours(config):
     assert find() == paths.default_socket()
 
 
-@pytest.mark.parametrize("url", ["http://localhost:59000", "https://gpu.example:443"])
-def test_http_endpoints_are_refused_in_one_line(url):
-    with pytest.raises(BadSetting, match="Unix socket only") as caught:
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("http://localhost:59000", "http://localhost:59000"),
+        ("http://127.0.0.1:1/", "http://127.0.0.1:1"),
+        ("http://[::1]:59000", "http://[::1]:59000"),
+        ("http://gpu", "http://gpu:80"),
+        ("http://[::1]", "http://[::1]:80"),
+    ],
+)
+def test_http_endpoints_are_taken(url, found):
+    assert find(url) == found
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://:1", "http://x:0", "http://x:65536", "http://x:y", "http://x/path", "http://a@b:1"]
+)
+def test_bad_http_endpoints_are_refused_in_one_line(url):
+    with pytest.raises(BadSetting, match="http://host:port") as caught:
         find(url)
     assert "\n" not in str(caught.value)
+
+
+def test_tls_is_refused_in_one_line():
+    with pytest.raises(BadSetting, match="no TLS yet"):
+        find("https://gpu.example:443")
+
+
+OPEN = '[daemon]\nauth = "none"\n'
+
+
+def test_without_a_socket_the_configured_port_counts(config, monkeypatch):
+    config.write_text(OPEN + "port = 1234\n")
+    assert find() == "http://localhost:1234"
+    config.write_text(OPEN + 'host = "::1"\n')
+    assert find() == "http://[::1]:59000"
+    monkeypatch.setenv("GFLOW_DAEMON_PORT", "77")
+    monkeypatch.setenv("GFLOW_DAEMON__HOST", "127.0.0.1")
+    assert find() == "http://127.0.0.1:77"
+    config.write_text("")
+    assert find() == paths.default_socket()
+    monkeypatch.setenv("GFLOW_DAEMON_AUTH", "none")
+    assert find() == "http://127.0.0.1:77"
+
+
+def test_where_there_is_a_socket_it_comes_first(config):
+    config.write_text(OPEN + "port = 1234\n")
+    os.mkdir(os.path.dirname(paths.default_socket()), 0o700)
+    with open(paths.default_socket(), "w"):
+        assert find() == paths.default_socket()
+    config.write_text(OPEN + "port = 1234\nsocket = '/named'\n")
+    assert find() == "/named"
+
+
+@pytest.mark.parametrize("content", ["[daemon]\nport = 1234\n", OPEN, "[daemon]\nport = 1\nauth = 'token'\n"])
+def test_a_port_without_a_word_that_it_is_open_is_not_asked(config, content):
+    """A file of gflow 0.4 has one; while the daemon is down anybody could listen there."""
+    config.write_text(content)
+    assert find() == paths.default_socket()
+
+
+@pytest.mark.parametrize("line", ["port = 'x'", "host = 3", "port = -1", "port = 99999"])
+def test_a_bad_port_or_host_is_said(config, line):
+    config.write_text(OPEN + line + "\n")
+    with pytest.raises(BadSetting, match="port"):
+        find()
 
 
 @pytest.mark.parametrize("url", ["unix:relative", "/run/x.sock", "nonsense", "unix:"])

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, cast
 
 import trio
-from quart import Response
+from quart import Response, request
 from quart.ctx import RequestContext
 from quart.sessions import NullSession, SessionInterface
 from quart_trio import QuartTrio
@@ -17,7 +17,9 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.routing import MapAdapter
 
+from gflow.api import browsers
 from gflow.daemon.hangup import HANG_UP
+from gflow.daemon.peer import Stranger
 
 _Receive = Callable[[], Awaitable[Any]]
 
@@ -99,6 +101,9 @@ class Framework(QuartTrio):
         """The route's answer, or that of an error handler."""
         result: Any
         try:
+            state = cast(dict[str, Any], request.scope).get("state") or {}
+            if isinstance(peer := state.get("peer"), Stranger):
+                browsers.check(request, peer)
             result = await self.dispatch_request(request_context)
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - there is a handler for each
             result = await self.handle_user_exception(error)

@@ -41,13 +41,15 @@ def blueprint(services: Services) -> Blueprint:
     @routes.post("/jobs")
     async def submit() -> Response:
         query.allow()
-        made = await _submit(services, [read(JobRequest, await json_body())], caller())
+        job = read(JobRequest, await json_body())
+        made = await _submit(services, [job], caller(job.submitted_by))
         return answer(made[0], 201)
 
     @routes.post("/jobs/batch")
     async def submit_batch() -> Response:
         query.allow()
-        return answer(await _submit(services, read_batch(await json_body()), caller()), 201)
+        jobs = read_batch(await json_body())
+        return answer(await _submit(services, jobs, _submitter(jobs)), 201)
 
     return routes
 
@@ -78,6 +80,15 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
             f"{trouble}. Job {ids} is queued, but not safe yet, and starts when it is: do not submit it again"
         ) from None
     return [_receipt(job, spooled.dropped) for job in jobs]
+
+
+def _submitter(jobs: list[JobRequest]) -> Caller:
+    """Who submits a batch: all its jobs are one user's."""
+    named = jobs[0].submitted_by
+    who = caller(named)
+    if who.anonymous and any(job.submitted_by != named for job in jobs):
+        raise Malformed("The jobs of a batch name different users in submitted_by; submit each user's by themselves")
+    return who
 
 
 async def _check_directories(services: Services, requests: list[JobRequest], who: Caller) -> None:

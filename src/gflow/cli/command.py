@@ -153,7 +153,12 @@ def fill(options: tuple[Option, ...], given: Values) -> Values:
 
 
 CONNECTION: tuple[Option, ...] = (
-    Option("--url", convert=str, metavar="URL", help="The daemon's endpoint, as unix:/path (default: $GFLOW_URL)."),
+    Option(
+        "--url",
+        convert=str,
+        metavar="URL",
+        help="The daemon's endpoint, as unix:/path or http://host:port (default: $GFLOW_URL).",
+    ),
     Option("--config", convert=str, metavar="PATH", help="Read this configuration file."),
 )
 """Every command that talks to the daemon takes these."""

@@ -74,6 +74,9 @@ class _Context:
 def _daemon_options(command: _F) -> _F:
     for option in (
         click.option("--socket", metavar="PATH", help="Unix socket to listen on."),
+        click.option("--host", metavar="NAME", help="Listen on TCP, too; only with --auth none, and on loopback."),
+        click.option("--port", metavar="N", help="TCP port (59000)."),
+        click.option("--auth", metavar="none", help="Let every user of this machine in over TCP, under any name."),
         click.option(
             "--gpus",
             metavar="SPEC",
@@ -171,6 +174,8 @@ async def status(given: _Context, socket: str | None) -> None:
     gpus = f"{told['gpu_available']} of {told['gpu_total']} available{f' ({remark})' if remark else ''}"
     click.echo(f"Executor: {told['executor']}\nGPUs: {gpus}")
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
+    if told.get("tcp"):
+        click.echo(f"TCP: {told['tcp']} (without authentication)")
 
 
 @gflowd.command("import")

@@ -1,7 +1,10 @@
-"""Which daemon a command talks to: --url or GFLOW_URL, else the Unix socket.
+"""Which daemon a command talks to: --url or GFLOW_URL, else the Unix socket, else TCP where that is configured.
 
-The socket is GFLOW_DAEMON_SOCKET, else `daemon.socket` of the configuration file, else the default. TOML is parsed
-only if the file speaks of a socket at all: the parser costs more than the whole rest of a command.
+The socket is GFLOW_DAEMON_SOCKET, else `daemon.socket` of the configuration file, else the default. Where there is no
+default one, `daemon.host` and `daemon.port` count - with `daemon.auth = "none"` only: a file of gflow 0.4 names them,
+too, and a daemon that is merely down must not have commands send what they carry to whoever has its port.
+
+TOML is parsed only if the file speaks of any of this: the parser costs more than the whole rest of a command.
 """
 
 from __future__ import annotations
@@ -13,12 +16,24 @@ from gflow.client.errors import BadSetting
 
 
 def find(url: str | None = None, config: str | None = None) -> str:
-    """The path of the daemon's socket. `url` and `config` are what --url and --config said; raises `BadSetting`."""
-    configured = _of_config(config)
+    """The path of the daemon's socket, or its URL, `http://host:port`.
+
+    `url` and `config` are what --url and --config said; raises `BadSetting`.
+    """
+    file, content = _read(config)
+    configured = _socket_of(content, file)
     chosen = url or os.environ.get("GFLOW_URL")
     if chosen:
         return _of_url(chosen)
-    return os.environ.get("GFLOW_DAEMON_SOCKET") or os.environ.get("GFLOW_DAEMON__SOCKET") or configured or _default()
+    named = _variable("SOCKET") or configured
+    if named:
+        return named
+    path = _default()
+    return path if os.path.exists(path) else _url_of(content, file) or path
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(f"GFLOW_DAEMON_{name}") or os.environ.get(f"GFLOW_DAEMON__{name}")
 
 
 def _default() -> str:
@@ -32,36 +47,62 @@ def _of_url(url: str) -> str:
     scheme, _, rest = url.partition(":")
     if scheme == "unix" and rest.startswith("/"):
         return "/" + rest.lstrip("/")
-    if scheme in ("http", "https"):
-        raise BadSetting(f"cannot use {url}: this gflow reaches the daemon over its Unix socket only (unix:/path)")
-    raise BadSetting(f"cannot use '{url}' as an endpoint: write unix:/path/to/gflowd.sock")
+    if url.startswith("http://"):
+        from gflow.client import tcp
+
+        return tcp.checked(url)
+    if scheme == "https":
+        raise BadSetting(f"cannot use {url}: this gflow has no TLS yet; write unix:/path or http://host:port")
+    raise BadSetting(f"cannot use '{url}' as an endpoint: write unix:/path/to/gflowd.sock, or http://host:port")
 
 
-def _of_config(named: str | None) -> str | None:
-    """`daemon.socket` of the file; a file that was named must exist, the default one need not."""
+def _read(named: str | None) -> tuple[str, bytes]:
+    """Path and content of the configuration; a file that was named must exist, the default one need not."""
     path = named or paths.config_file()
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            return path, file.read()
     except FileNotFoundError:
         if named:
             raise BadSetting(f"configuration file {named} does not exist") from None
-        return None
+        return path, b""
     except OSError as error:
         raise BadSetting(f"cannot read configuration file {path}: {error.strerror}") from error
-    return _socket_setting(content, path) if b"socket" in content else None
 
 
-def _socket_setting(content: bytes, path: str) -> str | None:
+def _daemon_table(content: bytes, path: str, word: bytes) -> dict[str, object]:
+    """The `[daemon]` table of a file that speaks of `word`."""
+    if word not in content:
+        return {}
     import tomllib
 
     try:
         daemon = tomllib.loads(content.decode()).get("daemon", {})
     except ValueError as error:
         raise BadSetting(f"{path} is not valid TOML: {error}") from error
-    value = daemon.get("socket") if isinstance(daemon, dict) else None
+    return daemon if isinstance(daemon, dict) else {}
+
+
+def _socket_of(content: bytes, path: str) -> str | None:
+    value = _daemon_table(content, path, b"socket").get("socket")
     if value is None:
         return None
     if not isinstance(value, str) or not value:
         raise BadSetting(f"{path}: daemon.socket must be a path")
     return os.path.expanduser(value)
+
+
+def _url_of(content: bytes, path: str) -> str | None:
+    """Where the daemon serves TCP; None if that is not configured, or not without authentication."""
+    daemon = {} if _variable("AUTH") else _daemon_table(content, path, b"auth")
+    if (_variable("AUTH") or daemon.get("auth")) != "none":
+        return None
+    daemon = daemon or _daemon_table(content, path, b"daemon")
+    host, port = _variable("HOST") or daemon.get("host"), _variable("PORT") or daemon.get("port")
+    if host is None and port is None:
+        return None
+    from gflow.client import tcp
+
+    if not isinstance(host, str | None) or not str(port or 1).isdigit():
+        raise BadSetting(f"{path}: daemon.host must be a name, and daemon.port a number")
+    return tcp.endpoint(host, int(str(port)) if port else None)

@@ -40,7 +40,7 @@ def target(path: str, query: Query | None = None) -> str:
 
 
 class Client:
-    """Talks to the daemon behind the Unix socket at `path`."""
+    """Talks to the daemon behind the Unix socket at `path`, or behind `http://host:port`."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -299,6 +299,10 @@ class Client:
 
     def attach(self, job_id: int, *, read_only: bool = False) -> list[str]:
         """The command that opens the job's terminal."""
+        if not self.path.startswith("/"):
+            raise ClientError(
+                "a terminal opens over the Unix socket only: over TCP anybody could say what is run for it"
+            )
         answer = self._record("GET", f"/jobs/{job_id}/attach", query={"read_only": 1 if read_only else None})
         return [str(word) for word in answer["argv"]]
 

@@ -202,7 +202,8 @@ class Connection(TCPServer):
     @contextlib.contextmanager
     def _while_there(self) -> Iterator[None]:
         """What is done inside ends when the client hangs up; so does the connection, by BrokenResourceError."""
-        with self._departures.ending(self.socket.fileno()) as waiting:
+        is_tcp = self.socket.family != socket.AF_UNIX
+        with self._departures.ending(self.socket.fileno(), tcp=is_tcp) as waiting:
             yield
         if waiting.cancelled_caught:
             self._end()

@@ -3,6 +3,8 @@
 The end of what a client sends is no hang-up: it may have shut down that direction only, and wait for its answer. And
 while a connection holds what it cannot take yet, nobody reads up to that end. The kernel tells the two apart: a Unix
 socket whose other end is closed has EPOLLHUP. One epoll looks at the connections in such a state, and at no others.
+
+Over TCP nothing tells them apart before something is sent, so there the end of what a client sends counts as a hang-up.
 """
 
 import contextlib
@@ -35,15 +37,16 @@ class Departures:
                     scope.cancel()
 
     @contextlib.contextmanager
-    def ending(self, descriptor: int) -> Iterator[trio.CancelScope]:
-        """A cancel scope that is cancelled when the peer of this Unix socket has closed it (-1: at once)."""
+    def ending(self, descriptor: int, *, tcp: bool = False) -> Iterator[trio.CancelScope]:
+        """A cancel scope that is cancelled when the peer of this socket has closed it (-1: at once)."""
         with trio.CancelScope() as scope:
             if descriptor < 0:
                 scope.cancel()
                 yield scope
                 return
             self._waiting[descriptor] = scope
-            self._epoll.register(descriptor, select.EPOLLONESHOT)  # a hang-up is told whatever one asks for
+            asked = select.EPOLLRDHUP if tcp else 0  # a hang-up is told whatever one asks for
+            self._epoll.register(descriptor, select.EPOLLONESHOT | asked)
             try:
                 yield scope
             finally:

@@ -19,7 +19,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 
 from gflow.daemon.connection import Connection
 from gflow.daemon.departures import Departures
-from gflow.daemon.peer import peer_of
+from gflow.daemon.peer import Peer, Stranger, peer_of
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,16 @@ def _clear_stale(path: Path) -> None:
 
 
 class ApiServer:
-    """Serves an ASGI application on listening sockets until `close`."""
+    """Serves an ASGI application on listening sockets until `close`.
 
-    def __init__(self, app: ASGIFramework, listeners: list[socket.socket]) -> None:
+    `hosts` are the names under which those for TCP may be addressed, beside addresses.
+    """
+
+    def __init__(
+        self, app: ASGIFramework, listeners: list[socket.socket], *, hosts: frozenset[str] = frozenset()
+    ) -> None:
         self._app = ASGIWrapper(app)
+        self._stranger = Stranger(hosts)
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
         self._config.keep_alive_max_requests = sys.maxsize
@@ -110,7 +116,7 @@ class ApiServer:
             await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        state: LifespanState = {"peer": peer_of(stream.socket)}
+        state: LifespanState = {"peer": self._peer(stream.socket)}
         connection = Connection(self._app, self._config, self._context, state, stream, self._departures)
         self._open.add(connection)
         try:
@@ -124,6 +130,9 @@ class ApiServer:
             self._hung_up.set()
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await trio.aclose_forcefully(stream)
+
+    def _peer(self, sock: trio.socket.SocketType) -> Peer | Stranger:
+        return peer_of(sock) if sock.family == socket.AF_UNIX else self._stranger
 
     async def _close_idle(self) -> None:
         while True:

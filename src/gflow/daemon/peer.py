@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket: what the kernel says, not what the other end claims."""
+"""Who is at the other end: of a Unix socket what the kernel says, not what the other end claims; of TCP, a stranger."""
 
 import socket
 import struct
@@ -13,6 +13,13 @@ class Peer:
     pid: int
     uid: int
     gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """Whoever connected over TCP. `hosts` are the names under which the listener may be addressed, in lower case."""
+
+    hosts: frozenset[str]
 
 
 class _Socket(Protocol):

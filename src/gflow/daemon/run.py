@@ -21,6 +21,7 @@ import trio
 
 from gflow import __version__, clock
 from gflow.api.app import create_app
+from gflow.api.callers import user_name
 from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.api.services import Services
@@ -40,6 +41,7 @@ from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
+from gflow.daemon.loopback import CannotListen, bind_loopback
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
@@ -104,7 +106,7 @@ def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
     try:
         _serve(settings)
-    except (Held, SocketInUse, TmuxUnusable, Unreadable) as error:
+    except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
@@ -328,8 +330,8 @@ class _Daemon:
 
         Returns whether another daemon is to go on in this process, with a state that can be read again.
         """
-        listener = bind_unix(self._settings.socket)
-        server = ApiServer(create_app(self._services()), [listener])
+        listeners = self._listen()
+        server = ApiServer(create_app(self._services()), listeners, hosts=self._hosts())
         try:
             with trio.open_signal_receiver(*_SIGNALS) as signals:
                 async with trio.open_nursery() as nursery:
@@ -337,8 +339,36 @@ class _Daemon:
         finally:
             if not self._runtime.stopping:
                 self._settings.socket.unlink(missing_ok=True)
-            listener.close()
+            for listener in listeners:
+                listener.close()
         return self._again
+
+    def _listen(self) -> list[socket.socket]:
+        """The Unix socket comes last: where it is, the daemon is about to answer."""
+        tcp = self._settings.config.tcp()
+        listeners = [] if tcp is None else bind_loopback(*tcp)
+        try:
+            return [*listeners, bind_unix(self._settings.socket)]
+        except BaseException:
+            for listener in listeners:
+                listener.close()
+            raise
+
+    def _hosts(self) -> frozenset[str]:
+        """The names by which the daemon may be addressed over TCP."""
+        tcp = self._settings.config.tcp()
+        return frozenset() if tcp is None else frozenset({"localhost", tcp[0].lower()})
+
+    def _log_endpoints(self) -> None:
+        log.info("listening on %s", self._settings.socket)
+        tcp = self._settings.config.tcp()
+        if tcp is not None:
+            log.warning(
+                'listening on %s:%d without authentication (daemon.auth = "none"): every user of this machine can run'
+                " programs as %s there, and act on every job, reservation and quota under any name",
+                *tcp,
+                user_name(os.geteuid()),
+            )
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
         started: dict[str, _Started] = {}
@@ -362,7 +392,7 @@ class _Daemon:
         self._tell_online()
         await start("api", server)
         self._warn_of_missing_gpus()
-        log.info("listening on %s", self._settings.socket)
+        self._log_endpoints()
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
         log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
@@ -431,6 +461,7 @@ class _Daemon:
                 "pid": os.getpid(),
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
+                "tcp": None if (tcp := config.tcp()) is None else f"http://{tcp[0]}:{tcp[1]}",
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,

@@ -16,7 +16,7 @@ def usage_json(usage: Usage, *, user: str | None, since: float | None) -> dict[s
     ended = states[State.FINISHED] + states[State.FAILED] + states[State.TIMEOUT]
     return {
         "user": user,
-        "since": since,
+        "since": int(since) if since is not None and since.is_integer() else since,  # gflow's clients take no fractions
         "total_jobs": usage.jobs,
         "completed_jobs": states[State.FINISHED],
         "failed_jobs": states[State.FAILED],

@@ -1,0 +1,83 @@
+"""TCP is served at addresses of this machine, and at no other."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from gflow.daemon import loopback
+from gflow.daemon.loopback import CannotListen, bind_loopback, is_loopback
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def refusal(*where):
+    with pytest.raises(CannotListen) as raised:
+        bind_loopback(*where)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost"])
+def test_a_loopback_address_is_served(host, port):
+    listeners = bind_loopback(host, port)
+    try:
+        with socket.create_connection((host, port)) as client:
+            assert is_loopback(client.getpeername()[0])
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def test_both_families_are_served_where_a_name_stands_for_both(port, monkeypatch):
+    found = [(family, 0, 0, "", (name, port)) for family, name in BOTH.items()]
+    monkeypatch.setattr(loopback.socket, "getaddrinfo", lambda *_args, **_more: found)
+    listeners = bind_loopback("localhost", port)
+    served = {listener.family for listener in listeners}
+    for listener in listeners:
+        listener.close()
+    assert served == ({*BOTH} if "00000000000000000000000000000001 " in IF_INET6 else {socket.AF_INET})
+
+
+IF_INET6 = Path("/proc/net/if_inet6").read_text() if Path("/proc/net/if_inet6").exists() else ""
+BOTH = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "8.8.8.8"])
+def test_any_other_address_is_refused(host, port):
+    said = refusal(host, port)
+    assert said.startswith(f"daemon.host: {host} is {host}")
+    assert "use localhost" in said
+
+
+def test_a_name_with_one_address_outside_is_refused(port, monkeypatch):
+    found = [(socket.AF_INET, 0, 0, "", (name, port)) for name in ("127.0.0.1", "192.0.2.7")]
+    monkeypatch.setattr(loopback.socket, "getaddrinfo", lambda *_args, **_more: found)
+    assert refusal("both", port).startswith("daemon.host: both is 192.0.2.7")
+
+
+def test_a_name_nobody_knows_is_refused(port):
+    assert refusal("no.such.host.invalid", port).startswith("daemon.host: cannot find no.such.host.invalid")
+
+
+def test_a_taken_port_is_said(port):
+    with socket.create_server(("127.0.0.1", port)):
+        said = refusal("127.0.0.1", port)
+    assert said.startswith(f"cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert "older gflowd" in said
+
+
+def test_a_port_with_old_connections_is_taken_over(port):
+    """As after a restart: the ends of connections of the last daemon linger for a minute."""
+    (listener,) = bind_loopback("127.0.0.1", port)
+    client = socket.create_connection(("127.0.0.1", port))
+    listener.setblocking(True)
+    accepted, _ = listener.accept()
+    for sock in (accepted, client, listener):
+        sock.close()
+    (again,) = bind_loopback("127.0.0.1", port)
+    again.close()
