@@ -50,12 +50,21 @@ class Client:
 
     def submit(self, job: Record) -> Record:
         """Queue one job; {"id", "run_name", "dropped_env"}. Safe to repeat if `job` has a submit_key."""
+        self._check_takes_our_jobs()
         return self._record("POST", "/jobs", body=job, repeat=bool(job.get("submit_key")))
 
     def submit_batch(self, defaults: Record, jobs: list[Record]) -> list[Record]:
         """Queue jobs that share `defaults`, all or none. Safe to repeat if each has a submit_key."""
+        self._check_takes_our_jobs()
         repeat = all("submit_key" in job for job in jobs)
         return self._records("POST", "/jobs/batch", body={"defaults": defaults, "jobs": jobs}, repeat=repeat)
+
+    def _check_takes_our_jobs(self) -> None:
+        """Raise where TCP leads to an older gflow: it drops what it does not know of a job, its command before all."""
+        if not self.path.startswith("/") and "endpoint" not in self.status():
+            raise ClientError(
+                f"the daemon at {self.path} is an older gflow, which does not know such jobs; use its gbatch"
+            )
 
     def resolve(self, shorthand: str) -> int:
         """The id `@` or `@~N` stands for."""
@@ -382,4 +391,5 @@ def _declined(answer: unix.Answer) -> Declined:
         return Declined(str(fields["error"]), answer.status, str(fields.get("code", "")))
     except (ValueError, KeyError, TypeError, AttributeError):
         said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]
-        return Declined(f"gflowd answered {answer.status}{': ' + said if said else ''}", answer.status, "")
+        said = f": {said}" if said not in ("", "null") else ", and no reason; is it an older gflow?"
+        return Declined(f"gflowd answered {answer.status}{said}", answer.status, "")
