@@ -503,6 +503,7 @@ def coming_ourselves(scene: Scene, url: str) -> None:
     assert daemon.wait_job(job_id)["submitted_by"] == user_name(os.getuid())
     assert str(job_id) in ours("gqueue", "-a")
     assert "Unix socket only" in ours("gjob", "attach", "@", status=1)
+    assert f"TCP: {url} (without authentication)\n" in daemon.cli("gflowd", "status").stdout
 
 
 def test_our_commands_and_the_older_daemon(programs: Path) -> None:

@@ -23,6 +23,9 @@ from gflow.daemon.peer import Peer
 USER_HEADER = "X-Gflow-User"
 """By which our own clients say over TCP who they are, percent-encoded."""
 
+UNKNOWN = -1
+"""The user id of those whom the kernel does not name."""
+
 MAX_NAME = 64
 NOBODY = "unknown"
 """Who submits without a name, as in gflow."""
@@ -32,12 +35,17 @@ NOBODY = "unknown"
 class Caller:
     """A user of this machine; administrators may act on everybody's jobs.
 
-    anonymous: the name is what the client says, and no more than a name.
+    uid: UNKNOWN if the name is what the client says, and no more than a name.
     """
 
     name: str
+    uid: int
     admin: bool
-    anonymous: bool = False
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody knows who it is."""
+        return self.uid == UNKNOWN
 
 
 def user_name(uid: int) -> str:
@@ -54,7 +62,7 @@ def caller(claimed: object = None) -> Caller:
     `claimed` is whom the request names: it counts only where nobody knows better. Raises Malformed for what is no name.
     """
     peer = request.scope["state"]["peer"]
-    return _who(peer) if isinstance(peer, Peer) else Caller(_claimed(claimed), admin=False, anonymous=True)
+    return _who(peer) if isinstance(peer, Peer) else Caller(_claimed(claimed), UNKNOWN, admin=False)
 
 
 def _claimed(name: object) -> str:
@@ -68,7 +76,7 @@ def _claimed(name: object) -> str:
 @functools.lru_cache(maxsize=256)
 def _who(peer: Peer) -> Caller:
     """Looked up once for each process that calls: the system's database may be a file, or a server somewhere."""
-    return Caller(user_name(peer.uid), admin=peer.uid in (0, os.geteuid()))
+    return Caller(user_name(peer.uid), peer.uid, admin=peer.uid in (0, os.geteuid()))
 
 
 def check_group(who: Caller, engine: Engine, group_id: str) -> None:
