@@ -18,6 +18,7 @@ from gflow.core.errors import Refused
 from gflow.core.explain import explain
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import DependencyMode, EarlySignal, Job, JobId, ReasonKind, State, StopCause
+from gflow.core.sweeps import SETTLED
 from support.effort import examples
 from support.jobs import HOUR, Bench, gpus, spec
 
@@ -53,6 +54,8 @@ extras = st.fixed_dictionaries(
         "early_signal": st.just(EarlySignal(10, 20.0)),
         "max_retries": st.integers(1, 2),
         "group_id": st.sampled_from(GROUPS),
+        "key": st.sampled_from(["x", "y"]),
+        "after_end": st.just(True),
         "submit_key": st.sampled_from(["k", "l"]),
         "hold": st.just(True),
         "begin_in": st.sampled_from([-HOUR, 0.0, 5.0, HOUR]),
@@ -118,7 +121,16 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
         fields = self.fields({**resources, **dependencies, **extras})
         if "group_id" in fields and cap is not None:
             fields["groups"] = {fields["group_id"]: cap}
-        self.attempt(self.bench.submit, **fields)
+            fields["hold_after"] = {fields["group_id"]: cap}
+        before = (
+            self.bench.engine.in_cell((fields["group_id"], fields["key"]))
+            if {"group_id", "key"} <= fields.keys()
+            else None
+        )
+        with contextlib.suppress(Refused):
+            job_id = self.bench.submit(**fields)
+            if before is not None and before.state in SETTLED and "submit_key" not in fields:
+                assert job_id == before.id, "a cell that is settled was submitted again"
 
     @rule(resources=resources, group=st.sampled_from(GROUPS), tasks=st.integers(1, 4), cap=caps)
     def submit_array(self, resources: Any, group: str, tasks: int, cap: int | None) -> None:

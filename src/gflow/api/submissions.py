@@ -21,7 +21,9 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.services import KnownEnvironment, Services, new_group_id
 from gflow.core.errors import Impossible, Malformed, Unavailable
-from gflow.core.model import Job, JobId, JobSpec
+from gflow.core.groups import Cell, cell_of, id_of
+from gflow.core.model import Job, JobId, JobSpec, State
+from gflow.core.submission import check_group_limit, check_hold_after
 from gflow.store.spool import Kind
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
@@ -40,33 +42,45 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.post("/jobs")
     async def submit() -> Response:
-        query.allow()
-        made = await _submit(services, [read(JobRequest, await json_body())], caller())
-        return answer(made[0], 201)
+        query.allow("dry_run")
+        dry_run = query.flag("dry_run")
+        made = await _submit(services, [read(JobRequest, await json_body())], caller(), dry_run=dry_run)
+        return answer(made[0], 200 if dry_run else 201)
 
     @routes.post("/jobs/batch")
     async def submit_batch() -> Response:
-        query.allow()
-        return answer(await _submit(services, read_batch(await json_body()), caller()), 201)
+        query.allow("dry_run")
+        dry_run = query.flag("dry_run")
+        made = await _submit(services, read_batch(await json_body()), caller(), dry_run=dry_run)
+        return answer(made, 200 if dry_run else 201)
 
     return routes
 
 
-async def _submit(services: Services, requests: list[JobRequest], who: Caller) -> list[dict[str, Any]]:
+async def _submit(
+    services: Services, requests: list[JobRequest], who: Caller, *, dry_run: bool
+) -> list[dict[str, Any]]:
     runtime = services.runtime
     runtime.check_open()
-    groups = _group(requests)
+    _name_groups(requests, who)
+    groups, hold_after = _group_wishes(requests)
     await _check_directories(services, requests, who)
     spooled = _Spooled(services)
     try:
         specs = [await spooled.spec(job, who) for job in requests]
-        recalled = await services.listing.recalled(_dependencies(specs))
+        recalled, cells = await services.listing.behind(_dependencies(specs), _cells(specs))
         await trio.lowlevel.checkpoint_if_cancelled()  # for a caller that has hung up nothing is queued
         runtime.check_open()
         for group_id in {spec.group_id for spec in specs if spec.group_id is not None}:
             check_group(who, runtime.engine, group_id)
+        if dry_run:
+            known = runtime.engine.would_stand(specs, runtime.clock(), recalled=recalled, cells=cells)
+            return [_foreseen(spec, job) for spec, job in zip(specs, known, strict=True)]
         held = frozenset(position for position, job in enumerate(requests) if job.hold)
-        jobs, outcome = runtime.engine.submit(specs, runtime.clock(), groups=groups, hold=held, recalled=recalled)
+        first_new = runtime.engine.next_job_id
+        jobs, outcome = runtime.engine.submit(
+            specs, runtime.clock(), groups=groups, hold_after=hold_after, hold=held, recalled=recalled, cells=cells
+        )
         seq = runtime.commit(outcome)
     finally:
         spooled.unpin()
@@ -77,7 +91,8 @@ async def _submit(services: Services, requests: list[JobRequest], who: Caller) -
         raise Unavailable(
             f"{trouble}. Job {ids} is queued, but not safe yet, and starts when it is: do not submit it again"
         ) from None
-    return [_receipt(job, spooled.dropped) for job in jobs]
+    earlier = [job.id < first_new and not _same_request(spec, job) for spec, job in zip(specs, jobs, strict=True)]
+    return [_receipt(job, spooled.dropped, earlier=was) for job, was in zip(jobs, earlier, strict=True)]
 
 
 async def _check_directories(services: Services, requests: list[JobRequest], who: Caller) -> None:
@@ -116,23 +131,58 @@ def _dependencies(specs: Iterable[JobSpec]) -> set[JobId]:
     return {dependency for spec in specs for dependency in spec.depends_on}
 
 
-def _receipt(job: Job, dropped: list[str]) -> dict[str, Any]:
-    return {"id": job.id, "run_name": job.run_name, "dropped_env": dropped}
+def _cells(specs: Iterable[JobSpec]) -> set[Cell]:
+    return {cell for spec in specs if (cell := cell_of(spec)) is not None}
 
 
-def _group(requests: list[JobRequest]) -> dict[str, int | None]:
-    """The groups with a limit in this submission; jobs that ask for one without naming a group share a new one."""
-    limits: dict[str, int | None] = {}
-    unnamed = new_group_id() if any(job.max_concurrent is not None for job in requests) else ""
+def _same_request(spec: JobSpec, job: Job) -> bool:
+    """Whether a job was made by the very request that is being answered, whose first answer got lost."""
+    return spec.submit_key is not None and spec.submit_key == job.spec.submit_key
+
+
+def _receipt(job: Job, dropped: list[str], *, earlier: bool) -> dict[str, Any]:
+    """`already`: the state of an earlier job that is the same cell; `held`: why its group has it on hold."""
+    told = {"id": job.id, "run_name": job.run_name, "dropped_env": dropped}
+    if earlier:
+        told["already"] = job.state
+    if job.state is State.HOLD and job.spec.group_id is not None and job.detail is not None:
+        told["held"] = job.detail
+    return told
+
+
+def _foreseen(spec: JobSpec, job: Job | None) -> dict[str, Any]:
+    if job is None:
+        return {"id": None, "run_name": spec.name}
+    return {"id": job.id, "run_name": job.run_name, "already": job.state}
+
+
+def _name_groups(requests: list[JobRequest], who: Caller) -> None:
+    """The id of each group that is given by the caller's name for it."""
     for job in requests:
-        if job.max_concurrent is None:
+        if job.group is None:
             continue
-        if job.max_concurrent < 1:
-            raise Malformed(f"Invalid max_concurrent {job.max_concurrent}: use 1 or more")
+        if job.group_id is not None:
+            raise Malformed("Give group (a name) or group_id, not both")
+        job.group_id = id_of(who.name, job.group)
+
+
+def _group_wishes(requests: list[JobRequest]) -> tuple[dict[str, int | None], dict[str, int]]:
+    """The limits of groups in this submission, and after how many failures they are put on hold.
+
+    Jobs that ask for one of these without naming a group share a new one.
+    """
+    wishes = [job for job in requests if job.max_concurrent is not None or job.hold_after_failures is not None]
+    unnamed = new_group_id() if wishes else ""
+    limits: dict[str, int | None] = {}
+    hold_after: dict[str, int] = {}
+    for job in wishes:
+        check_group_limit(job.max_concurrent)
+        check_hold_after(job.hold_after_failures)
         job.group_id = job.group_id or unnamed
-        if limits.setdefault(job.group_id, job.max_concurrent) != job.max_concurrent:
-            raise Malformed(f"Group {job.group_id} is given two different limits")
-    return limits
+        for given, kept in ((job.max_concurrent, limits), (job.hold_after_failures, hold_after)):
+            if given is not None and kept.setdefault(job.group_id, given) != given:
+                raise Malformed(f"Group {job.group_id} is given two different limits")
+    return limits, hold_after
 
 
 class _Spooled:

@@ -117,6 +117,10 @@ def job_json(
         "gpu_use": gpu_use_json(gpu_use),
         "gpu_memory_verdict": verdict(job, gpu_use),
         "gpu_share_mb": job.gpu_share_mb,
+        "after_end": spec.after_end,
+        "group": spec.group_name,
+        "key": spec.key,
+        "hold_after_failures": group.hold_after if group is not None else None,
     }
 
 

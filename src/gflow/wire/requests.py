@@ -80,8 +80,12 @@ class JobRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     dependency_mode: DependencyMode | None = None
     auto_cancel_on_dependency_failure: bool = True
     task_id: Int | None = None
+    after_end: bool = False
     group_id: str | None = None
+    group: str | None = None
+    key: str | None = None
     max_concurrent: Int | None = None
+    hold_after_failures: Int | None = None
     parameters: dict[str, str] = {}
     time_limit: Duration | float | None = None
     early_signal: SignalBefore | None = None
@@ -284,8 +288,11 @@ def spec_from(
         depends_on=depends_on,
         dependency_mode=mode,
         auto_cancel=request.auto_cancel_on_dependency_failure,
+        after_end=request.after_end and bool(depends_on),
         task_id=request.task_id,
         group_id=request.group_id,
+        group_name=request.group,
+        key=request.key,
         parameters=request.parameters or NO_PARAMETERS,
         time_limit_secs=seconds(request.time_limit),
         early_signal=_early(request.early_signal),
@@ -385,4 +392,5 @@ def _dependency_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
     several = None if update.depends_on_ids is UNSET else update.depends_on_ids
     mode = old.dependency_mode if update.dependency_mode is UNSET else update.dependency_mode
     depends_on, mode = _dependencies(single, several, mode)
-    return {"depends_on": depends_on, "dependency_mode": mode}
+    anew = {"after_end": False} if old.after_end else {}  # other jobs, and the usual kind of waiting
+    return {"depends_on": depends_on, "dependency_mode": mode, **anew}
