@@ -179,6 +179,7 @@ COMMANDS = [
     ("gbatch", "true"),
     ("gbatch", "--array", "1-2", "--time", "5", "--parsable", "true"),
     ("gbatch", "--dry-run", "true"),
+    ("gbatch", "--param", "a=1:2", "--group", "g", "--key", "k", "--dependency", "afterok:1", "true"),
     ("gbatch", "--gpu-ids", "0,3", "--gpu-memory", "6G", "true"),
     ("ginfo",),
     ("gcancel", "7"),

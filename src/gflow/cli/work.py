@@ -33,8 +33,15 @@ class Work:
         self.text = text
 
 
-def find(words: list[str]) -> Work:
-    """The work that `words` ask for; without any, or with `-`, the script on standard input."""
+def find(words: list[str], wrapped: str | None = None) -> Work:
+    """The work that `words` ask for; without any, or with `-`, the script on standard input.
+
+    `wrapped` is a line for the shell in their place.
+    """
+    if wrapped is not None:
+        if words:
+            raise UsageError("--wrap has the command in itself; nothing may follow it")
+        return Work({"command": wrapped})
     if not words or words[0] == "-":
         return _from_stdin(words[1:], asked=bool(words))
     first, *rest = words

@@ -49,13 +49,21 @@ class Client:
     # Submitting
 
     def submit(self, job: Record) -> Record:
-        """Queue one job; {"id", "run_name", "dropped_env"}. Safe to repeat if `job` has a submit_key."""
+        """Queue one job; {"id", "run_name", "dropped_env"}. Safe to repeat if `job` has a submit_key.
+
+        `already`: the state of an earlier job that is the same cell of its group; `held`: why its group is on hold.
+        """
         return self._record("POST", "/jobs", body=job, repeat=bool(job.get("submit_key")))
 
-    def submit_batch(self, defaults: Record, jobs: list[Record]) -> list[Record]:
-        """Queue jobs that share `defaults`, all or none. Safe to repeat if each has a submit_key."""
-        repeat = all("submit_key" in job for job in jobs)
-        return self._records("POST", "/jobs/batch", body={"defaults": defaults, "jobs": jobs}, repeat=repeat)
+    def submit_batch(self, defaults: Record, jobs: list[Record], *, dry_run: bool = False) -> list[Record]:
+        """Queue jobs that share `defaults`, all or none. Safe to repeat if each has a submit_key.
+
+        `dry_run`: nothing is queued, what cannot be is refused all the same, and new jobs have None for an id.
+        """
+        repeat = dry_run or all("submit_key" in job for job in jobs)
+        query = {"dry_run": 1} if dry_run else None
+        body = {"defaults": defaults, "jobs": jobs}
+        return self._records("POST", "/jobs/batch", query=query, body=body, repeat=repeat)
 
     def resolve(self, shorthand: str) -> int:
         """The id `@` or `@~N` stands for."""
