@@ -279,6 +279,19 @@ def test_a_conda_environment_is_activated(wrapper: Wrapper, tmp_path: Path, by: 
     assert wrapper.run(job, env=env) == "my env, 1,3\n"
 
 
+@pytest.mark.parametrize(("prefix", "level", "asked"), [("", "1", False), ("", "0", True), ("none", "1", True)])
+def test_a_conda_environment_that_came_along_is_not_activated_again(
+    wrapper: Wrapper, tmp_path: Path, prefix: str, level: str, asked: bool
+) -> None:
+    conda = tmp_path / "conda"
+    conda.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\necho 'conda() {{ :; }}'\n")
+    conda.chmod(0o700)
+    env = {"CONDA_EXE": str(conda), "CONDA_PREFIX": str(tmp_path / prefix), "CONDA_SHLVL": level}
+    env |= {"CONDA_DEFAULT_ENV": "my env", "PATH": os.environ["PATH"]}
+    assert wrapper.run(wrapper.job("echo", "ran", conda_env="my env"), env=env) == "ran\n"
+    assert (tmp_path / "asked").exists() == asked
+
+
 @pytest.mark.parametrize("hook", [CONDA, "#!/bin/sh\nexit 1\n", "#!/bin/sh\necho 'if then'\n", None])
 def test_a_conda_environment_that_cannot_be_activated(wrapper: Wrapper, tmp_path: Path, hook: str | None) -> None:
     conda = tmp_path / "conda"

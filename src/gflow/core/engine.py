@@ -262,7 +262,7 @@ class Engine(Sweeps):
             raise NotFound(f"Group '{group_id}' does not exist")
         check_group_limit(max_concurrent)
         out = Outcome()
-        self._set_group(out, group_id, max_concurrent=max_concurrent)
+        self._set_limit(out, group_id, max_concurrent)
         concerned = [self.jobs[job_id] for job_id in self._members[group_id] if self.jobs[job_id].state in ACTIVE]
         for job in concerned:
             out.tell(EventKind.UPDATED, job, now.wall)

@@ -43,9 +43,6 @@ class Sweeps(Machine):
         found = [job for job in (self.in_cell(cell), past.get(cell)) if job is not None]
         return max(found, key=lambda job: job.id, default=None)
 
-    def _set_group(self, out: Outcome, group_id: str, **changes: int | None) -> None:
-        self._put_group(out, replace(self.groups.get(group_id) or Group(group_id), **changes))  # type: ignore[arg-type]
-
     def _set_groups(
         self,
         out: Outcome,
@@ -54,11 +51,20 @@ class Sweeps(Machine):
         hold_after: Mapping[str, int],
     ) -> None:
         """Take over what a submission says of groups, but not of those that have no job and get none."""
-        there = self.groups.keys() | {spec.group_id for spec in specs}
-        for group_id in limits.keys() & there:
-            self._set_group(out, group_id, max_concurrent=limits[group_id])
-        for group_id in hold_after.keys() & there:
-            self._set_group(out, group_id, hold_after=hold_after[group_id])
+        getting = {spec.group_id for spec in specs}
+        for group_id in {**limits, **hold_after}:
+            group = self.groups.get(group_id) or Group(group_id)
+            if group_id not in self.groups and group_id not in getting:
+                continue
+            if (failures := hold_after.get(group_id, group.hold_after)) != group.hold_after:
+                self._note_group(out, replace(group, hold_after=failures))
+            if group_id in limits:
+                self._set_limit(out, group_id, limits[group_id])
+
+    def _set_limit(self, out: Outcome, group_id: str, max_concurrent: int | None) -> None:
+        group = self.groups.get(group_id) or Group(group_id)
+        if group.max_concurrent != max_concurrent or group_id not in self.groups:
+            self._put_group(out, replace(group, max_concurrent=max_concurrent))
 
     def _lift_for(self, out: Outcome, specs: Iterable[JobSpec], past: Mapping[Cell, Job], now: Now) -> None:
         """Forget the hold of groups whose failed cells come again, or that had come to their end."""

@@ -73,6 +73,9 @@ def _identity(job: Record) -> list[Field]:
         ("RetriedAs", job.get("retried_as")),
         ("RedoneFrom", job.get("redone_from")),
         ("GroupID", job.get("group_id")),
+        ("Group", job.get("group")),
+        ("Key", job.get("key")),
+        ("HoldAfterFailures", job.get("hold_after_failures")),
         ("MaxConcurrent", job.get("max_concurrent")),
         ("Script" if job.get("script") else "Command", what_runs(job)),
     ]
@@ -109,6 +112,7 @@ def _dependencies(job: Record) -> list[Field]:
     return [
         ("DependsOn", ",".join(map(str, wanted))),
         ("Mode", job.get("dependency_mode")),
+        ("AnyEnd", "enough" if job.get("after_end") else None),
         ("AutoCancel", "enabled" if job.get("auto_cancel_on_dependency_failure") else "disabled"),
         task,
     ]
