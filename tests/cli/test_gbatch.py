@@ -554,7 +554,7 @@ SLURM = """\
 #SBATCH --mail-user=a@b --mail-type=BEGIN,FAIL
 #SBATCH --signal=B:USR1@300 -H
 #SBATCH --output="out %j.txt"
-python train.py
+python train.py $SLURM_ARRAY_TASK_ID
 #SBATCH --time=5
 """
 
@@ -562,7 +562,10 @@ python train.py
 def test_slurm_s_lines_are_read_when_asked_for(gbatch, submitted, tmp_path):
     (tmp_path / "job.sh").write_text(SLURM)
     done = gbatch("--sbatch", "--time", "60", "job.sh")
-    assert done.err == "gbatch: job.sh: gflow has nothing like #SBATCH -N, -n, --partition, --output\n"
+    assert done.err.splitlines() == [
+        "gbatch: job.sh: gflow has nothing like #SBATCH -N, -n, --partition, --output",
+        "gbatch: job.sh uses SLURM_ARRAY_TASK_ID; a job has GFLOW_ARRAY_TASK_ID here",
+    ]
     job = submitted.jobs[0]
     assert (job["run_name"], job["time_limit"], job["gpus"], job["memory_limit_mb"]) == ("train", 3600, 2, 16384)
     assert (job["depends_on_ids"], job["after_end"], job["max_concurrent"], job["hold"]) == ([7], True, 2, True)

@@ -1,14 +1,17 @@
 """Sweeps and arrays: which jobs follow from `--param`, `--param-file` and `--array`, and that nonsense is refused."""
 
+import contextlib
+import io
 import itertools
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gflow.cli import arrays, dependency, params, sweep
+from gflow.cli import arrays, dependency, full, gbatch, params, sweep
 from gflow.cli.command import Failure, UsageError
+from support.effort import examples
 
 # -- parameters --------------------------------------------------------------------------------------------------------
 
@@ -189,6 +192,22 @@ def test_nonsense_is_a_value_error(parse, text):
     except ValueError as error:
         complaint = str(error)
     assert complaint
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    option=st.sampled_from(["--param", "--array", "--dependency", "--export", "--gres", "--signal", "--name-template"]),
+    text=st.text(max_size=12) | st.from_regex(r"\A[a-z0-9,:%@~?=.\n{}-]{0,10}\Z"),
+)
+def test_nonsense_on_the_command_line_is_one_line_and_exit_status_2(option, text):
+    said, status = io.StringIO(), None
+    with contextlib.redirect_stderr(said):
+        try:
+            full.read(gbatch.COMMAND, [option, text, "true"], "gbatch")
+        except SystemExit as left:
+            status = left.code
+    told = said.getvalue()
+    assert (status, told.startswith("gbatch: "), told.count("\n")) in ((None, False, 0), (2, True, 1))
 
 
 # -- combinations and names --------------------------------------------------------------------------------------------

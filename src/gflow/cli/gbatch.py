@@ -67,6 +67,8 @@ def _with_script(values: Values, text: str, origin: str) -> Values:
         also, ignored = sbatch.read(text, origin, DIRECTIVES)
         if ignored:
             print(f"gbatch: {origin}: gflow has nothing like #SBATCH {', '.join(ignored)}", file=sys.stderr)
+        for name in sbatch.variables(text):
+            print(f"gbatch: {origin} uses {name}; a job has {sbatch.VARIABLES[name]} here", file=sys.stderr)
         return directives.merge(values, also, EXCLUSIVE)
     known = [] if said else sbatch.understood(text)
     if known:

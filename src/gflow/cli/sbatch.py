@@ -58,6 +58,21 @@ _MAIL = {
 }
 
 
+VARIABLES = {
+    "SLURM_ARRAY_TASK_ID": "GFLOW_ARRAY_TASK_ID",
+    "SLURM_JOB_ID": "GFLOW_JOB_ID",
+    "SLURM_JOBID": "GFLOW_JOB_ID",
+    "SLURM_JOB_NAME": "GFLOW_JOB_NAME",
+    "SLURM_RESTART_COUNT": "GFLOW_RESTART_COUNT",
+}
+"""Slurm's variables, and those a job has here: Slurm's own would make programs take this for Slurm."""
+
+
+def variables(text: str) -> list[str]:
+    """Slurm's variables that `text` speaks of, and that have another name here."""
+    return [name for name in VARIABLES if name in text]
+
+
 def understood(text: str) -> list[str]:
     """The options in `text` that gflow understands, each once, as they are written."""
     found = (name for _, rest in _lines(text) for name, _ in _options(rest.split()))
