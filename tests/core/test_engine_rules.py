@@ -123,7 +123,7 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
             fields["groups"] = {fields["group_id"]: cap}
             fields["hold_after"] = {fields["group_id"]: cap}
         before = (
-            self.bench.engine.in_cell((fields["group_id"], fields["key"]))
+            self.bench.engine.in_cell(("ana", fields["group_id"], fields["key"]))
             if {"group_id", "key"} <= fields.keys()
             else None
         )

@@ -86,6 +86,12 @@ def test_keys_of_other_groups_are_other_cells(bench: Bench) -> None:
     assert bench.queued(group_id="g") != first
 
 
+def test_the_cells_of_another_user_are_others(bench: Bench) -> None:
+    first, second = (bench.queued(group_id="g", key="a", owner=owner) for owner in ("ana", "ben"))
+    assert first != second
+    assert bench.submit(group_id="g", key="a", owner="ben") == second
+
+
 def test_a_retry_is_the_same_cell(bench: Bench) -> None:
     (first,) = bench.submit_all([cell("a", max_retries=1)])
     start_all(bench)

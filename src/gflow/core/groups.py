@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from gflow.core.model import Failure, Group, Job, JobId, JobSpec, State
 
-Cell = tuple[str, str]
-"""The id of a group, and the key of a job in it."""
+Cell = tuple[str, str, str]
+"""The owner of a job, the id of its group, and its key in it: what others put into a group is not in one's cells."""
 
 QUICK_SECS = 60.0
 """A minute: jobs that fail so soon, or so many within it, point to a mistake that all of them share."""
@@ -28,7 +28,9 @@ def id_of(owner: str, name: str) -> str:
 
 def cell_of(spec: JobSpec) -> Cell | None:
     """The cell of its group that a job is, if it is one."""
-    return (spec.group_id, spec.key) if spec.group_id is not None and spec.key is not None else None
+    if spec.group_id is None or spec.key is None:
+        return None
+    return spec.owner, spec.group_id, spec.key
 
 
 def after_end(group: Group, job: Job, task: JobId) -> Group:

@@ -1,6 +1,6 @@
 """Which ended jobs were cells of a sweep: a table beside the history's, so that a cell done long ago is not done again.
 
-    cell    group_id, key, id: a job with a key, by the cell it was
+    cell    owner, group_id, key, id: a job with a key, by the cell it was
 
 A history without this table, as earlier versions wrote it, has no such jobs.
 """
@@ -12,8 +12,8 @@ from gflow.core.groups import Cell, cell_of
 from gflow.core.model import Job, JobId
 
 CREATE = (
-    "CREATE TABLE IF NOT EXISTS cell (group_id TEXT, key TEXT, id INTEGER, PRIMARY KEY (group_id, key, id))"
-    " WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS cell (owner TEXT, group_id TEXT, key TEXT, id INTEGER,"
+    " PRIMARY KEY (owner, group_id, key, id)) WITHOUT ROWID"
 )
 
 
@@ -24,13 +24,13 @@ def is_there(database: sqlite3.Connection) -> bool:
 
 def keep(database: sqlite3.Connection, jobs: Iterable[Job]) -> None:
     """Take note of those of these jobs that are cells."""
-    database.executemany("INSERT OR IGNORE INTO cell VALUES (?, ?, ?)", _rows(jobs))
+    database.executemany("INSERT OR IGNORE INTO cell VALUES (?, ?, ?, ?)", _rows(jobs))
 
 
 def latest(database: sqlite3.Connection, cells: Iterable[Cell]) -> list[JobId]:
     """The latest job of each of these cells that has one."""
-    query = "SELECT max(id) FROM cell WHERE group_id = ? AND key = ?"
-    found = (database.execute(query, [_text(group_id), _text(key)]).fetchone()[0] for group_id, key in cells)
+    query = "SELECT max(id) FROM cell WHERE owner = ? AND group_id = ? AND key = ?"
+    found = (database.execute(query, [*map(_text, cell)]).fetchone()[0] for cell in cells)
     return [JobId(job_id) for job_id in found if job_id is not None]
 
 
@@ -41,12 +41,13 @@ def forget(database: sqlite3.Connection, ids: str) -> None:
 
 def missing(database: sqlite3.Connection, jobs: Iterable[Job]) -> list[JobId]:
     """Those of these jobs that are cells, and are not known as such."""
-    query = "SELECT count(*) FROM cell WHERE group_id = ? AND key = ? AND id = ?"
-    return [JobId(row[2]) for row in _rows(jobs) if not database.execute(query, row).fetchone()[0]]
+    query = "SELECT count(*) FROM cell WHERE owner = ? AND group_id = ? AND key = ? AND id = ?"
+    return [JobId(row[-1]) for row in _rows(jobs) if not database.execute(query, row).fetchone()[0]]
 
 
-def _rows(jobs: Iterable[Job]) -> Iterator[tuple[str, str, int]]:
-    return ((_text(cell[0]), _text(cell[1]), int(job.id)) for job in jobs if (cell := cell_of(job.spec)) is not None)
+def _rows(jobs: Iterable[Job]) -> Iterator[tuple[str, str, str, int]]:
+    found = ((cell_of(job.spec), int(job.id)) for job in jobs)
+    return ((_text(cell[0]), _text(cell[1]), _text(cell[2]), job_id) for cell, job_id in found if cell is not None)
 
 
 def _text(text: str) -> str:
