@@ -127,7 +127,7 @@ class History:
             return []
         with self._explained(), self._lock:
             database = self._open()
-            ids = cells.latest(database, wanted) if cells.is_there(database) else []
+            ids = cells.latest(database, wanted)
         return list(self.get(ids).values())
 
     def page(self, selection: Selection, *, after: JobId | None, most: int, newest_first: bool = False) -> list[Job]:
@@ -225,7 +225,7 @@ class History:
     def _lost_cells(self, jobs: Iterable[Job]) -> list[str]:
         with self._explained(), self._lock:
             database = self._open()
-            lost = cells.missing(database, jobs) if cells.is_there(database) else []
+            lost = cells.missing(database, jobs)
         return [f"{self.path}: job {job_id} is not found by its key any more" for job_id in lost]
 
     def close(self) -> None:
@@ -294,8 +294,6 @@ class History:
             raise HistoryError(f"{self.path}: has format version {version}; this gflow reads up to {VERSION}")
         elif version == 1:
             connection.executescript(_LIKE_2 if self._read_only else f"BEGIN; {_FROM_1} COMMIT;")
-        if not self._read_only:
-            connection.execute(cells.CREATE)
 
     def _job(self, row: _Row) -> Job:
         """The job of a row. Raises HistoryError if it is not what was written."""
