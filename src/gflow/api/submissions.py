@@ -58,7 +58,7 @@ def blueprint(services: Services) -> Blueprint:
 
 
 async def _submit(
-    services: Services, requests: list[JobRequest], who: Caller, *, dry_run: bool
+    services: Services, requests: list[JobRequest], who: Caller, *, dry_run: bool = False
 ) -> list[dict[str, Any]]:
     runtime = services.runtime
     runtime.check_open()
