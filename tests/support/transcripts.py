@@ -3,8 +3,8 @@
     python -m support.transcripts PAGE...      (in tests/) runs the pages and puts what was printed into them
 
 A page has blocks of ```console: lines that begin with `$ ` are commands, `> ` goes on with one, everything else is what
-it printed, both streams, and `[exit N]` stands where it did not end well. The commands of a page run in one shell, with a
-daemon of their own that has two simulated GPUs, in a directory that is empty but for what the page's comment makes:
+it printed, both streams, and `[exit N]` stands where it did not end well. The commands of a page run in one shell, with
+a daemon of their own that has two simulated GPUs, in a directory that is empty but for what the page's comment makes:
 
     <!-- setup
     shell commands
