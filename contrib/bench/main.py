@@ -11,6 +11,7 @@ import measure_gpus
 import measure_history
 import measure_latency
 import measure_listing
+import measure_notifications
 import measure_scheduling
 import measure_startup
 import measure_submission
@@ -27,6 +28,7 @@ SUBJECTS: dict[str, Callable[[Bench], list[report.Row]]] = {
     "gpus": measure_gpus.measure,
     "scheduling": measure_scheduling.measure,
     "history": measure_history.measure,
+    "notifications": measure_notifications.measure,
 }
 
 INTRODUCTION = """\

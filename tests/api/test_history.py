@@ -103,6 +103,8 @@ async def test_more_than_a_page(house, monkeypatch, whole):
     assert [job["id"] for job in await house.get("/jobs?order=desc")] == everything[::-1]
     assert [job["id"] for job in await house.get("/jobs?order=desc&limit=700")] == everything[:-701:-1]
     assert [job["id"] for job in await house.get("/jobs?offset=600&limit=600")] == everything[600:1200]
+    for limit in (jobs_api.CHUNK, jobs_api.CHUNK + 1, 2 * jobs_api.CHUNK):
+        assert [job["id"] for job in await house.get(f"/jobs?limit={limit}")] == everything[:limit]
     answer = await house.client.get("/queue?columns=JOBID&states=all")
     assert (answer.text.split(), answer.headers["x-total"]) == ([str(number) for number in everything], "1500")
     answer = await house.client.get("/queue?columns=JOBID&states=all&limit=-3")

@@ -117,6 +117,25 @@ def test_a_job_that_waits_for_its_own_groups_limit_holds_nobody_up(make_bench: M
     bench.starts(other)
 
 
+def test_nor_when_its_group_is_filled_in_the_same_pass(make_bench: MakeBench) -> None:
+    bench = make_bench(2)
+    bench.running(gpus=1, time_limit_secs=HOUR)
+    grouped = {"group_id": "g", "groups": {"g": 1}}
+    large, one, last = queue(bench, {"gpus": 2, **grouped}, {"gpus": 1}, {"group_id": "g"})
+    bench.starts(last, one)  # the first of these has filled the group that the large one waits for
+    assert planned(bench) == []
+    assert bench.job(large).planned_for is None
+
+
+def test_nor_when_its_quota_is_reached_in_the_same_pass(make_bench: MakeBench) -> None:
+    bench = make_bench(2, quotas=Table(users={"ana": Limits(max_running_jobs=1)}))
+    bench.running(owner="bob", gpus=1, time_limit_secs=HOUR)
+    large, one, last = queue(bench, {"gpus": 2}, {"owner": "bob", "gpus": 1}, {})
+    bench.starts(last, one)
+    assert planned(bench) == []
+    assert bench.job(large).planned_for is None
+
+
 def test_a_job_for_a_broken_device_holds_nobody_up(make_bench: MakeBench) -> None:
     bench = make_bench(2)
     bench.step(bench.engine.observe_gpus, gpus(2), {1: GpuStatus(fault="lost")}, bench.now)

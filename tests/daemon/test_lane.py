@@ -39,7 +39,7 @@ def entry(number, **fields):
 
 
 async def start(nursery, target, *numbers, limiter=None):
-    pace = Pace(module.MOST_WAITING)
+    pace = Pace(lambda: False, module.MOST_WAITING)
     lane = Lane(target, limiter or trio.CapacityLimiter(16), pace, Book(), lambda: 1000 + trio.current_time())
     for number in numbers:
         lane.add(entry(number))

@@ -19,9 +19,10 @@ import pytest
 from gflow.store.history import History, HistoryError
 from support.crash_load import Client, Gate, Wanted
 from support.daemon import Daemon
+from support.effort import examples
 from support.wait import until
 
-ROUNDS = int(os.environ.get("GFLOW_CRASH_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("GFLOW_CRASH_ROUNDS", str(max(2, examples(6)))))
 SEED = os.environ.get("GFLOW_CRASH_SEED") or str(time.time_ns())
 CLIENTS = 4
 CONFIG = """\

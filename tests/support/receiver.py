@@ -4,7 +4,7 @@
 
 It prints its port, and adds a line of JSON to RECORD for each request: {"path", "id", "event", "body", "at"}. Paths:
 
-    /ok         204                              /slow/S     204 after S seconds
+    /ok, /ok/.. 204                              /slow/S     204 after S seconds
     /status/N   always N                         /flaky/N/K  N for the first K tries of a delivery, then 200
     /hang       no answer                        /reset/K    resets the connection the first K times
     /drop/K     closes it without an answer      /garbage    what is no HTTP
@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         if status != 204:
             self.wfile.write(b"{}")
 
-    def _ok(self, _try: int) -> None:
+    def _ok(self, _try: int, *_name: str) -> None:
         self._answer(204)
 
     def _slow(self, _try: int, secs: str) -> None:

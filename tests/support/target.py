@@ -83,6 +83,7 @@ def make_pool(targets, directory, most=16, *, past=(), next_event_id=None, wall=
         test_payload=lambda: {"event": "test"},
         past=past,
         next_event_id=last + 1 if next_event_id is None else next_event_id,
+        launching=lambda: False,
         wall=wall or (lambda: 1_800_000_000 + trio.current_time()),
     )
 

@@ -48,6 +48,11 @@ def hang_up(connection: socket.socket) -> None:
     connection.shutdown(socket.SHUT_RDWR)
 
 
+def nonsense(connection: socket.socket) -> None:
+    """Answer with what is no HTTP."""
+    connection.sendall(b"nonsense\r\n\r\n")
+
+
 @dataclass
 class WebServer:
     """Answers with `talk`; `requests` has what came. `tls` makes it one of https."""

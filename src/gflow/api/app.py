@@ -9,6 +9,7 @@ from gflow.api import (
     gpus,
     jobs,
     logs,
+    metrics,
     notifications,
     queue,
     quotas,
@@ -21,13 +22,28 @@ from gflow.api.framework import Framework
 from gflow.api.services import Services
 from gflow.core.errors import Refused
 
+_RESOURCES = (
+    submissions,
+    jobs,
+    queue,
+    logs,
+    events,
+    control,
+    gpus,
+    quotas,
+    reservations,
+    state,
+    notifications,
+    metrics,
+)
+
 
 def create_app(services: Services) -> Framework:
     """The application over `services`. It has no lifespan tasks: a crash of one would go unnoticed."""
     app = Framework("gflow", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECS
-    for module in (submissions, jobs, queue, logs, events, control, gpus, quotas, reservations, state, notifications):
+    for module in _RESOURCES:
         app.register_blueprint(module.blueprint(services))
     app.register_error_handler(Refused, answers.on_refused)
     app.register_error_handler(HTTPException, answers.on_http_error)

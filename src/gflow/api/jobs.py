@@ -59,11 +59,7 @@ def blueprint(services: Services) -> Blueprint:
         for start in range(0, len(jobs), CHUNK):
             bodies += map(services.job_bytes, jobs[start : start + CHUNK])
             await trio.lowlevel.checkpoint()
-        if not bodies:
-            return raw(b"[]")
-        bodies[0] = b"[" + bodies[0]  # many megabytes: joined once, and not copied again for the brackets
-        bodies[-1] += b"]"
-        return raw(b",".join(bodies))
+        return _array(bodies)
 
     @routes.get("/jobs/<int:job_id>")
     async def get_job(job_id: int) -> Response:
@@ -235,6 +231,24 @@ async def _chosen(listing: Listing, wanted: _Wanted) -> list[Job]:
         return await listing.select(selection, newest_first=newest_first, offset=offset, limit=limit)
     jobs = list(selection.of(await listing.find_all(ids)))
     return jobs[:: -1 if newest_first else 1][offset : None if limit is None else offset + limit]
+
+
+def _array(bodies: list[bytes]) -> Response:
+    """An array of records that are encoded already. It can be many megabytes, which are never in one piece."""
+    if len(bodies) <= CHUNK:
+        return raw(b"[" + b",".join(bodies) + b"]")
+    bodies[0] = b"[" + bodies[0]
+    bodies[-1] += b"]"
+    length = sum(map(len, bodies)) + len(bodies) - 1
+
+    async def body() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(bodies), CHUNK):
+            more = [b""] if start + CHUNK < len(bodies) else []  # the comma before the next piece
+            yield b",".join(bodies[start : start + CHUNK] + more)
+
+    response = Response(body(), content_type="application/json", headers={"Content-Length": str(length)})
+    response.timeout = None
+    return response
 
 
 def _streamed(services: Services, pages: AsyncGenerator[list[Job], None]) -> Response:

@@ -113,7 +113,9 @@ class Listing:
             more = last is not None
             between = len(here) if last is None else _place(here, last, newest_first=newest_first)
             others = [job for job in past if job.id not in known]
-            merged = list(heapq.merge(here[:between], others, key=_by_id, reverse=newest_first))
+            merged = here[:between]
+            if others:
+                merged = list(heapq.merge(merged, others, key=_by_id, reverse=newest_first))
             del here[:between]
             for start in range(0, len(merged), size):
                 yield merged[start : start + size]

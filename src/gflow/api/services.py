@@ -13,6 +13,7 @@ from gflow.api.forecast import Forecast
 from gflow.api.listing import Listing
 from gflow.core.model import GpuUse, Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
+from gflow.daemon.tally import Tally
 from gflow.launch.base import Launcher
 from gflow.store.spool import Spool
 from gflow.store.upkeep.compaction import Compacted
@@ -61,7 +62,7 @@ class Services:
     - configured_gpus: the devices the configuration allows, None for all.
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
-    - notifications: the targets that are told of events.
+    - notifications: the targets that are told of events. tally: how often each kind of event has happened.
     """
 
     runtime: Runtime
@@ -83,6 +84,7 @@ class Services:
     look_at_gpus: Callable[[], None]
     start_ticks: Callable[[int], int | None]
     notifications: Notifications
+    tally: Tally
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)
@@ -96,18 +98,16 @@ class Services:
         engine = self.runtime.engine
         return engine.reason(job) if engine.jobs.get(job.id) is job else job.reason
 
-    def gpu_use(self, job: Job) -> GpuUse | None:
-        """What was measured on the job's GPUs, until just now if it runs."""
-        engine = self.runtime.engine
-        return engine.measuring.now(job) if engine.jobs.get(job.id) is job else job.gpu_use
-
     def job_bytes(self, job: Job) -> bytes:
-        """The job's record as JSON. Kept until the job changes: most of a long list is the same each time."""
+        """The job's record as JSON. Kept until the job changes: most of a long list is the same each time.
+
+        Asked for each job of a long list, so nothing is looked up twice.
+        """
         engine = self.runtime.engine
-        reason, use = self.reason(job), self.gpu_use(job) if job.gpu_ids else None  # asked for each job of a long list
         group = engine.groups.get(job.spec.group_id) if job.spec.group_id is not None else None
         if engine.jobs.get(job.id) is not job:
-            return self._encode(job, reason, group, use)
+            return self._encode(job, job.reason, group, job.gpu_use)
+        reason, use = engine.reason(job), engine.measuring.now(job) if job.gpu_ids else None
         known = self._encoded.get(job.id)
         unchanged = known is not None and known[0] is job and known[2] is group and known[3] is use
         if known is not None and unchanged and (known[1] is reason or known[1] == reason):  # == alone is slow

@@ -315,7 +315,7 @@ class Engine(Sweeps):
             self._begin_if_due(heapq.heappop(self._begins)[1], now)
         self.planned = []
         while self.ready and self._pass(out, now, new_run_id):
-            pass  # a job that now has a plan stands elsewhere in the queue, which may leave room for others
+            pass  # who stands elsewhere in the queue now, or is planned no more, may leave room for others
         return out
 
     def _begin_if_due(self, job_id: JobId, now: Now) -> None:
@@ -325,7 +325,10 @@ class Engine(Sweeps):
             self._queue(self.jobs[job_id], now.wall)
 
     def _pass(self, out: Outcome, now: Now, new_run_id: Iterator[str]) -> bool:
-        """Whether a job got its first plan; each does so once, so passes come to an end."""
+        """Whether another pass may find more: a job got its first plan, or what was started has made a plan void.
+
+        Each job gets a first plan once, and is started once, so passes come to an end.
+        """
         planner, usage = Planner(self, now), UsageNow(self.fair_share, now)
         passed = dict[JobId, None]()
         turns = self.ready.turns(usage.of, planner.hopeless)
@@ -341,9 +344,11 @@ class Engine(Sweeps):
                 if room:
                     turns.gpus_taken()
                 passed.update(dict.fromkeys(planner.bypassed_by(job)))
-        self.planned = planner.planned or [plan for plan in self.planned if plan.id in self.ready]
-        known, noted = True, False
-        for plan in planner.planned:
+        plans = [plan for plan in planner.planned if not planner.outdated(plan)]
+        earlier = [plan for plan in self.planned if plan.id in self.ready and not planner.outdated(plan)]
+        self.planned = plans or earlier  # where too few GPUs are left for anybody, nobody was planned anew
+        known, noted = True, len(plans) < len(planner.planned)
+        for plan in plans:
             known = known and (plan.start_at is not None or plan.party is not None)
             # behind one that waits for the machine without a start, no start is sure
             noted |= self._note_plan(out, plan, now, promised=known and plan.party is None, passed=plan.id in passed)

@@ -73,7 +73,7 @@ class Planner:
         """Device indices for a job of this shape that starts now, or what there is too little of."""
         if self.table.group_full(shape):
             return ReasonKind.RESOURCES
-        if self.table.quotas.over(shape.owner, shape.project, shape.gpus) is not None or self._closed_to(shape):
+        if self._over(shape) is not None or self._closed_to(shape):
             return ReasonKind.QUOTA
         if self.table.lacks_memory(shape):
             return ReasonKind.MEMORY
@@ -83,6 +83,14 @@ class Planner:
         if shape.gpus == 0:
             return ()
         return self._place_gpus(shape, end_at)
+
+    def _over(self, shape: Shape) -> tuple[str, str, str, int] | None:
+        return self.table.quotas.over(shape.owner, shape.project, shape.gpus)
+
+    def outdated(self, planned: "Planned") -> bool:
+        """Whether what was started since makes a job wait for a limit it did not wait for when it was planned."""
+        over = self._over(planned.shape)
+        return self.table.group_full(planned.shape) or (over[:2] if over else None) != planned.party
 
     def hopeless(self, shape: Shape) -> bool:
         """Whether a look at the number of free devices is enough to see that there is no room."""
@@ -168,7 +176,7 @@ class Planner:
 
     def promised(self, shape: Shape, end_at: float) -> list[Claim]:
         """Those of them that reservations make."""
-        return [c for c in self._claims_against(shape.owner) if c.at < end_at and (shape.shared or not c.sharing)]
+        return [c for c in self._claims_against(shape.owner) if c.concerns(end_at, shared=shape.shared)]
 
     def _claims_against(self, owner: str) -> list[Claim]:
         whose = owner if owner in self._with_reservations else None
@@ -194,7 +202,7 @@ class Planner:
 
     def _protect_in_quota(self, job: Job, shape: Shape) -> None:
         """Others under the quota of GPUs that a job waits for may pass it for a while only."""
-        over = self.table.quotas.over(shape.owner, shape.project, shape.gpus)
+        over = self._over(shape)
         if over is not None and over[2] == "max_running_gpus" and not any(p.party == over[:2] for p in self.planned):
             self.planned.append(Planned(job.id, shape, None, 0, closed=self._passed_long(job), party=over[:2]))
 
@@ -241,7 +249,7 @@ class Planner:
         end_at = moment + self.longest_secs(shape.limit_secs)
         held = {index: [h for h in held if h.end_at > moment] for index, held in self.holdings.items()}
         claims = claims_against(shape.owner, self._reservations, held, self.permitted, self.usable, moment)
-        return [c for c in claims if c.at < end_at and (shape.shared or not c.sharing)]
+        return [c for c in claims if c.concerns(end_at, shared=shape.shared)]
 
     def _fitting_at(self, shape: Shape, moment: float) -> list[int]:
         return [index for index in indices(self._asked(shape)) if self._has_room_at(index, shape, moment)]
@@ -319,7 +327,7 @@ class Planner:
             without[index].remove(Holding(job.spec.owner, was))
         owner = job.spec.owner
         claims = claims_against(owner, self._reservations, without, self.permitted, self.usable, self.now.wall)
-        binding = [c for c in claims if was <= c.at < end_at and (job.spec.shared or not c.sharing)]
+        binding = [c for c in claims if c.at >= was and c.concerns(end_at, shared=job.spec.shared)]
         return next((c.at for c in binding if (c.gpus & taken).bit_count() > c.allowance), None)
 
     def bypassed_by(self, job: Job) -> list[JobId]:

@@ -37,6 +37,9 @@ _TAKING = (h11.IDLE, h11.SEND_BODY)
 
 _NEWLINES = b"\r\n"
 
+_MOST_COPIED = 64 * 1024
+"""Up to so many bytes go out together with the head before them; copying more costs more than a second call."""
+
 
 class _Http1(H11Protocol):
     connection: h11.Connection
@@ -235,6 +238,8 @@ class Connection(TCPServer):
         if self._head is None and _waits_for_body(data):
             self._head = data
             return
+        if len(data) > _MOST_COPIED:
+            await self._send_head()
         data = (self._head or b"") + data
         self._head = None
         if data:  # the end of a message of known length has no bytes of its own

@@ -3,7 +3,6 @@
 This is the only module that knows the concrete launcher, probe and server.
 """
 
-import gc
 import logging
 import os
 import random
@@ -34,6 +33,7 @@ from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
 from gflow.core.placement import keep_order
 from gflow.core.policy import Policy
+from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
 from gflow.daemon.health import health
@@ -44,6 +44,7 @@ from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
 from gflow.daemon.state_watch import StateWatch
+from gflow.daemon.tally import Tally
 from gflow.daemon.timeouts import TimeoutEnforcer
 from gflow.daemon.watcher import Watcher
 from gflow.daemon.webhooks import WebhookPool
@@ -128,16 +129,11 @@ def _serve(settings: Settings) -> None:
 
 def _run(daemon: "_Daemon") -> bool:
     """Whether another daemon is to take over in this process: in a recovery, once the state can be read again."""
-    # The modules and the jobs that were loaded stay, and looking through them for cycles, again and again, stops
-    # everything for long: with 50,000 jobs, 80 ms now and then instead of 9.
-    gc.collect()
-    gc.freeze()
     try:
-        return trio.run(daemon.run, strict_exception_groups=True)
+        with short_searches():
+            return trio.run(daemon.run, strict_exception_groups=True)
     except BaseExceptionGroup as group:
         raise _first_cause(group) from group
-    finally:
-        gc.unfreeze()
 
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -203,6 +199,7 @@ class _Daemon:
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
+        self._tally = Tally()
         self._pool = self._make_pool(_targets(settings.config, self._log_path), self._loaded)
         self._persistence = Persistence(
             settings.data_dir,
@@ -212,7 +209,7 @@ class _Daemon:
             mark=opened.mark,
             recovery=opened.recovery,
         )
-        self._runtime.connect(self._persistence, self._watcher.perform, self._pool.offer)
+        self._runtime.connect(self._persistence, self._watcher.perform, self._tell)
         if self._loaded.boot_id != self._boot_id:
             self._runtime.commit(self._runtime.engine.machine_restarted(clock.read()), self._boot_id)
         self._log_start()
@@ -251,6 +248,10 @@ class _Daemon:
             allowed=daemon.gpus,
         )
 
+    def _tell(self, number: int, event: Event) -> None:
+        self._tally.count(event)
+        self._pool.offer(number, event)
+
     def _make_pool(self, targets: Sequence[Target], loaded: Loaded) -> WebhookPool:
         return WebhookPool(
             targets,
@@ -261,6 +262,7 @@ class _Daemon:
             past=tuple(loaded.events),
             next_event_id=loaded.next_event_id,
             wall=lambda: clock.read().wall,
+            launching=lambda: self._watcher.launching > 0,
         )
 
     def _payload(self, event: Event) -> Mapping[str, Any]:
@@ -445,6 +447,7 @@ class _Daemon:
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
             notifications=self._pool,
+            tally=self._tally,
         )
 
     def _log_path(self, job_id: JobId) -> Path:

@@ -28,12 +28,13 @@ class Watcher:
     """Carries out effects and reports what became of jobs.
 
     `log_of`: where the output of a job is. `recovering`: there may be running jobs that could not be read, so traces of
-    jobs that are not known stay.
+    jobs that are not known stay. `launching` jobs have been told to start and have not come to their first instruction.
     """
 
     def __init__(
         self, runtime: Runtime, launcher: Launcher, log_of: Callable[[JobId], Path], *, recovering: bool = False
     ) -> None:
+        self.launching = 0
         self._runtime = runtime
         self._launcher = launcher
         self._log_of = log_of
@@ -81,12 +82,15 @@ class Watcher:
             self._nursery.start_soon(unless_leaving)
 
     async def _launch(self, job: Job) -> None:
+        self.launching += 1
         try:
             start = await self._launcher.launch(job)
         except LaunchFailed as failure:
             log.warning("Job %d could not be started: %s", job.id, failure)
             await self._finish(job, Exit(None, self._runtime.clock().wall, str(failure)))
             return
+        finally:
+            self.launching -= 1
         self._runtime.commit(self._runtime.engine.launched(job.id, start.at, start.boot))
         self._launched[job.id].set()
         await self._see_off(job)

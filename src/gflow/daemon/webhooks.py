@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from gflow.core.errors import NotFound, Unavailable, WrongState
-from gflow.core.events import Event, EventKind
+from gflow.core.events import Event
 from gflow.daemon.keeper import Keeper
 from gflow.daemon.lane import MOST_WAITING, Lane
 from gflow.daemon.pace import Pace
@@ -35,7 +35,7 @@ class WebhookPool:
 
     - payload: makes what is told of an event. test_payload: what is told when nothing has happened.
     - past: the latest events before this life, with their ids, oldest first. next_event_id: what comes after them.
-    - wall: seconds since the epoch.
+    - wall: seconds since the epoch. launching: whether jobs are being launched.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class WebhookPool:
         past: Sequence[tuple[int, Event]],
         next_event_id: int,
         wall: Callable[[], float],
+        launching: Callable[[], bool],
     ) -> None:
         self.drained = trio.Event()
         self.lost = 0
@@ -61,7 +62,7 @@ class WebhookPool:
         self._wall = wall
         self._closing = trio.Event()
         self._keeper = Keeper(outbox, wall, self._take_stock)
-        self._pace = Pace(MOST_WAITING * 4 // 5)
+        self._pace = Pace(launching, MOST_WAITING * 4 // 5)
         self._lanes = {target.key: Lane(target, self._limiter, self._pace, self._keeper, wall) for target in targets}
         self._keeper.lanes = tuple(self._lanes.values())
         self._early: list[tuple[int, Event]] | None = []
@@ -75,8 +76,6 @@ class WebhookPool:
         """
         if self._closing.is_set() or not self._lanes:
             return
-        if event.kind is EventKind.STARTED:
-            self._pace.started()
         if self._early is not None:
             self._early.append((number, event))
         else:

@@ -8,6 +8,7 @@ the names are those of gflow where gflow has the field. The samples in docs/noti
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from gflow.core.events import Event, EventKind
@@ -69,9 +70,14 @@ def moment(at: float | None) -> str | None:
     if at is None:
         return None
     try:
-        return datetime.fromtimestamp(int(at), UTC).isoformat().replace("+00:00", "Z")
+        return _second(int(at))
     except (OverflowError, ValueError, OSError):
         return None  # beyond the year 9999
+
+
+@lru_cache(maxsize=256)  # many events are of the same few seconds
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _said(fields: Mapping[str, Any]) -> Json:

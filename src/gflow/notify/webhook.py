@@ -10,6 +10,7 @@ Addresses can be secrets (those of chat services are), so only the host is ever 
 import hashlib
 import hmac
 import logging
+import os
 import ssl
 import time
 from collections.abc import Mapping
@@ -89,8 +90,10 @@ class Webhook:
                 status, pause = await self._exchange(body, self._headers(delivery, body))
             except httpx.ConnectError as error:
                 raise DeliveryFailed(one_line(f"cannot connect: {_reason(error)}")) from None
+            except httpx.RemoteProtocolError as error:
+                raise DeliveryFailed(one_line(f"no answer that makes sense: {error}")) from None
             except httpx.HTTPError as error:
-                raise DeliveryFailed(one_line(f"the connection broke: {type(error).__name__}")) from None
+                raise DeliveryFailed(one_line(f"the connection broke: {_reason(error)}")) from None
         if scope.cancelled_caught:
             raise DeliveryFailed(f"no complete answer within {self.timeout_secs:g} s")
         _judge(status, pause)
@@ -147,15 +150,21 @@ def _merged(fixed: Mapping[str, str], configured: Mapping[str, str]) -> httpx.He
     return headers
 
 
+def _first_of(error: BaseException) -> BaseException | None:
+    """Of a group, which has an error for each address of a host, the first."""
+    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
+
+
 def _reason(error: BaseException) -> str:
     """What the system said at the bottom of it; the layers above keep it to themselves."""
     below: BaseException | None = error
     found = ""
     while below is not None:
         if isinstance(below, OSError):
-            found = str(below.strerror or below)
-        below = below.__cause__ or below.__context__
-    return found or str(error) or "no reason given"
+            number = 0 if isinstance(below, ssl.SSLError) else below.errno or 0  # TLS has numbers of its own
+            found = os.strerror(number) if number > 0 else str(below.strerror or below)
+        below = _first_of(below) or below.__cause__ or below.__context__
+    return found or str(error) or type(error).__name__
 
 
 def _judge(status: int, pause: float | None) -> None:

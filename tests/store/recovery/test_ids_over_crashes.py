@@ -8,6 +8,7 @@ from gflow.store.ids import Ids, generation_of
 from gflow.store.log import Log
 from gflow.store.records import encode
 from gflow.store.recovery.opening import open_state
+from support.effort import stride
 from support.ledger import Ledger
 from support.lossy_disk import Fault, Killed, LossyDisk, PowerCut
 
@@ -56,7 +57,7 @@ def test_no_end_makes_a_state_look_older(tmp_path, how):
     live(disk, given)
     total = len(disk.calls)
     assert total - before > 20
-    for number in range(before + 1, total + 1):
+    for number in range(before + 1, total + 1, stride(1)):
         for part in (0, 16):
             disk, given = veteran(tmp_path / f"{number}-{part}")
             disk.faults = {number: Fault(part, end=how)}
