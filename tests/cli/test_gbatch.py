@@ -511,6 +511,8 @@ def conda(monkeypatch, tmp_path):
     """An active environment."""
     monkeypatch.setenv("CONDA_DEFAULT_ENV", "ml")
     monkeypatch.setenv("CONDA_PREFIX", str(tmp_path))
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"/usr/bin:{tmp_path}/bin")
     monkeypatch.delenv("CONDA_EXE", raising=False)
 
 

@@ -279,15 +279,16 @@ def test_a_conda_environment_is_activated(wrapper: Wrapper, tmp_path: Path, by: 
     assert wrapper.run(job, env=env) == "my env, 1,3\n"
 
 
-@pytest.mark.parametrize(("prefix", "level", "asked"), [("", "1", False), ("", "0", True), ("none", "1", True)])
+@pytest.mark.parametrize(("prefix", "path", "asked"), [("", "bin", False), ("", "sbin", True), ("none", "bin", True)])
 def test_a_conda_environment_that_came_along_is_not_activated_again(
-    wrapper: Wrapper, tmp_path: Path, prefix: str, level: str, asked: bool
+    wrapper: Wrapper, tmp_path: Path, prefix: str, path: str, asked: bool
 ) -> None:
+    (tmp_path / "bin").mkdir()
     conda = tmp_path / "conda"
     conda.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\necho 'conda() {{ :; }}'\n")
     conda.chmod(0o700)
-    env = {"CONDA_EXE": str(conda), "CONDA_PREFIX": str(tmp_path / prefix), "CONDA_SHLVL": level}
-    env |= {"CONDA_DEFAULT_ENV": "my env", "PATH": os.environ["PATH"]}
+    env = {"CONDA_EXE": str(conda), "CONDA_PREFIX": str(tmp_path / prefix), "CONDA_DEFAULT_ENV": "my env"}
+    env["PATH"] = f"{tmp_path / path}:{os.environ['PATH']}"
     assert wrapper.run(wrapper.job("echo", "ran", conda_env="my env"), env=env) == "ran\n"
     assert (tmp_path / "asked").exists() == asked
 

@@ -8,10 +8,13 @@ import os
 def active() -> str | None:
     """The name or path of the active environment, None if there is none that could be activated again."""
     name = os.environ.get("CONDA_DEFAULT_ENV", "").strip()
-    prefix = os.environ.get("CONDA_PREFIX", "")
-    if not name or (not os.path.isdir(prefix) and not _conda()):
-        return None
-    return name
+    return name if name and (_comes_along() or _conda()) else None
+
+
+def _comes_along() -> bool:
+    """Whether the variables of this process are all that is needed; the job's wrapper looks at the same."""
+    programs = os.path.join(os.environ.get("CONDA_PREFIX", ""), "bin")
+    return os.path.isdir(programs) and programs in os.environ.get("PATH", "").split(os.pathsep)
 
 
 def _conda() -> bool:

@@ -67,7 +67,8 @@ gflow_end $?
 
 # Where it was active at submission it is so now: conda would change nothing, and take half a second for it.
 _CONDA = """\
-[ "${{CONDA_DEFAULT_ENV-}}" = {name} ] && [ "${{CONDA_SHLVL:-0}}" -gt 0 ] && [ -d "${{CONDA_PREFIX-}}" ] || {{
+[ "${{CONDA_DEFAULT_ENV-}}" = {name} ] && [ -d "${{CONDA_PREFIX-}}/bin" ] &&
+case ":$PATH:" in *":$CONDA_PREFIX/bin:"*) ;; *) false ;; esac || {{
   gflow_hook=$("${{CONDA_EXE:-conda}}" shell.posix hook) && command eval "$gflow_hook" && conda activate {name}
 }} >{run}/conda 2>&1 </dev/null || gflow_end 1 conda
 """
