@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import pwd
+import re
 import resource
 import shutil
 import signal as signals
@@ -23,7 +24,8 @@ import trio
 
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.consumption import consumption_of
 from gflow.launch.ending import SERVER_LOST, exit_of
 from gflow.launch.log import find_writer, make_log, writer_command
 from gflow.launch.processes import (
@@ -36,7 +38,7 @@ from gflow.launch.processes import (
     send,
     wait_process,
 )
-from gflow.launch.program import program_of
+from gflow.launch.program import PROGRESS_FILE, program_of
 from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
@@ -195,6 +197,28 @@ class Tmux:
             if path.is_dir() and path.name not in kept:
                 RunDirectory(path).remove()
 
+    async def processes(self, job: Job) -> list[Consumption]:
+        """What the job's processes take, without its wrapper, which does nothing."""
+        return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+
+    def progress_file(self, job: Job) -> Path | None:
+        """In the run directory."""
+        return self._directory(job).path / PROGRESS_FILE
+
+    async def open_terminals(self, jobs: Iterable[Job]) -> list[JobId]:  # noqa: ARG002 - the server knows them all
+        """Ask tmux for its sessions."""
+        answer = await self._server.ask("list-sessions", "-F", "#{session_name}")
+        found = map(_SESSION.fullmatch, answer.text.split("\n"))
+        return sorted({JobId(int(match[1])) for match in found if match})
+
+    async def close_terminal(self, job: Job) -> bool:
+        """Close the session, and what was kept of an earlier job with the same id."""
+        name = session_name(job.id)
+        answer = await self._server.ask("list-sessions", "-F", "#{session_name}")
+        names = [known for known in answer.text.split("\n") if known == name or known.startswith(f"{name}-before-")]
+        done = [(await self._server.ask("kill-session", "-t", f"={known}")).status == 0 for known in names]
+        return any(done)
+
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """`tmux attach-session` for the job's session. Asks tmux, which takes some milliseconds."""
         target = f"={session_name(job.id)}"
@@ -346,6 +370,9 @@ class Tmux:
             return False
         answer = await self._server.ask("display-message", "-p", "-t", mark.pane, "#{pane_pid} #{pane_dead}")
         return answer.text == f"{mark.pid} 1"
+
+
+_SESSION = re.compile(r"gjob-(\d{1,15})(?:-before-\d+)?")
 
 
 def session_name(job_id: JobId) -> str:
