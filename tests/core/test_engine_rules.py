@@ -149,7 +149,7 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
     @rule(number=which)
     def cancel_what_waits(self, number: int) -> None:
         job_id = self.pick(number, State.QUEUED, State.HOLD)
-        foreseen = [(job.id, cause) for job, cause in self.bench.engine.dependents(job_id)]
+        foreseen = [(job.id, cause) for job, cause in self.bench.engine.dependents([job_id])]
         self.attempt(self.bench.cancel, job_id)
         for fallen, cause in foreseen:
             job = self.bench.job(fallen)

@@ -5,6 +5,7 @@ from werkzeug.exceptions import HTTPException
 from gflow.api import (
     answers,
     control,
+    ending,
     events,
     gpus,
     jobs,
@@ -12,14 +13,33 @@ from gflow.api import (
     notifications,
     queue,
     quotas,
+    redo,
     reservations,
     state,
     submissions,
+    watching,
 )
 from gflow.api.body import BODY_SECS, MAX_BODY_BYTES
 from gflow.api.framework import Framework
 from gflow.api.services import Services
 from gflow.core.errors import Refused
+
+_RESOURCES = (
+    submissions,
+    jobs,
+    redo,
+    ending,
+    watching,
+    queue,
+    logs,
+    events,
+    control,
+    gpus,
+    quotas,
+    reservations,
+    state,
+    notifications,
+)
 
 
 def create_app(services: Services) -> Framework:
@@ -27,7 +47,7 @@ def create_app(services: Services) -> Framework:
     app = Framework("gflow", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["BODY_TIMEOUT"] = BODY_SECS
-    for module in (submissions, jobs, queue, logs, events, control, gpus, quotas, reservations, state, notifications):
+    for module in _RESOURCES:
         app.register_blueprint(module.blueprint(services))
     app.register_error_handler(Refused, answers.on_refused)
     app.register_error_handler(HTTPException, answers.on_http_error)

@@ -212,7 +212,8 @@ def _check_names(engine: Engine) -> None:
             latest.setdefault(job.spec.owner, []).append(job.id)
     _same("jobs by owner", engine._by_owner, latest)
     active = [job.spec for job in _in_state(engine.jobs, *ACTIVE)]
-    needed = {spec.environment for spec in active} - {None}, {spec.script_digest for spec in active} - {None}
+    scripts = {job.spec.script_digest for job in engine.jobs.values()}
+    needed = {spec.environment for spec in active} - {None}, scripts - {None}
     _same("files still needed", engine.live_digests(), needed)
 
 

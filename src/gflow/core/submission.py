@@ -16,6 +16,7 @@ from gflow.core.placement import Resources
 MAX_PRIORITY = 255
 MAX_NAME = 128
 MAX_PROJECT = limits.MAX_PROJECT
+MAX_REASON = 500
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 
@@ -67,6 +68,12 @@ def check_group_limit(max_concurrent: int | None) -> None:
     """Refuse a group limit under which nothing would ever run."""
     if max_concurrent is not None and max_concurrent < 1:
         raise Malformed(f"Invalid max_concurrent {max_concurrent}: use 1 or more")
+
+
+def check_reason(text: str | None) -> None:
+    """Refuse words about a cancelled job that would not fit into a line."""
+    if text is not None and (not text.isprintable() or not text.strip() or len(text) > MAX_REASON):
+        raise Malformed(f"Invalid reason: use 1 to {MAX_REASON} printable characters")
 
 
 def check_dependencies(spec: JobSpec, jobs: Mapping[JobId, Job]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gflow.core.lifecycle import CODES
 from gflow.core.limits import format_duration, format_memory_mb
 from gflow.core.model import Job, Now, Reason, ReasonKind, State
+from gflow.core.progress import Progress, time_left_secs
 from gflow.core.stops import elapsed_secs, signal_name
 
 CELL_END = "\x1f"
@@ -22,6 +23,7 @@ class Row:
 
     - expected_start: of a job that waits, if it is known, in seconds since the epoch.
     - brief: what it waits for in a few words, where `reason` does not say all.
+    - progress: how far a running job is, as far as it says so.
     """
 
     job: Job
@@ -29,6 +31,7 @@ class Row:
     now: Now
     expected_start: float | None = None
     brief: str | None = None
+    progress: Progress | None = None
 
 
 SHORT_REASONS: dict[ReasonKind, str] = {
@@ -101,6 +104,14 @@ def _why(row: Row) -> str:
     return row.job.detail or row.brief or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
 
 
+def _progress(row: Row) -> str:
+    """How far it is, and after a `~` how long it will still take by that."""
+    if row.progress is None:
+        return "-"
+    left = time_left_secs(row.progress, row.job, row.now)
+    return f"{row.progress.percent:.0f}%" + (f" ~{format_duration(left)}" if left is not None else "")
+
+
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "JOBID": lambda row: str(row.job.id),
     "NAME": lambda row: row.job.run_name,
@@ -119,6 +130,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "END": lambda row: _clock(row.job.finished_at),
     "EXIT": _exit,
     "REASON": _why,
+    "PROGRESS": _progress,
 }
 
 
