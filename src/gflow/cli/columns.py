@@ -19,6 +19,7 @@ COLUMNS = (
     "END",
     "EXIT",
     "REASON",
+    "PROGRESS",
 )
 DEFAULT = ("JOBID", "NAME", "ST", "TIME", "NODES", "NODELIST(REASON)")
 
