@@ -14,12 +14,13 @@ What comes from the job is read without trust: never more than a few kB, and onl
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from gflow.core.progress import Progress
 
 TAIL_BYTES = 16 << 10
+NEAR_CHARS = 1000
 REPORT_BYTES = 512
 NOTE_CHARS = 100
 
@@ -31,7 +32,11 @@ _SIGN = re.compile(
     re.ASCII,
 )
 _STATES = {"1": "normal", "2": "error", "4": "paused"}
-_HIDDEN, _UNKNOWN = "0", "3"
+_MARKS = (b"%|", b"\x1b]9;4;")
+"""Without one of these there is nothing to look for."""
+
+_NONE = ("0", "3")
+"""Taken back, and not known."""
 
 
 def read_progress(log: Path, file: Path | None) -> Progress | None:
@@ -59,24 +64,34 @@ def reported(content: bytes, at: float) -> Progress | None:
 
 def shown(tail: bytes, at: float) -> Progress | None:
     """What the end of a log shows, which was written to `at` (seconds since the epoch)."""
-    found: Progress | None = None
-    for match in _signs(tail.decode("utf-8", "replace")):
-        if match["percent"] is not None:
-            found = _bar(match, at)
-        elif match["state"] in (_HIDDEN, _UNKNOWN):
-            found = None
-        elif match["value"] or found is not None:  # an error or a pause may leave it where it was
-            percent = float(match["value"]) if match["value"] else found.percent if found is not None else 0.0
-            found = Progress(min(100.0, percent), at, "terminal", state=_STATES[match["state"]])
-    return found
+    if not any(mark in tail for mark in _MARKS):
+        return None
+    text = tail.decode("utf-8", "replace")
+    signs = list(_SIGN.finditer(text[-NEAR_CHARS:]))
+    if not signs or _keeps_value(signs[-1]):  # what a bar redraws all the time need not all be read
+        signs = list(_SIGN.finditer(text))
+    if not signs or signs[-1]["state"] in _NONE:
+        return None
+    value = _value(signs)
+    if value is None:
+        return None
+    left, state = signs[-1]["left"], _STATES.get(signs[-1]["state"], "normal")
+    return Progress(min(100.0, float(value)), at, "terminal", _seconds(left) if left else None, state)
 
 
-def _signs(text: str) -> Iterator[re.Match[str]]:
-    return _SIGN.finditer(text)
+def _keeps_value(sign: re.Match[str]) -> bool:
+    """Whether it is an error or a pause that leaves the percentage where it was."""
+    return sign["percent"] is None and not sign["value"] and sign["state"] not in _NONE
 
 
-def _bar(match: re.Match[str], at: float) -> Progress:
-    return Progress(min(100.0, float(match["percent"])), at, "terminal", left_secs=_seconds(match["left"]))
+def _value(signs: Sequence[re.Match[str]]) -> str | None:
+    """The last percentage, unless it was taken back since."""
+    for sign in reversed(signs):
+        if sign["state"] in _NONE:
+            return None
+        if sign["percent"] or sign["value"]:
+            return sign["percent"] or sign["value"]
+    return None
 
 
 def _seconds(text: str) -> float | None:
