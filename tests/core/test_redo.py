@@ -10,11 +10,11 @@ from gflow.core.redo import again, fallen_with, in_order
 from support.jobs import HOUR, Bench
 
 
-def redo(bench: Bench, *job_ids: int, instead: dict[int, int] | None = None, **kwargs: Any) -> list[int]:
+def redo(bench: Bench, *job_ids: int, **kwargs: Any) -> list[int]:
     """Do these again, the first as the one that is meant; the new ids."""
     jobs = {job_id: bench.engine.jobs.get(JobId(job_id)) or bench.past[JobId(job_id)] for job_id in job_ids}
     wanted = [(jobs[job_id].id, again(jobs[job_id], "eve")) for job_id in job_ids]
-    made, _ = bench.step(bench.engine.redo, wanted, bench.now, instead=instead or {}, **kwargs)
+    made, _ = bench.step(bench.engine.redo, wanted, bench.now, **kwargs)
     return [int(job.id) for job in made]
 
 
@@ -93,7 +93,7 @@ def test_what_fell_with_a_later_attempt_waits_for_the_new_job(bench: Bench) -> N
     bench.end(second, 1)
     assert bench.told() == [("failed", second), ("cancelled", after)]
     wanted = with_fallen(bench, first, second)
-    new, new_after = redo(bench, *wanted, instead={second: first})
+    new, new_after = redo(bench, *wanted, attempts=[JobId(second)])
     assert bench.job(new_after).spec.depends_on == (new,)
     bench.told()
 
@@ -123,6 +123,24 @@ def test_a_job_that_left_comes_back_when_it_is_done_again(bench: Bench) -> None:
     bench.sleep(1)
     assert bench.retire(keep=0) == [old, new]
     assert bench.past[JobId(old)].redone_as == new
+
+
+def test_jobs_that_had_come_to_depend_on_each_other_are_not_waited_for_in_a_circle(bench: Bench) -> None:
+    """What has ended may be depended on, whatever it depended on itself."""
+    failed, one = bench.running(), bench.queued(hold=True)
+    two = bench.queued(depends_on=(one, failed))
+    bench.end(failed, 1)
+    bench.told()
+    bench.update(one, depends_on=(two,))
+    assert bench.told() == [("updated", one), ("cancelled", one)]
+    wanted = with_fallen(bench, failed)
+    assert wanted == [failed, one, two]
+    new, new_one, new_two = redo(bench, *wanted)
+    assert bench.states(new, new_one, new_two) == ["Queued", "Cancelled", "Cancelled"]
+    bench.told()
+    bench.starts(new)
+    with pytest.raises(Impossible, match=f"Job {one} depends on job {new_two}, which is Cancelled"):
+        redo(bench, *with_fallen(bench, one))
 
 
 def test_all_or_none(make_bench: Any) -> None:

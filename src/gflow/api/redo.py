@@ -47,8 +47,7 @@ def blueprint(services: Services) -> Blueprint:
             runtime.check_open()
             for group_id in {spec.group_id for _, spec in specs if spec.group_id is not None}:
                 check_group(who, engine, group_id)
-            instead = dict.fromkeys(attempts, job.id)
-            made, outcome = engine.redo(specs, runtime.clock(), instead=instead, held=wanted.hold, recalled=recalled)
+            made, outcome = engine.redo(specs, runtime.clock(), attempts=attempts, held=wanted.hold, recalled=recalled)
             seq = runtime.commit(outcome)
         finally:
             spooled.unpin()

@@ -51,7 +51,6 @@ from gflow.core.submission import (
 _T = TypeVar("_T")
 
 _PLAIN = Policy()
-_NOBODY: Mapping[JobId, JobId] = {}
 
 
 class Engine(Machine):
@@ -113,20 +112,23 @@ class Engine(Machine):
         wanted: Sequence[tuple[JobId, JobSpec]],
         now: Now,
         *,
-        instead: Mapping[JobId, JobId] = _NOBODY,
+        attempts: Iterable[JobId] = (),
         held: bool = False,
         recalled: Sequence[Job] = (),
     ) -> tuple[list[Job], Outcome]:
         """Make new jobs of ended ones, all or none: `wanted` has each with what the new one is to do.
 
         The first is the one that is meant; the others go along, each behind those it depends on, and wait for the new
-        jobs in the place of the old ones. `instead`: jobs whose place one of the ended ones takes, as of a later
-        attempt. The ended jobs are at hand, or among `recalled`, as in `submit`. Raises what a submission would.
+        jobs in the place of the old ones. `attempts`: what was tried in the place of the first one since. The ended
+        jobs are at hand, or among `recalled`, as in `submit`. Raises what a submission would.
         """
         known, first = self._with(recalled), self.next_job_id
-        new_ids = {old: JobId(first + place) for place, (old, _) in enumerate(wanted)}
-        new_ids |= {other: new_ids[old] for other, old in instead.items()}
-        specs = [waiting_for(spec, new_ids, known) for _, spec in wanted]
+        new_ids: dict[JobId, JobId] = {}
+        specs = list[JobSpec]()
+        for place, (old, spec) in enumerate(wanted):
+            specs.append(waiting_for(spec, new_ids, known))
+            new_ids |= dict.fromkeys(() if place else attempts, first)
+            new_ids[old] = JobId(first + place)
         for spec in specs:
             self._check_new(spec, now)
             check_dependencies(besides(spec, new_ids), known)

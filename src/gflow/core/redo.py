@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 
 from gflow.core.dependencies import Verdict, judge, latest_attempt
 from gflow.core.errors import Impossible
@@ -44,10 +44,16 @@ def fallen_with(ids: Iterable[JobId], cancelled: Iterable[Job]) -> list[Job]:
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
-    """Each job behind those among them that it depends on, else by id."""
+    """Each job behind those among them that it depends on, else by id.
+
+    Where jobs depend on each other in a circle, as ended ones may that were changed before they did, it is by id.
+    """
     by_id = {job.id: job for job in jobs}
     sorter = TopologicalSorter({job.id: set(job.spec.depends_on) & by_id.keys() for job in by_id.values()})
-    sorter.prepare()
+    try:
+        sorter.prepare()
+    except CycleError:
+        return [by_id[job_id] for job_id in sorted(by_id)]
     order: list[JobId] = []
     while sorter.is_active():
         ready = sorted(sorter.get_ready())
