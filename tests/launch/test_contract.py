@@ -299,12 +299,12 @@ async def test_the_processes_of_a_job_are_shown_with_what_they_take(driver: Driv
 
 async def test_terminals_are_known_while_they_are_there(driver: Driver, started: Started) -> None:
     job = await started(driver.job())
-    assert await driver.launcher.open_terminals([]) == [job.id]
+    assert driver.launcher.terminals([job]) == {job.id}
     await driver.finish(job, 0)
     await driver.launcher.wait(job)
     await driver.launcher.discard(job)
     with trio.fail_after(20):
-        while await driver.launcher.open_terminals([]):
+        while driver.launcher.terminals([]):
             await trio.sleep(0.005)
     assert await driver.launcher.close_terminal(job) is False
 

@@ -191,10 +191,6 @@ class FakeLauncher:
     def progress_file(self, job: Job) -> Path | None:
         return self.progress_dir / str(job.id) if self.progress_dir else None
 
-    async def open_terminals(self, jobs: Iterable[Job]) -> list[JobId]:
-        await trio.lowlevel.checkpoint()
-        return [JobId(job_id) for job_id in sorted({*self.kept, *self.running()})]
-
     async def close_terminal(self, job: Job) -> bool:
         self.calls.append(("close terminal", job.id))
         await trio.lowlevel.checkpoint()
@@ -207,6 +203,9 @@ class FakeLauncher:
         if run is None or run.exit is not None:
             return None
         return ["attach", str(job.id), *(["-r"] if read_only else [])]
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        return {JobId(job_id) for job_id in {*self.kept, *self.running()}}
 
     async def close(self) -> None:
         self.calls.append(("close",))

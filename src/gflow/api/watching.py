@@ -57,7 +57,9 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/terminals")
     async def terminals() -> Response:
         query.allow()
-        found = await listing.find_all(await launcher.open_terminals(list(engine.jobs.values())))
+        running = [engine.jobs[job_id] for job_id in engine.running]
+        there = await trio.to_thread.run_sync(launcher.terminals, running)
+        found = await listing.find_all(sorted(there))
         return answer([_terminal(job) for job in found])
 
     @routes.delete("/jobs/<int:job_id>/terminal")

@@ -285,10 +285,6 @@ class Adopted:
         """An older gflow has told its jobs of none."""
         return None
 
-    async def open_terminals(self, jobs: Iterable[Job]) -> list[JobId]:
-        """Those whose session's shell is there."""
-        return [job.id for job in jobs if is_alive(_shell_of(job))]
-
     async def close_terminal(self, job: Job) -> bool:
         """Close the session on the user's server."""
         return await self._ask(_shell_of(job), "kill-session -t {pane}")
@@ -301,6 +297,10 @@ class Adopted:
             return None
         socket, pane = place
         return ["tmux", "-S", socket, "attach-session", "-t", pane, *(["-r"] if read_only else [])]
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """Those of the running jobs whose session is there."""
+        return {job.id for job in running if self.attach_argv(job) is not None}
 
     async def close(self) -> None:
         """Nothing is held."""

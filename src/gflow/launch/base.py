@@ -106,14 +106,14 @@ class Launcher(Protocol):
     def progress_file(self, job: Job) -> Path | None:
         """Where the job may write how far it is, None if it has no such place."""
 
-    async def open_terminals(self, jobs: Iterable[Job]) -> list[JobId]:
-        """The jobs that have a terminal, running or not; `jobs` are those to look for beside our own."""
-
     async def close_terminal(self, job: Job) -> bool:
         """Close the terminal of a job that has ended, whoever looks at it; whether there was one."""
 
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """The command that opens the job's terminal, None if it has none."""
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """The jobs that have a terminal, also kept ones of jobs that have ended. `running` are all that run. Blocks."""
 
     async def close(self) -> None:
         """The daemon leaves: let go of what is not needed by jobs."""

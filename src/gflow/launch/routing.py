@@ -84,11 +84,6 @@ class Launchers:
         """Where it may write how far it is."""
         return self._of(job).progress_file(job)
 
-    async def open_terminals(self, jobs: Iterable[Job]) -> list[JobId]:
-        """The jobs that have a terminal."""
-        others = [job for job in jobs if is_adopted(job)]
-        return [*await self._own.open_terminals(()), *await self._adopted.open_terminals(others)]
-
     async def close_terminal(self, job: Job) -> bool:
         """Close the terminal of a job that has ended."""
         return await self._of(job).close_terminal(job)
@@ -96,6 +91,12 @@ class Launchers:
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """The command that opens its terminal."""
         return self._of(job).attach_argv(job, read_only=read_only)
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """The jobs that have a terminal."""
+        jobs = list(running)
+        older = [job for job in jobs if is_adopted(job)]
+        return self._own.terminals(jobs) | (self._adopted.terminals(older) if older else set())
 
     async def close(self) -> None:
         """The daemon leaves."""

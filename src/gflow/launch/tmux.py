@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import os
 import pwd
-import re
 import resource
 import shutil
 import signal as signals
@@ -205,12 +204,6 @@ class Tmux:
         """In the run directory."""
         return self._directory(job).path / PROGRESS_FILE
 
-    async def open_terminals(self, jobs: Iterable[Job]) -> list[JobId]:  # noqa: ARG002 - the server knows them all
-        """Ask tmux for its sessions."""
-        answer = await self._server.ask("list-sessions", "-F", "#{session_name}")
-        found = map(_SESSION.fullmatch, answer.text.split("\n"))
-        return sorted({JobId(int(match[1])) for match in found if match})
-
     async def close_terminal(self, job: Job) -> bool:
         """Close the session, and what was kept of an earlier job with the same id."""
         name = session_name(job.id)
@@ -227,6 +220,12 @@ class Tmux:
         self._visited.add(job.run_id or "")
         argv = ["tmux", "-S", os.fspath(self._server.socket_path), "attach-session", "-t", target]
         return [*argv, "-r"] if read_only else argv
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:  # noqa: ARG002 - tmux knows
+        """The jobs with a session."""
+        answer = self._server.call("list-sessions", "-F", "#{session_name}", deadline_secs=2)
+        names = answer.text.splitlines() if answer.status == 0 else []
+        return {job_id for name in names if (job_id := job_of_session(name)) is not None}
 
     async def close(self) -> None:
         """Let the server end with its last session."""
@@ -372,12 +371,15 @@ class Tmux:
         return answer.text == f"{mark.pid} 1"
 
 
-_SESSION = re.compile(r"gjob-(\d{1,15})(?:-before-\d+)?")
-
-
 def session_name(job_id: JobId) -> str:
     """The tmux session of a job; without `.` and `:`, which tmux would change."""
     return f"gjob-{job_id}"
+
+
+def job_of_session(name: str) -> JobId | None:
+    """The job whose session is called so, None if it is no job's."""
+    number = name.removeprefix("gjob-")
+    return JobId(int(number)) if number != name and number.isascii() and number.isdigit() else None
 
 
 def _type_ctrl_c(pane: str, wrapper_pid: int | None) -> list[str]:
