@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -196,9 +197,8 @@ def _wanted() -> _Wanted:
     limit, offset = query.integer("limit", least=1), query.integer("offset", least=0) or 0
     after = query.number("created_after")
     since = None if after is None else math.nextafter(after, math.inf)
-    return _Wanted(
-        query.selection("state", "user", "name", since=since), query.ids("ids"), order == "desc", offset, limit
-    )
+    selection = replace(query.selection("state", "user", "name", since=since), group=query.text("group"))
+    return _Wanted(selection, query.ids("ids"), order == "desc", offset, limit)
 
 
 async def _chosen(listing: Listing, wanted: _Wanted) -> list[Job]:

@@ -85,11 +85,10 @@ def states(name: str) -> frozenset[State] | None:
 
 
 def selection(states_: str, users: str, names: str, *, since: float | None) -> Selection:
-    """The conditions in the parameters of these names, `project` and `group`; `all` or `*` for users is everybody."""
+    """The conditions in the parameters of these names, and in `project`; `all` or `*` among users is everybody."""
     owners = None if words(users) in (None, ["all"], ["*"]) else frozenset(words(users) or ())
     wanted = words(names)
-    names_wanted = None if wanted is None else frozenset(wanted)
-    return Selection(states(states_), owners, names_wanted, text("project"), since, text("group"))
+    return Selection(states(states_), owners, None if wanted is None else frozenset(wanted), text("project"), since)
 
 
 def ids(name: str) -> list[JobId] | None:

@@ -99,6 +99,7 @@ async def _pages(listing: Listing, now: Now) -> tuple[int | None, AsyncGenerator
         selection = replace(selection, states=DEFAULT_STATES)
     if query.flag("mine"):
         selection = replace(selection, owners=frozenset({caller().name}))
+    selection = replace(selection, group=query.text("group"))
     if ids is None and sort == "id":
         if not limit:
             return None, listing.pages(selection)

@@ -8,6 +8,7 @@ COLUMNS = (
     "TIME",
     "TIMELIMIT",
     "REMAINING",
+    "PROGRESS",
     "NODES",
     "NODELIST(REASON)",
     "MEMORY",
@@ -19,7 +20,6 @@ COLUMNS = (
     "END",
     "EXIT",
     "REASON",
-    "PROGRESS",
 )
 DEFAULT = ("JOBID", "NAME", "ST", "TIME", "NODES", "NODELIST(REASON)")
 

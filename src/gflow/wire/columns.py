@@ -21,17 +21,17 @@ CELL_END = "\x1f"
 class Row:
     """All a cell may be made of.
 
+    - progress: how far a running job is, as far as it says so.
     - expected_start: of a job that waits, if it is known, in seconds since the epoch.
     - brief: what it waits for in a few words, where `reason` does not say all.
-    - progress: how far a running job is, as far as it says so.
     """
 
     job: Job
     reason: Reason | None
     now: Now
+    progress: Progress | None = None
     expected_start: float | None = None
     brief: str | None = None
-    progress: Progress | None = None
 
 
 SHORT_REASONS: dict[ReasonKind, str] = {
@@ -80,6 +80,14 @@ def _remaining(row: Row) -> str:
     return format_duration(limit - elapsed)
 
 
+def _progress(row: Row) -> str:
+    """How far it is, and after a `~` how long it will still take by that."""
+    if row.progress is None:
+        return "-"
+    left = time_left_secs(row.progress, row.job, row.now)
+    return f"{row.progress.percent:.0f}%" + (f" ~{format_duration(left)}" if left is not None else "")
+
+
 def _clock(at: float | None) -> str:
     return "-" if at is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
 
@@ -104,14 +112,6 @@ def _why(row: Row) -> str:
     return row.job.detail or row.brief or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
 
 
-def _progress(row: Row) -> str:
-    """How far it is, and after a `~` how long it will still take by that."""
-    if row.progress is None:
-        return "-"
-    left = time_left_secs(row.progress, row.job, row.now)
-    return f"{row.progress.percent:.0f}%" + (f" ~{format_duration(left)}" if left is not None else "")
-
-
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "JOBID": lambda row: str(row.job.id),
     "NAME": lambda row: row.job.run_name,
@@ -119,6 +119,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "TIME": _elapsed,
     "TIMELIMIT": _limit,
     "REMAINING": _remaining,
+    "PROGRESS": _progress,
     "NODES": lambda row: str(row.job.spec.gpus),
     "NODELIST(REASON)": _place_or_reason,
     "MEMORY": _memory,
@@ -130,7 +131,6 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "END": lambda row: _clock(row.job.finished_at),
     "EXIT": _exit,
     "REASON": _why,
-    "PROGRESS": _progress,
 }
 
 
