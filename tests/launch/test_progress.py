@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gflow.core.progress import Progress
 from gflow.launch.progress import NOTE_CHARS, REPORT_BYTES, TAIL_BYTES, read_progress, reported, shown
 
-NOTES = st.text("abc xyz", min_size=1, max_size=20).map(str.strip).filter(None)
+NOTES = st.text("abc xyz", min_size=1, max_size=20).map(str.strip).filter(bool)
 BAR = "\r 45%|████▌     | 45/100 [00:10<00:12,  4.50it/s]"
 
 
