@@ -154,6 +154,7 @@ def test_what_the_job_sees(wrapper: Wrapper) -> None:
         "GFLOW_ARRAY_TASK_ID": "3",
         "GFLOW_RESTART_COUNT": "0",
         "GFLOW_RUN_ID": job.run_id,
+        "GFLOW_PROGRESS_FILE": str(wrapper.directory.path / "progress"),
         "GFLOW_PARAM_LR": "0.1 x",
         "CUDA_VISIBLE_DEVICES": "1,3",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

@@ -114,6 +114,7 @@ jobs = st.builds(
     stop=maybe(stops),
     signalled=st.booleans(),
     retried_as=maybe(ids),
+    redone_as=maybe(ids),
     gpu_use=maybe(gpu_uses),
     gpu_share_mb=maybe(counts),
     planned_for=maybe(moments),

@@ -136,6 +136,8 @@ class Listing:
 
     async def count(self, selection: Selection) -> int:
         """How many jobs are meant."""
+        if selection.group is not None:  # which is nothing the history is sorted by
+            return len(await self.select(selection))
         here = [job.id for job in selection.of(self._engine.jobs.values())]
         if not _may_be_past(selection):
             return len(here)
@@ -177,11 +179,12 @@ class Listing:
         """Jobs of the history that can be read, and where to go on."""
         read = partial(self._history.readable, selection, after=after, most=size, newest_first=newest_first)
         page = await self._read(read)
+        jobs = page.jobs if selection.group is None else list(selection.of(page.jobs))
         for job_id in page.unreadable:
             if job_id not in self.unreadable:
                 self.unreadable.add(job_id)
                 log.error("the record of job %d in the history cannot be read; see gctl state check", job_id)
-        return page.jobs, page.last
+        return jobs, page.last
 
     def _measured(self, job: Job) -> Job:
         """The job with what was measured until now; a running one is told of that from time to time only."""

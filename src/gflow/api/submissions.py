@@ -8,8 +8,6 @@ import math
 import os
 import stat
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -19,21 +17,18 @@ from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
-from gflow.api.services import KnownEnvironment, Services, new_group_id
+from gflow.api.services import Services, new_group_id
+from gflow.api.spooled import Spooled
 from gflow.core.errors import Impossible, Malformed, Unavailable
 from gflow.core.groups import Cell, cell_of, id_of
 from gflow.core.model import Job, JobId, JobSpec, State
 from gflow.core.submission import check_group_limit, check_hold_after
-from gflow.store.spool import Kind
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
-MAX_SCRIPT_BYTES = 4 << 20
 DIRECTORY_SECS = 10.0
 """How long a directory that was there is taken to be there; the launch looks again in any case."""
 
 KEPT_DIRECTORIES = 1000
-KEPT_ENVIRONMENTS = 32
-"""Environments whose place in the spool is remembered."""
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -65,9 +60,9 @@ async def _submit(
     _name_groups(requests, who)
     groups, hold_after = _group_wishes(requests)
     await _check_directories(services, requests, who)
-    spooled = _Spooled(services)
+    spooled = Spooled(services)
     try:
-        specs = [await spooled.spec(job, who) for job in requests]
+        specs = [await _spec(spooled, job, who) for job in requests]
         recalled, cells = await services.listing.behind(_dependencies(specs), _cells(specs))
         await trio.lowlevel.checkpoint_if_cancelled()  # for a caller that has hung up nothing is queued
         runtime.check_open()
@@ -185,109 +180,16 @@ def _group_wishes(requests: list[JobRequest]) -> tuple[dict[str, int | None], di
     return limits, hold_after
 
 
-class _Spooled:
-    """The environments and scripts of one submission in the spool, each distinct one once, pinned until `unpin`."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._pins: list[tuple[Kind, str]] = []
-        self._environments: dict[int, str] = {}
-        self._scripts: dict[str, str] = {}
-        self.dropped: list[str] = []
-
-    async def spec(self, job: JobRequest, who: Caller) -> JobSpec:
-        if job.run_dir is None:
-            raise Malformed("run_dir is missing: say in which directory the job runs")
-        work = [job.command, job.argv, job.script if job.script_text is None else job.script_text]
-        if sum(kind is not None for kind in work) != 1:
-            raise Malformed("A job needs exactly one of command, argv, script and script_text")
-        return spec_from(
-            job,
-            owner=who.name,
-            run_dir=job.run_dir,
-            script_digest=await self._script(job),
-            environment=await self._environment(job.environment),
-        )
-
-    async def _environment(self, variables: Any) -> str | None:
-        if variables is None:
-            return None
-        digest = self._environments.get(id(variables))
-        if digest is None:
-            if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
-                raise Malformed("Invalid request: environment is an object of strings")
-            digest, dropped = await self._captured(variables)
-            self.dropped = sorted({*self.dropped, *dropped})
-            self._environments[id(variables)] = digest
-        return digest
-
-    async def _captured(self, variables: dict[str, str]) -> tuple[str, frozenset[str]]:
-        """The digest of these variables in the spool, and the names left out. One user's are mostly the same."""
-        known, key = self._services.known_environments, hash(tuple(variables.items()))
-        if key in known and known[key].variables == variables and self._pin("env", known[key].digest):
-            return known[key].digest, known[key].dropped
-        kept = {name: value for name, value in variables.items() if not self._drops(name)}
-        try:
-            data = self._services.render_environment(kept)
-        except ValueError as error:
-            raise Malformed(f"Invalid environment: {error}") from None
-        digest, dropped = await self._put("env", data), frozenset(variables.keys() - kept.keys())
-        if len(known) >= KEPT_ENVIRONMENTS:
-            known.clear()
-        known[key] = KnownEnvironment(variables, digest, dropped)
-        return digest, dropped
-
-    def _pin(self, kind: Kind, digest: str) -> bool:
-        pinned = self._services.spool.pin(kind, digest)
-        if pinned:
-            self._pins.append((kind, digest))
-        return pinned
-
-    async def _put(self, kind: Kind, data: bytes) -> str:
-        try:
-            digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
-        except OSError as error:
-            what = "environment" if kind == "env" else "script"
-            raise Unavailable(f"The {what} of the job cannot be stored: {error.strerror or error}") from error
-        self._pins.append((kind, digest))
-        return digest
-
-    def unpin(self) -> None:
-        """The jobs are in the engine, or refused: what they need is known from there."""
-        for kind, digest in self._pins:
-            self._services.spool.unpin(kind, digest)
-
-    def _drops(self, name: str) -> bool:
-        return any(fnmatchcase(name, pattern) for pattern in self._services.env_drop)
-
-    async def _script(self, job: JobRequest) -> str | None:
-        if job.script is None and job.script_text is None:
-            return None
-        key = job.script_text if job.script_text is not None else f"\0{job.script}"
-        if key not in self._scripts:
-            data = await self._script_bytes(job)
-            if not data.strip():
-                raise Impossible(f"The script {job.script or ''} is empty".replace("  ", " "))
-            if len(data) > MAX_SCRIPT_BYTES:
-                raise Impossible(f"The script is longer than {MAX_SCRIPT_BYTES >> 20} MiB")
-            self._scripts[key] = await self._put("script", data)
-        return self._scripts[key]
-
-    @staticmethod
-    async def _script_bytes(job: JobRequest) -> bytes:
-        if job.script_text is not None:
-            return job.script_text.encode(errors="surrogateescape")
-        return await trio.to_thread.run_sync(_read_script, Path(job.run_dir or "/", job.script or ""))
-
-
-def _read_script(path: Path) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Impossible(f"The script {path} is not a regular file")
-            return file.read(MAX_SCRIPT_BYTES + 1)
-    except OSError as error:
-        raise Impossible(f"The script {path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise Malformed("The script path contains a NUL character") from None
+async def _spec(spooled: Spooled, job: JobRequest, who: Caller) -> JobSpec:
+    if job.run_dir is None:
+        raise Malformed("run_dir is missing: say in which directory the job runs")
+    work = [job.command, job.argv, job.script if job.script_text is None else job.script_text]
+    if sum(kind is not None for kind in work) != 1:
+        raise Malformed("A job needs exactly one of command, argv, script and script_text")
+    return spec_from(
+        job,
+        owner=who.name,
+        run_dir=job.run_dir,
+        script_digest=await spooled.script(job.script, job.script_text, job.run_dir),
+        environment=await spooled.environment(job.environment),
+    )

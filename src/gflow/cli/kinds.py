@@ -8,6 +8,7 @@ from gflow.core.limits import parse_memory_mb, parse_time_limit
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from re import Pattern
 
 _MAX_COUNT = 1_000_000
 
@@ -125,6 +126,35 @@ def dependency(text: str) -> tuple[list[tuple[int, int] | str], str, bool]:
     from gflow.cli.dependency import parse
 
     return parse(text)
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """(name, value) of `lr=0.1`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier() or not name.isascii():
+        raise ValueError(f"'{text}' is not NAME=VALUE, e.g. lr=0.1")
+    return name, value
+
+
+def interval(text: str) -> float:
+    """Seconds between two looks, 0.1 to an hour."""
+    try:
+        secs = float(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number of seconds") from None
+    if not 0.1 <= secs <= 3600:
+        raise ValueError(f"'{text}' is not from 0.1 to 3600 seconds")
+    return secs
+
+
+def pattern(text: str) -> Pattern[str]:
+    """A regular expression."""
+    import re
+
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"'{text}' is no regular expression: {error}") from error
 
 
 def early_signal(text: str) -> tuple[int, int]:

@@ -57,6 +57,11 @@ def find(words: list[str], wrapped: str | None = None) -> Work:
     return Work({"argv": words})
 
 
+def script(path: str) -> dict[str, Any]:
+    """The fields of a job request for the script at `path`, whatever it looks like. Raises Failure."""
+    return {"script": os.path.abspath(path), "script_text": _text(_content(path), path)}
+
+
 def _from_stdin(arguments: list[str], *, asked: bool) -> Work:
     if sys.stdin is None or (not asked and sys.stdin.isatty()):
         raise UsageError("nothing to submit: give a command, a script, or - to read a script from standard input")

@@ -13,7 +13,7 @@ from typing import TypeVar
 from gflow.core import oom, stops
 from gflow.core.dependencies import Verdict, closes_cycle, judge, latest_attempt
 from gflow.core.effects import Launch, SendSignal
-from gflow.core.endings import UNASKED, detail, final_reason, final_state, retries
+from gflow.core.endings import UNASKED, cancelled, detail, final_reason, final_state, retries
 from gflow.core.errors import Conflict, Forbidden, Impossible, NotFound, WrongState
 from gflow.core.events import OUTCOMES, EventKind
 from gflow.core.fairshare import UsageNow
@@ -35,6 +35,7 @@ from gflow.core.outcome import Outcome
 from gflow.core.placement import Shuffle, keep_order
 from gflow.core.planner import Planned, Planner
 from gflow.core.policy import Policy
+from gflow.core.redo import besides, check_hope, waiting_for
 from gflow.core.submission import (
     FIXED,
     RESOURCES,
@@ -122,16 +123,54 @@ class Engine(Sweeps):
         resolved = [_resolved(spec, known) for spec in specs]
         fresh = [spec for spec in resolved if self.standing(spec, past) is None]
         for spec in fresh:
-            check(spec)
-            check_fits(spec, self.resources)
-            check_begin(spec.begin_at, now.wall)
+            self._check_new(spec, now)
             check_dependencies(spec, known)
-            self.policy.check_project(spec)
-            self.quotas.check_ever(spec)
         self.quotas.check_queue(fresh)
         for cap in groups.values():
             check_group_limit(cap)
         return resolved, fresh
+
+    def _check_new(self, spec: JobSpec, now: Now) -> None:
+        check(spec)
+        check_fits(spec, self.resources)
+        check_begin(spec.begin_at, now.wall)
+        self.policy.check_project(spec)
+        self.quotas.check_ever(spec)
+
+    def redo(
+        self,
+        wanted: Sequence[tuple[JobId, JobSpec]],
+        now: Now,
+        *,
+        attempts: Iterable[JobId] = (),
+        held: bool = False,
+        recalled: Sequence[Job] = (),
+    ) -> tuple[list[Job], Outcome]:
+        """Make new jobs of ended ones, all or none: `wanted` has each with what the new one is to do.
+
+        The first is the one that is meant; the others go along, each behind those it depends on, and wait for the new
+        jobs in the place of the old ones. `attempts`: what was tried in the place of the first one since. The ended
+        jobs are at hand, or among `recalled`, as in `submit`. Raises what a submission would.
+        """
+        known, first = self._with(recalled), self.next_job_id
+        new_ids: dict[JobId, JobId] = {}
+        specs = list[JobSpec]()
+        for place, (old, spec) in enumerate(wanted):
+            specs.append(waiting_for(spec, new_ids, known))
+            new_ids |= dict.fromkeys(() if place else attempts, first)
+            new_ids[old] = JobId(first + place)
+        for spec in specs:
+            self._check_new(spec, now)
+            check_dependencies(besides(spec, new_ids), known)
+        check_hope(wanted[0][0], besides(specs[0], new_ids), known)
+        self.quotas.check_queue(specs)
+        out = Outcome()
+        self._recall(out, recalled)
+        for (old, _), spec in zip(wanted, specs, strict=True):
+            made = self._create(out, spec, now, held=held and old == wanted[0][0])
+            self._put(out, replace(self.jobs[old], redone_as=made.id))
+        self._tell_completed_groups(out, now)
+        return [self.jobs[new_ids[old]] for old, _ in wanted], out
 
     def _recall(self, out: Outcome, recalled: Iterable[Job]) -> None:
         for job in recalled:
@@ -271,8 +310,8 @@ class Engine(Sweeps):
     def stop(self, job_id: int, cause: StopCause, now: Now, by: str | None = None, text: str | None = None) -> Outcome:
         """Cancel a waiting job at once, or begin to stop a running one. Raises NotFound, WrongState.
 
-        Asking again while a job is being stopped is not an error and changes nothing; only a cancel still decides how
-        a job ends that nobody had asked to stop.
+        `by`: who asked; `text`: why, in their words. Asking again while a job is being stopped is not an error and
+        changes nothing; only a cancel still decides how a job ends that nobody had asked to stop.
         """
         out = Outcome()
         job = self.job(job_id)
@@ -282,8 +321,8 @@ class Engine(Sweeps):
             elif cause is StopCause.CANCEL and job.stop.cause in UNASKED:
                 self._put(out, replace(job, stop=replace(job.stop, cause=cause, by=by, text=text)))
         elif cause is StopCause.CANCEL:
-            detail = f"cancelled by {by}" if by else None
-            self._end(out, job, State.CANCELLED, now, reason=Reason(ReasonKind.CANCELLED), detail=detail)
+            said = cancelled(by, text) if by or text else None
+            self._end(out, job, State.CANCELLED, now, reason=Reason(ReasonKind.CANCELLED), detail=said)
             self._tell_completed_groups(out, now)
         else:
             raise WrongState(f"Job {job_id} is {job.state.value}, not Running")

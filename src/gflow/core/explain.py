@@ -13,7 +13,7 @@ from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
 from gflow.core.forecast import expected_start
 from gflow.core.limits import format_duration, format_memory_mb, rounded_mb
-from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, StopCause
+from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, Stop, StopCause
 from gflow.core.order import queue_key
 from gflow.core.planner import Planner, choose
 from gflow.core.queue import Shape
@@ -227,13 +227,19 @@ def _position(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
 
 def _running(job: Job, now: Now) -> Why:
     if job.stop is not None:
-        return Why(None, f"It is being stopped: {job.stop.text or _STOPPED_FOR[job.stop.cause]}.")
+        return Why(None, f"It is being stopped: {_stopped_for(job.stop)}.")
     if job.started_boot is None:
         return Why(None, "It is being started.")
     elapsed = elapsed_secs(job, now) or 0.0
     limit = job.spec.time_limit_secs
     left = f", and may run for another {format_duration(limit - elapsed)}" if limit is not None else ""
     return Why(None, f"It has been running for {format_duration(elapsed)}{left}.")
+
+
+def _stopped_for(stop: Stop) -> str:
+    if stop.cause is not StopCause.CANCEL:
+        return stop.text or _STOPPED_FOR[stop.cause]
+    return _STOPPED_FOR[stop.cause] + (f" ({stop.text})" if stop.text else "")
 
 
 def _ended(engine: Engine, job: Job) -> Why:

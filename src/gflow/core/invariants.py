@@ -218,7 +218,8 @@ def _check_names(engine: Engine) -> None:
             cells.setdefault(cell, set()).add(job.id)
     _same("cells of groups", engine._cells, cells)
     active = [job.spec for job in _in_state(engine.jobs, *ACTIVE)]
-    needed = {spec.environment for spec in active} - {None}, {spec.script_digest for spec in active} - {None}
+    scripts = {job.spec.script_digest for job in engine.jobs.values()}
+    needed = {spec.environment for spec in active} - {None}, scripts - {None}
     _same("files still needed", engine.live_digests(), needed)
 
 

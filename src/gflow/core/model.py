@@ -216,6 +216,7 @@ class Job:
     - run_id: names one launch, from the decision to launch on; a new launch of the same job gets a new one.
     - started_boot: None until the first instruction is known to have run; time limits count from it.
     - retried_as: the attempt that took this failed job's place; its dependents follow it.
+    - redone_as: the job that was made of it last, after it had ended, because somebody asked for that.
     - detail: one sentence for a person about how it ended, None when there is nothing to add.
     - signalled: the early signal has been sent.
     - gpu_use: what was measured on its GPUs. gpu_share_mb: what it counts for on each shared GPU, once it was seen to
@@ -240,6 +241,7 @@ class Job:
     stop: Stop | None = None
     signalled: bool = False
     retried_as: JobId | None = None
+    redone_as: JobId | None = None
     gpu_use: GpuUse | None = None
     gpu_share_mb: int | None = None
     planned_for: float | None = None

@@ -18,6 +18,7 @@ MAX_HOLD_AFTER = 1000
 MAX_NAME = 128
 MAX_KEY = 512
 MAX_PROJECT = limits.MAX_PROJECT
+MAX_REASON = 500
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 
@@ -75,6 +76,12 @@ def check_hold_after(failures: int | None) -> None:
     """Refuse a number of failures after which a group would be held from the start, or that is nobody's patience."""
     if failures is not None and not 1 <= failures <= MAX_HOLD_AFTER:
         raise Malformed(f"Invalid hold_after_failures {failures}: use 1 to {MAX_HOLD_AFTER}")
+
+
+def check_reason(text: str | None) -> None:
+    """Refuse words about a cancelled job that would not fit into a line."""
+    if text is not None and (not text.isprintable() or not text.strip() or len(text) > MAX_REASON):
+        raise Malformed(f"Invalid reason: use 1 to {MAX_REASON} printable characters")
 
 
 def check_dependencies(spec: JobSpec, jobs: Mapping[JobId, Job]) -> None:

@@ -134,10 +134,10 @@ class Table:
         cap = self.groups[shape.group_id].max_concurrent
         return cap is not None and self.group_running[shape.group_id] >= cap
 
-    def dependents(self, job_id: JobId) -> Iterator[tuple[Job, JobId]]:
-        """Active jobs that would be cancelled along with `job_id`, each with the dependency that dooms it."""
-        fallen = {job_id}
-        todo = [job_id]
+    def dependents(self, job_ids: Iterable[JobId]) -> Iterator[tuple[Job, JobId]]:
+        """Active jobs that would be cancelled along with these, each with the dependency that dooms it."""
+        todo = list(job_ids)
+        fallen = set(todo)
         while todo:
             for dependent_id in sorted(self._dependents.get(todo.pop(0), ())):
                 dependent = self.jobs[dependent_id]
@@ -228,9 +228,13 @@ class Table:
         return counts is not None and any(counts[state] for state in ACTIVE)
 
     def live_digests(self) -> tuple[set[str], set[str]]:
-        """Environments and scripts that a job which has not ended still needs."""
-        active = [job.spec for job in self.jobs.values() if job.state in ACTIVE]
-        return {s.environment for s in active if s.environment}, {s.script_digest for s in active if s.script_digest}
+        """Environments that a job which has not ended still needs, and the scripts of all jobs at hand.
+
+        Environments may hold secrets, so they go at the end; a script is needed to run the job once more.
+        """
+        specs = [(job.spec, job.state in ACTIVE) for job in self.jobs.values()]
+        environments = {spec.environment for spec, active in specs if active and spec.environment}
+        return environments, {spec.script_digest for spec, _ in specs if spec.script_digest}
 
     def next_deadline_boot(self) -> float | None:
         """When `enforce` will next have something to do, in CLOCK_BOOTTIME."""

@@ -91,7 +91,8 @@ def render_wrapper(job: Job, program: Program, places: Places) -> bytes:
     """The wrapper that runs `program` for `job`."""
     spec = job.spec
     run = shlex.quote(places.run_directory)
-    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in job_variables(job).items())
+    variables = job_variables(job, places.run_directory)
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     text = _WRAPPER.format(
         job_id=job.id,
         run_id=job.run_id,

@@ -88,6 +88,7 @@ _LIFE: Map = {
     "stop": None,
     "signalled": False,
     "retried_as": None,
+    "redone_as": None,
     "gpu_use": None,
     "gpu_share_mb": None,
     "planned_for": None,

@@ -103,13 +103,16 @@ class History:
         self._connection: sqlite3.Connection | None = None
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Keep ended jobs; return when they are on disk. Those kept already stay as they are."""
+        """Keep ended jobs; return when they are on disk.
+
+        Of one that is kept already the record is replaced: it may have come back since, and have been done again.
+        """
         if not self.path.exists():
             with self._explained():
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
         places = ", ".join("?" * len(_COLUMNS.split(",")))
         with self._transaction() as database:
-            database.executemany(f"INSERT OR IGNORE INTO job ({_COLUMNS}) VALUES ({places})", map(_row, jobs))
+            database.executemany(f"INSERT OR REPLACE INTO job ({_COLUMNS}) VALUES ({places})", map(_row, jobs))
             cells.keep(database, jobs)
 
     def get(self, ids: Sequence[JobId]) -> dict[JobId, Job]:

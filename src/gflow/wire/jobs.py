@@ -111,6 +111,7 @@ def job_json(
         "log_path": log_path,
         "restart_count": spec.restart_count,
         "retried_as": job.retried_as,
+        "redone_as": job.redone_as,
         "gpu_indices": list(spec.gpu_indices),
         "retry_on_oom": spec.retry_on_oom,
         "oom_restarts": spec.oom_restarts,
