@@ -467,6 +467,14 @@ def test_jobs_born_on_hold_are_said(gbatch, submitted):
     assert done.err == f"gbatch: jobs 44-45 are on hold: {why}; gjob release 44-45\n"
 
 
+def test_what_will_not_be_done_is_said_once(gbatch, submitted):
+    submitted.answers = {
+        n: {"id": n, "run_name": "x", "dropped_env": [], "warning": "nobody is mailed"} for n in (42, 43)
+    }
+    done = gbatch("--array", "1-2", "--notify-email", "ana@example.com", "true")
+    assert (done.status, done.err) == (0, "gbatch: warning: nobody is mailed\n")
+
+
 def test_a_test_asks_the_daemon_and_queues_nothing(gbatch, daemon, submitted):
     asked = []
 

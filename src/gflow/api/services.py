@@ -27,6 +27,10 @@ KEPT_ENCODINGS = 20_000
 class Notifications(Protocol):
     """What tells the outside of events. `redeliver` and `test` raise a Refused."""
 
+    @property
+    def sends_mail(self) -> bool:
+        """Whether jobs can have somebody mailed."""
+
     def status(self) -> dict[str, Any]:
         """How it goes with every target."""
 

@@ -25,6 +25,8 @@ from gflow.core.model import Job, JobId, JobSpec, State
 from gflow.core.submission import check_group_limit, check_hold_after
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
+NOT_MAILED = "nobody is mailed about it: notifications are off, or [[notifications.emails]] is not configured"
+
 DIRECTORY_SECS = 10.0
 """How long a directory that was there is taken to be there; the launch looks again in any case."""
 
@@ -87,7 +89,8 @@ async def _submit(
             f"{trouble}. Job {ids} is queued, but not safe yet, and starts when it is: do not submit it again"
         ) from None
     earlier = [job.id < first_new and not _same_request(spec, job) for spec, job in zip(specs, jobs, strict=True)]
-    return [_receipt(job, spooled.dropped, earlier=was) for job, was in zip(jobs, earlier, strict=True)]
+    mailed = services.notifications.sends_mail
+    return [_receipt(job, spooled.dropped, earlier=was, mailed=mailed) for job, was in zip(jobs, earlier, strict=True)]
 
 
 async def _check_directories(services: Services, requests: list[JobRequest], who: Caller) -> None:
@@ -135,13 +138,18 @@ def _same_request(spec: JobSpec, job: Job) -> bool:
     return spec.submit_key is not None and spec.submit_key == job.spec.submit_key
 
 
-def _receipt(job: Job, dropped: list[str], *, earlier: bool) -> dict[str, Any]:
-    """`already`: the state of an earlier job that is the same cell; `held`: why its group has it on hold."""
+def _receipt(job: Job, dropped: list[str], *, earlier: bool, mailed: bool) -> dict[str, Any]:
+    """`already`: the state of an earlier job that is the same cell; `held`: why its group has it on hold.
+
+    `warning`: what was asked for and will not be.
+    """
     told = {"id": job.id, "run_name": job.run_name, "dropped_env": dropped}
     if earlier:
         told["already"] = job.state
     if job.state is State.HOLD and job.spec.group_id is not None and job.detail is not None:
         told["held"] = job.detail
+    if job.spec.notify_emails and not mailed:
+        told["warning"] = NOT_MAILED
     return told
 
 

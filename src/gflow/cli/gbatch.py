@@ -103,6 +103,8 @@ def _report(answers: list[Record], job: Record, values: Values) -> None:
     dropped = sorted({name for answer in answers for name in answer.get("dropped_env") or ()})
     if dropped:
         print(f"gbatch: left out of the job's environment: {', '.join(dropped)}", file=sys.stderr)
+    for warning in sorted({answer["warning"] for answer in answers if answer.get("warning")}):
+        print(f"gbatch: warning: {warning}", file=sys.stderr)
     _warn_held(answers)
     if values["parsable"]:
         print("\n".join(str(answer["id"]) for answer in answers))

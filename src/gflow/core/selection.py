@@ -10,7 +10,8 @@ from gflow.core.model import Job, State
 class Selection:
     """Conditions that all must hold; None is none.
 
-    - owners, names: exact. group: its id, or its owner's name for it. since: submitted at this moment (seconds since the epoch) or later.
+    - owners, names: exact. group: its id, or its owner's name for it.
+    - since: submitted at this moment (seconds since the epoch) or later.
     """
 
     states: frozenset[State] | None = None
