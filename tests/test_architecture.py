@@ -139,6 +139,12 @@ def daemon():
             fake.on("POST", f"/jobs/7/{verb}", reply(None))
         fake.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
         fake.on("GET", "/jobs/7", reply(JOB))
+        fake.on("POST", "/jobs/cancel", reply({"jobs": [{"id": 7, "state": "Queued"}], "dependents": [], "failed": []}))
+        fake.on("POST", "/jobs/7/signal", reply({"id": 7, "signal": "SIGUSR1", "processes": 1}))
+        fake.on("POST", "/jobs/7/redo", reply({"id": 8, "run_name": "x", "cascade": [], "dropped_env": []}, 201))
+        about = {"id": 7, "name": "x", "cpus": 2, "measured_at": 9.0, "processes": [], "gpus": []}
+        fake.on("GET", "/jobs/7/processes", reply(about))
+        fake.on("GET", "/terminals", reply([]))
         fake.on("GET", "/jobs/7/wait", reply(JOB))
         fake.on("GET", "/jobs/7/why", reply({"id": 7, "state": "Finished", "reasons": [], "expected_start": None}))
         fake.on("GET", "/jobs/7/log/stream", reply(b"x\n"))
@@ -179,9 +185,13 @@ COMMANDS = [
     ("gbatch", "true"),
     ("gbatch", "--array", "1-2", "--time", "5", "--parsable", "true"),
     ("gbatch", "--dry-run", "true"),
+    ("gbatch", "--param", "a=1:2", "--group", "g", "--key", "k", "--dependency", "afterok:1", "true"),
     ("gbatch", "--gpu-ids", "0,3", "--gpu-memory", "6G", "true"),
     ("ginfo",),
     ("gcancel", "7"),
+    ("gcancel", "7-8", "--reason", "enough"),
+    ("gcancel", "--name", "x*", "--state", "R"),
+    ("gcancel", "7", "--signal", "USR1"),
     ("gstats",),
     ("gjob", "hold", "7"),
     ("gjob", "release", "7"),
@@ -191,6 +201,11 @@ COMMANDS = [
     ("gjob", "wait", "7"),
     ("gjob", "why", "7"),
     ("gjob", "eta", "7"),
+    ("gjob", "redo", "7", "--cascade", "--time", "+10"),
+    ("gjob", "top", "7"),
+    ("gjob", "close-sessions", "--all"),
+    ("gjob", "log", "7", "--grep", "x"),
+    ("gjob", "log", "7", "--retries"),
     ("gctl", "show-gpus"),
     RESERVE,
     (*RESERVE, "--timezone", "Asia/Shanghai"),

@@ -84,8 +84,8 @@ async def test_unknown_parameters_are_refused_everywhere(house, path):
 
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/batch", "/jobs/1/hold", "/groups/x/max-concurrency"])
 async def test_unknown_parameters_of_posts_are_refused_too(house, path):
-    sentence = await house.refused("POST", f"{path}?dry_run=1", house.request(), status=400, code="malformed")
-    assert sentence.startswith("Unknown parameter 'dry_run'")
+    sentence = await house.refused("POST", f"{path}?preview=1", house.request(), status=400, code="malformed")
+    assert sentence.startswith("Unknown parameter 'preview'")
     assert house.engine.jobs == {}
 
 

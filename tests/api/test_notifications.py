@@ -154,3 +154,14 @@ async def test_a_target_that_hangs_holds_up_neither_jobs_nor_answers(tmp_path, m
             job_id = await house.start()
             assert (await house.end(job_id))["state"] == "Finished"
             assert (await target_of(house))["queued"] == 3
+
+
+async def test_a_job_whose_mail_nobody_sends_is_queued_with_a_warning(tmp_path):
+    wish = {"notifications": {"emails": ["ana@example.com"], "events": ["job_failed"]}}
+    chat, mail = Target("chat"), Target("mail")
+    mail.kind = "email"
+    for targets, warned in (([], True), ([chat], True), ([chat, mail], False)):
+        async with House(tmp_path, targets=targets) as house:
+            told = await house.ask("POST", "/jobs", house.request(**wish), 201)
+            assert ("nobody is mailed" in told.get("warning", "")) is warned
+            assert "warning" not in await house.ask("POST", "/jobs", house.request(), 201)

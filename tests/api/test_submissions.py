@@ -7,7 +7,7 @@ import stat
 import pytest
 import trio
 
-from gflow.api import submissions
+from gflow.api import spooled
 from gflow.core.model import DependencyMode
 from gflow.launch.script import render_environment
 from support.house import House
@@ -356,7 +356,7 @@ async def test_a_named_pipe_is_not_waited_for(house, tmp_path):
 
 
 async def test_a_script_that_is_too_long(house, monkeypatch):
-    monkeypatch.setattr(submissions, "MAX_SCRIPT_BYTES", 1 << 20)
+    monkeypatch.setattr(spooled, "MAX_SCRIPT_BYTES", 1 << 20)
     assert "longer than 1 MiB" in await refused(
         house, 422, "impossible", script_text="#" * (1 << 20) + "x", command=None
     )

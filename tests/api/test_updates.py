@@ -21,6 +21,7 @@ EVERYTHING = {
     "max_retries": 3,
     "run_name": "other",
     "project": "p",
+    "auto_close_tmux": True,
     "keep_session": True,
     "notifications": {"emails": ["a@b"], "events": ["job_failed"]},
 }
@@ -40,6 +41,7 @@ CLEARED = {
     "auto_cancel_on_dependency_failure": True,
     "max_retries": 0,
     "project": None,
+    "auto_close_tmux": False,
     "keep_session": False,
     "early_signal": None,
     "scheduled_at": None,
@@ -106,6 +108,22 @@ async def test_another_command_replaces_the_work_whatever_it_was(house, job, wor
     assert record["command"] == work.get("command", "echo 'x y'")
 
 
+async def test_a_script_replaces_the_work_and_its_text_is_kept(house, job):
+    changes = {"script": "/x/train.sh", "script_text": "echo hello", "script_args": ["1"]}
+    record = (await house.ask("PATCH", job, changes))["job"]
+    assert (record["script"], record["command"], record["script_args"]) == ("/x/train.sh", None, ["1"])
+    digest = house.engine.job(record["id"]).spec.script_digest
+    assert house.spool.path("script", digest).read_text() == "echo hello"
+
+
+async def test_single_parameters_are_set_and_taken_away(house, job):
+    await house.ask("PATCH", job, {"parameters": {"a": "1", "b": "2"}})
+    answer = await house.ask("PATCH", job, {"parameter_changes": {"b": None, "c": "3"}})
+    assert answer["job"]["parameters"] == {"a": "1", "c": "3"}
+    assert answer["updated_fields"] == ["parameters"]
+    assert (await house.ask("PATCH", job, {"run_dir": "/"}))["job"]["run_dir"] == "/"
+
+
 async def test_limits_are_changed_by_a_difference(house, job):
     await house.ask("PATCH", job, {"time_limit": 600})
     answer = await house.ask("PATCH", job, {"time_limit_delta": 60.5})
@@ -124,6 +142,9 @@ MALFORMED = [
     ({"command": None}, "Expected `str`, got `null`"),
     ({"command": "a", "argv": ["b"]}, "exactly one of"),
     ({"time_limit": 60, "time_limit_delta": 60}, "not both"),
+    ({"parameters": {}, "parameter_changes": {"a": "1"}}, "not both"),
+    ({"command": "a", "script_text": "b"}, "exactly one of"),
+    ({"run_dir": "here"}, "is not an absolute path"),
     ({"time_limit_delta": 60}, "no time limit to add to"),
     ({"time_limit": 0}, "time limit"),
     ({"state": "Running"}, "unknown field `state`"),

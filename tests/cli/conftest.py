@@ -30,7 +30,14 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (path / "gflow").mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(path))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
-    for name in ("XDG_CONFIG_HOME", "GFLOW_URL", "GFLOW_DAEMON_SOCKET", "GFLOW_DAEMON__SOCKET", "NO_COLOR"):
+    for name in (
+        "XDG_CONFIG_HOME",
+        "GFLOW_URL",
+        "GFLOW_DAEMON_SOCKET",
+        "GFLOW_DAEMON__SOCKET",
+        "NO_COLOR",
+        "CONDA_DEFAULT_ENV",
+    ):
         monkeypatch.delenv(name, raising=False)
     yield path
     shutil.rmtree(path)

@@ -24,8 +24,34 @@ def test_values_may_be_joined_quoted_and_share_a_line():
 
 
 def test_dependencies_names_retries_and_arrays_count():
-    text = "# GFLOW --depends-on 3\n# GFLOW --max-retries 2\n# GFLOW --array 1-3\n# GFLOW --job-name x\n"
-    assert read(text) == {"depends_on": (3, 3), "max_retries": 2, "array": (1, 3), "name": "x"}
+    text = "# GFLOW --depends-on 3\n# GFLOW --max-retries 2\n# GFLOW --array 1-3%2\n# GFLOW --job-name x\n"
+    wanted = {"depends_on": ([(3, 3)], "All", False), "max_retries": 2, "array": ((1, 2, 3), 2), "name": "x"}
+    assert read(text) == wanted
+
+
+def test_a_sweep_counts():
+    text = "# GFLOW --param lr=1,2 --param seed=1:3\n# GFLOW --param-file more.csv --key run --group g\n"
+    text += "# GFLOW --name-template 'x {lr}' --hold-after-failures 3 --dependency afterany:@:7\n"
+    assert read(text) == {
+        "param": [("lr", ["1", "2"]), ("seed", ["1", "2", "3"])],
+        "param_file": "more.csv",
+        "key": "run",
+        "group": "g",
+        "name_template": "x {lr}",
+        "hold_after_failures": 3,
+        "depends_on": (["@", (7, 7)], "All", True),
+    }
+
+
+def test_an_array_of_the_command_line_replaces_the_sweep_of_a_script_and_the_other_way_round():
+    sweep = read("# GFLOW --param lr=1,2\n# GFLOW --param-file more.csv\n")
+    array = read("# GFLOW --array 1-3\n")
+    line = {"array": None, "param": None, "param_file": None}
+    merged = directives.merge(line | array, sweep, EXCLUSIVE, added=("param",))
+    assert merged == line | array
+    assert directives.merge(line | {"param": [("a", ["1"])]}, array, EXCLUSIVE, added=("param",))["array"] is None
+    both = directives.merge(line | {"param": [("a", ["1"])]}, sweep, EXCLUSIVE, added=("param",))
+    assert both == {"array": None, "param": [("lr", ["1", "2"]), ("a", ["1"])], "param_file": "more.csv"}
 
 
 def test_addresses_add_up_over_lines_and_those_of_the_command_line_come_after_them():
@@ -59,6 +85,10 @@ def test_carriage_returns_do_not_become_part_of_a_value():
 @pytest.mark.parametrize(
     ("directive", "complaint"),
     [
+        ("--param lr", "is not NAME=VALUES"),
+        ("--array 3-1", "is empty"),
+        ("--dependency after:1", "'after' is not known here"),
+        ("--wrap x", "No such option"),
         ("--nosuch 1", "No such option '--nosuch'"),
         ("--gpu 1", "--gpus"),
         ("--time 0", "longer than 0"),

@@ -19,6 +19,7 @@ class _Submissions:
         self.jobs = []
         self.ids = count(42)
         self.dropped = []
+        self.answers = {}
         daemon.on("POST", "/jobs", self.single)
         daemon.on("POST", "/jobs/batch", self.batch)
 
@@ -33,6 +34,8 @@ class _Submissions:
 
     def _answer(self):
         job_id = next(self.ids)
+        if job_id in self.answers:
+            return self.answers[job_id]
         return {"id": job_id, "run_name": f"elegant-mountain-{1192 + job_id}", "dropped_env": self.dropped}
 
 
@@ -205,7 +208,25 @@ def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
         ["--nosuch", "1"],
         ["--nosuch"],
         ["-z", "echo"],
-        ["--param", "a=1", "echo"],
+        ["--param", "a", "echo"],
+        ["--param", "a=1", "--param", "a=2", "echo"],
+        ["--param", "a=1,2", "--array", "1-2", "echo"],
+        ["--param", "a=1:1001", "echo"],
+        ["--param-file", "no.csv", "--array", "1-2", "echo"],
+        ["--name-template", "{a}", "echo"],
+        ["--name-template", "{b}", "--param", "a=1", "echo"],
+        ["--name-template", "{a}", "--name", "x", "--param", "a=1", "echo"],
+        ["--key", "k", "echo"],
+        ["--key", "{a}\n{", "--group", "g", "--param", "a=1", "echo"],
+        ["--hold-after-failures", "2", "echo"],
+        ["--hold-after-failures", "0", "--group", "g", "echo"],
+        ["--array", "1-3%2", "--max-concurrent", "1", "echo"],
+        ["--array", "1-3%0", "echo"],
+        ["--dependency", "after:1", "echo"],
+        ["--dependency", "afterok:1,afterany:2", "echo"],
+        ["--gres", "gpu:a100:2", "echo"],
+        ["--wrap", "echo x", "echo"],
+        ["--export", "A,=b", "echo"],
         ["--notify-email", "a b@c", "echo"],
         ["--notify-email", "a@b", "--notify-on", "job_exploded", "echo"],
         ["--notify-on", "job_failed", "echo"],
@@ -276,11 +297,15 @@ def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, m
 @pytest.mark.parametrize(
     ("long", "aliases"),
     [
-        ("--gpus=1", ["--gres=1", "--gres=gpu:1", "-g1"]),
+        ("--gpus=1", ["--gres=1", "--gres=gpu:1", "--gres=gpu", "-g1", "-G1"]),
+        ("--hold", ["-H"]),
+        ("--chdir=/", ["-D/"]),
+        ("--project=x", ["--account=x", "-Ax", "-Px"]),
+        ("--array=1", ["-a1", "--array=1-1", "--array=1,1", "--array=1-3:5"]),
         ("--priority=9", ["--nice=9", "-p9"]),
-        ("--depends-on=3", ["--dependency=3", "-d3"]),
+        ("--depends-on=3", ["--dependency=3", "-d3", "--dependency=afterok:3"]),
         ("--time=10", ["--time-limit=10", "--timelimit=10", "-t10"]),
-        ("--memory=1G", ["--max-mem=1G", "--max-memory=1G", "-m1G"]),
+        ("--memory=1G", ["--mem=1G", "--max-mem=1G", "--max-memory=1G", "-m1G", "--mem=1024"]),
         ("--gpu-memory=1G", ["--max-gpu-mem=1G", "--max-gpu-memory=1G"]),
         ("--name=x", ["--job-name=x", "-nx", "-Jx"]),
     ],
@@ -376,6 +401,223 @@ def test_an_array_with_a_limit_names_its_group(gbatch, submitted):
     ]
 
 
+def test_a_throttle_is_a_limit_of_the_group(gbatch, submitted):
+    gbatch("--array", "0-9:3%2", "true")
+    assert [job["task_id"] for job in submitted.jobs] == [0, 3, 6, 9]
+    assert {job["max_concurrent"] for job in submitted.jobs} == {2}
+    assert len({job["group_id"] for job in submitted.jobs}) == 1
+
+
+def test_a_sweep_is_one_batch_of_all_combinations(gbatch, submitted, daemon):
+    argv = [
+        "--param",
+        "lr=0.1,0.01",
+        "--param",
+        "seed=1:2",
+        "--name-template",
+        "run-{lr}-{seed}",
+        "--max-concurrent",
+        "2",
+    ]
+    done = gbatch(*argv, "python", "train.py", "--lr", "{lr}")
+    assert [asked.path for asked in daemon.asked] == ["/jobs/batch"]
+    assert [(job["parameters"], job["run_name"]) for job in submitted.jobs] == [
+        ({"lr": lr, "seed": seed}, f"run-{lr}-{seed}") for lr in ("0.1", "0.01") for seed in ("1", "2")
+    ]
+    assert {tuple(job["argv"]) for job in submitted.jobs} == {("python", "train.py", "--lr", "{lr}")}
+    assert {job["max_concurrent"] for job in submitted.jobs} == {2}
+    assert done.out.splitlines()[1] == "  (You can update the limit with: gctl set-limit 42 <N>)"
+    assert done.out.count("Submitted batch job ") == 4
+
+
+def test_a_sweep_in_a_script_is_added_to_and_overridden(gbatch, submitted, tmp_path):
+    (tmp_path / "cells.csv").write_text("seed\n1\n2\n")
+    (tmp_path / "sweep.sh").write_text("# GFLOW --param lr=1,2 --param-file cells.csv\ntrue\n")
+    gbatch("--param", "lr=3", "--param", "opt=sgd", "sweep.sh")
+    assert [job["parameters"] for job in submitted.jobs] == [
+        {"seed": seed, "lr": "3", "opt": "sgd"} for seed in ("1", "2")
+    ]
+    assert {job["script_text"][:7] for job in submitted.jobs} == {"# GFLOW"}
+
+
+def test_cells_that_are_there_already_are_said(gbatch, submitted):
+    submitted.answers = {43: {"id": 7, "run_name": "old", "dropped_env": [], "already": "Finished"}}
+    argv = ["--group", "lr", "--key", "run", "--param", "lr=1,2", "--hold-after-failures", "3", "true"]
+    assert gbatch(*argv).out.splitlines() == [
+        "Submitted 1 batch jobs to group lr; 1 is there already",
+        "Submitted batch job 42 (elegant-mountain-1234)",
+        "Kept batch job 7 (old): Finished",
+    ]
+    assert [(job["group"], job["key"], job["hold_after_failures"]) for job in submitted.jobs] == [
+        ("lr", "run/lr=1", 3),
+        ("lr", "run/lr=2", 3),
+    ]
+    assert not any("group_id" in job for job in submitted.jobs), "the daemon knows which group it is"
+    submitted.answers[44] = submitted.answers[43]
+    assert gbatch("--group", "lr", "--key", "a", "true").out == "Kept batch job 7 (old): Finished\n"
+    submitted.answers[45] = submitted.answers[43]
+    assert gbatch("--parsable", "--group", "lr", "--key", "a", "true").out == "7\n"
+
+
+def test_jobs_born_on_hold_are_said(gbatch, submitted):
+    why = "3 jobs in a row failed"
+    submitted.answers = {n: {"id": n, "run_name": "x", "dropped_env": [], "held": why} for n in (42, 44, 45)}
+    assert gbatch("--group", "lr", "true").err == f"gbatch: job 42 is on hold: {why}; gjob release 42\n"
+    done = gbatch("--group", "lr", "--array", "1-3", "true")
+    assert done.err == f"gbatch: jobs 44-45 are on hold: {why}; gjob release 44-45\n"
+
+
+def test_what_will_not_be_done_is_said_once(gbatch, submitted):
+    submitted.answers = {
+        n: {"id": n, "run_name": "x", "dropped_env": [], "warning": "nobody is mailed"} for n in (42, 43)
+    }
+    done = gbatch("--array", "1-2", "--notify-email", "ana@example.com", "true")
+    assert (done.status, done.err) == (0, "gbatch: warning: nobody is mailed\n")
+
+
+def test_a_test_asks_the_daemon_and_queues_nothing(gbatch, daemon, submitted):
+    asked = []
+
+    def look(request):
+        asked.append((request.query, request.json["jobs"]))
+        return reply([{"id": None, "run_name": None}, {"id": 3, "run_name": "x", "already": "Running"}])
+
+    daemon.on("POST", "/jobs/batch", look)
+    assert gbatch("--test-only", "true").out == "Accepted: 1 job would be queued; 1 is there already\n"
+    assert asked == [({"dry_run": "1"}, [{}])]
+    daemon.on("POST", "/jobs/batch", reply({"error": "too many GPUs", "code": "impossible"}, 422))
+    assert gbatch("--test-only", "-g", "9", "true", status=1).err == "gbatch: too many GPUs\n"
+
+
+def test_a_wrapped_line_is_one_for_the_shell(gbatch, submitted):
+    gbatch("--wrap", "python")
+    job = job_of(submitted)
+    assert job["command"] == "python"
+    assert "argv" not in job
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("afterok:1:2", {"depends_on_ids": [1, 2], "dependency_mode": "All"}),
+        ("afterany:3", {"depends_on_ids": [3], "dependency_mode": "All", "after_end": True}),
+        ("afterok:1?afterok:2", {"depends_on_ids": [1, 2], "dependency_mode": "Any"}),
+    ],
+)
+def test_slurm_s_dependencies(gbatch, submitted, given, wanted):
+    gbatch("--dependency", given, "true")
+    job = job_of(submitted)
+    fields = ("depends_on_ids", "dependency_mode", "after_end")
+    assert {field: job[field] for field in fields if field in job} == wanted
+
+
+# -- conda -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conda(monkeypatch, tmp_path):
+    """An active environment."""
+    monkeypatch.setenv("CONDA_DEFAULT_ENV", "ml")
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path))
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"/usr/bin:{tmp_path}/bin")
+    monkeypatch.delenv("CONDA_EXE", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["true"], "ml"),
+        (["--wrap", "true"], "ml"),
+        (["--export", "ALL", "true"], "ml"),
+        (["-c", "other", "true"], "other"),
+        (["--export", "NONE", "true"], None),
+        (["--export", "HOME", "true"], None),
+        (["job.sh"], None),
+    ],
+)
+def test_a_command_runs_in_the_active_conda_environment(gbatch, submitted, conda, tmp_path, argv, expected):
+    (tmp_path / "job.sh").write_text("true\n")
+    gbatch(*argv)
+    assert job_of(submitted).get("conda_env") == expected
+
+
+def test_an_environment_that_is_gone_needs_a_conda_to_activate_it(gbatch, submitted, conda, tmp_path, monkeypatch):
+    monkeypatch.setenv("CONDA_PREFIX", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    gbatch("true")
+    program = tmp_path / "conda"
+    program.touch(0o700)
+    gbatch("true")
+    assert [job.get("conda_env") for job in submitted.jobs] == [None, "ml"]
+
+
+# -- scripts for Slurm -------------------------------------------------------------------------------------------------
+
+SLURM = """\
+#!/bin/bash
+#SBATCH --job-name=train --time 1-12:30   # a day and a half
+#SBATCH -N 1 -n 4 --partition=gpu
+#SBATCH --gres=gpu:2
+#SBATCH --mem 16G -a 1-3%2
+#SBATCH -d afterany:7
+#SBATCH --mail-user=a@b --mail-type=BEGIN,FAIL
+#SBATCH --signal=B:USR1@300 -H
+#SBATCH --output="out %j.txt"
+python train.py $SLURM_ARRAY_TASK_ID
+#SBATCH --time=5
+"""
+
+
+def test_slurm_s_lines_are_read_when_asked_for(gbatch, submitted, tmp_path):
+    (tmp_path / "job.sh").write_text(SLURM)
+    done = gbatch("--sbatch", "--time", "60", "job.sh")
+    assert done.err.splitlines() == [
+        "gbatch: job.sh: gflow has nothing like #SBATCH -N, -n, --partition, --output",
+        "gbatch: job.sh uses SLURM_ARRAY_TASK_ID; a job has GFLOW_ARRAY_TASK_ID here",
+    ]
+    job = submitted.jobs[0]
+    assert (job["run_name"], job["time_limit"], job["gpus"], job["memory_limit_mb"]) == ("train", 3600, 2, 16384)
+    assert (job["depends_on_ids"], job["after_end"], job["max_concurrent"], job["hold"]) == ([7], True, 2, True)
+    assert job["early_signal"] == {"signal": 10, "secs_before": 300}
+    assert job["notifications"] == {"emails": ["a@b"], "events": ["job_started", "job_failed", "job_timeout"]}
+    assert len(submitted.jobs) == 3
+
+
+def test_otherwise_they_are_pointed_out(gbatch, submitted, tmp_path):
+    (tmp_path / "job.sh").write_text(SLURM)
+    assert gbatch("job.sh").err == (
+        "gbatch: job.sh has #SBATCH --job-name, --time, --gres, --mem, -a, -d, --mail-user, --mail-type, --signal, -H;"
+        " with --sbatch gflow goes by that\n"
+    )
+    assert "time_limit" not in job_of(submitted)
+    (tmp_path / "job.sh").write_text("#SBATCH --time=5\n# GFLOW --time 6\ntrue\n")
+    assert gbatch("job.sh").err == "", "it says to gflow what it is to do"
+    gbatch("--sbatch", "job.sh")
+    assert submitted.jobs[-1]["time_limit"] == 360
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("--time=x", "invalid time 'x'"),
+        ("--time", "--time needs a value"),
+        ("--time --hold", "--time needs a value"),
+        ("--gres=gpu:a100:2", "asks for a kind of GPU"),
+        ("--dependency=singleton", "singleton"),
+        ("--mail-type=NEWS", "unknown event 'news'"),
+        ("--job-name='x", "No closing quotation"),
+    ],
+)
+def test_a_wrong_line_is_named(gbatch, submitted, tmp_path, line, complaint):
+    (tmp_path / "job.sh").write_text(f"#!/bin/sh\n#SBATCH {line}\n")
+    done = gbatch("--sbatch", "job.sh", status=2)
+    assert done.err.startswith("gbatch: job.sh:2: #SBATCH: ")
+    assert complaint in done.err
+    assert done.err.count("\n") == 1
+    assert submitted.jobs == []
+
+
 def test_parsable_prints_only_ids(gbatch):
     assert gbatch("--parsable", "true").out == "42\n"
     assert gbatch("--parsable", "--array", "1-2", "--max-concurrent", "1", "true").out == "43\n44\n"
@@ -390,6 +632,10 @@ def test_dry_runs_submit_nothing(gbatch, daemon, tmp_path):
     )
     assert gbatch("--dry-run", "--gpu-ids", "0,2-3", "true").out == (
         "Would submit 1 batch job:\n  [1] true (GPUs: 3, indices: 0,2-3)\n"
+    )
+    assert gbatch("--dry-run", "--param", "lr=1,2", "--name-template", "r{lr}", "t", "{lr}").out == (
+        "Would submit 2 batch job(s):\n"
+        "  [1] t '{lr}' (GPUs: 0, lr=1, name: r1)\n  [2] t '{lr}' (GPUs: 0, lr=2, name: r2)\n"
     )
     assert daemon.asked == []
 
@@ -414,6 +660,15 @@ def test_a_list_of_variables_is_all_that_goes_along(gbatch, submitted, monkeypat
     monkeypatch.setenv("A_ONE", "1")
     gbatch("--export", "A_ONE,HOME", "true")
     assert job_of(submitted)["environment"] == {"A_ONE": "1", "HOME": os.environ["HOME"]}
+
+
+def test_variables_may_be_given_values(gbatch, submitted, monkeypatch):
+    monkeypatch.setenv("A_ONE", "1")
+    gbatch("--export", "A_ONE,B=x=y", "true")
+    gbatch("--export", "ALL,A_ONE=2", "true")
+    first, second = [job["environment"] for job in submitted.jobs]
+    assert first == {"A_ONE": "1", "B": "x=y"}
+    assert (second["A_ONE"], second["HOME"]) == ("2", os.environ["HOME"])
 
 
 def test_what_is_left_out_of_the_environment_is_said(gbatch, submitted, monkeypatch):
@@ -519,4 +774,4 @@ def test_no_daemon_is_one_line_with_the_endpoint(run, home):
 
 def test_every_option_about_the_job_can_be_a_directive():
     names = {option.dest for option in COMMAND.options} - {option.dest for option in DIRECTIVES}
-    assert names == {"dry_run", "wait", "parsable", "url", "config"}
+    assert names == {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "url", "config"}

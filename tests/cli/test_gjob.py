@@ -80,6 +80,22 @@ def test_the_connection_options_stand_before_or_after_the_verb(run, daemon, tmp_
         (["--clear-time-limit", "--clear-memory-limit"], {"time_limit": None, "memory_limit_mb": None}),
         (["--clear-gpu-memory-limit", "--clear-max-concurrent"], {"gpu_memory_limit_mb": None, "max_concurrent": None}),
         (["--clear-max-retries", "--clear-depends-on"], {"max_retries": None, "depends_on_ids": []}),
+        (
+            ["-c", "python x.py", "-e", "torch", "-P", "ml"],
+            {"command": "python x.py", "conda_env": "torch", "project": "ml"},
+        ),
+        (["--clear-conda-env", "--clear-project"], {"conda_env": None, "project": None}),
+        (["--param", "lr=0.1", "--param", "n=a=b"], {"parameter_changes": {"lr": "0.1", "n": "a=b"}}),
+        (["--clear-params", "--param", "lr=1"], {"parameters": {"lr": "1"}}),
+        (["--clear-params", "--clear-begin"], {"parameters": None, "scheduled_at": None}),
+        (["--chdir", "/"], {"run_dir": "/"}),
+        (["--signal", "USR1@60"], {"early_signal": {"signal": 10, "secs_before": 60}}),
+        (["--clear-signal", "--clear-notify"], {"early_signal": None, "notifications": None}),
+        (["--keep-session", "--no-auto-close"], {"keep_session": True, "auto_close_tmux": False}),
+        (
+            ["--notify-email", "a@b", "--notify-email", "c@d", "--notify-on", "job_failed"],
+            {"notifications": {"emails": ["a@b", "c@d"], "events": ["job_failed"]}},
+        ),
     ],
 )
 def test_update_sends_what_changes_and_null_for_what_is_cleared(run, daemon, argv, changes):
@@ -88,6 +104,34 @@ def test_update_sends_what_changes_and_null_for_what_is_cleared(run, daemon, arg
     assert daemon.asked[0].json == changes
     assert done.out == f"Job 7 updated successfully.\n  Changed: {', '.join(sorted(changes))}\n"
     assert done.status == 0
+
+
+def test_update_of_a_script_sends_its_text(run, daemon, tmp_path):
+    (tmp_path / "x.sh").write_text("echo hello")
+    daemon.on("PATCH", "/jobs/7", reply({"job": {}, "updated_fields": []}))
+    assert run(COMMAND, "update", "7", "-s", str(tmp_path / "x.sh")).status == 0
+    assert daemon.asked[0].json == {"script": str(tmp_path / "x.sh"), "script_text": "echo hello"}
+
+
+@pytest.mark.parametrize(
+    ("before", "argv", "wanted"),
+    [
+        ({"emails": ["a@b"], "events": ["job_failed"]}, ["--notify-on", "job_started"], (["a@b"], ["job_started"])),
+        ({"emails": ["a@b"], "events": ["job_failed"]}, ["--notify-email", "c@d"], (["c@d"], ["job_failed"])),
+        (None, ["--notify-email", "c@d"], (["c@d"], [])),
+    ],
+)
+def test_update_of_mail_leaves_what_is_not_named(run, daemon, before, argv, wanted):
+    daemon.on("GET", "/jobs/7", reply({"id": 7, **({"notifications": before} if before else {})}))
+    daemon.on("PATCH", "/jobs/7", reply({"job": {}, "updated_fields": ["notifications"]}))
+    assert run(COMMAND, "update", "7", *argv).status == 0
+    assert daemon.asked[-1].json == {"notifications": dict(zip(("emails", "events"), wanted, strict=True))}
+
+
+def test_update_of_mail_that_nobody_gets(run, daemon):
+    daemon.on("GET", "/jobs/7", reply({"id": 7}))
+    done = run(COMMAND, "update", "7", "--notify-on", "job_failed")
+    assert (done.status, done.err) == (1, "gjob: job 7 sends mail to nobody: say to whom, with --notify-email\n")
 
 
 def test_update_goes_on_after_a_refusal(run, daemon):
@@ -109,6 +153,11 @@ def test_update_goes_on_after_a_refusal(run, daemon):
         ["7", "--gpu-ids", "x"],
         ["7", "--shared", "--exclusive"],
         ["7", "--retry-on-oom", "--no-retry-on-oom"],
+        ["7", "--command", "x", "--script", "y"],
+        ["7", "--param", "lr"],
+        ["7", "--param", "a b=1"],
+        ["7", "--clear-notify", "--notify-email", "a@b"],
+        ["7", "--begin", "now+1h", "--clear-begin"],
     ],
 )
 def test_update_needs_jobs_and_something_to_change(run, daemon, argv):
@@ -253,6 +302,19 @@ def test_show_of_jobs_that_wait_and_run():
     assert any("waited 00:00:30" in line for line in describe(cancelled, 160.0))
 
 
+def test_show_of_a_job_that_was_done_again_and_of_one_that_says_how_far_it_is(run, daemon):
+    assert "  RedoneAs=12" in describe(FINISHED | {"redone_as": 12}, 5000.0)
+    told = {"percent": 45.5, "left_secs": 90.0, "expected_end": 5090.0, "state": "paused", "note": "epoch 3"}
+    daemon.on("GET", "/jobs/7", reply(FINISHED | {"state": "Running"}))
+    daemon.on("GET", "/progress", reply([{"id": 7, **told}]))
+    (line,) = [line for line in run(COMMAND, "show", "7").out.splitlines() if "Progress" in line]
+    assert line.startswith("  Progress=45.5% (about 00:01:30 left, until ")
+    assert line.endswith("), paused: epoch 3")
+    assert daemon.asked[-1].query == {"ids": "7"}
+    daemon.on("GET", "/progress", reply([]))
+    assert "Progress" not in run(COMMAND, "show", "7").out
+
+
 def test_show_separates_jobs_and_fails_for_missing_ones(run, daemon):
     daemon.on("GET", "/jobs/7", reply(FINISHED))
     daemon.on("GET", "/jobs/9", reply(FINISHED | {"id": 9, "run_name": "a\x1b[2J"}))
@@ -317,6 +379,69 @@ def test_log_of_a_missing_job_fails(run, daemon):
     assert (done.status, done.out, done.err) == (1, "", "gjob: Job 8 does not exist\n")
 
 
+LOSSES = b"epoch 1\r\nloss \x1b[31m0.5\x1b[0m\r\n 10%\r 20%\rloss 0.25\r\nend"
+
+
+@pytest.mark.parametrize(
+    ("argv", "found"),
+    [
+        (["loss 0"], "loss \x1b[31m0.5\x1b[0m\nloss 0.25\n"),
+        (["^(end|epoch)"], "epoch 1\nend\n"),
+        (["%$", "--last", "1"], " 20%\n"),
+        (["0", "--first", "1"], "loss \x1b[31m0.5\x1b[0m\n"),
+        (["0", "-f"], "loss \x1b[31m0.5\x1b[0m\n 10%\n 20%\nloss 0.25\n"),
+    ],
+)
+def test_log_prints_only_lines_that_match(run, daemon, argv, found):
+    """As a person saw them: what steers the terminal is not looked at, and each redrawing is a line."""
+    daemon.on("GET", "/jobs/7/log/stream", chunked(LOSSES[:9], LOSSES[9:40], LOSSES[40:]))
+    daemon.on("GET", "/jobs/7", reply({"id": 7, "state": "Finished"}))
+    done = run(COMMAND, "log", "7", "--grep", *argv)
+    assert (done.status, done.out) == (0, found)
+    assert not daemon.asked[0].query.keys() & {"first", "last"}
+
+
+def test_log_fails_where_nothing_matches(run, daemon):
+    daemon.on("GET", "/jobs/7/log/stream", chunked(LOSSES))
+    daemon.on("GET", "/jobs/7", reply({"id": 7, "state": "Finished"}))
+    assert run(COMMAND, "log", "7", "--grep", "nothing").status == 1
+
+
+def test_log_of_all_attempts(run, daemon):
+    """Whichever of them is named."""
+    for job_id, before, after in ((5, None, 6), (6, 5, 9), (9, 6, None)):
+        daemon.on("GET", f"/jobs/{job_id}", reply({"id": job_id, "retried_from": before, "retried_as": after}))
+    daemon.on("GET", "/jobs/5/log/stream", reply(b"one\r\n"))
+    daemon.on("GET", "/jobs/6/log/stream", reply(b"two\r\n"))
+    daemon.on("GET", "/jobs/9/log/stream", reply({"error": "Job 9 has no log yet", "code": "not_found"}, 404))
+    for job_id in ("5", "6", "9"):
+        done = run(COMMAND, "log", job_id, "--retries")
+        assert done.out.splitlines() == [
+            *("==> job 5, attempt 1 <==", "one"),
+            *("==> job 6, attempt 2 <==", "two"),
+            "==> job 9, attempt 3 <==",
+        ]
+        assert (done.status, done.err) == (0, "gjob log: Job 9 has no log yet\n")
+
+
+def test_log_follows_from_attempt_to_attempt(run, daemon):
+    later = iter([None, None, 6])
+    daemon.on("GET", "/jobs/5", lambda _: reply({"id": 5, "state": "Failed", "retried_as": next(later, 6)}))
+    daemon.on("GET", "/jobs/6", reply({"id": 6, "state": "Finished", "retried_from": 5}))
+    for job_id, said in ((5, b"one\r\n"), (6, b"two\r\n")):
+        daemon.on("GET", f"/jobs/{job_id}/log/stream", reply(said))
+    done = run(COMMAND, "log", "5", "-f", "-R")
+    assert done.out.splitlines() == ["==> job 5, attempt 1 <==", "one", "==> job 6, attempt 2 <==", "two"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["7", "--grep", "("], ["7", "--grep", "x", "-f", "-l", "1"], ["7", "--grep", "x", "--raw"]]
+)
+def test_log_searches_that_cannot_be_meant(run, daemon, argv):
+    assert run(COMMAND, "log", *argv).status == 2
+    assert daemon.asked == []
+
+
 @pytest.mark.parametrize("argv", [["7", "--first", "0"], ["7", "--first", "1", "--last", "1"], ["7,8"], []])
 def test_log_refuses_what_makes_no_sense(run, daemon, argv):
     assert run(COMMAND, "log", *argv).status == 2
@@ -337,6 +462,14 @@ def test_wait_exits_with_the_largest_code(run, daemon):
     assert (done.status, done.out) == (4, "Job 7 Finished (exit code 0)\nJob 8 Failed (exit code 4)\n")
     assert run(COMMAND, "wait", "-q", "7").out == ""
     assert run(COMMAND, "wait", "7").status == 0
+
+
+def test_wait_goes_on_after_a_job_that_is_not_there(run, daemon):
+    daemon.on("GET", "/jobs/7/wait", reply({"id": 7, "state": "Finished", "exit_code": 0}))
+    daemon.on("GET", "/jobs/6/wait", NO_SUCH)
+    done = run(COMMAND, "wait", "6,7")
+    assert (done.status, done.out) == (1, "Job 7 Finished (exit code 0)\n")
+    assert done.err == "gjob wait: Job 8 does not exist\n"
 
 
 def test_wait_for_any(run, daemon):

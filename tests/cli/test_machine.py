@@ -20,7 +20,7 @@ from support.fake_daemon import reply
     ("spec", "sent", "answer", "says"),
     [
         ("0,2-3", [0, 2, 3], [0, 2, 3], "New jobs may have GPUs 0,2-3; running jobs keep theirs."),
-        ("1", [1], [1], "New jobs may have GPUs 1; running jobs keep theirs."),
+        ("1", [1], [1], "New jobs may have GPU 1; running jobs keep theirs."),
         ("all", None, None, "New jobs may have all GPUs; running jobs keep theirs."),
         ("ALL", None, [0, 2], "New jobs may have GPUs 0,2; running jobs keep theirs."),
     ],

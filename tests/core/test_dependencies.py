@@ -3,7 +3,7 @@
 import pytest
 
 from gflow.core.errors import Impossible
-from gflow.core.model import DependencyMode, Reason, ReasonKind, StopCause
+from gflow.core.model import DependencyMode, JobId, Reason, ReasonKind, StopCause
 from support.jobs import Bench
 
 ALL, ANY = DependencyMode.ALL, DependencyMode.ANY
@@ -242,7 +242,7 @@ def test_an_update_onto_a_failure_cancels(bench: Bench) -> None:
 
 
 def preview(bench: Bench, job_id: int) -> list[tuple[int, Reason]]:
-    return [(job.id, failed_because_of(cause)) for job, cause in bench.engine.dependents(job_id)]
+    return [(job.id, failed_because_of(cause)) for job, cause in bench.engine.dependents([JobId(job_id)])]
 
 
 def test_the_preview_of_a_cancel_is_what_the_cancel_does(bench: Bench) -> None:

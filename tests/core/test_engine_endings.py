@@ -78,7 +78,7 @@ def test_a_cancel_by_nobody_in_particular(bench: Bench) -> None:
 
 def test_a_text_given_with_the_stop_is_what_people_read(bench: Bench) -> None:
     job = bench.running()
-    bench.stop(job, StopCause.CANCEL, by="ana", text="cancelled by ana: wrong data")
+    bench.stop(job, StopCause.CANCEL, by="ana", text="wrong data")
     assert bench.asked() == [("interrupt", job)]
     bench.end(job, code=130)
     assert bench.told() == [("cancelled", job)]

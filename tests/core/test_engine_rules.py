@@ -18,6 +18,8 @@ from gflow.core.errors import Refused
 from gflow.core.explain import explain
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import DependencyMode, EarlySignal, Job, JobId, ReasonKind, State, StopCause
+from gflow.core.redo import again, fallen_with, in_order
+from gflow.core.sweeps import SETTLED
 from support.effort import examples
 from support.jobs import HOUR, Bench, gpus, spec
 
@@ -53,6 +55,8 @@ extras = st.fixed_dictionaries(
         "early_signal": st.just(EarlySignal(10, 20.0)),
         "max_retries": st.integers(1, 2),
         "group_id": st.sampled_from(GROUPS),
+        "key": st.sampled_from(["x", "y"]),
+        "after_end": st.just(True),
         "submit_key": st.sampled_from(["k", "l"]),
         "hold": st.just(True),
         "begin_in": st.sampled_from([-HOUR, 0.0, 5.0, HOUR]),
@@ -118,7 +122,16 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
         fields = self.fields({**resources, **dependencies, **extras})
         if "group_id" in fields and cap is not None:
             fields["groups"] = {fields["group_id"]: cap}
-        self.attempt(self.bench.submit, **fields)
+            fields["hold_after"] = {fields["group_id"]: cap}
+        before = (
+            self.bench.engine.in_cell(("ana", fields["group_id"], fields["key"]))
+            if {"group_id", "key"} <= fields.keys()
+            else None
+        )
+        with contextlib.suppress(Refused):
+            job_id = self.bench.submit(**fields)
+            if before is not None and before.state in SETTLED and "submit_key" not in fields:
+                assert job_id == before.id, "a cell that is settled was submitted again"
 
     @rule(resources=resources, group=st.sampled_from(GROUPS), tasks=st.integers(1, 4), cap=caps)
     def submit_array(self, resources: Any, group: str, tasks: int, cap: int | None) -> None:
@@ -149,7 +162,7 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
     @rule(number=which)
     def cancel_what_waits(self, number: int) -> None:
         job_id = self.pick(number, State.QUEUED, State.HOLD)
-        foreseen = [(job.id, cause) for job, cause in self.bench.engine.dependents(job_id)]
+        foreseen = [(job.id, cause) for job, cause in self.bench.engine.dependents([job_id])]
         self.attempt(self.bench.cancel, job_id)
         for fallen, cause in foreseen:
             job = self.bench.job(fallen)
@@ -158,6 +171,25 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
             assert job.reason.kind is ReasonKind.DEPENDENCY_FAILED
             assert job.reason.job in self.bench.job(fallen).spec.depends_on
             assert cause in self.bench.job(fallen).spec.depends_on
+
+    @rule(number=which, cascade=st.booleans(), held=st.booleans())
+    def redo(self, number: int, cascade: bool, held: bool) -> None:
+        """As the API does it: not while a later attempt is under way."""
+        jobs = self.bench.engine.jobs
+        first = jobs.get(self.pick(number, *FINAL))
+        if first is None or first.state not in FINAL:
+            return
+        attempts = [first]
+        while attempts[-1].retried_as is not None:
+            attempts.append(jobs[attempts[-1].retried_as])
+        if attempts[-1].state not in FINAL:
+            return
+        ids = [job.id for job in attempts]
+        wanted = [(job.id, again(job, "ben")) for job in [first, *in_order(fallen_with(ids, jobs.values()))]]
+        wanted = wanted if cascade else wanted[:1]
+        recalled = self.bench.recalled(*(d for _, wish in wanted for d in wish.depends_on))
+        redo = self.bench.engine.redo
+        self.attempt(self.bench.step, redo, wanted, self.bench.now, attempts=ids, held=held, recalled=recalled)
 
     @rule(group=st.sampled_from(GROUPS), cap=caps)
     def set_group_limit(self, group: str, cap: int | None) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gflow.core.errors import Impossible, Malformed, NotFound
 from gflow.core.limits import MAX_TIME_LIMIT_SECS
-from gflow.core.model import EarlySignal, Gpu, State
+from gflow.core.model import EarlySignal, Gpu, JobId, State
 from gflow.core.submission import FIXED, LATE_SECS, MAX_COMMAND_BYTES, check
 from support.jobs import HOUR, Bench, gpus, spec
 
@@ -262,13 +262,15 @@ def test_the_jobs_of_a_user_in_the_order_they_were_submitted(machine: Bench) -> 
     assert list(machine.engine.submitted_by("eve")) == []
 
 
-def test_files_are_needed_as_long_as_a_job_may_use_them(machine: Bench) -> None:
+def test_an_environment_is_needed_until_its_job_ends_and_a_script_as_long_as_it_is_at_hand(machine: Bench) -> None:
     job = machine.running(environment="env", command=None, script="/s", script_digest="text")
     assert machine.engine.live_digests() == ({"env"}, {"text"})
     machine.end(job)
     assert machine.told() == [("completed", job)]
-    assert machine.engine.live_digests() == (set(), set())
+    assert machine.engine.live_digests() == (set(), {"text"})
     assert machine.job(job).state is State.FINISHED
+    machine.engine.retire([JobId(job)])
+    assert machine.engine.live_digests() == (set(), set())
 
 
 @pytest.mark.parametrize(

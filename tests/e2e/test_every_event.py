@@ -64,6 +64,8 @@ def jobs_come_and_go(daemon: Daemon) -> None:
     ends = [daemon.submit("true"), daemon.submit("exit 3"), daemon.submit("exec sleep 60", time_limit=0.5)]
     assert [job["state"] for job in daemon.wait_jobs(ends)] == ["Finished", "Failed", "Timeout"]
     assert daemon.cli("gbatch", "--array", "1-2", "--max-concurrent", "1", "true", cwd=daemon.work).returncode == 0
+    failing = ("--group", "lr", "--array", "1-3%1", "--hold-after-failures", "2", "false")
+    assert daemon.cli("gbatch", *failing, cwd=daemon.work).returncode == 0
 
 
 def gpus_are_taken_and_left(daemon: Daemon, driver: Driver) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from gflow.api.callers import user_name
-from gflow.wire.requests import JobUpdate
 from support.daemon import Daemon
 from support.nvml import Driver, compile_stub
 from support.runqd import Done, NotInstalled, Programs, Verb, install
@@ -96,10 +95,6 @@ def configured(daemon: Daemon, text: str) -> None:
     path.write_text(text)
 
 
-YET_TO_COME = {(("gjob", "update"), "--script")} if "script" not in JobUpdate.__struct_fields__ else set()
-"""What the daemon does not take yet."""
-
-
 def test_every_verb_and_option_of_the_older_clients(programs: Path, tmp_path: Path) -> None:
     driver = Driver(tmp_path, compile_stub(tmp_path)).add(4)
     daemon = Daemon(environment={**driver.environment, "GFLOW_DAEMON_GPU_POLL_INTERVAL_SECS": "0.2"})
@@ -126,11 +121,11 @@ def test_every_verb_and_option_of_the_older_clients(programs: Path, tmp_path: Pa
             coming_ourselves(scene, f"http://localhost:{port}")
     table = verbs(run)
     sys.stdout.write(table + "\n")
-    assert run.all - run.used - set(WITHOUT) - YET_TO_COME == set(), "nothing was forgotten"
+    assert run.all - run.used - set(WITHOUT) == set(), "nothing was forgotten"
     if not DOCUMENT.exists():
         return  # installed without its documents
     documented = DOCUMENT.read_text(encoding="utf-8").partition(MARKS[0])[2].partition(MARKS[1])[0]
-    assert documented.strip() == table.strip() or YET_TO_COME, f"this belongs into {DOCUMENT}:\n{table}"
+    assert documented.strip() == table.strip(), f"this belongs into {DOCUMENT}:\n{table}"
 
 
 def verbs(run: Programs) -> str:
@@ -350,8 +345,8 @@ def updating(scene: Scene, job_id: int) -> None:
     job = update("--clear-conda-env", "--clear-time-limit", "--clear-memory-limit", "--clear-gpu-memory-limit")
     assert (job["conda_env"], job["time_limit"], job["memory_limit_mb"], job["gpu_memory_limit_mb"]) == (None,) * 4
     assert update("--clear-max-retries")["max_retries"] == 0
-    if not YET_TO_COME:
-        assert update("--script", str(scene.daemon.work / "job.sh"))["command"] is None
+    job = update("--script", str(scene.daemon.work / "job.sh"))
+    assert (job["command"], job["script"]) == (None, str(scene.daemon.work / "job.sh"))
     grouped = scene.submit_all("--array", "1-2", "--begin", HELD, "--max-concurrent", "1", "true")
     scene.run("gjob", "update", str(grouped[0]), "--max-concurrent", "2")
     assert scene.daemon.job(grouped[1])["max_concurrent"] == 2

@@ -51,7 +51,7 @@ def test_set_limit_starts_a_waiting_job_at_once(machine: Daemon):
 
 
 def test_set_gpus_starts_a_waiting_job_at_once(machine: Daemon):
-    assert gctl(machine, "set-gpus", "0") == "New jobs may have GPUs 0; running jobs keep theirs.\n"
+    assert gctl(machine, "set-gpus", "0") == "New jobs may have GPU 0; running jobs keep theirs.\n"
     waiting = machine.submit("sleep 60", gpus=2)
     waits(machine, waiting, "WaitingForGpu")
     assert "GPU 1 is out of use: restricted" in machine.cli("gjob", "why", str(waiting)).stdout

@@ -287,6 +287,28 @@ async def test_the_terminal_can_be_attached_while_the_job_runs(driver: Driver, s
     assert driver.launcher.started(job) is None
 
 
+async def test_the_processes_of_a_job_are_shown_with_what_they_take(driver: Driver, started: Started) -> None:
+    job, other = await started(driver.job(leaves_one_behind=True)), await started(driver.job())
+    found = {process.pid: process for process in await driver.launcher.processes(job)}
+    assert found.keys() == set(driver.processes(job))
+    assert all(process.memory_bytes > 0 and process.threads > 0 and process.command for process in found.values())
+    for each in (job, other):
+        await driver.launcher.send_signal(each, signal.SIGKILL)
+        await driver.launcher.wait(each)
+
+
+async def test_terminals_are_known_while_they_are_there(driver: Driver, started: Started) -> None:
+    job = await started(driver.job())
+    assert driver.launcher.terminals([job]) == {job.id}
+    await driver.finish(job, 0)
+    await driver.launcher.wait(job)
+    await driver.launcher.discard(job)
+    with trio.fail_after(20):
+        while driver.launcher.terminals([]):
+            await trio.sleep(0.005)
+    assert await driver.launcher.close_terminal(job) is False
+
+
 async def test_jobs_do_not_touch_each_other(driver: Driver, started: Started) -> None:
     jobs = [await started(driver.job()) for _ in range(12)]
     await driver.launcher.interrupt(jobs[0])

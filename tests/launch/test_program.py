@@ -76,20 +76,21 @@ def test_another_interpreter_gets_a_py_file_itself() -> None:
 
 def test_variables_of_a_job() -> None:
     job = make_job(7, "calm-lynx", (2, 3), task_id=4, restart_count=1, parameters={"lr-max": "0.1"}, script="a/b.sh")
-    assert job_variables(job) == {
+    assert job_variables(job, "/run") == {
         "GFLOW_JOB_ID": "7",
         "GFLOW_JOB_NAME": "calm-lynx",
         "GFLOW_ARRAY_TASK_ID": "4",
         "GFLOW_RESTART_COUNT": "1",
         "GFLOW_RUN_ID": job.run_id,
+        "GFLOW_PROGRESS_FILE": "/run/progress",
         "CUDA_VISIBLE_DEVICES": "2,3",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "GFLOW_SCRIPT": "/a/b.sh",
         "GFLOW_SCRIPT_DIR": "/a",
         "GFLOW_PARAM_LR_MAX": "0.1",
     }
-    assert job_variables(make_job())["GFLOW_ARRAY_TASK_ID"] == "0"
-    assert job_variables(make_job())["CUDA_VISIBLE_DEVICES"] == ""
+    assert job_variables(make_job(), "/run")["GFLOW_ARRAY_TASK_ID"] == "0"
+    assert job_variables(make_job(), "/run")["CUDA_VISIBLE_DEVICES"] == ""
 
 
 LIMIT = 128 * 1024

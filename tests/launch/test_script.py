@@ -154,6 +154,7 @@ def test_what_the_job_sees(wrapper: Wrapper) -> None:
         "GFLOW_ARRAY_TASK_ID": "3",
         "GFLOW_RESTART_COUNT": "0",
         "GFLOW_RUN_ID": job.run_id,
+        "GFLOW_PROGRESS_FILE": str(wrapper.directory.path / "progress"),
         "GFLOW_PARAM_LR": "0.1 x",
         "CUDA_VISIBLE_DEVICES": "1,3",
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -277,6 +278,20 @@ def test_a_conda_environment_is_activated(wrapper: Wrapper, tmp_path: Path, by: 
     env = {"CONDA_EXE": str(conda)} if by == "CONDA_EXE" else {"PATH": f"{conda.parent}:{os.environ['PATH']}"}
     job = wrapper.job(command="echo $CONDA_DEFAULT_ENV, $CUDA_VISIBLE_DEVICES", conda_env="my env")
     assert wrapper.run(job, env=env) == "my env, 1,3\n"
+
+
+@pytest.mark.parametrize(("prefix", "path", "asked"), [("", "bin", False), ("", "sbin", True), ("none", "bin", True)])
+def test_a_conda_environment_that_came_along_is_not_activated_again(
+    wrapper: Wrapper, tmp_path: Path, prefix: str, path: str, asked: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    conda = tmp_path / "conda"
+    conda.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\necho 'conda() {{ :; }}'\n")
+    conda.chmod(0o700)
+    env = {"CONDA_EXE": str(conda), "CONDA_PREFIX": str(tmp_path / prefix), "CONDA_DEFAULT_ENV": "my env"}
+    env["PATH"] = f"{tmp_path / path}:{os.environ['PATH']}"
+    assert wrapper.run(wrapper.job("echo", "ran", conda_env="my env"), env=env) == "ran\n"
+    assert (tmp_path / "asked").exists() == asked
 
 
 @pytest.mark.parametrize("hook", [CONDA, "#!/bin/sh\nexit 1\n", "#!/bin/sh\necho 'if then'\n", None])

@@ -27,6 +27,9 @@ LINES = {
     "reservation_created": "reservation 7 of bob created: 2 GPUs, 2026-02-04T14:00:00Z to 2026-02-04T16:00:00Z",
     "reservation_cancelled": "reservation 7 of bob cancelled: GPU 0, 3, 2026-02-04T14:00:00Z to 2026-02-04T16:00:00Z",
     "group_completed": "all 10 jobs of the group of job 33 have ended: 9 Finished, 1 Failed",
+    "group_held": (
+        "17 jobs are on hold: 3 jobs in a row of its group 'lr' failed within a minute (the last: job 42, exit code 1)"
+    ),
     "scheduler_online": "gflow 0.1.0 is online on gpu-server-01",
 }
 

@@ -79,10 +79,11 @@ def test_the_file_is_private_from_birth(history, tmp_path):
     assert stat.S_IMODE((tmp_path / NAME).stat().st_mode) == 0o600
 
 
-def test_adding_again_changes_nothing(history):
+def test_of_a_job_that_comes_again_the_later_record_counts(history):
+    """It may have been recalled, and done again, meanwhile."""
     history.add([ended(1)])
-    history.add([ended(1, State.FAILED), ended(2)])
-    assert history.get([JobId(1)])[JobId(1)].state is State.FINISHED
+    history.add([replace(ended(1), redone_as=JobId(7)), ended(2)])
+    assert history.get([JobId(1)])[JobId(1)].redone_as == 7
     assert history.count() == 2
 
 

@@ -7,12 +7,13 @@ A test says what happens to a job: `finish`, `leave_behind`, `refuse`, `enter`; 
 import signal as signals
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import trio
 
-from gflow.core.model import Exit, Job, Now
-from gflow.launch.base import LaunchFailed, Owner, Start, Trace
+from gflow.core.model import Exit, Job, JobId, Now
+from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
 
 GENTLE: Mapping[int | str, int] = {"interrupt": 130, signals.SIGTERM: 143, signals.SIGKILL: 137}
 STUBBORN: Mapping[int | str, int] = {signals.SIGKILL: 137}
@@ -47,6 +48,8 @@ class FakeLauncher:
     def __init__(self, clock: Callable[[], Now]) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.manners: dict[int, Mapping[int | str, int]] = {}
+        self.kept: set[int] = set()
+        self.progress_dir: Path | None = None
         self._clock = clock
         self._runs: dict[str, _Run] = {}
         self._ids: dict[int, str] = {}
@@ -180,11 +183,29 @@ class FakeLauncher:
         kept = {job.run_id for job in running}
         self._runs = {run_id: run for run_id, run in self._runs.items() if run_id in kept}
 
+    async def processes(self, job: Job) -> list[Consumption]:
+        await trio.lowlevel.checkpoint()
+        pids = sorted(pid for pid, owner in self._processes.items() if owner.run_id == _run_id(job))
+        return [Consumption(pid, 1, f"program {pid}", "R", pid / 100, pid << 20, 1, 0.0) for pid in pids]
+
+    def progress_file(self, job: Job) -> Path | None:
+        return self.progress_dir / str(job.id) if self.progress_dir else None
+
+    async def close_terminal(self, job: Job) -> bool:
+        self.calls.append(("close terminal", job.id))
+        await trio.lowlevel.checkpoint()
+        kept = job.id in self.kept
+        self.kept.discard(job.id)
+        return kept
+
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         run = self._runs.get(_run_id(job))
         if run is None or run.exit is not None:
             return None
         return ["attach", str(job.id), *(["-r"] if read_only else [])]
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        return {JobId(job_id) for job_id in {*self.kept, *self.running()}}
 
     async def close(self) -> None:
         self.calls.append(("close",))

@@ -5,6 +5,7 @@ every job that changed, every transition makes exactly one event, and a test tak
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -13,11 +14,13 @@ from gflow.core.engine import Engine
 from gflow.core.errors import Refused
 from gflow.core.events import OUTCOMES, Event, EventKind
 from gflow.core.fairshare import FairShare
+from gflow.core.groups import cell_of
 from gflow.core.invariants import check, check_settled
 from gflow.core.model import Exit, Gpu, Group, Job, JobId, JobSpec, Now, Reason, State, StopCause
 from gflow.core.outcome import Outcome
 from gflow.core.policy import Policy
 from gflow.core.quotas import Quotas
+from gflow.core.sweeps import latest_by_cell
 
 START = Now(wall=1_700_000_000.0, boot=5_000.0)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -39,7 +42,7 @@ def gpus(number: int, memory_mb: int | None = None) -> list[Gpu]:
     return [Gpu(index, f"GPU-{index}", "Test", memory_mb, simulated=True) for index in range(number)]
 
 
-_NESTED = ("_dependents", "_members", "_by_owner", "_group_states")
+_NESTED = ("_dependents", "_members", "_by_owner", "_group_states", "_cells")
 
 
 def snapshot(engine: Engine) -> dict[str, Any]:
@@ -74,6 +77,7 @@ _NO_TRANSITIONS = (
     EventKind.GPU_MEMORY_EXCEEDED,
     EventKind.GPU_IDLE,
     EventKind.GROUP_COMPLETED,
+    EventKind.GROUP_HELD,
 )
 
 
@@ -171,13 +175,16 @@ class Bench:
         implied = {group_id: group for group_id, group in self.engine.groups.items() if group == Group(group_id)}
         earlier = {group_id: group for group_id, group in before["groups"].items() if group_id in self.engine.groups}
         assert_names_changes(outcome.groups, {**implied, **earlier}, self.engine.groups)
+        held = {event.about["group_id"] for event in outcome.events if event.kind is EventKind.GROUP_HELD}
         for job_id, job in outcome.jobs.items():
             old = jobs[job_id].state if job_id in jobs else None
             if old is None and job_id in self.past:
-                assert job is self.past[job_id]
+                assert replace(job, redone_as=self.past[job_id].redone_as) == self.past[job_id]
                 continue
             kinds = [event.kind for event in outcome.events if event.job is not None and event.job.id == job_id]
-            assert [kind for kind in kinds if kind not in _NO_TRANSITIONS] == transitions(old, job.state), (
+            with_group = old is State.QUEUED and job.state is State.HOLD and job.spec.group_id in held
+            expected = [] if with_group else transitions(old, job.state)
+            assert [kind for kind in kinds if kind not in _NO_TRANSITIONS] == expected, (
                 f"job {job_id} went from {old} to {job.state} and was told of as {kinds}"
             )
         for event in outcome.events:
@@ -193,11 +200,16 @@ class Bench:
 
     def submit(self, **fields: Any) -> int:
         """Submit one job; `hold=True` bears it on hold."""
+        kwargs = {name: fields.pop(name, None) for name in ("groups", "hold_after")}
         hold = frozenset({0}) if fields.pop("hold", False) else frozenset()
-        groups = fields.pop("groups", None)
         recalled = self.recalled(*fields.get("depends_on", ()))
-        jobs, _ = self.step(self.engine.submit, [spec(**fields)], self.now, groups=groups, hold=hold, recalled=recalled)
-        return int(jobs[0].id)
+        return self.submit_all([spec(**fields)], hold=hold, recalled=recalled, **kwargs)[0]
+
+    def left_of(self, specs: Iterable[JobSpec]) -> list[Job]:
+        """The latest jobs that have left of the cells of these."""
+        cells = {cell for each in specs if (cell := cell_of(each)) is not None}
+        gone = [job for job in self.past.values() if job.id not in self.engine.jobs and cell_of(job.spec) in cells]
+        return list(latest_by_cell(gone).values())
 
     def recalled(self, *job_ids: int) -> list[Job]:
         """Those of these jobs that have left, each with the attempts that took its place."""
@@ -215,7 +227,7 @@ class Bench:
         return [int(job_id) for job_id in outcome.retired]
 
     def submit_all(self, specs: Sequence[JobSpec], **kwargs: Any) -> list[int]:
-        jobs, _ = self.step(self.engine.submit, specs, self.now, **kwargs)
+        jobs, _ = self.step(self.engine.submit, specs, self.now, cells=self.left_of(specs), **kwargs)
         return [int(job.id) for job in jobs]
 
     def schedule(self) -> list[int]:

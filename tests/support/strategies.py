@@ -6,6 +6,7 @@ from gflow.core.events import Event, EventKind
 from gflow.core.model import (
     DependencyMode,
     EarlySignal,
+    Failure,
     GpuUse,
     Group,
     Job,
@@ -42,7 +43,8 @@ reasons = st.builds(Reason, st.sampled_from(ReasonKind), maybe(ids), maybe(texts
 stops = st.builds(Stop, st.sampled_from(StopCause), st.sampled_from(StopStep), moments, maybe(texts), maybe(texts))
 early_signals = st.builds(EarlySignal, st.integers(1, 64), moments)
 gpu_uses = st.builds(GpuUse, samples=counts, mean_pct=maybe(moments), peak_pct=maybe(moments), peak_mb=maybe(counts))
-groups = st.builds(Group, texts, maybe(counts))
+failures = st.builds(Failure, ids, moments, moments)
+groups = st.builds(Group, texts, maybe(counts), maybe(counts), tuples_of(failures), maybe(texts))
 
 specs = st.builds(
     JobSpec,
@@ -67,8 +69,11 @@ specs = st.builds(
     depends_on=tuples_of(ids),
     dependency_mode=maybe(st.sampled_from(DependencyMode)),
     auto_cancel=st.booleans(),
+    after_end=st.booleans(),
     task_id=maybe(counts),
     group_id=maybe(texts),
+    group_name=maybe(texts),
+    key=maybe(texts),
     parameters=st.dictionaries(texts, texts, max_size=3),
     time_limit_secs=maybe(moments | counts),
     early_signal=maybe(early_signals),
@@ -109,6 +114,7 @@ jobs = st.builds(
     stop=maybe(stops),
     signalled=st.booleans(),
     retried_as=maybe(ids),
+    redone_as=maybe(ids),
     gpu_use=maybe(gpu_uses),
     gpu_share_mb=maybe(counts),
     planned_for=maybe(moments),

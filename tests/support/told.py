@@ -80,6 +80,20 @@ EVENTS = {
             MEMBER,
             {"group_id": GROUP, "user": "alice", "first_job_id": 33, "counts": {"Finished": 9, "Failed": 1}},
         ),
+        Event(
+            EventKind.GROUP_HELD,
+            AT,
+            replace(ENDED, state=State.FAILED, exit_code=1).with_spec(group_id=GROUP, group_name="lr", key="lr=0.1"),
+            {
+                "group_id": GROUP,
+                "group_name": "lr",
+                "user": "alice",
+                "first_job_id": 40,
+                "reason": "3 jobs in a row of its group 'lr' failed within a minute (the last: job 42, exit code 1)",
+                "failed": [40, 41, 42],
+                "held": 17,
+            },
+        ),
         Event(EventKind.SCHEDULER_ONLINE, AT, None, {"version": VERSION}),
     )
 }

@@ -34,7 +34,8 @@ submitted_at started_at finished_at reason alive notifications scheduled_at""".s
 """The fields of gflow's own record, in its order; `alive` only while the job runs, `notifications` if there are any."""
 
 OURS = """argv script_args exit_code signal status_detail stopping early_signal keep_session session log_path
-restart_count retried_as gpu_indices retry_on_oom oom_restarts gpu_use gpu_memory_verdict gpu_share_mb""".split()
+restart_count retried_as redone_as gpu_indices retry_on_oom oom_restarts gpu_use gpu_memory_verdict gpu_share_mb
+after_end group key hold_after_failures""".split()
 
 
 def record(job, reason=None, group=None):

@@ -215,6 +215,7 @@ def test_nothing_is_guessed(wrong):
 
 # -- updates ---------------------------------------------------------------------------------------------------------
 
+NEVER_NULL = ("command", "argv", "script", "script_text", "run_dir", "time_limit_delta", "parameter_changes")
 OLD = JobSpec(owner="ana", run_dir="/", command="true", gpus=2, priority=77, time_limit_secs=60.0)
 
 
@@ -227,9 +228,7 @@ def test_what_is_absent_stays():
     assert changes(priority=5) == {"priority": 5}
 
 
-@pytest.mark.parametrize(
-    "field", [name for name in UPDATE_FIELDS if name not in ("command", "argv", "time_limit_delta")]
-)
+@pytest.mark.parametrize("field", [name for name in UPDATE_FIELDS if name not in NEVER_NULL])
 def test_null_brings_back_the_default(field):
     if field == "max_concurrent":
         assert changes(max_concurrent=None) == {}, "it belongs to the group"
@@ -241,7 +240,7 @@ def test_null_brings_back_the_default(field):
         assert value == getattr(fresh, name), name
 
 
-@pytest.mark.parametrize("field", ["command", "argv", "time_limit_delta"])
+@pytest.mark.parametrize("field", NEVER_NULL)
 def test_what_a_job_cannot_be_without_is_not_cleared(field):
     with pytest.raises(Malformed, match="got `null`"):
         changes(**{field: None})

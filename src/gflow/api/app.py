@@ -5,6 +5,7 @@ from werkzeug.exceptions import HTTPException
 from gflow.api import (
     answers,
     control,
+    ending,
     events,
     gpus,
     jobs,
@@ -13,9 +14,11 @@ from gflow.api import (
     notifications,
     queue,
     quotas,
+    redo,
     reservations,
     state,
     submissions,
+    watching,
 )
 from gflow.api.body import BODY_SECS, MAX_BODY_BYTES
 from gflow.api.framework import Framework
@@ -25,6 +28,9 @@ from gflow.core.errors import Refused
 _RESOURCES = (
     submissions,
     jobs,
+    redo,
+    ending,
+    watching,
     queue,
     logs,
     events,

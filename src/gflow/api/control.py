@@ -10,6 +10,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import caller, check_group
 from gflow.api.services import Services
 from gflow.core.errors import Malformed
+from gflow.core.groups import id_of
 from gflow.core.model import State
 from gflow.core.selection import Selection
 from gflow.wire.gpus import allowed_indices, available
@@ -65,6 +66,8 @@ def blueprint(services: Services) -> Blueprint:
         if wanted is not None and wanted < 1:
             raise Malformed(f"Invalid max_concurrent {wanted}: use 1 or more")
         runtime.check_open()
+        named = id_of(caller().name, group_id)
+        group_id = named if named in engine.groups else group_id
         check_group(caller(), engine, group_id)
         updated, outcome = engine.set_group_limit(group_id, wanted, runtime.clock())
         await runtime.durable(runtime.commit(outcome))

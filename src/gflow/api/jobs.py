@@ -1,9 +1,9 @@
-"""Jobs: look, change, hold, release, stop, wait."""
+"""Jobs: look, change, hold, release, wait."""
 
 import math
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
+from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -13,15 +13,17 @@ from quart import Blueprint, Response
 from gflow.api import query
 from gflow.api.answers import answer, raw
 from gflow.api.body import json_body
-from gflow.api.callers import Caller, caller, check_group, check_owner
+from gflow.api.callers import Caller, caller, check_group
 from gflow.api.listing import Listing
+from gflow.api.owned import owned
 from gflow.api.services import Services
+from gflow.api.spooled import Spooled, spooled_script
 from gflow.core.engine import Engine
-from gflow.core.errors import Impossible, Malformed, WrongState
+from gflow.core.errors import Impossible, Malformed
 from gflow.core.eta import why_unknown
 from gflow.core.explain import reasons
 from gflow.core.lifecycle import FINAL
-from gflow.core.model import Job, JobId, State, StopCause
+from gflow.core.model import Job, JobId, State
 from gflow.core.selection import Selection
 from gflow.core.submission import check_group_limit
 from gflow.wire.requests import JobUpdate, read, spec_changes
@@ -39,18 +41,9 @@ def blueprint(services: Services) -> Blueprint:
     runtime, listing = services.runtime, services.listing
     engine = runtime.engine
 
-    async def owned(job_id: int) -> Job:
-        """The job, if the caller may act on it and it is at hand; the others ended long ago and never change."""
-        job = await listing.find(job_id)
-        check_owner(caller(), job)
-        runtime.check_open()
-        if job.id not in engine.jobs:
-            raise WrongState(f"Job {job_id} is {job.state.value} and cannot be changed any more")
-        return engine.job(job_id)
-
     @routes.get("/jobs")
     async def list_jobs() -> Response:
-        query.allow("state", "user", "ids", "name", "project", "limit", "offset", "created_after", "order")
+        query.allow("state", "user", "ids", "name", "project", "group", "limit", "offset", "created_after", "order")
         wanted = _wanted()
         if wanted.is_all and await listing.count(wanted.selection) > WHOLE:
             return _streamed(services, listing.pages(wanted.selection, newest_first=wanted.newest_first))
@@ -98,78 +91,49 @@ def blueprint(services: Services) -> Blueprint:
     async def update(job_id: int) -> Response:
         query.allow()
         body = read(JobUpdate, await json_body())
-        who, job = caller(), await owned(job_id)
-        recalled = await listing.recalled(spec_changes(body, job.spec).get("depends_on", ()))
-        job = engine.job(job_id)  # it may have changed while others were looked for
-        changes = spec_changes(body, job.spec)
-        named = [name for name in JobUpdate.__struct_fields__ if getattr(body, name) is not msgspec.UNSET]
-        if not named:
+        job = await owned(services, job_id)
+        spooled = Spooled(services)
+        try:
+            script = await spooled_script(spooled, body, job.spec.run_dir)
+            recalled = await listing.recalled(spec_changes(body, job.spec).get("depends_on", ()))
+            seq = _update(
+                engine.job(job_id), body, script, recalled
+            )  # it may have changed while others were looked for
+        finally:
+            spooled.unpin()
+        await runtime.durable(seq)
+        record = msgspec.Raw(services.job_bytes(engine.job(job_id)))
+        return answer({"job": record, "updated_fields": _named(body)})
+
+    def _update(job: Job, body: JobUpdate, script: str | None, recalled: list[Job]) -> int:
+        """Change the job, and the limit of its group; the number of the transaction to wait for."""
+        who, changes = caller(), spec_changes(body, job.spec, script)
+        if not _named(body):
             raise Malformed("Nothing to change: the update names no field")
         if body.max_concurrent is not msgspec.UNSET:
             _check_group_change(engine, job, body.max_concurrent, who)
         seq = 0
         if changes:
-            outcome = engine.update(job_id, changes, runtime.clock(), may_raise_limit=who.admin, recalled=recalled)
+            outcome = engine.update(job.id, changes, runtime.clock(), may_raise_limit=who.admin, recalled=recalled)
             seq = runtime.commit(outcome)
         if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is not None:
             _, outcome = engine.set_group_limit(job.spec.group_id, body.max_concurrent, runtime.clock())
             seq = runtime.commit(outcome)
-        await runtime.durable(seq)
-        fields = ["time_limit" if name == "time_limit_delta" else name for name in named]
-        record = msgspec.Raw(services.job_bytes(engine.job(job_id)))
-        return answer({"job": record, "updated_fields": fields})
+        return seq
 
     @routes.post("/jobs/<int:job_id>/hold")
     async def hold(job_id: int) -> Response:
         query.allow()
-        await owned(job_id)
+        await owned(services, job_id)
         await runtime.durable(runtime.commit(engine.hold(job_id, runtime.clock())))
         return answer(None)
 
     @routes.post("/jobs/<int:job_id>/release")
     async def release(job_id: int) -> Response:
         query.allow("at")
-        await owned(job_id)
+        await owned(services, job_id)
         await runtime.durable(runtime.commit(engine.release(job_id, runtime.clock(), query.number("at"))))
         return answer(None)
-
-    @routes.post("/jobs/<int:job_id>/cancel")
-    async def cancel(job_id: int) -> Response:
-        query.allow("dry_run")
-        job = await owned(job_id)
-        if not query.flag("dry_run"):
-            return await stop(job_id, StopCause.CANCEL)
-        if job.state in FINAL:
-            raise WrongState(f"Job {job_id} is {job.state.value} and cannot become {State.CANCELLED.value}")
-        blocked = [{"id": d.id, "state": d.state, "blocked_by": by} for d, by in engine.dependents(job.id)]
-        return answer({"id": job.id, "state": job.state, "dependents": blocked})
-
-    @routes.post("/jobs/<int:job_id>/finish")
-    async def finish(job_id: int) -> Response:
-        query.allow()
-        await owned(job_id)
-        return await stop(job_id, StopCause.FINISH)
-
-    @routes.post("/jobs/<int:job_id>/fail")
-    async def fail(job_id: int) -> Response:
-        query.allow()
-        await owned(job_id)
-        return await stop(job_id, StopCause.FAIL)
-
-    async def stop(job_id: int, cause: StopCause) -> Response:
-        await runtime.durable(runtime.commit(engine.stop(job_id, cause, runtime.clock(), by=caller().name)))
-        return answer(None)
-
-    @routes.get("/jobs/<int:job_id>/attach")
-    async def attach(job_id: int) -> Response:
-        query.allow("read_only")
-        job = await listing.find(job_id)
-        check_owner(caller(), job)
-        find = partial(services.launcher.attach_argv, job, read_only=query.flag("read_only"))
-        argv = await trio.to_thread.run_sync(find)
-        if argv is None:
-            raise WrongState(f"Job {job_id} is {job.state.value} and has no terminal to attach to")
-        return answer({"argv": argv})
 
     @routes.get("/jobs/resolve-dependency")
     async def resolve_dependency() -> Response:
@@ -178,6 +142,15 @@ def blueprint(services: Services) -> Blueprint:
         return answer({"job_id": (await _resolve(services, user, query.text("shorthand") or "")).id})
 
     return routes
+
+
+_CHANGED_BY = {"time_limit_delta": "time_limit", "parameter_changes": "parameters"}
+
+
+def _named(body: JobUpdate) -> list[str]:
+    """The fields that an update names."""
+    given = (name for name in JobUpdate.__struct_fields__ if getattr(body, name) is not msgspec.UNSET)
+    return [_CHANGED_BY.get(name, name) for name in given]
 
 
 def _check_group_change(engine: Engine, job: Job, max_concurrent: int | None, who: Caller) -> None:
@@ -220,9 +193,8 @@ def _wanted() -> _Wanted:
     limit, offset = query.integer("limit", least=1), query.integer("offset", least=0) or 0
     after = query.number("created_after")
     since = None if after is None else math.nextafter(after, math.inf)
-    return _Wanted(
-        query.selection("state", "user", "name", since=since), query.ids("ids"), order == "desc", offset, limit
-    )
+    selection = replace(query.selection("state", "user", "name", since=since), group=query.text("group"))
+    return _Wanted(selection, query.ids("ids"), order == "desc", offset, limit)
 
 
 async def _chosen(listing: Listing, wanted: _Wanted) -> list[Job]:

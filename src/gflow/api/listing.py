@@ -17,9 +17,11 @@ import trio
 
 from gflow.core.engine import Engine
 from gflow.core.errors import NotFound, Unavailable
+from gflow.core.groups import Cell
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, Now, State
 from gflow.core.selection import Selection
+from gflow.core.sweeps import latest_by_cell
 from gflow.core.usage import Usage, usage_of
 from gflow.store.history import History, HistoryError
 
@@ -62,9 +64,12 @@ class Listing:
             found |= await self._read(self._history.get, gone)
         return [found[job_id] for job_id in ids if job_id in found]
 
-    async def recalled(self, ids: Iterable[JobId]) -> list[Job]:
-        """Those of these jobs that have left, each with the attempts that took its place: see `Engine.submit`."""
-        found: dict[JobId, Job | None] = {}
+    async def recalled(self, ids: Iterable[JobId], known: dict[JobId, Job | None] | None = None) -> list[Job]:
+        """Those of these jobs that have left, each with the attempts that took its place: see `Engine.submit`.
+
+        `known` has what was looked up before, and what is looked up now is added to it.
+        """
+        found: dict[JobId, Job | None] = {} if known is None else known
         wanted = set(ids)
         # asked again after each wait: meanwhile others may have left
         while missing := [job_id for job_id in wanted if job_id not in self._engine.jobs and job_id not in found]:
@@ -72,6 +77,26 @@ class Listing:
             found |= {job_id: past.get(job_id) for job_id in missing}
             wanted |= {job.retried_as for job in past.values() if job.retried_as is not None}
         return [job for job in found.values() if job is not None]
+
+    async def behind(self, ids: Iterable[JobId], cells: Iterable[Cell]) -> tuple[list[Job], list[Job]]:
+        """What has left of what new jobs have to do with: `recalled` and `cells` of `Engine.submit`."""
+        depended_on: dict[JobId, Job | None] = {}
+        in_cells: dict[Cell, Job | None] = {}
+        while True:  # until nothing was waited for since both were complete
+            recalled, before = await self.recalled(ids, depended_on), len(in_cells)
+            await self._look_up(cells, in_cells)
+            if len(in_cells) == before:
+                return recalled, [job for job in in_cells.values() if job is not None]
+
+    async def _look_up(self, cells: Iterable[Cell], found: dict[Cell, Job | None]) -> None:
+        """Add the latest of the jobs of these cells that have left to `found`."""
+        while missing := [cell for cell in cells if cell not in found and self._may_have_left(cell)]:
+            past = latest_by_cell(await self._read(self._history.in_cells, missing))
+            found |= {cell: past.get(cell) for cell in missing}
+
+    def _may_have_left(self, cell: Cell) -> bool:
+        job = self._engine.in_cell(cell)
+        return job is None or job.state in FINAL - {State.FINISHED}
 
     async def pages(
         self, selection: Selection, *, newest_first: bool = False, size: int = PAGE
@@ -111,6 +136,8 @@ class Listing:
 
     async def count(self, selection: Selection) -> int:
         """How many jobs are meant."""
+        if selection.group is not None:  # which is nothing the history is sorted by
+            return len(await self.select(selection))
         here = [job.id for job in selection.of(self._engine.jobs.values())]
         if not _may_be_past(selection):
             return len(here)
@@ -152,11 +179,12 @@ class Listing:
         """Jobs of the history that can be read, and where to go on."""
         read = partial(self._history.readable, selection, after=after, most=size, newest_first=newest_first)
         page = await self._read(read)
+        jobs = page.jobs if selection.group is None else list(selection.of(page.jobs))
         for job_id in page.unreadable:
             if job_id not in self.unreadable:
                 self.unreadable.add(job_id)
                 log.error("the record of job %d in the history cannot be read; see gctl state check", job_id)
-        return page.jobs, page.last
+        return jobs, page.last
 
     def _measured(self, job: Job) -> Job:
         """The job with what was measured until now; a running one is told of that from time to time only."""

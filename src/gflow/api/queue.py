@@ -18,6 +18,7 @@ from gflow.core.brief import Briefs
 from gflow.core.errors import Malformed
 from gflow.core.lifecycle import CODES
 from gflow.core.model import Job, Now, State
+from gflow.core.progress import Progress
 from gflow.core.stops import elapsed_secs
 from gflow.wire.columns import COLUMNS, Row, line
 
@@ -43,7 +44,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/queue")
     async def queue() -> Response:
-        query.allow("columns", "states", "users", "ids", "names", "project", "limit", "sort", "since", "mine")
+        query.allow("columns", "states", "users", "ids", "names", "project", "group", "limit", "sort", "since", "mine")
         columns, now = _columns(), clock()
         cells = [COLUMNS[name] for name in columns]
         starts: Starts = await services.forecast.starts() if "START" in columns else {}
@@ -52,7 +53,8 @@ def blueprint(services: Services) -> Blueprint:
         lines: list[str] = []
         async with aclosing(pages):
             async for page in pages:
-                lines += [line(_row(job, now, starts, briefs), cells) for job in page]
+                progress = await services.gauge.of(page) if "PROGRESS" in columns else {}
+                lines += [line(_row(job, now, starts, briefs, progress.get(job.id)), cells) for job in page]
                 await trio.lowlevel.checkpoint()
         body = "".join(lines).encode(errors="surrogateescape")
         response = raw(body, content_type="text/plain; charset=utf-8")
@@ -67,11 +69,11 @@ def blueprint(services: Services) -> Blueprint:
         starts = await services.forecast.starts()
         return answer([{"id": job_id, "expected_start": start} for job_id, start in sorted(starts.items())])
 
-    def _row(job: Job, now: Now, starts: Starts, briefs: Briefs | None) -> Row:
+    def _row(job: Job, now: Now, starts: Starts, briefs: Briefs | None, progress: Progress | None) -> Row:
         waits = job.state is State.QUEUED
         start = starts.get(job.id) if waits else None
         brief = briefs.of(job) if waits and briefs is not None else None
-        return Row(job, services.reason(job), now, expected_start=start, brief=brief)
+        return Row(job, services.reason(job), now, expected_start=start, brief=brief, progress=progress)
 
     return routes
 
@@ -97,6 +99,7 @@ async def _pages(listing: Listing, now: Now) -> tuple[int | None, AsyncGenerator
         selection = replace(selection, states=DEFAULT_STATES)
     if query.flag("mine"):
         selection = replace(selection, owners=frozenset({caller().name}))
+    selection = replace(selection, group=query.text("group"))
     if ids is None and sort == "id":
         if not limit:
             return None, listing.pages(selection)

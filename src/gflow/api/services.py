@@ -10,6 +10,7 @@ import trio
 
 from gflow.api.answers import encode
 from gflow.api.forecast import Forecast
+from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.core.model import GpuUse, Group, Job, JobId, Reason
 from gflow.daemon.runtime import Runtime
@@ -25,6 +26,10 @@ KEPT_ENCODINGS = 20_000
 
 class Notifications(Protocol):
     """What tells the outside of events. `redeliver` and `test` raise a Refused."""
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether jobs can have somebody mailed."""
 
     def status(self) -> dict[str, Any]:
         """How it goes with every target."""
@@ -59,6 +64,7 @@ class Services:
     - compact: writes a snapshot now. recovering: the state could not be read, and its files must stay as they are.
     - turn: taken by who moves or removes ended jobs.
     - forecast: when waiting jobs are expected to start.
+    - gauge: how far running jobs are.
     - configured_gpus: the devices the configuration allows, None for all.
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
@@ -80,6 +86,7 @@ class Services:
     recovering: bool
     turn: trio.Lock
     forecast: Forecast
+    gauge: Gauge
     configured_gpus: list[int] | None
     look_at_gpus: Callable[[], None]
     start_ticks: Callable[[int], int | None]

@@ -8,6 +8,7 @@ COLUMNS = (
     "TIME",
     "TIMELIMIT",
     "REMAINING",
+    "PROGRESS",
     "NODES",
     "NODELIST(REASON)",
     "MEMORY",

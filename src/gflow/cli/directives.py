@@ -23,19 +23,24 @@ def read(text: str, origin: str, options: tuple[Option, ...], exclusive: tuple[t
     given: Values = {}
     for number, rest in lines(text):
         where = f"{origin}:{number}: {MARK}"
-        words = _split(rest, where)
-        try:
-            found, left = read_options(options, words)
-        except Unclear:
-            found, left = {}, words
-        if left:
-            raise UsageError(f"{where}: {_complaint(options, words)}")
+        found = read_words(options, split(rest, where), where)
         several = {option.dest for option in options if option.multiple and option.dest in found}
         given |= found | {dest: given.get(dest, []) + found[dest] for dest in several}
     for group in exclusive:
         if sum(dest in given for dest in group) > 1:
             raise UsageError(f"{origin}: {MARK}: {exclusive_message(options, group, given)}")
     return given
+
+
+def read_words(options: tuple[Option, ...], words: list[str], where: str) -> Values:
+    """What the options in `words` set, by dest. Raises `UsageError` for anything else."""
+    try:
+        found, left = read_options(options, words)
+    except Unclear:
+        found, left = {}, words
+    if left:
+        raise UsageError(f"{where}: {_complaint(options, words)}")
+    return found
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
@@ -55,22 +60,20 @@ def merge(
 
     The lists of `added` are put together, those of the directives first.
     """
-    both = {dest: directives.get(dest, []) + (values.get(dest) or []) for dest in added}
-    values = values | {dest: found for dest, found in both.items() if found}
-    said = {dest for dest, value in values.items() if value is not None and value is not False}
-    for group in exclusive:
-        if said.intersection(group):
-            said.update(group)
-    return values | {dest: value for dest, value in directives.items() if dest not in said}
+    given = {dest for dest, value in values.items() if value is not None and value is not False}
+    said = given.union(*(group for group in exclusive if given.intersection(group)))
+    both = {dest: directives[dest] + values[dest] for dest in added if dest in given and dest in directives}
+    return values | {dest: value for dest, value in directives.items() if dest not in said} | both
 
 
-def _split(text: str, where: str) -> list[str]:
-    if not any(char in text for char in "'\"\\"):
+def split(text: str, where: str, *, comments: bool = False) -> list[str]:
+    """The words of a line, as a shell would have them. Raises `UsageError`."""
+    if not any(char in text for char in "'\"\\#"):
         return text.split()
     import shlex
 
     try:
-        return shlex.split(text)
+        return shlex.split(text, comments=comments)
     except ValueError as error:
         raise UsageError(f"{where}: {error}") from error
 

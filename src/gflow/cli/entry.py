@@ -49,7 +49,7 @@ def _say(message: str, status: int) -> int:
         sys.stdout.flush()
     except OSError:
         _leave_quietly(status)
-    print(message, file=sys.stderr)
+    print(" ".join(message.splitlines()), file=sys.stderr)  # one line, whatever was typed
     return status
 
 

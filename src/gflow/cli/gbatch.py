@@ -1,29 +1,13 @@
-"""gbatch: submit a command, a script, or an array of either."""
+"""gbatch: submit a command, a script, or an array or a sweep of either."""
 
 from __future__ import annotations
 
 import sys
 
-from gflow.cli import directives, ids, request, work
-from gflow.cli.command import Argument, Command, Option
+from gflow.cli import directives, ids, request, sweep, work
+from gflow.cli.command import Argument, Command
 from gflow.cli.entry import start
-from gflow.cli.kinds import (
-    array,
-    begin,
-    count,
-    early_signal,
-    email_address,
-    export,
-    gpu_ids,
-    gpus,
-    job_events,
-    memory_mb,
-    not_empty,
-    positive,
-    priority,
-    time_limit,
-    trimmed,
-)
+from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
 from gflow.cli.render.words import what_runs
 from gflow.client.endpoint import find
 from gflow.client.http import Client
@@ -37,21 +21,30 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
+_ADDED = ("notify_email", "param")
+"""Lists that the command line adds to, instead of replacing them."""
+
 
 def run(values: Values) -> int:
-    found = work.find(values["command"])
+    found = work.find(values["command"], values["wrap"])
+    sweep.check_once(values["param"] or (), "--param")
     if found.text is not None:
-        said = directives.read(found.text, found.origin, DIRECTIVES, EXCLUSIVE)
-        values = directives.merge(values, said, EXCLUSIVE, added=("notify_email",))
+        values = _with_script(values, found.text, found.origin)
+    elif values["export"] in (None, "ALL") and values["conda_env"] is None:
+        from gflow.cli.conda import active
+
+        values = values | {"conda_env": active()}
     request.check(values)
     for remark in request.remarks(values):
         print(f"gbatch: {remark}", file=sys.stderr)
-    job = request.build(values, found.fields)
+    job, jobs = request.build(values, found.fields), sweep.members(values)
     if values["dry_run"]:
-        return _preview(job, values["array"], found.origin)
+        return _preview(job, jobs, found.origin, array=bool(values["array"]))
     client = Client(find(values["url"], values["config"]))
     job |= request.dependencies(values, client)
-    answers = _submit(client, job, values["array"])
+    if values["test_only"]:
+        return _test(client, job, jobs)
+    answers = _submit(client, job, jobs)
     _report(answers, job, values)
     if not values["wait"]:
         return 0
@@ -61,163 +54,113 @@ def run(values: Values) -> int:
     return wait_for_all(client, [answer["id"] for answer in answers], tell=not values["parsable"])
 
 
-def _submit(client: Client, job: Record, indices: tuple[int, int] | None) -> list[Record]:
+def _with_script(values: Values, text: str, origin: str) -> Values:
+    """`values`, and below them what the script says: its `# GFLOW` lines before its `#SBATCH` lines."""
+    said = directives.read(text, origin, DIRECTIVES, EXCLUSIVE)
+    sweep.check_once(said.get("param", ()), f"{origin}: {directives.MARK}")
+    values = directives.merge(values, said, EXCLUSIVE, _ADDED)
+    if "#SBATCH" not in text:
+        return values
+    from gflow.cli import sbatch
+
+    if values["sbatch"]:
+        also, ignored = sbatch.read(text, origin, DIRECTIVES)
+        if ignored:
+            print(f"gbatch: {origin}: gflow has nothing like #SBATCH {', '.join(ignored)}", file=sys.stderr)
+        for name in sbatch.variables(text):
+            print(f"gbatch: {origin} uses {name}; a job has {sbatch.VARIABLES[name]} here", file=sys.stderr)
+        return directives.merge(values, also, EXCLUSIVE)
+    known = [] if said else sbatch.understood(text)
+    if known:
+        print(f"gbatch: {origin} has #SBATCH {', '.join(known)}; with --sbatch gflow goes by that", file=sys.stderr)
+    return values
+
+
+def _submit(client: Client, job: Record, jobs: list[Record]) -> list[Record]:
     key = request.new_key()
-    if indices is None:
-        return [client.submit(job | {"submit_key": key})]
-    tasks = range(indices[0], indices[1] + 1)
-    return client.submit_batch(job, [{"task_id": task, "submit_key": f"{key}-{task}"} for task in tasks])
+    if len(jobs) == 1 and "task_id" not in jobs[0]:
+        return [client.submit(job | jobs[0] | {"submit_key": key})]
+    return client.submit_batch(job, [{**each, "submit_key": f"{key}-{number}"} for number, each in enumerate(jobs)])
+
+
+def _test(client: Client, job: Record, jobs: list[Record]) -> int:
+    """Have the daemon look at everything, and queue nothing."""
+    answers = client.submit_batch(job, jobs, dry_run=True)
+    new = sum("already" not in answer for answer in answers)
+    print(f"Accepted: {_jobs(new)} would be queued{_there_already(len(answers) - new)}")
+    return 0
+
+
+def _there_already(number: int) -> str:
+    return f"; {number} {'is' if number == 1 else 'are'} there already" if number else ""
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number} jobs"
 
 
 def _report(answers: list[Record], job: Record, values: Values) -> None:
     dropped = sorted({name for answer in answers for name in answer.get("dropped_env") or ()})
     if dropped:
         print(f"gbatch: left out of the job's environment: {', '.join(dropped)}", file=sys.stderr)
+    for warning in sorted({answer["warning"] for answer in answers if answer.get("warning")}):
+        print(f"gbatch: warning: {warning}", file=sys.stderr)
+    _warn_held(answers)
     if values["parsable"]:
         print("\n".join(str(answer["id"]) for answer in answers))
         return
-    if values["array"] and "group_id" in job:
-        print(f"Submitted {len(answers)} batch jobs with group_id: {job['group_id']}")
-        print(f"  (You can update the limit with: gctl set-limit {answers[0]['id']} <N>)")
+    if len(answers) > 1:
+        _head(answers, job)
     for answer in answers:
-        print(f"Submitted batch job {answer['id']} ({answer['run_name']})")
+        what, state = ("Kept", f": {answer['already']}") if "already" in answer else ("Submitted", "")
+        print(f"{what} batch job {answer['id']} ({answer['run_name']}){state}")
 
 
-def _preview(job: Record, indices: tuple[int, int] | None, origin: str) -> int:
+def _head(answers: list[Record], job: Record) -> None:
+    """A line about all jobs of a group, and how to change its limit."""
+    new = [answer for answer in answers if "already" not in answer]
+    rest = _there_already(len(answers) - len(new))
+    if "group" in job:
+        print(f"Submitted {len(new)} batch jobs to group {job['group']}{rest}")
+    elif "group_id" in job:
+        print(f"Submitted {len(answers)} batch jobs with group_id: {job['group_id']}")
+    if "max_concurrent" in job:
+        print(f"  (You can update the limit with: gctl set-limit {answers[0]['id']} <N>)")
+
+
+def _warn_held(answers: list[Record]) -> None:
+    held = sorted(answer["id"] for answer in answers if "held" in answer)
+    if held:
+        why = next(answer["held"] for answer in answers if "held" in answer)
+        listed = ids.show(ids.compact(held))
+        be = "job {} is" if len(held) == 1 else "jobs {} are"
+        print(f"gbatch: {be.format(listed)} on hold: {why}; gjob release {listed}", file=sys.stderr)
+
+
+def _preview(job: Record, jobs: list[Record], origin: str, *, array: bool) -> int:
     line = origin if origin == work.STDIN else what_runs(job)
     about = f"GPUs: {job.get('gpus', 0)}"
     if "gpu_indices" in job:
         about += f", indices: {format_gpu_list(job['gpu_indices'])}"
-    if indices is None:
-        print(f"Would submit 1 batch job:\n  [1] {line} ({about})")
-        return 0
-    tasks = range(indices[0], indices[1] + 1)
-    print(f"Would submit {len(tasks)} array job(s):")
-    for number, task in enumerate(tasks, 1):
-        print(f"  [{number}] {line} ({about}, task_id: {task})")
+    one = not array and "parameters" not in jobs[0]
+    print("Would submit 1 batch job:" if one else f"Would submit {len(jobs)} {'array' if array else 'batch'} job(s):")
+    for number, each in enumerate(jobs, 1):
+        print(f"  [{number}] {line} ({', '.join([about, *_own(each)])})")
     return 0
 
 
-_JOB_OPTIONS: tuple[Option, ...] = (
-    Option(
-        "-g", "--gpus", "--gres", convert=gpus, metavar="N", help="GPUs to reserve (default 0); gpu:N is understood."
-    ),
-    Option(
-        "--gpu-ids",
-        convert=gpu_ids,
-        metavar="LIST",
-        help="Reserve these very GPUs, e.g. 0,3 or 0-2 (ginfo shows them); instead of --gpus.",
-    ),
-    Option("--shared", help="Share the GPUs with other jobs that do; needs --gpu-memory."),
-    Option(
-        "--gpu-memory",
-        "--max-gpu-mem",
-        "--max-gpu-memory",
-        convert=memory_mb,
-        metavar="SIZE",
-        help="Memory of each GPU, e.g. 20G: with --shared, what the job uses of it; else only GPUs that large will do.",
-    ),
-    Option(
-        "--retry-on-oom",
-        help="When the job fails because GPU memory ran out, run it again with 1.25 times as much, up to 5 times.",
-    ),
-    Option(
-        "-m",
-        "--memory",
-        "--max-mem",
-        "--max-memory",
-        convert=memory_mb,
-        metavar="SIZE",
-        help="Host memory needed, e.g. 16G; a bare number is MB.",
-    ),
-    Option(
-        "-t",
-        "--time",
-        "--time-limit",
-        "--timelimit",
-        convert=time_limit,
-        metavar="SPEC",
-        help="Time limit: MM (minutes), MM:SS or HH:MM:SS.",
-    ),
-    Option(
-        "--signal",
-        convert=early_signal,
-        metavar="NAME@SECS",
-        help="Send a signal that long before the time limit, e.g. USR1@120.",
-    ),
-    Option("-p", "--priority", "--nice", convert=priority, metavar="0-255", help="Higher runs first (default 10)."),
-    Option(
-        "-d",
-        "--depends-on",
-        "--dependency",
-        convert=ids.parse_one,
-        metavar="ID|@|@~N",
-        help="Wait until this job has finished; @ is your latest job.",
-    ),
-    Option("--depends-on-all", convert=ids.parse, metavar="LIST", help="Wait until all of these have finished."),
-    Option("--depends-on-any", convert=ids.parse, metavar="LIST", help="Wait until one of these has finished."),
-    Option("--no-auto-cancel", help="Stay queued when a dependency fails (default: be cancelled)."),
-    Option(
-        "--array", convert=array, metavar="A-B", help="One job per index, A to B; GFLOW_ARRAY_TASK_ID tells it which."
-    ),
-    Option("--max-concurrent", convert=positive, metavar="N", help="Run at most N jobs of this submission at once."),
-    Option("--max-retries", convert=count, metavar="N", help="Run the job again, up to N times, when it fails."),
-    Option(
-        "--begin", convert=begin, metavar="TIME", help="Not before: now+2h, +30 (minutes), HH:MM, YYYY-MM-DD[THH:MM]."
-    ),
-    Option("--hold", help="Queue the job on hold; gjob release lets it go."),
-    Option(
-        "-n",
-        "-J",
-        "--name",
-        "--job-name",
-        convert=not_empty,
-        metavar="NAME",
-        help="The job's name (default: a made-up one).",
-    ),
-    Option("-P", "--project", convert=trimmed, metavar="CODE", help="The project it is for."),
-    Option("-c", "--conda-env", convert=not_empty, metavar="NAME", help="Activate this conda environment first."),
-    Option(
-        "--export",
-        convert=export,
-        metavar="ALL|NONE|LIST",
-        help="Environment variables to run with (default ALL of the present ones).",
-    ),
-    Option("--chdir", convert=not_empty, metavar="DIR", help="Run in this directory (default: the present one)."),
-    Option(
-        "--notify-email",
-        convert=email_address,
-        metavar="ADDR",
-        multiple=True,
-        help="Send mail about the job to this address, too; may be given several times.",
-    ),
-    Option(
-        "--notify-on",
-        convert=job_events,
-        metavar="EVENTS",
-        multiple=True,
-        help="What the mail is about, e.g. job_started,job_failed or group_completed (default: the job's end).",
-    ),
-    Option("--auto-close", help="Close the job's terminal when it succeeds."),
-    Option("--keep-session", help="Keep the job's terminal after its end."),
-)
+def _own(each: Record) -> list[str]:
+    """What tells this job from the others."""
+    facts = [f"task_id: {each['task_id']}"] if "task_id" in each else []
+    facts += [f"{name}={value}" for name, value in each.get("parameters", {}).items()]
+    return facts + [f"{word}: {each[field]}" for field, word in (("run_name", "name"), ("key", "key")) if field in each]
 
-_SUBMISSION_OPTIONS: tuple[Option, ...] = (
-    Option("--dry-run", help="Only show what would be submitted."),
-    Option("--wait", help="Wait for the end; exit with the job's exit code (the largest of several)."),
-    Option("--parsable", help="Print only the job id, one per line."),
-)
-
-DIRECTIVES = _JOB_OPTIONS
-"""What a script may set with `# GFLOW`."""
-
-EXCLUSIVE = (("gpus", "gpu_ids"), ("depends_on", "depends_on_all", "depends_on_any"), ("auto_close", "keep_session"))
 
 COMMAND = Command(
     "gbatch",
     "Submit a command or a script. 'gbatch new NAME' writes a script to start from.",
     run,
-    options=_JOB_OPTIONS + _SUBMISSION_OPTIONS,
+    options=DIRECTIVES + SUBMISSION,
     arguments=(Argument("command", "SCRIPT|COMMAND", str, required=False, variadic=True),),
     exclusive=EXCLUSIVE,
     stop_at_argument=True,
@@ -232,8 +175,14 @@ COMMAND = Command(
         ("gbatch --gpus 1 --gpu-memory 40G python train.py", "alone, on a GPU with 40G or more"),
         ("gbatch 'sort data.txt | uniq -c > counts.txt'", "one quoted word is a line for the shell"),
         ("gbatch train.sh fold-3", "a script with an argument; its # GFLOW lines are options"),
-        ("gbatch --array 1-10 --max-concurrent 3 python fold.py '$GFLOW_ARRAY_TASK_ID'", "ten jobs, three at a time"),
+        ("gbatch --array 1-10%3 python fold.py '$GFLOW_ARRAY_TASK_ID'", "ten jobs, three at a time"),
+        ("gbatch --param lr=0.1,0.01 --param seed=1:3 python train.py --lr {lr} --seed {seed}", "all six combinations"),
+        (
+            "gbatch --group lr --key run --param lr=0.1,0.01 --hold-after-failures 3 python train.py --lr {lr}",
+            "run again, it submits only what is missing or failed",
+        ),
         ("gbatch --depends-on @ --wait python evaluate.py", "after your latest job; wait and exit as it does"),
+        ("gbatch --sbatch job.sh", "a script written for Slurm"),
     ),
 )
 

@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 _TEMPLATE = """\
 #!/bin/bash
-# Options for gbatch; remove one # of a line to use it.
+# Options for gbatch; remove one # of a line to use it. All of 'gbatch --help' that are about a job may stand here,
+# as --array 1-10%2, --param lr=0.1,0.01 (then $GFLOW_PARAM_LR is the value) or --depends-on @.
 ## GFLOW --gpus 1
 ## GFLOW --time 2:00:00
 ## GFLOW --memory 16G
 ## GFLOW --priority 10
 ## GFLOW --name {name}
+## GFLOW --max-retries 2
 
 echo "Job $GFLOW_JOB_ID on GPUs '$CUDA_VISIBLE_DEVICES'"
 """

@@ -1,45 +1,109 @@
-"""gcancel: cancel jobs, or show what that would do."""
+"""gcancel: cancel jobs, show what that would do, or send them a signal."""
 
 from __future__ import annotations
 
-from gflow.cli import ids
+import sys
+
+from gflow.cli import ids, states
 from gflow.cli.command import Argument, Command, Option, UsageError
 from gflow.cli.each import each
 from gflow.cli.entry import start
 from gflow.cli.job.arguments import many
+from gflow.cli.kinds import names, not_empty, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gflow.cli.command import Values
     from gflow.client.http import Client
 
+    Record = dict[str, Any]
+
+_FILTERS = ("user", "names", "project", "states", "group")
 _CANCELLABLE = ("Queued", "Hold", "Running")
+_AT_ONCE = 5000
 
 
 def run(values: Values) -> int:
+    filtered = any(values[dest] for dest in _FILTERS)
+    if values["signal"] and (values["dry_run"] or values["reason"]):
+        raise UsageError("--signal cancels nothing, so --dry-run and --reason have no place beside it")
+    _check_states(values["states"])
     client, job_ids = many(values)
     status = _report_ends(client, values)
+    if filtered:
+        from gflow.cli.selecting import select
+
+        job_ids, missing = select(client, job_ids, values)
+        status = max(status, each("gcancel", missing, lambda job_id: _must_exist(client, job_id)))
+        if not job_ids:
+            print("No jobs found.")
+            return status
     if not job_ids:
         if values["finish"] is None and values["fail"] is None:
-            raise UsageError("no job named: give ids, e.g. gcancel 7,10-12")
+            raise UsageError("no job named: give ids, e.g. gcancel 7,10-12, or --name, --user, --state and the like")
         return status
+    if values["signal"]:
+        return max(status, _signal(client, job_ids, values["signal"]))
     if values["dry_run"]:
-        return max(status, each("gcancel", job_ids, lambda job_id: _preview(client, job_id)))
+        return max(status, _preview(client, job_ids))
+    return max(status, _cancel(client, job_ids, values["reason"]))
+
+
+def _cancel(client: Client, job_ids: list[int], reason: str | None) -> int:
+    """Several jobs are one request, so that none of them starts when another makes room for it."""
 
     def cancel(job_id: int) -> None:
-        client.cancel(job_id)
+        client.cancel(job_id, reason)
         print(f"Job {job_id} cancelled.")
 
-    return max(status, each("gcancel", job_ids, cancel))
+    if len(job_ids) == 1:
+        return each("gcancel", job_ids, cancel)
+    status = 0
+    for at in range(0, len(job_ids), _AT_ONCE):
+        answer = client.cancel_many(job_ids[at : at + _AT_ONCE], reason=reason)
+        print("".join(f"Job {job['id']} cancelled.\n" for job in answer["jobs"]), end="")
+        status = max(status, _tell(answer["failed"]))
+    return status
 
 
-def _preview(client: Client, job_id: int) -> None:
-    """The job and all that would be cancelled with it, one tab-separated line each."""
-    answer = client.preview_cancel(job_id)
-    verdict = "ok" if answer["state"] in _CANCELLABLE else "invalid"
-    print(f"{answer['id']}\t{answer['state']}\t{verdict}")
-    for dependent in answer.get("dependents") or ():
-        print(f"{dependent['id']}\t{dependent['state']}\tblocked\t{dependent['blocked_by']}")
+def _preview(client: Client, job_ids: list[int]) -> int:
+    """The jobs and all that would be cancelled with them, one tab-separated line each."""
+    status = 0
+    for at in range(0, len(job_ids), _AT_ONCE):
+        answer = client.cancel_many(job_ids[at : at + _AT_ONCE], dry_run=True)
+        lines = [f"{job['id']}\t{job['state']}\tok\n" for job in answer["jobs"]]
+        lines += [f"{job['id']}\t{job['state']}\tblocked\t{job['blocked_by']}\n" for job in answer["dependents"]]
+        print("".join(lines), end="")
+        status = max(status, _tell(answer["failed"]))
+    return status
+
+
+def _tell(failed: list[Record]) -> int:
+    """Say what could not be cancelled; 1 if there is such, else 0."""
+    sys.stdout.flush()
+    print("".join(f"gcancel: {job['error']}\n" for job in failed), end="", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _signal(client: Client, job_ids: list[int], number: int) -> int:
+    def send(job_id: int) -> None:
+        answer = client.signal(job_id, number)
+        count = answer["processes"]
+        print(f"{answer['signal']} sent to {count} process{'' if count == 1 else 'es'} of job {job_id}.")
+
+    return each("gcancel", job_ids, send)
+
+
+def _must_exist(client: Client, job_id: int) -> None:
+    client.job(job_id)
+
+
+def _check_states(wanted: list[str] | None) -> None:
+    over = [state for state in wanted or () if state not in _CANCELLABLE]
+    if over:
+        raise UsageError(f"jobs that are {over[0]} have ended; --state takes {', '.join(_CANCELLABLE)}")
 
 
 def _report_ends(client: Client, values: Values) -> int:
@@ -57,6 +121,34 @@ COMMAND = Command(
     "Cancel jobs that wait or run.",
     run,
     options=(
+        Option(
+            "-u",
+            "--user",
+            "--users",
+            convert=names,
+            metavar="LIST",
+            help="Jobs of these users (all: everybody's); without it, conditions mean yours.",
+        ),
+        Option("-n", "--names", "--name", convert=names, metavar="LIST", help="Jobs with these names; * and ? match."),
+        Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
+        Option(
+            "-s",
+            "--states",
+            "--state",
+            "-t",
+            convert=states.parse,
+            metavar="LIST",
+            choices=_CANCELLABLE,
+            help="Jobs in these states, e.g. PD or Queued,Hold.",
+        ),
+        Option("--group", convert=not_empty, metavar="GROUP", help="Jobs of this group (GroupID in gjob show)."),
+        Option("--reason", convert=not_empty, metavar="TEXT", help="Say why; gjob show has it for good."),
+        Option(
+            "--signal",
+            convert=signal_number,
+            metavar="NAME",
+            help="Only send a signal to the processes of running jobs, e.g. USR1.",
+        ),
         Option("--dry-run", help="Only show which jobs would be cancelled, and which others with them."),
         Option("--finish", convert=ids.parse_one, metavar="ID", hidden=True, help="Mark a job as finished."),
         Option("--fail", convert=ids.parse_one, metavar="ID", hidden=True, help="Mark a job as failed."),
@@ -67,6 +159,8 @@ COMMAND = Command(
     examples=(
         ("gcancel 7", "Ctrl-C first, then TERM, then KILL"),
         ("gcancel 7,10-12 --dry-run", "what would happen, also to jobs that depend on these"),
+        ("gcancel --name 'sweep-*' --state Queued --reason 'wrong data'", "yours of such names that wait, and why"),
+        ("gcancel 7 --signal USR1", "a signal, and nothing else"),
         ("gcancel @", "your latest job"),
     ),
 )

@@ -18,12 +18,24 @@ COMMAND = Group(
         "hold": "gflow.cli.job.hold",
         "release": "gflow.cli.job.release",
         "update": "gflow.cli.job.update",
+        "redo": "gflow.cli.job.redo",
+        "top": "gflow.cli.job.top",
+        "close-sessions": "gflow.cli.job.close_sessions",
     },
-    aliases={"a": "attach", "l": "log", "h": "hold", "r": "release", "u": "update", "s": "show"},
+    aliases={
+        "close": "close-sessions",
+        "a": "attach",
+        "l": "log",
+        "h": "hold",
+        "r": "release",
+        "u": "update",
+        "s": "show",
+    },
     examples=(
         ("gjob show 7", "everything about job 7"),
         ("gjob log -f @", "follow the output of your latest job"),
         ("gjob update 7 --time-limit +1:00:00", "an hour more"),
+        ("gjob redo 7 --cascade", "once more, with all that was cancelled because it failed"),
     ),
 )
 

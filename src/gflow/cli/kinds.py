@@ -8,6 +8,7 @@ from gflow.core.limits import parse_memory_mb, parse_time_limit
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from re import Pattern
 
 _MAX_COUNT = 1_000_000
 
@@ -33,8 +34,10 @@ def signed(text: str) -> int:
 
 
 def gpus(text: str) -> int:
-    """`2`, or `gpu:2` as in Slurm's --gres."""
-    return count(text.removeprefix("gpu:"))
+    """`2`, or `gpu:2` and `gpu` as in Slurm's --gres."""
+    if text.count(":") > 1 or (":" in text and not text.startswith("gpu:")):
+        raise ValueError(f"'{text}' asks for a kind of GPU; write N or gpu:N, or name them with --gpu-ids")
+    return 1 if text == "gpu" else count(text.removeprefix("gpu:"))
 
 
 def gpus_or_all(text: str) -> list[int] | str:
@@ -104,26 +107,61 @@ def not_empty(text: str) -> str:
     return text.strip()
 
 
-def array(text: str) -> tuple[int, int]:
-    """(first, last) of `A-B`."""
-    low, dash, high = text.partition("-")
-    if not dash:
-        raise ValueError(f"'{text}' is not a range A-B, e.g. 1-10")
-    first, last = count(low), count(high)
-    if first > last:
-        raise ValueError(f"'{text}' is empty: the first index is larger than the last")
-    if last - first >= 1000:
-        raise ValueError(f"'{text}' has {last - first + 1} jobs; one submission may have 1000")
-    return first, last
+def array(text: str) -> tuple[tuple[int, ...], int | None]:
+    """The indices of `1-10:2` or `1,4,7`, and how many may run at once, as in `0-99%4`."""
+    from gflow.cli.arrays import parse
+
+    return parse(text)
+
+
+def param(text: str) -> tuple[str, list[str]]:
+    """A parameter's name and its values."""
+    from gflow.cli.params import parse
+
+    return parse(text)
+
+
+def dependency(text: str) -> tuple[list[tuple[int, int] | str], str, bool]:
+    """(ids and shorthands, "All" or "Any", whether any end will do) of `42`, `@~1` or `afterok:41:42`."""
+    from gflow.cli.dependency import parse
+
+    return parse(text)
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """(name, value) of `lr=0.1`."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier() or not name.isascii():
+        raise ValueError(f"'{text}' is not NAME=VALUE, e.g. lr=0.1")
+    return name, value
+
+
+def interval(text: str) -> float:
+    """Seconds between two looks, 0.1 to an hour."""
+    try:
+        secs = float(text)
+    except ValueError:
+        raise ValueError(f"'{text}' is not a number of seconds") from None
+    if not 0.1 <= secs <= 3600:
+        raise ValueError(f"'{text}' is not from 0.1 to 3600 seconds")
+    return secs
+
+
+def pattern(text: str) -> Pattern[str]:
+    """A regular expression."""
+    import re
+
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ValueError(f"'{text}' is no regular expression: {error}") from error
 
 
 def early_signal(text: str) -> tuple[int, int]:
-    """(signal number, seconds before the end) of `USR1@120`."""
+    """(signal number, seconds before the end) of `USR1@120`; a minute before where that is left out, as with Slurm."""
     name, at, secs = text.partition("@")
     number = signal_number(name)
-    if not at:
-        raise ValueError(f"'{text}' does not say when: write NAME@SECS, e.g. USR1@120")
-    return number, positive(secs)
+    return number, positive(secs) if at else 60
 
 
 def signal_number(name: str) -> int:
@@ -138,13 +176,14 @@ def signal_number(name: str) -> int:
 
 
 def export(text: str) -> str | list[str]:
-    """ "ALL", "NONE", or the names of variables."""
+    """ "ALL", "NONE", or a list of names and `NAME=VALUE`, with "ALL" among them for all others as well."""
     if text in ("ALL", "NONE"):
         return text
     found = names(text)
-    for name in found:
-        if "=" in name:
-            raise ValueError(f"'{name}' is not the name of a variable; give ALL, NONE or a list of names")
+    for item in found:
+        name = item.partition("=")[0]
+        if not name or name == "NONE" or "\0" in item:
+            raise ValueError(f"'{item}' is no variable; give ALL, NONE, or a list of NAME and NAME=VALUE")
     return found
 
 

@@ -28,6 +28,8 @@ _AS_GIVEN = {
     "memory": "memory_limit_mb",
     "priority": "priority",
     "max_concurrent": "max_concurrent",
+    "group": "group",
+    "hold_after_failures": "hold_after_failures",
     "time": "time_limit",
     "max_retries": "max_retries",
     "auto_close": "auto_close_tmux",
@@ -48,6 +50,16 @@ def check(values: Values) -> None:
         raise UsageError("--notify-on needs --notify-email: say who is to have mail about it")
     if values["signal"] and not values["time"]:
         raise UsageError("--signal needs --time: it is sent that long before the time limit")
+    if values["key"] is not None and not values["group"]:
+        raise UsageError("--key needs --group: it says which job of that group this is")
+    several = values["array"] or values["param"] or values["param_file"]
+    if values["hold_after_failures"] and not (values["group"] or several):
+        raise UsageError(
+            "--hold-after-failures needs --group, --array or --param: it is about jobs that belong together"
+        )
+    throttle = values["array"][1] if values["array"] else None
+    if throttle and values["max_concurrent"] and throttle != values["max_concurrent"]:
+        raise UsageError(f"--array says %{throttle} and --max-concurrent {values['max_concurrent']}; give one of them")
 
 
 def remarks(values: Values) -> list[str]:
@@ -59,7 +71,9 @@ def remarks(values: Values) -> list[str]:
 
 
 def build(values: Values, work: Record) -> Record:
-    """The request, without dependencies: fields that were not asked for are left to the daemon."""
+    """What all jobs share, without dependencies: fields that were not asked for are left to the daemon."""
+    if values["array"] and values["array"][1]:
+        values = values | {"max_concurrent": values["array"][1]}
     run_dir = _run_dir(values["chdir"])
     request = work | {"run_dir": run_dir, "umask": _umask(), "environment": environment(values["export"], run_dir)}
     request |= {field: values[dest] for dest, field in _AS_GIVEN.items() if values[dest] is not False}
@@ -75,7 +89,7 @@ def build(values: Values, work: Record) -> Record:
     if values["notify_email"]:
         events = [name for given in values["notify_on"] or () for name in given]
         request["notifications"] = {"emails": values["notify_email"], "events": events}
-    if values["max_concurrent"]:
+    if (values["max_concurrent"] or values["hold_after_failures"]) and not values["group"]:
         request["group_id"] = new_group_id()
     always = ("auto_cancel_on_dependency_failure",)
     return {
@@ -91,7 +105,9 @@ def dependencies(values: Values, client: Client) -> Record:
         if values[dest]:
             return {"depends_on_ids": ids.expand(values[dest], client), "dependency_mode": mode}
     if values["depends_on"]:
-        return {"depends_on_ids": ids.expand([values["depends_on"]], client), "dependency_mode": "All"}
+        parts, mode, after_end = values["depends_on"]
+        found = {"depends_on_ids": ids.expand(parts, client), "dependency_mode": mode}
+        return found | ({"after_end": True} if after_end else {})
     return {}
 
 
@@ -113,19 +129,23 @@ def environment(export: str | list[str] | None, run_dir: str) -> dict[str, str] 
     """The variables to run with; None for none of the caller's. Names on stderr what cannot be passed on."""
     if export == "NONE":
         return None
-    if isinstance(export, list):
-        missing = [name for name in export if name not in os.environ]
-        if missing:
-            raise UsageError(f"--export: {', '.join(missing)} is not set in this environment")
-        chosen = {name: os.environ[name] for name in export}
-    else:
-        chosen = dict(os.environ)
+    chosen = _chosen(export) if isinstance(export, list) else dict(os.environ)
     unfit = [name for name, value in chosen.items() if not _is_text(name + value)]
     if unfit:
         print(f"gbatch: not UTF-8, left out of the environment: {', '.join(map(ascii, unfit))}", file=sys.stderr)
     if "PWD" in chosen:
         chosen["PWD"] = run_dir
     return {name: value for name, value in chosen.items() if name not in unfit}
+
+
+def _chosen(items: list[str]) -> dict[str, str]:
+    """The variables of a list: of this environment by their names, or with values of their own."""
+    pairs = [item.partition("=") for item in items if item != "ALL"]
+    missing = [name for name, equals, _ in pairs if not equals and name not in os.environ]
+    if missing:
+        raise UsageError(f"--export: {', '.join(missing)} is not set in this environment")
+    others = dict(os.environ) if "ALL" in items else {}
+    return others | {name: value if equals else os.environ[name] for name, equals, value in pairs}
 
 
 def _is_text(value: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from gflow.cli.each import each
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -18,16 +20,22 @@ def exit_status(job: dict[str, Any]) -> int:
     return int(job.get("exit_code") or 1)
 
 
-def wait_for_all(client: Client, job_ids: list[int], *, tell: bool) -> int:
-    """Wait until every job is final; the largest of their exit codes. `tell`: print a line about each."""
+def wait_for_all(client: Client, job_ids: list[int], *, tell: bool, prog: str = "gbatch") -> int:
+    """Wait until every job is final; the largest of their exit codes. `tell`: print a line about each.
+
+    One that cannot be waited for is told of in the name of `prog`, and counts as 1.
+    """
     worst = 0
-    for job_id in job_ids:
+
+    def wait(job_id: int) -> None:
+        nonlocal worst
         job = client.wait(job_id)
         if tell:
             print(outcome(job))
             sys.stdout.flush()
         worst = max(worst, exit_status(job))
-    return worst
+
+    return max(each(prog, job_ids, wait), worst)
 
 
 def outcome(job: dict[str, Any]) -> str:

@@ -33,8 +33,15 @@ class Work:
         self.text = text
 
 
-def find(words: list[str]) -> Work:
-    """The work that `words` ask for; without any, or with `-`, the script on standard input."""
+def find(words: list[str], wrapped: str | None = None) -> Work:
+    """The work that `words` ask for; without any, or with `-`, the script on standard input.
+
+    `wrapped` is a line for the shell in their place.
+    """
+    if wrapped is not None:
+        if words:
+            raise UsageError("--wrap has the command in itself; nothing may follow it")
+        return Work({"command": wrapped})
     if not words or words[0] == "-":
         return _from_stdin(words[1:], asked=bool(words))
     first, *rest = words
@@ -48,6 +55,11 @@ def find(words: list[str]) -> Work:
     if not rest and not _SHELL_SYNTAX.isdisjoint(first) and not os.path.isfile(first):
         return Work({"command": first})
     return Work({"argv": words})
+
+
+def script(path: str) -> dict[str, Any]:
+    """The fields of a job request for the script at `path`, whatever it looks like. Raises Failure."""
+    return {"script": os.path.abspath(path), "script_text": _text(_content(path), path)}
 
 
 def _from_stdin(arguments: list[str], *, asked: bool) -> Work:

@@ -49,15 +49,23 @@ class Client:
     # Submitting
 
     def submit(self, job: Record) -> Record:
-        """Queue one job; {"id", "run_name", "dropped_env"}. Safe to repeat if `job` has a submit_key."""
+        """Queue one job; {"id", "run_name", "dropped_env"}. Safe to repeat if `job` has a submit_key.
+
+        `already`: the state of an earlier job that is the same cell of its group; `held`: why its group is on hold.
+        """
         self._check_takes_our_jobs()
         return self._record("POST", "/jobs", body=job, repeat=bool(job.get("submit_key")))
 
-    def submit_batch(self, defaults: Record, jobs: list[Record]) -> list[Record]:
-        """Queue jobs that share `defaults`, all or none. Safe to repeat if each has a submit_key."""
+    def submit_batch(self, defaults: Record, jobs: list[Record], *, dry_run: bool = False) -> list[Record]:
+        """Queue jobs that share `defaults`, all or none. Safe to repeat if each has a submit_key.
+
+        `dry_run`: nothing is queued, what cannot be is refused all the same, and new jobs have None for an id.
+        """
         self._check_takes_our_jobs()
-        repeat = all("submit_key" in job for job in jobs)
-        return self._records("POST", "/jobs/batch", body={"defaults": defaults, "jobs": jobs}, repeat=repeat)
+        repeat = dry_run or all("submit_key" in job for job in jobs)
+        query = {"dry_run": 1} if dry_run else None
+        body = {"defaults": defaults, "jobs": jobs}
+        return self._records("POST", "/jobs/batch", query=query, body=body, repeat=repeat)
 
     def _check_takes_our_jobs(self) -> None:
         """Raise where TCP leads to an older gflow: it drops what it does not know of a job, its command before all."""
@@ -97,6 +105,19 @@ class Client:
         total = answer.headers.get("x-total", "")
         return rows, int(total) if total.isdigit() else len(rows)
 
+    def progress(self, *job_ids: int) -> list[Record]:
+        """How far these running jobs are, as far as they say so; of all that run without ids."""
+        ids = ",".join(map(str, job_ids)) or None
+        return self._records("GET", "/progress", query={"ids": ids})
+
+    def processes(self, job_id: int) -> Record:
+        """What a running job takes: {"id", "name", "measured_at", "cpus", "processes", "gpus"}."""
+        return self._record("GET", f"/jobs/{job_id}/processes")
+
+    def terminals(self) -> list[Record]:
+        """The jobs that have a terminal: "id", "name", "state", "user" and "session" of each."""
+        return self._records("GET", "/terminals")
+
     def info(self) -> Record:
         return self._record("GET", "/info")
 
@@ -127,12 +148,25 @@ class Client:
         """{"job", "updated_fields"}; a change to None clears."""
         return self._record("PATCH", f"/jobs/{job_id}", body=changes)
 
-    def cancel(self, job_id: int) -> None:
-        self._ask("POST", f"/jobs/{job_id}/cancel").read()
+    def redo(self, job_id: int, changes: Record) -> Record:
+        """An ended job once more; {"id", "run_name", "redone_from", "dropped_env", "cascade"}."""
+        return self._record("POST", f"/jobs/{job_id}/redo", body=changes)
 
-    def preview_cancel(self, job_id: int) -> Record:
-        """{"id", "state", "dependents"}: what a cancel would do."""
-        return self._record("POST", f"/jobs/{job_id}/cancel", query={"dry_run": 1})
+    def cancel(self, job_id: int, reason: str | None = None) -> None:
+        self._ask("POST", f"/jobs/{job_id}/cancel", query={"reason": reason}).read()
+
+    def cancel_many(self, job_ids: list[int], *, reason: str | None = None, dry_run: bool = False) -> Record:
+        """{"jobs", "dependents", "failed"}: what was cancelled, or with `dry_run` would be, and what cannot be."""
+        body = {"ids": job_ids, "reason": reason, "dry_run": dry_run}
+        return self._record("POST", "/jobs/cancel", body=body)
+
+    def signal(self, job_id: int, number: int) -> Record:
+        """{"id", "signal", "processes"}: to how many processes it was sent."""
+        return self._record("POST", f"/jobs/{job_id}/signal", body={"signal": number})
+
+    def close_terminal(self, job_id: int) -> Record:
+        """Close the terminal of an ended job; {"id", "session", "closed", …}."""
+        return self._record("DELETE", f"/jobs/{job_id}/terminal")
 
     def hold(self, job_id: int) -> None:
         self._ask("POST", f"/jobs/{job_id}/hold").read()

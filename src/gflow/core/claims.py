@@ -29,6 +29,10 @@ class Claim(NamedTuple):
     allowance: int
     sharing: bool = False
 
+    def concerns(self, end_at: float, *, shared: bool) -> bool:
+        """Whether it binds a job that is gone by `end_at` at the latest, and shares devices or not."""
+        return self.at < end_at and (shared or not self.sharing)
+
 
 class Holding(NamedTuple):
     """A running job on a device: whose it is, and when (seconds since the epoch) it is gone at the latest."""

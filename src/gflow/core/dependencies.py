@@ -1,6 +1,7 @@
 """What a job's dependencies say, derived each time from their states and never counted up.
 
-Only Finished satisfies. A failed attempt that was retried counts as the attempt that took its place.
+Only Finished satisfies, unless the job waits for any end. A failed attempt that was retried counts as the attempt that
+took its place.
 """
 
 import enum
@@ -25,13 +26,18 @@ def latest_attempt(job_id: JobId, jobs: Mapping[JobId, Job]) -> JobId:
     return job_id
 
 
+def satisfies(spec: JobSpec, state: State) -> bool:
+    """Whether a dependency in this state is one that the job need not wait for any more."""
+    return state in FINAL if spec.after_end else state is State.FINISHED
+
+
 def judge(spec: JobSpec, jobs: Mapping[JobId, Job]) -> tuple[Verdict, JobId | None]:
     """The verdict, and for IMPOSSIBLE the dependency that made it so."""
     if not spec.depends_on:
         return Verdict.SATISFIED, None
     states = [(dependency, jobs[dependency].state) for dependency in spec.depends_on]
-    finished = [dependency for dependency, state in states if state is State.FINISHED]
-    dead = [dependency for dependency, state in states if state in FINAL and state is not State.FINISHED]
+    finished = [dependency for dependency, state in states if satisfies(spec, state)]
+    dead = [dependency for dependency, state in states if state in FINAL and not satisfies(spec, state)]
     if spec.dependency_mode is DependencyMode.ANY:
         if finished:
             return Verdict.SATISFIED, None

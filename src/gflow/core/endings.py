@@ -34,15 +34,20 @@ def final_reason(job: Job, state: State, how: Exit) -> Reason | None:
 def detail(job: Job, state: State, how: Exit) -> str | None:
     """What a person is told beyond state and exit code."""
     stop = job.stop
+    if state is State.CANCELLED:
+        return cancelled(stop.by if stop else None, stop.text if stop else None)
     if stop is not None and stop.text is not None:
         return stop.text
-    if state is State.CANCELLED:
-        return f"cancelled by {stop.by}" if stop and stop.by else "cancelled"
     if state is State.TIMEOUT:
         return f"time limit of {format_duration(job.spec.time_limit_secs or 0)} reached"
     if stop is not None and stop.cause in (StopCause.FINISH, StopCause.FAIL) and stop.by:
         return f"ended as {state.value} by {stop.by}"
     return how.text
+
+
+def cancelled(by: str | None, why: str | None) -> str:
+    """`cancelled by ana: wrong data`, as far as it is known."""
+    return (f"cancelled by {by}" if by else "cancelled") + (f": {why}" if why else "")
 
 
 def retries(job: Job) -> bool:

@@ -13,15 +13,14 @@ from typing import TypeVar
 from gflow.core import oom, stops
 from gflow.core.dependencies import Verdict, closes_cycle, judge, latest_attempt
 from gflow.core.effects import Launch, SendSignal
-from gflow.core.endings import UNASKED, detail, final_reason, final_state, retries
+from gflow.core.endings import UNASKED, cancelled, detail, final_reason, final_state, retries
 from gflow.core.errors import Conflict, Forbidden, Impossible, NotFound, WrongState
 from gflow.core.events import OUTCOMES, EventKind
 from gflow.core.fairshare import UsageNow
+from gflow.core.groups import Cell
 from gflow.core.lifecycle import ACTIVE, FINAL, move
-from gflow.core.machine import Machine
 from gflow.core.model import (
     Exit,
-    Group,
     Job,
     JobId,
     JobSpec,
@@ -36,6 +35,7 @@ from gflow.core.outcome import Outcome
 from gflow.core.placement import Shuffle, keep_order
 from gflow.core.planner import Planned, Planner
 from gflow.core.policy import Policy
+from gflow.core.redo import besides, check_hope, waiting_for
 from gflow.core.submission import (
     FIXED,
     RESOURCES,
@@ -44,15 +44,17 @@ from gflow.core.submission import (
     check_dependencies,
     check_fits,
     check_group_limit,
+    check_hold_after,
     doomed,
 )
+from gflow.core.sweeps import Sweeps, latest_by_cell
 
 _T = TypeVar("_T")
 
 _PLAIN = Policy()
 
 
-class Engine(Machine):
+class Engine(Sweeps):
     """The state of the queue. `grace_secs` is the time from Ctrl-C to SIGTERM."""
 
     def __init__(
@@ -72,56 +74,119 @@ class Engine(Machine):
         now: Now,
         *,
         groups: Mapping[str, int | None] | None = None,
+        hold_after: Mapping[str, int] | None = None,
         hold: frozenset[int] = frozenset(),
         recalled: Sequence[Job] = (),
+        cells: Sequence[Job] = (),
     ) -> tuple[list[Job], Outcome]:
         """Queue new jobs, all or none.
 
-        `groups` sets the limits of groups; `hold` has the positions in `specs` of jobs to be born on hold. A spec
-        whose owner and key are known already makes nothing new: the earlier job stands in its place. `recalled` are
-        ended jobs that had left and are depended on, each with the attempts that took its place.
+        `groups` sets the limits of groups, `hold_after` the failures after which they are put on hold; `hold` has the
+        positions in `specs` of jobs to be born on hold. Where an earlier job of the same owner and key, or of the same
+        cell, stands in the place of a spec, nothing new is made. `recalled` are ended jobs that had left and are
+        depended on, each with the attempts that took its place; `cells` are those that had left of the same cells.
         """
-        known = self._with(recalled)
-        resolved = [_resolved(spec, known) for spec in specs]
-        fresh = [spec for spec in resolved if self._known(spec) is None]
-        for spec in fresh:
-            check(spec)
-            check_fits(spec, self.resources)
-            check_begin(spec.begin_at, now.wall)
-            check_dependencies(spec, known)
-            self.policy.check_project(spec)
-            self.quotas.check_ever(spec)
-        self.quotas.check_queue(fresh)
-        for cap in (groups or {}).values():
-            check_group_limit(cap)
+        past = latest_by_cell(cells)
+        for failures in (hold_after or {}).values():
+            check_hold_after(failures)
+        resolved, fresh = self._admitted(specs, now, recalled, past, groups or {})
         out = Outcome()
         if fresh:
             self._recall(out, recalled)
-        for group_id, cap in (groups or {}).items() if fresh else ():
-            self._put_group(out, Group(group_id, cap))
-        made = [self._create(out, spec, now, held=position in hold) for position, spec in enumerate(resolved)]
+            self._set_groups(out, fresh, groups or {}, hold_after or {})
+            self._lift_for(out, fresh, past, now)
+        made = [
+            self.standing(spec, past) or self._create(out, spec, now, held=position in hold)
+            for position, spec in enumerate(resolved)
+        ]
         self._tell_completed_groups(out, now)
         return made, out
+
+    def would_stand(
+        self, specs: Sequence[JobSpec], now: Now, *, recalled: Sequence[Job] = (), cells: Sequence[Job] = ()
+    ) -> list[Job | None]:
+        """The jobs that would stand in the place of these, None for new ones. Raises what `submit` would."""
+        past = latest_by_cell(cells)
+        resolved, _ = self._admitted(specs, now, recalled, past, {})
+        return [self.standing(spec, past) for spec in resolved]
+
+    def _admitted(
+        self,
+        specs: Sequence[JobSpec],
+        now: Now,
+        recalled: Sequence[Job],
+        past: Mapping[Cell, Job],
+        groups: Mapping[str, int | None],
+    ) -> tuple[list[JobSpec], list[JobSpec]]:
+        """The specifications as they are to be queued, and those that are new. Raises a Refused."""
+        known = self._with(recalled)
+        resolved = [_resolved(spec, known) for spec in specs]
+        fresh = [spec for spec in resolved if self.standing(spec, past) is None]
+        for spec in fresh:
+            self._check_new(spec, now)
+            check_dependencies(spec, known)
+        self.quotas.check_queue(fresh)
+        for cap in groups.values():
+            check_group_limit(cap)
+        return resolved, fresh
+
+    def _check_new(self, spec: JobSpec, now: Now) -> None:
+        check(spec)
+        check_fits(spec, self.resources)
+        check_begin(spec.begin_at, now.wall)
+        self.policy.check_project(spec)
+        self.quotas.check_ever(spec)
+
+    def redo(
+        self,
+        wanted: Sequence[tuple[JobId, JobSpec]],
+        now: Now,
+        *,
+        attempts: Iterable[JobId] = (),
+        held: bool = False,
+        recalled: Sequence[Job] = (),
+    ) -> tuple[list[Job], Outcome]:
+        """Make new jobs of ended ones, all or none: `wanted` has each with what the new one is to do.
+
+        The first is the one that is meant; the others go along, each behind those it depends on, and wait for the new
+        jobs in the place of the old ones. `attempts`: what was tried in the place of the first one since. The ended
+        jobs are at hand, or among `recalled`, as in `submit`. Raises what a submission would.
+        """
+        known, first = self._with(recalled), self.next_job_id
+        new_ids: dict[JobId, JobId] = {}
+        specs = list[JobSpec]()
+        for place, (old, spec) in enumerate(wanted):
+            specs.append(waiting_for(spec, new_ids, known))
+            new_ids |= dict.fromkeys(() if place else attempts, first)
+            new_ids[old] = JobId(first + place)
+        for spec in specs:
+            self._check_new(spec, now)
+            check_dependencies(besides(spec, new_ids), known)
+        check_hope(wanted[0][0], besides(specs[0], new_ids), known)
+        self.quotas.check_queue(specs)
+        out = Outcome()
+        self._recall(out, recalled)
+        for (old, _), spec in zip(wanted, specs, strict=True):
+            made = self._create(out, spec, now, held=held and old == wanted[0][0])
+            self._put(out, replace(self.jobs[old], redone_as=made.id))
+        self._tell_completed_groups(out, now)
+        return [self.jobs[new_ids[old]] for old, _ in wanted], out
 
     def _recall(self, out: Outcome, recalled: Iterable[Job]) -> None:
         for job in recalled:
             if job.id not in self.jobs:
                 self._put(out, job)
 
-    def _known(self, spec: JobSpec) -> Job | None:
-        return self.submitted_under(spec.owner, spec.submit_key) if spec.submit_key is not None else None
-
     def _create(self, out: Outcome, spec: JobSpec, now: Now, *, held: bool) -> Job:
-        if (known := self._known(spec)) is not None:
-            return known
-        job_id = self.next_job_id
+        job_id, why_held = self.next_job_id, self._held_with_group(spec)
         self.next_job_id = JobId(job_id + 1)
         job = Job(
             id=job_id,
             spec=spec,
             run_name=spec.name or generated_name(job_id),
-            state=State.HOLD if held else State.QUEUED,
+            state=State.HOLD if held or why_held is not None else State.QUEUED,
             submitted_at=now.wall,
+            detail=why_held,
         )
         self._put(out, job)
         out.tell(EventKind.SUBMITTED, job, now.wall)
@@ -145,6 +210,7 @@ class Engine(Machine):
             check_begin(begin_at, now.wall)
             job = job.with_spec(begin_at=begin_at)
         self._put(out, job)
+        self._released(out, job)
         out.tell(EventKind.RELEASED, job, now.wall)
         return out
 
@@ -235,7 +301,7 @@ class Engine(Machine):
             raise NotFound(f"Group '{group_id}' does not exist")
         check_group_limit(max_concurrent)
         out = Outcome()
-        self._put_group(out, Group(group_id, max_concurrent))
+        self._set_limit(out, group_id, max_concurrent)
         concerned = [self.jobs[job_id] for job_id in self._members[group_id] if self.jobs[job_id].state in ACTIVE]
         for job in concerned:
             out.tell(EventKind.UPDATED, job, now.wall)
@@ -244,8 +310,8 @@ class Engine(Machine):
     def stop(self, job_id: int, cause: StopCause, now: Now, by: str | None = None, text: str | None = None) -> Outcome:
         """Cancel a waiting job at once, or begin to stop a running one. Raises NotFound, WrongState.
 
-        Asking again while a job is being stopped is not an error and changes nothing; only a cancel still decides how
-        a job ends that nobody had asked to stop.
+        `by`: who asked; `text`: why, in their words. Asking again while a job is being stopped is not an error and
+        changes nothing; only a cancel still decides how a job ends that nobody had asked to stop.
         """
         out = Outcome()
         job = self.job(job_id)
@@ -255,8 +321,8 @@ class Engine(Machine):
             elif cause is StopCause.CANCEL and job.stop.cause in UNASKED:
                 self._put(out, replace(job, stop=replace(job.stop, cause=cause, by=by, text=text)))
         elif cause is StopCause.CANCEL:
-            detail = f"cancelled by {by}" if by else None
-            self._end(out, job, State.CANCELLED, now, reason=Reason(ReasonKind.CANCELLED), detail=detail)
+            said = cancelled(by, text) if by or text else None
+            self._end(out, job, State.CANCELLED, now, reason=Reason(ReasonKind.CANCELLED), detail=said)
             self._tell_completed_groups(out, now)
         else:
             raise WrongState(f"Job {job_id} is {job.state.value}, not Running")
@@ -401,6 +467,7 @@ class Engine(Machine):
             reason=final_reason(job, state, how),
             detail=said,
         )
+        self._watch_group(out, self.jobs[job_id], now)
         self._tell_completed_groups(out, now)
         return out
 

@@ -1,5 +1,5 @@
-"""What has happened, in the past tense. Every transition makes exactly one event, with the job as it then was; GPUs and
-reservations have events of their own.
+"""What has happened, in the past tense. Every transition makes exactly one event, with the job as it then was; where
+the rest of a group is put on hold, one speaks for all its jobs. GPUs and reservations have events of their own.
 
 Webhooks, `/events` and metrics are readers of this stream. The words are those of the notification settings.
 """
@@ -31,6 +31,7 @@ class EventKind(enum.StrEnum):
     RESERVATION_CREATED = "reservation_created"
     RESERVATION_CANCELLED = "reservation_cancelled"
     GROUP_COMPLETED = "group_completed"
+    GROUP_HELD = "group_held"
     SCHEDULER_ONLINE = "scheduler_online"
 
 
@@ -53,7 +54,8 @@ class Event:
 
     `job` is the job right after the transition, None where it is no matter of one. `about` has what else there is to
     say, as plain values by name: of a GPU `gpu` (its index) and `uuid`, of a reservation its record, of a group
-    `group_id`, `user`, `first_job_id` and `counts` (jobs by state); its `job` is the one that ended last.
+    `group_id`, `user`, `first_job_id` and `counts` (jobs by state); its `job` is the one that ended last. Of a group
+    that is held also `group_name`, `reason`, `failed` (ids) and `held` (how many jobs that are).
     """
 
     kind: EventKind

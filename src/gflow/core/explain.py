@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gflow.core.dependencies import Verdict, judge
+from gflow.core.dependencies import Verdict, judge, satisfies
 from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
 from gflow.core.forecast import expected_start
 from gflow.core.limits import format_duration, format_memory_mb, rounded_mb
-from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, StopCause
+from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, Stop, StopCause
 from gflow.core.order import queue_key
 from gflow.core.planner import Planner, choose
 from gflow.core.queue import Shape
@@ -69,7 +69,8 @@ def reasons(engine: Engine, job: Job, now: Now) -> tuple[Why, ...]:
 def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
     shape = engine.shape(job)
     if job.state is State.HOLD:
-        yield Why(ReasonKind.HELD, "It is on hold.", f"gjob release {job.id}")
+        text = f"It is on hold: {job.detail}." if job.detail else "It is on hold."
+        yield Why(ReasonKind.HELD, text, f"gjob release {job.id}")
     yield from _begin(job, now)
     yield from _dependencies(engine, job)
     yield from _group(engine, job, shape)
@@ -94,7 +95,7 @@ def _dependencies(engine: Engine, job: Job) -> Iterator[Why]:
     if verdict is Verdict.SATISFIED:
         return
     awaited = [engine.jobs[job_id] for job_id in job.spec.depends_on]
-    open_ = [dependency for dependency in awaited if dependency.state is not State.FINISHED]
+    open_ = [dependency for dependency in awaited if not satisfies(job.spec, dependency.state)]
     listed = _listed(f"job {dependency.id} ({dependency.state.value})" for dependency in open_)
     if verdict is Verdict.IMPOSSIBLE:
         help_ = f"gcancel {job.id}, or other dependencies: gjob update {job.id} --depends-on ID"
@@ -103,7 +104,9 @@ def _dependencies(engine: Engine, job: Job) -> Iterator[Why]:
     one_of = "one of " if job.spec.dependency_mode is DependencyMode.ANY and len(open_) > 1 else ""
     held = [str(dependency.id) for dependency in open_ if dependency.state is State.HOLD]
     help_ = f"gjob release {','.join(held)}" if held else ""
-    yield Why(ReasonKind.DEPENDENCY, f"It waits for {one_of}{listed} to finish.", help_)
+    yield Why(
+        ReasonKind.DEPENDENCY, f"It waits for {one_of}{listed} to {'end' if job.spec.after_end else 'finish'}.", help_
+    )
 
 
 def _group(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
@@ -224,13 +227,19 @@ def _position(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
 
 def _running(job: Job, now: Now) -> Why:
     if job.stop is not None:
-        return Why(None, f"It is being stopped: {job.stop.text or _STOPPED_FOR[job.stop.cause]}.")
+        return Why(None, f"It is being stopped: {_stopped_for(job.stop)}.")
     if job.started_boot is None:
         return Why(None, "It is being started.")
     elapsed = elapsed_secs(job, now) or 0.0
     limit = job.spec.time_limit_secs
     left = f", and may run for another {format_duration(limit - elapsed)}" if limit is not None else ""
     return Why(None, f"It has been running for {format_duration(elapsed)}{left}.")
+
+
+def _stopped_for(stop: Stop) -> str:
+    if stop.cause is not StopCause.CANCEL:
+        return stop.text or _STOPPED_FOR[stop.cause]
+    return _STOPPED_FOR[stop.cause] + (f" ({stop.text})" if stop.text else "")
 
 
 def _ended(engine: Engine, job: Job) -> Why:

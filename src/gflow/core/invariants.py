@@ -12,6 +12,7 @@ from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
+from gflow.core.groups import cell_of
 from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.model import Job, JobId, Now, State
 from gflow.core.order import queue_key
@@ -211,8 +212,14 @@ def _check_names(engine: Engine) -> None:
         if job.spec.retried_from is None:
             latest.setdefault(job.spec.owner, []).append(job.id)
     _same("jobs by owner", engine._by_owner, latest)
+    cells: dict[object, set[JobId]] = {}
+    for job in engine.jobs.values():
+        if (cell := cell_of(job.spec)) is not None:
+            cells.setdefault(cell, set()).add(job.id)
+    _same("cells of groups", engine._cells, cells)
     active = [job.spec for job in _in_state(engine.jobs, *ACTIVE)]
-    needed = {spec.environment for spec in active} - {None}, {spec.script_digest for spec in active} - {None}
+    scripts = {job.spec.script_digest for job in engine.jobs.values()}
+    needed = {spec.environment for spec in active} - {None}, scripts - {None}
     _same("files still needed", engine.live_digests(), needed)
 
 

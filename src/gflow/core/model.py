@@ -140,8 +140,9 @@ class JobSpec:
     - script_args: arguments after the script.
     - environment: digest of the captured environment in the spool; None: a minimal one is made.
     - umask: of the submitter, None when unknown.
-    - depends_on: ids this job waits for; empty when it has none.
-    - task_id: index in an array. group_id: the jobs of one submission that share `Group.max_concurrent`.
+    - depends_on: ids this job waits for; empty when it has none. after_end: any end of theirs will do.
+    - task_id: index in an array. group_id: the jobs that share a `Group`; group_name: what its owner calls it.
+    - key: which cell of its group this job is; `Sweeps` keeps a cell from being submitted twice.
     - begin_at: not before this moment.
     - gpu_indices: the very GPUs asked for, ascending; `gpus` is then how many they are. Empty: any.
     - gpu_memory_mb: with `shared`, what the job uses of each GPU; else how large each GPU must be.
@@ -172,8 +173,11 @@ class JobSpec:
     depends_on: tuple[JobId, ...] = ()
     dependency_mode: DependencyMode | None = None
     auto_cancel: bool = True
+    after_end: bool = False
     task_id: int | None = None
     group_id: str | None = None
+    group_name: str | None = None
+    key: str | None = None
     parameters: Mapping[str, str] = field(default_factory=lambda: NO_PARAMETERS)
     time_limit_secs: float | None = None
     early_signal: EarlySignal | None = None
@@ -212,6 +216,7 @@ class Job:
     - run_id: names one launch, from the decision to launch on; a new launch of the same job gets a new one.
     - started_boot: None until the first instruction is known to have run; time limits count from it.
     - retried_as: the attempt that took this failed job's place; its dependents follow it.
+    - redone_as: the job that was made of it last, after it had ended, because somebody asked for that.
     - detail: one sentence for a person about how it ended, None when there is nothing to add.
     - signalled: the early signal has been sent.
     - gpu_use: what was measured on its GPUs. gpu_share_mb: what it counts for on each shared GPU, once it was seen to
@@ -236,6 +241,7 @@ class Job:
     stop: Stop | None = None
     signalled: bool = False
     retried_as: JobId | None = None
+    redone_as: JobId | None = None
     gpu_use: GpuUse | None = None
     gpu_share_mb: int | None = None
     planned_for: float | None = None
@@ -251,12 +257,27 @@ class Job:
         return replace(self, spec=replace(self.spec, **changes))  # type: ignore[arg-type]
 
 
+class Failure(NamedTuple):
+    """A job of a group that failed: its first attempt, when it ended (seconds since the epoch), how long it had run."""
+
+    task: JobId
+    at: float
+    ran_secs: float
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Jobs of one submission; at most `max_concurrent` of them run at once (None: no limit)."""
+    """Jobs that belong together; at most `max_concurrent` of them run at once (None: no limit).
+
+    - hold_after: the rest is put on hold once so many of them failed one after another. None: never.
+    - failures: the latest of those that failed in a row. held: why the rest is on hold, a sentence; None if it is not.
+    """
 
     id: str
     max_concurrent: int | None = None
+    hold_after: int | None = None
+    failures: tuple[Failure, ...] = ()
+    held: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ JOB_EVENTS = (
     "gpu_memory_exceeded",
     "gpu_idle",
     "group_completed",
+    "group_held",
 )
 """Events that are about a job or its group, as people name them."""
 

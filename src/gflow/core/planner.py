@@ -176,7 +176,7 @@ class Planner:
 
     def promised(self, shape: Shape, end_at: float) -> list[Claim]:
         """Those of them that reservations make."""
-        return [c for c in self._claims_against(shape.owner) if c.at < end_at and (shape.shared or not c.sharing)]
+        return [c for c in self._claims_against(shape.owner) if c.concerns(end_at, shared=shape.shared)]
 
     def _claims_against(self, owner: str) -> list[Claim]:
         whose = owner if owner in self._with_reservations else None
@@ -249,7 +249,7 @@ class Planner:
         end_at = moment + self.longest_secs(shape.limit_secs)
         held = {index: [h for h in held if h.end_at > moment] for index, held in self.holdings.items()}
         claims = claims_against(shape.owner, self._reservations, held, self.permitted, self.usable, moment)
-        return [c for c in claims if c.at < end_at and (shape.shared or not c.sharing)]
+        return [c for c in claims if c.concerns(end_at, shared=shape.shared)]
 
     def _fitting_at(self, shape: Shape, moment: float) -> list[int]:
         return [index for index in indices(self._asked(shape)) if self._has_room_at(index, shape, moment)]
@@ -327,7 +327,7 @@ class Planner:
             without[index].remove(Holding(job.spec.owner, was))
         owner = job.spec.owner
         claims = claims_against(owner, self._reservations, without, self.permitted, self.usable, self.now.wall)
-        binding = [c for c in claims if was <= c.at < end_at and (job.spec.shared or not c.sharing)]
+        binding = [c for c in claims if c.at >= was and c.concerns(end_at, shared=job.spec.shared)]
         return next((c.at for c in binding if (c.gpus & taken).bit_count() > c.allowance), None)
 
     def bypassed_by(self, job: Job) -> list[JobId]:

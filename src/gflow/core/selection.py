@@ -10,7 +10,8 @@ from gflow.core.model import Job, State
 class Selection:
     """Conditions that all must hold; None is none.
 
-    - owners, names: exact. since: submitted at this moment (seconds since the epoch) or later.
+    - owners, names: exact. group: its id, or its owner's name for it.
+    - since: submitted at this moment (seconds since the epoch) or later.
     """
 
     states: frozenset[State] | None = None
@@ -18,6 +19,7 @@ class Selection:
     names: frozenset[str] | None = None
     project: str | None = None
     since: float | None = None
+    group: str | None = None
 
     def of(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Those of `jobs` that are meant."""
@@ -29,6 +31,7 @@ class Selection:
             and (self.names is None or job.run_name in self.names)
             and (self.project is None or job.spec.project == self.project)
             and (self.since is None or job.submitted_at >= self.since)
+            and (self.group is None or self.group in (job.spec.group_id, job.spec.group_name))
         )
 
 

@@ -14,14 +14,17 @@ from gflow.core.model import Job, JobId, JobSpec
 from gflow.core.placement import Resources
 
 MAX_PRIORITY = 255
+MAX_HOLD_AFTER = 1000
 MAX_NAME = 128
+MAX_KEY = 512
 MAX_PROJECT = limits.MAX_PROJECT
+MAX_REASON = 500
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 
 
 FIXED = frozenset(
-    {"owner", "submit_key", "group_id", "task_id", "restart_count", "oom_restarts", "retried_from", "redone_from"}
+    "owner submit_key group_id group_name key task_id restart_count oom_restarts retried_from redone_from".split()
 )
 """Fields of a specification that say where a job comes from; no update changes them."""
 
@@ -69,6 +72,18 @@ def check_group_limit(max_concurrent: int | None) -> None:
         raise Malformed(f"Invalid max_concurrent {max_concurrent}: use 1 or more")
 
 
+def check_hold_after(failures: int | None) -> None:
+    """Refuse a number of failures after which a group would be held from the start, or that is nobody's patience."""
+    if failures is not None and not 1 <= failures <= MAX_HOLD_AFTER:
+        raise Malformed(f"Invalid hold_after_failures {failures}: use 1 to {MAX_HOLD_AFTER}")
+
+
+def check_reason(text: str | None) -> None:
+    """Refuse words about a cancelled job that would not fit into a line."""
+    if text is not None and (not text.isprintable() or not text.strip() or len(text) > MAX_REASON):
+        raise Malformed(f"Invalid reason: use 1 to {MAX_REASON} printable characters")
+
+
 def check_dependencies(spec: JobSpec, jobs: Mapping[JobId, Job]) -> None:
     """Refuse dependencies on jobs that never existed."""
     for dependency in spec.depends_on:
@@ -110,9 +125,17 @@ def _check_texts(spec: JobSpec) -> None:
     for name in spec.parameters:
         if not name.isidentifier() or not name.isascii():
             raise Malformed(f"Invalid parameter name '{name}': use letters, digits and _")
+    if spec.key is not None and spec.group_id is None:
+        raise Malformed("A key needs a group: it says which of its jobs this is")
     if not spec.run_dir.startswith("/"):
         raise Malformed(f"The working directory '{spec.run_dir}' is not an absolute path")
-    for what, text, most in (("name", spec.name, MAX_NAME), ("project", spec.project, MAX_PROJECT)):
+    names = (
+        ("name", spec.name, MAX_NAME),
+        ("project", spec.project, MAX_PROJECT),
+        ("group", spec.group_name, MAX_NAME),
+        ("key", spec.key, MAX_KEY),
+    )
+    for what, text, most in names:
         if text is not None and (not text.isprintable() or not text.strip() or len(text) > most):
             raise Malformed(f"Invalid {what}: use 1 to {most} printable characters")
 

@@ -18,6 +18,7 @@ from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
 from gflow.core.errors import NotFound
 from gflow.core.fairshare import FairShare
+from gflow.core.groups import Cell, cell_of
 from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.measuring import Measuring
 from gflow.core.model import Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
@@ -68,6 +69,7 @@ class Table:
         self._members: dict[str, set[JobId]] = {}
         self._keys: dict[tuple[str, str], JobId] = {}
         self._by_owner: dict[str, list[JobId]] = {}
+        self._cells: dict[Cell, set[JobId]] = {}
 
     def job(self, job_id: int) -> Job:
         """The job with this id. Raises NotFound."""
@@ -132,10 +134,10 @@ class Table:
         cap = self.groups[shape.group_id].max_concurrent
         return cap is not None and self.group_running[shape.group_id] >= cap
 
-    def dependents(self, job_id: JobId) -> Iterator[tuple[Job, JobId]]:
-        """Active jobs that would be cancelled along with `job_id`, each with the dependency that dooms it."""
-        fallen = {job_id}
-        todo = [job_id]
+    def dependents(self, job_ids: Iterable[JobId]) -> Iterator[tuple[Job, JobId]]:
+        """Active jobs that would be cancelled along with these, each with the dependency that dooms it."""
+        todo = list(job_ids)
+        fallen = set(todo)
         while todo:
             for dependent_id in sorted(self._dependents.get(todo.pop(0), ())):
                 dependent = self.jobs[dependent_id]
@@ -158,6 +160,11 @@ class Table:
         """The job an earlier submission with the same key made."""
         job_id = self._keys.get((owner, key))
         return self.jobs[job_id] if job_id is not None else None
+
+    def in_cell(self, cell: Cell) -> Job | None:
+        """The latest job at hand of a cell of a group."""
+        ids = self._cells.get(cell)
+        return self.jobs[max(ids)] if ids else None
 
     def retirable(self, keep: int, long_ago: float, recently: float, most: int) -> list[Job]:
         """Up to `most` ended jobs that nobody needs at hand, the first to end first.
@@ -221,9 +228,13 @@ class Table:
         return counts is not None and any(counts[state] for state in ACTIVE)
 
     def live_digests(self) -> tuple[set[str], set[str]]:
-        """Environments and scripts that a job which has not ended still needs."""
-        active = [job.spec for job in self.jobs.values() if job.state in ACTIVE]
-        return {s.environment for s in active if s.environment}, {s.script_digest for s in active if s.script_digest}
+        """Environments that a job which has not ended still needs, and the scripts of all jobs at hand.
+
+        Environments may hold secrets, so they go at the end; a script is needed to run the job once more.
+        """
+        specs = [(job.spec, job.state in ACTIVE) for job in self.jobs.values()]
+        environments = {spec.environment for spec, active in specs if active and spec.environment}
+        return environments, {spec.script_digest for spec, _ in specs if spec.script_digest}
 
     def next_deadline_boot(self) -> float | None:
         """When `enforce` will next have something to do, in CLOCK_BOOTTIME."""
@@ -323,6 +334,8 @@ class Table:
         if job.spec.group_id is not None:
             self.groups.setdefault(job.spec.group_id, Group(job.spec.group_id))
             self._members.setdefault(job.spec.group_id, set()).add(job.id)
+        if (cell := cell_of(job.spec)) is not None:
+            self._cells.setdefault(cell, set()).add(job.id)
 
     def _leave_names(self, job: Job) -> None:
         if job.spec.retried_from is None:
@@ -334,6 +347,10 @@ class Table:
             self._keys.pop((job.spec.owner, job.spec.submit_key), None)
         if job.spec.group_id is not None:
             self._leave_group(job.id, job.spec.group_id)
+        if (cell := cell_of(job.spec)) is not None:
+            self._cells[cell].discard(job.id)
+            if not self._cells[cell]:
+                del self._cells[cell]
 
     def _leave_group(self, job_id: JobId, group_id: str) -> None:
         members = self._members[group_id]
@@ -365,9 +382,13 @@ class Table:
     def _waits_elsewhere(self, job: Job) -> bool:
         return job.id in self.ready or job.id in self._early
 
-    def _put_group(self, out: Outcome, group: Group) -> None:
+    def _note_group(self, out: Outcome, group: Group) -> None:
+        """Keep what has changed of a group, if that is nothing its jobs are started by."""
         self.groups[group.id] = group
         out.groups[group.id] = group
+
+    def _put_group(self, out: Outcome, group: Group) -> None:
+        self._note_group(out, group)
         for job_id in self._members.get(group.id, ()):
             if job_id in self.ready:
                 self.ready.discard(job_id)

@@ -23,6 +23,7 @@ from gflow import __version__, clock
 from gflow.api.app import create_app
 from gflow.api.callers import user_name
 from gflow.api.forecast import Forecast
+from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.config import DAY_SECS, Config, environment
@@ -474,6 +475,7 @@ class _Daemon:
             recovering=self.recovering,
             turn=self._turn,
             forecast=Forecast(self._runtime),
+            gauge=Gauge(self._runtime, self._log_path, self._launcher.progress_file),
             configured_gpus=daemon.gpus,
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,

@@ -180,6 +180,11 @@ class WebhookPool:
 
     # -- for the API -----------------------------------------------------------------------------------------------
 
+    @property
+    def sends_mail(self) -> bool:
+        """Whether jobs can have somebody mailed: the first that sends mail does that."""
+        return any(lane.target.kind == "email" for lane in self._lanes.values())
+
     def status(self) -> dict[str, Any]:
         """How it goes with every target; moments in seconds since the epoch."""
         return {

@@ -24,8 +24,9 @@ from pathlib import Path
 import trio
 
 from gflow.core.endings import UNASKED
-from gflow.core.model import Exit, Job, Now, StopCause
-from gflow.launch.base import LaunchFailed, Owner, Start, Trace
+from gflow.core.model import Exit, Job, JobId, Now, StopCause
+from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.consumption import consumption_of
 from gflow.launch.processes import (
     Process,
     Stat,
@@ -276,6 +277,18 @@ class Adopted:
     async def sweep(self, running: Iterable[Job]) -> None:
         """There are no traces but the sessions, which are the user's."""
 
+    async def processes(self, job: Job) -> list[Consumption]:
+        """Its processes, and what they take."""
+        return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+
+    def progress_file(self, job: Job) -> Path | None:  # noqa: ARG002 - part of the protocol
+        """An older gflow has told its jobs of none."""
+        return None
+
+    async def close_terminal(self, job: Job) -> bool:
+        """Close the session on the user's server."""
+        return await self._ask(_shell_of(job), "kill-session -t {pane}")
+
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """`tmux attach-session` for the session on the user's server."""
         shell = self._follow(job).shell
@@ -285,16 +298,17 @@ class Adopted:
         socket, pane = place
         return ["tmux", "-S", socket, "attach-session", "-t", pane, *(["-r"] if read_only else [])]
 
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """Those of the running jobs whose session is there."""
+        return {job.id for job in running if self.attach_argv(job) is not None}
+
     async def close(self) -> None:
         """Nothing is held."""
 
     def _follow(self, job: Job) -> _Followed:
         run_id = job.run_id or ""
         if run_id not in self._followed:
-            match = _RUN_ID.fullmatch(run_id)
-            if match is None:
-                raise ValueError(f"job {job.id} was not started by an older gflow: its run id is {run_id!r}")
-            shell = Process(int(match[1]), int(match[2]))
+            shell = _shell_of(job)
             self._followed[run_id] = _Followed(shell, name_of(shell.pid) in _SHELLS)
         followed = self._followed[run_id]
         if job.stop is not None and job.stop.cause not in UNASKED:
@@ -316,6 +330,14 @@ class Adopted:
         server = TmuxServer(Path(socket), self._logs)
         answer = await server.ask("if-shell", "-F", "-t", pane, same, commands, deadline_secs=_CTRL_C_SECS)
         return answer.text == "done"
+
+
+def _shell_of(job: Job) -> Process:
+    """The first process of the session, which the run id names. Raises ValueError."""
+    match = _RUN_ID.fullmatch(job.run_id or "")
+    if match is None:
+        raise ValueError(f"job {job.id} was not started by an older gflow: its run id is {job.run_id!r}")
+    return Process(int(match[1]), int(match[2]))
 
 
 def _owners(pids: Collection[int], followed: Mapping[str, _Followed]) -> dict[int, Owner]:

@@ -7,11 +7,12 @@ job alone, so none of these calls needs memory of an earlier one.
 import enum
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import trio
 
-from gflow.core.model import Exit, Job
+from gflow.core.model import Exit, Job, JobId
 
 
 class LaunchFailed(Exception):
@@ -39,6 +40,22 @@ class Owner(NamedTuple):
 
     start_ticks: int
     run_id: str | None
+
+
+class Consumption(NamedTuple):
+    """One process. Times in seconds: `cpu_secs` in all its threads since it started, `started_boot` of CLOCK_BOOTTIME.
+
+    memory_bytes: what it has in memory; pages it shares with others count in each. state: one letter, as of ps.
+    """
+
+    pid: int
+    parent: int
+    command: str
+    state: str
+    cpu_secs: float
+    memory_bytes: int
+    threads: int
+    started_boot: float
 
 
 class Launcher(Protocol):
@@ -83,8 +100,20 @@ class Launcher(Protocol):
     async def sweep(self, running: Iterable[Job]) -> None:
         """Drop the traces of all launches but those of these jobs; before the first launch."""
 
+    async def processes(self, job: Job) -> list[Consumption]:
+        """The processes of the job, and what each of them takes of the machine."""
+
+    def progress_file(self, job: Job) -> Path | None:
+        """Where the job may write how far it is, None if it has no such place."""
+
+    async def close_terminal(self, job: Job) -> bool:
+        """Close the terminal of a job that has ended, whoever looks at it; whether there was one."""
+
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """The command that opens the job's terminal, None if it has none."""
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """The jobs that have a terminal, also kept ones of jobs that have ended. `running` are all that run. Blocks."""
 
     async def close(self) -> None:
         """The daemon leaves: let go of what is not needed by jobs."""

@@ -22,7 +22,15 @@ _OF_THE_SUBMITTER = frozenset(
     "_ COLUMNS LINES OLDPWD PWD SHLVL TERM TERMCAP TERM_PROGRAM TERM_PROGRAM_VERSION TMUX TMUX_PANE".split()
 )
 
-_OF_AN_OUTER_JOB = ("GFLOW_JOB_", "GFLOW_PARAM_", "GFLOW_ARRAY_", "GFLOW_RUN_ID", "GFLOW_RESTART_", "GFLOW_SCRIPT")
+_OF_AN_OUTER_JOB = (
+    "GFLOW_JOB_",
+    "GFLOW_PARAM_",
+    "GFLOW_ARRAY_",
+    "GFLOW_RUN_ID",
+    "GFLOW_RESTART_",
+    "GFLOW_SCRIPT",
+    "GFLOW_PROGRESS_",
+)
 """Set by the launcher itself. Other GFLOW_ names are settings: a job may use them to reach its daemon."""
 
 _OWNED_BY_SHELLS = frozenset(

@@ -20,6 +20,10 @@ MAX_ARGUMENT_BYTES = 128 * 1024 - 1
 MAX_COMMAND_BYTES = 1024 * 1024
 """All arguments together. Linux allows 2 MiB for arguments and environment at the usual stack limit."""
 
+PROGRESS_VARIABLE = "GFLOW_PROGRESS_FILE"
+PROGRESS_FILE = "progress"
+"""In the run directory, made by the job if it likes to say how far it is."""
+
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*")
 
@@ -36,7 +40,7 @@ class Program:
     any_python: bool = False
 
 
-def job_variables(job: Job) -> dict[str, str]:
+def job_variables(job: Job, run_directory: str) -> dict[str, str]:
     """The environment variables gflow sets for `job`."""
     spec = job.spec
     variables = {
@@ -45,6 +49,7 @@ def job_variables(job: Job) -> dict[str, str]:
         "GFLOW_ARRAY_TASK_ID": str(spec.task_id or 0),
         "GFLOW_RESTART_COUNT": str(spec.restart_count),
         "GFLOW_RUN_ID": job.run_id or "",
+        PROGRESS_VARIABLE: f"{run_directory}/{PROGRESS_FILE}",
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, job.gpu_ids or ())),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
@@ -99,7 +104,7 @@ def _program_of(job: Job, run_directory: str, script_text: bytes | None) -> Prog
     spec = job.spec
     if spec.command is not None:
         return Program(("bash", "-c", "--", fill_line(spec.command, spec.parameters)))
-    variables = job_variables(job)
+    variables = job_variables(job, run_directory)
     if spec.argv is not None:
         return Program(_filled(spec.argv, variables, spec.parameters))
     if script_text is None:

@@ -1,12 +1,13 @@
 """Which launcher has which job: our own, or the one that looks after what an older gflow started."""
 
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 import trio
 
-from gflow.core.model import Exit, Job
+from gflow.core.model import Exit, Job, JobId
 from gflow.launch.adopted import is_adopted
-from gflow.launch.base import Launcher, Owner, Start, Trace
+from gflow.launch.base import Consumption, Launcher, Owner, Start, Trace
 
 
 class Launchers:
@@ -75,9 +76,27 @@ class Launchers:
         await self._own.sweep([job for job in jobs if not is_adopted(job)])
         await self._adopted.sweep([job for job in jobs if is_adopted(job)])
 
+    async def processes(self, job: Job) -> list[Consumption]:
+        """Its processes, and what they take."""
+        return await self._of(job).processes(job)
+
+    def progress_file(self, job: Job) -> Path | None:
+        """Where it may write how far it is."""
+        return self._of(job).progress_file(job)
+
+    async def close_terminal(self, job: Job) -> bool:
+        """Close the terminal of a job that has ended."""
+        return await self._of(job).close_terminal(job)
+
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """The command that opens its terminal."""
         return self._of(job).attach_argv(job, read_only=read_only)
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """The jobs that have a terminal."""
+        jobs = list(running)
+        older = [job for job in jobs if is_adopted(job)]
+        return self._own.terminals(jobs) | (self._adopted.terminals(older) if older else set())
 
     async def close(self) -> None:
         """The daemon leaves."""

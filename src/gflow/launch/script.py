@@ -65,8 +65,10 @@ export PWD
 gflow_end $?
 """
 
+# Where it was active at submission it is so now: conda would change nothing, and take half a second for it.
 _CONDA = """\
-{{
+[ "${{CONDA_DEFAULT_ENV-}}" = {name} ] && [ -d "${{CONDA_PREFIX-}}/bin" ] &&
+case ":$PATH:" in *":$CONDA_PREFIX/bin:"*) ;; *) false ;; esac || {{
   gflow_hook=$("${{CONDA_EXE:-conda}}" shell.posix hook) && command eval "$gflow_hook" && conda activate {name}
 }} >{run}/conda 2>&1 </dev/null || gflow_end 1 conda
 """
@@ -89,7 +91,8 @@ def render_wrapper(job: Job, program: Program, places: Places) -> bytes:
     """The wrapper that runs `program` for `job`."""
     spec = job.spec
     run = shlex.quote(places.run_directory)
-    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in job_variables(job).items())
+    variables = job_variables(job, places.run_directory)
+    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     text = _WRAPPER.format(
         job_id=job.id,
         run_id=job.run_id,

@@ -23,7 +23,8 @@ import trio
 
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.consumption import consumption_of
 from gflow.launch.ending import SERVER_LOST, exit_of
 from gflow.launch.log import find_writer, make_log, writer_command
 from gflow.launch.processes import (
@@ -36,7 +37,7 @@ from gflow.launch.processes import (
     send,
     wait_process,
 )
-from gflow.launch.program import program_of
+from gflow.launch.program import PROGRESS_FILE, program_of
 from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
@@ -195,6 +196,22 @@ class Tmux:
             if path.is_dir() and path.name not in kept:
                 RunDirectory(path).remove()
 
+    async def processes(self, job: Job) -> list[Consumption]:
+        """What the job's processes take, without its wrapper, which does nothing."""
+        return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+
+    def progress_file(self, job: Job) -> Path | None:
+        """In the run directory."""
+        return self._directory(job).path / PROGRESS_FILE
+
+    async def close_terminal(self, job: Job) -> bool:
+        """Close the session, and what was kept of an earlier job with the same id."""
+        name = session_name(job.id)
+        answer = await self._server.ask("list-sessions", "-F", "#{session_name}")
+        names = [known for known in answer.text.split("\n") if known == name or known.startswith(f"{name}-before-")]
+        done = [(await self._server.ask("kill-session", "-t", f"={known}")).status == 0 for known in names]
+        return any(done)
+
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """`tmux attach-session` for the job's session. Asks tmux, which takes some milliseconds."""
         target = f"={session_name(job.id)}"
@@ -203,6 +220,12 @@ class Tmux:
         self._visited.add(job.run_id or "")
         argv = ["tmux", "-S", os.fspath(self._server.socket_path), "attach-session", "-t", target]
         return [*argv, "-r"] if read_only else argv
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:  # noqa: ARG002 - tmux knows
+        """The jobs with a session."""
+        answer = self._server.call("list-sessions", "-F", "#{session_name}", deadline_secs=2)
+        names = answer.text.splitlines() if answer.status == 0 else []
+        return {job_id for name in names if (job_id := job_of_session(name)) is not None}
 
     async def close(self) -> None:
         """Let the server end with its last session."""
@@ -351,6 +374,12 @@ class Tmux:
 def session_name(job_id: JobId) -> str:
     """The tmux session of a job; without `.` and `:`, which tmux would change."""
     return f"gjob-{job_id}"
+
+
+def job_of_session(name: str) -> JobId | None:
+    """The job whose session is called so, None if it is no job's."""
+    number = name.removeprefix("gjob-")
+    return JobId(int(number)) if number != name and number.isascii() and number.isdigit() else None
 
 
 def _type_ctrl_c(pane: str, wrapper_pid: int | None) -> list[str]:

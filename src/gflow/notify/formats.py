@@ -43,6 +43,8 @@ def summary(payload: Payload) -> str:
     event = payload["event"]
     if event == "group_completed":
         return _group(payload["group"])
+    if event == "group_held":
+        return _held(payload["group"])
     if event.startswith("reservation_"):
         return _reservation(event, payload["reservation"])
     if event == "gpu_available":
@@ -91,6 +93,11 @@ def _failure(job: Payload) -> str:
 def _group(group: Payload) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in group["counts"].items())
     return one_line(f"all {group['jobs']} jobs of the group of job {group.get('first_job_id')} have ended: {counts}")
+
+
+def _held(group: Payload) -> str:
+    number = group.get("held") or 0
+    return one_line(f"{number} job{' is' if number == 1 else 's are'} on hold: {group.get('reason')}")
 
 
 def _reservation(event: str, reservation: Payload) -> str:

@@ -48,7 +48,16 @@ _JOB_LINES = (
     ("Attempt after job", "retried_from"),
 )
 _OTHER_LINES = {
-    "group": (("Group", "id"), ("User", "user"), ("Jobs", "jobs"), ("First job", "first_job_id"), ("States", "counts")),
+    "group": (
+        ("Group", "id"),
+        ("Group name", "name"),
+        ("User", "user"),
+        ("Jobs", "jobs"),
+        ("First job", "first_job_id"),
+        ("States", "counts"),
+        ("Jobs on hold", "held"),
+        ("Failed jobs", "failed"),
+    ),
     "reservation": (
         ("Reservation", "id"),
         ("User", "user"),

@@ -8,6 +8,7 @@ the names are those of gflow where gflow has the field. The samples in docs/noti
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from gflow.core.events import Event, EventKind
@@ -18,8 +19,6 @@ from gflow.core.notices import ALL
 from gflow.core.stops import signal_name
 
 Json = dict[str, Any]
-
-GROUP = "group_completed"
 
 MAIL_TO = "mail_to"
 
@@ -33,6 +32,8 @@ def payload(event: Event, *, host: str, version: str, max_concurrent: int | None
     about: Json = {}
     if kind is EventKind.GROUP_COMPLETED:
         about["group"] = _group_completed(event)
+    elif kind is EventKind.GROUP_HELD:
+        about["group"] = _group_held(event)
     elif job is not None:
         about["job"] = _job(job)
         about["group"] = _group(job, max_concurrent)
@@ -69,9 +70,14 @@ def moment(at: float | None) -> str | None:
     if at is None:
         return None
     try:
-        return datetime.fromtimestamp(int(at), UTC).isoformat().replace("+00:00", "Z")
+        return _second(int(at))
     except (OverflowError, ValueError, OSError):
         return None  # beyond the year 9999
+
+
+@lru_cache(maxsize=256)  # many events are of the same few seconds
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _said(fields: Mapping[str, Any]) -> Json:
@@ -174,23 +180,30 @@ def _reason(reason: Reason | None) -> str | Json | None:
 
 
 def _group(job: Job, max_concurrent: int | None) -> Json | None:
-    group_id = job.spec.group_id
-    return None if group_id is None else _said({"id": _text(group_id), "max_concurrent": max_concurrent})
+    group_id, name = job.spec.group_id, _text(job.spec.group_name)
+    return None if group_id is None else _said({"id": _text(group_id), "name": name, "max_concurrent": max_concurrent})
 
 
 def _group_completed(event: Event) -> Json:
-    about, job = event.about, event.job
-    counts = dict(about.get("counts") or {})
-    return _said(
-        {
-            "id": _text(about.get("group_id")),
-            "user": _text(about.get("user")),
-            "project": _text(job.spec.project) if job is not None else None,
-            "first_job_id": about.get("first_job_id"),
-            "jobs": sum(counts.values()),
-            "counts": counts,
-        }
-    )
+    counts = dict(event.about.get("counts") or {})
+    return _said({**_which_group(event), "jobs": sum(counts.values()), "counts": counts})
+
+
+def _group_held(event: Event) -> Json:
+    about = event.about
+    why = {"reason": _text(about.get("reason")), "failed": about.get("failed"), "held": about.get("held")}
+    return _said({**_which_group(event), **why})
+
+
+def _which_group(event: Event) -> Json:
+    about, spec = event.about, event.job.spec if event.job is not None else None
+    return {
+        "id": _text(about.get("group_id")),
+        "name": _text(spec.group_name) if spec is not None else None,
+        "user": _text(about.get("user")),
+        "project": _text(spec.project) if spec is not None else None,
+        "first_job_id": about.get("first_job_id"),
+    }
 
 
 def _reservation(event: Event) -> Json:

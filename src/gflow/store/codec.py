@@ -17,6 +17,7 @@ from gflow.core.model import (
     NO_PARAMETERS,
     DependencyMode,
     EarlySignal,
+    Failure,
     GpuUse,
     Group,
     Job,
@@ -52,8 +53,11 @@ _SPEC: Map = {
     "depends_on": (),
     "dependency_mode": None,
     "auto_cancel": True,
+    "after_end": False,
     "task_id": None,
     "group_id": None,
+    "group_name": None,
+    "key": None,
     "parameters": NO_PARAMETERS,
     "time_limit_secs": None,
     "early_signal": None,
@@ -84,6 +88,7 @@ _LIFE: Map = {
     "stop": None,
     "signalled": False,
     "retried_as": None,
+    "redone_as": None,
     "gpu_use": None,
     "gpu_share_mb": None,
     "planned_for": None,
@@ -176,6 +181,7 @@ _READ_SPEC: dict[str, Callable[[Any], Any]] = dict.fromkeys(("owner", "run_dir",
     "project": intern,
     "conda_env": intern,
     "group_id": intern,
+    "group_name": intern,
     "argv": tuple,
     "script_args": tuple,
     "depends_on": tuple,
@@ -258,17 +264,23 @@ def job_from_map(plain: Map) -> Job:
     return Job(**values)
 
 
+_GROUP = ("max_concurrent", "hold_after", "held")
+"""Keys of a group that are None where they are missing."""
+
+
 def group_to_map(group: Group) -> Map:
     """`group` as a map of what msgpack can hold."""
     plain: Map = {"id": group.id}
-    if group.max_concurrent is not None:
-        plain["max_concurrent"] = group.max_concurrent
+    plain |= {key: value for key in _GROUP if (value := getattr(group, key)) is not None}
+    if group.failures:
+        plain["failures"] = [list(failure) for failure in group.failures]
     return plain
 
 
 def group_from_map(plain: Map) -> Group:
     """The group `group_to_map` was given. Raises KeyError if it cannot be one."""
-    return Group(intern(plain["id"]), plain.get("max_concurrent"))
+    failures = tuple(Failure(*failure) for failure in plain.get("failures", ()))
+    return Group(intern(plain["id"]), failures=failures, **{key: plain.get(key) for key in _GROUP})
 
 
 _NO_JOBS: Mapping[JobId, Job] = {}

@@ -8,6 +8,7 @@ after a crash in between it is in both places, which is harmless, because an end
             what is searched and summed; since version 2 mean_pct, the mean utilisation of its GPUs, if it was measured;
             record: the job as the log has it (see codec); crc32 of all of those, mean_pct only where there is one,
             because SQLite itself does not notice a flipped bit.
+    cell    which of them were cells of a sweep, see `cells`
 
 `user_version` is the version of this format, `application_id` tells the file from those of other programs. A file of
 version 1 is brought up to date by the first who may write to it.
@@ -25,9 +26,11 @@ from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from gflow.core.groups import Cell
 from gflow.core.model import Job, JobId, State
 from gflow.core.selection import EVERYTHING, Selection
 from gflow.core.usage import TOP, Run, Usage
+from gflow.store import cells
 from gflow.store.codec import job_from_map, job_to_map, pack, unpack
 from gflow.store.disk import FILE_MODE
 
@@ -100,13 +103,17 @@ class History:
         self._connection: sqlite3.Connection | None = None
 
     def add(self, jobs: Sequence[Job]) -> None:
-        """Keep ended jobs; return when they are on disk. Those kept already stay as they are."""
+        """Keep ended jobs; return when they are on disk.
+
+        Of one that is kept already the record is replaced: it may have come back since, and have been done again.
+        """
         if not self.path.exists():
             with self._explained():
                 os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
         places = ", ".join("?" * len(_COLUMNS.split(",")))
         with self._transaction() as database:
-            database.executemany(f"INSERT OR IGNORE INTO job ({_COLUMNS}) VALUES ({places})", map(_row, jobs))
+            database.executemany(f"INSERT OR REPLACE INTO job ({_COLUMNS}) VALUES ({places})", map(_row, jobs))
+            cells.keep(database, jobs)
 
     def get(self, ids: Sequence[JobId]) -> dict[JobId, Job]:
         """Those of these jobs that are kept."""
@@ -116,6 +123,15 @@ class History:
             rows = self._read("WHERE id IN (SELECT value FROM json_each(?))", [json.dumps(some)])
             found |= {job.id: job for job in map(self._job, rows)}
         return found
+
+    def in_cells(self, wanted: Iterable[Cell]) -> list[Job]:
+        """The latest job of each of these cells of groups that has one here."""
+        if not self._is_there():
+            return []
+        with self._explained(), self._lock:
+            database = self._open()
+            ids = cells.latest(database, wanted)
+        return list(self.get(ids).values())
 
     def page(self, selection: Selection, *, after: JobId | None, most: int, newest_first: bool = False) -> list[Job]:
         """Up to `most` of the jobs meant, by id, going on after the one with id `after`. All must be readable."""
@@ -187,6 +203,7 @@ class History:
             with self._transaction() as database:
                 statement = "DELETE FROM job WHERE id IN (SELECT value FROM json_each(?))"
                 removed += database.execute(statement, [some]).rowcount
+                cells.forget(database, some)
         return removed
 
     def edition(self) -> int:
@@ -198,13 +215,21 @@ class History:
         problems = [str(line) for (line,) in self._query("PRAGMA integrity_check", []) if line != "ok"]
         last = -(1 << 63)  # an id that has rotted may be anything
         while rows := self._read("WHERE id >= ? ORDER BY id LIMIT ?", [last, _IDS_AT_ONCE]):
+            whole = []
             for row in rows:
                 try:
-                    self._job(row)
+                    whole.append(self._job(row))
                 except HistoryError as error:
                     problems.append(str(error))
+            problems += self._lost_cells(whole)
             last = rows[-1][0] + 1
         return problems
+
+    def _lost_cells(self, jobs: Iterable[Job]) -> list[str]:
+        with self._explained(), self._lock:
+            database = self._open()
+            lost = cells.missing(database, jobs)
+        return [f"{self.path}: job {job_id} is not found by its key any more" for job_id in lost]
 
     def close(self) -> None:
         """Give the file back; the next call opens it again."""

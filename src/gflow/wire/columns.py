@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gflow.core.lifecycle import CODES
 from gflow.core.limits import format_duration, format_memory_mb
 from gflow.core.model import Job, Now, Reason, ReasonKind, State
+from gflow.core.progress import Progress, time_left_secs
 from gflow.core.stops import elapsed_secs, signal_name
 
 CELL_END = "\x1f"
@@ -20,6 +21,7 @@ CELL_END = "\x1f"
 class Row:
     """All a cell may be made of.
 
+    - progress: how far a running job is, as far as it says so.
     - expected_start: of a job that waits, if it is known, in seconds since the epoch.
     - brief: what it waits for in a few words, where `reason` does not say all.
     """
@@ -27,6 +29,7 @@ class Row:
     job: Job
     reason: Reason | None
     now: Now
+    progress: Progress | None = None
     expected_start: float | None = None
     brief: str | None = None
 
@@ -77,6 +80,14 @@ def _remaining(row: Row) -> str:
     return format_duration(limit - elapsed)
 
 
+def _progress(row: Row) -> str:
+    """How far it is, and after a `~` how long it will still take by that."""
+    if row.progress is None:
+        return "-"
+    left = time_left_secs(row.progress, row.job, row.now)
+    return f"{row.progress.percent:.0f}%" + (f" ~{format_duration(left)}" if left is not None else "")
+
+
 def _clock(at: float | None) -> str:
     return "-" if at is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
 
@@ -108,6 +119,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "TIME": _elapsed,
     "TIMELIMIT": _limit,
     "REMAINING": _remaining,
+    "PROGRESS": _progress,
     "NODES": lambda row: str(row.job.spec.gpus),
     "NODELIST(REASON)": _place_or_reason,
     "MEMORY": _memory,

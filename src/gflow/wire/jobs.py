@@ -111,12 +111,17 @@ def job_json(
         "log_path": log_path,
         "restart_count": spec.restart_count,
         "retried_as": job.retried_as,
+        "redone_as": job.redone_as,
         "gpu_indices": list(spec.gpu_indices),
         "retry_on_oom": spec.retry_on_oom,
         "oom_restarts": spec.oom_restarts,
         "gpu_use": gpu_use_json(gpu_use),
         "gpu_memory_verdict": verdict(job, gpu_use),
         "gpu_share_mb": job.gpu_share_mb,
+        "after_end": spec.after_end,
+        "group": spec.group_name,
+        "key": spec.key,
+        "hold_after_failures": group.hold_after if group is not None else None,
     }
 
 

@@ -80,8 +80,12 @@ class JobRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     dependency_mode: DependencyMode | None = None
     auto_cancel_on_dependency_failure: bool = True
     task_id: Int | None = None
+    after_end: bool = False
     group_id: str | None = None
+    group: str | None = None
+    key: str | None = None
     max_concurrent: Int | None = None
+    hold_after_failures: Int | None = None
     parameters: dict[str, str] = {}
     time_limit: Duration | float | None = None
     early_signal: SignalBefore | None = None
@@ -111,6 +115,10 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
 
     command: str | UnsetType = UNSET
     argv: list[str] | UnsetType = UNSET
+    script: str | UnsetType = UNSET
+    script_text: str | UnsetType = UNSET
+    script_args: list[str] | UnsetType | None = UNSET
+    run_dir: str | UnsetType = UNSET
     gpus: Int | UnsetType | None = UNSET
     gpu_indices: list[Int] | UnsetType | None = UNSET
     gpu_sharing_mode: str | UnsetType | None = UNSET
@@ -118,6 +126,7 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
     conda_env: str | UnsetType | None = UNSET
     priority: Int | UnsetType | None = UNSET
     parameters: dict[str, str] | UnsetType | None = UNSET
+    parameter_changes: dict[str, str | None] | UnsetType = UNSET
     time_limit: Duration | float | UnsetType | None = UNSET
     time_limit_delta: float | UnsetType = UNSET
     early_signal: SignalBefore | UnsetType | None = UNSET
@@ -132,8 +141,34 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
     run_name: str | UnsetType | None = UNSET
     project: str | UnsetType | None = UNSET
     scheduled_at: Moment | float | UnsetType | None = UNSET
+    auto_close_tmux: bool | UnsetType | None = UNSET
     keep_session: bool | UnsetType | None = UNSET
     notifications: Notifications | UnsetType | None = UNSET
+
+
+class RedoRequest(JobUpdate, forbid_unknown_fields=True, kw_only=True):
+    """An ended job once more, with changes; `cascade`: and the jobs that were cancelled because it failed.
+
+    `environment`: for those that had one.
+    """
+
+    cascade: bool = False
+    hold: bool = False
+    environment: Any = None
+
+
+class CancelRequest(Struct, forbid_unknown_fields=True):
+    """Cancel jobs, and say why; `dry_run`: only tell which."""
+
+    ids: list[Int]
+    reason: str | None = None
+    dry_run: bool = False
+
+
+class SignalRequest(Struct, forbid_unknown_fields=True):
+    """Send a signal to the processes of a job."""
+
+    signal: Int
 
 
 class PruneRequest(Struct, forbid_unknown_fields=True):
@@ -284,8 +319,11 @@ def spec_from(
         depends_on=depends_on,
         dependency_mode=mode,
         auto_cancel=request.auto_cancel_on_dependency_failure,
+        after_end=request.after_end and bool(depends_on),
         task_id=request.task_id,
         group_id=request.group_id,
+        group_name=request.group,
+        key=request.key,
         parameters=request.parameters or NO_PARAMETERS,
         time_limit_secs=seconds(request.time_limit),
         early_signal=_early(request.early_signal),
@@ -302,7 +340,6 @@ def spec_from(
 
 
 _PLAIN_UPDATES = {
-    "command": "command",
     "priority": "priority",
     "parameters": "parameters",
     "memory_limit_mb": "memory_mb",
@@ -310,6 +347,7 @@ _PLAIN_UPDATES = {
     "auto_cancel_on_dependency_failure": "auto_cancel",
     "max_retries": "max_retries",
     "retry_on_oom": "retry_on_oom",
+    "auto_close_tmux": "auto_close",
     "keep_session": "keep_session",
 }
 """Fields of an update that go into the specification as they are, and their names there."""
@@ -320,10 +358,16 @@ _NAME_UPDATES = {"run_name": "name", "project": "project", "conda_env": "conda_e
 _NOTHING_ASKED = JobRequest()
 
 
-def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, Any]:
+def names_script(update: JobUpdate) -> bool:
+    """Whether an update has the job run a script from now on."""
+    return update.script is not UNSET or update.script_text is not UNSET
+
+
+def spec_changes(update: JobUpdate, old: JobSpec, script_digest: str | None = None) -> dict[str, Any]:
     """What an update changes in the specification `old`. Raises Malformed.
 
-    `max_concurrent` belongs to the group and is left to the caller.
+    `script_digest`: what the caller has put into the spool, if it `names_script`. `max_concurrent` belongs to the group
+    and is left to the caller.
     """
     changes: dict[str, Any] = {}
     for field, name in _PLAIN_UPDATES.items():
@@ -334,13 +378,9 @@ def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, Any]:
         value = getattr(update, field)
         if value is not UNSET:
             changes[name] = _blank_is_none(value)
-    if update.argv is not UNSET:
-        changes["argv"] = tuple(update.argv)
-    if "argv" in changes and "command" in changes:
-        raise Malformed("A job needs exactly one of command, argv, script and script_text")
-    if "argv" in changes or "command" in changes:
-        cleared = {"command": None, "argv": None, "script": None, "script_digest": None, "script_args": ()}
-        changes = {**cleared, **changes}
+    if update.run_dir is not UNSET:
+        changes["run_dir"] = sys.intern(update.run_dir)
+    changes |= _work_changes(update, script_digest) | _parameter_changes(update, old)
     if update.early_signal is not UNSET:
         changes["early_signal"] = _early(update.early_signal)
     if update.scheduled_at is not UNSET:
@@ -348,6 +388,35 @@ def spec_changes(update: JobUpdate, old: JobSpec) -> dict[str, Any]:
     if update.notifications is not UNSET:
         changes["notify_emails"], changes["notify_on"] = _notices(update.notifications)
     return {**changes, **_gpu_changes(update), **_limit_changes(update, old), **_dependency_changes(update, old)}
+
+
+def _work_changes(update: JobUpdate, script_digest: str | None) -> dict[str, object]:
+    """Other work takes the place of whatever it was."""
+    work: dict[str, object] = {}
+    if update.command is not UNSET:
+        work["command"] = update.command
+    if update.argv is not UNSET:
+        work["argv"] = tuple(update.argv)
+    if names_script(update):
+        work["script"], work["script_digest"] = None if update.script is UNSET else update.script, script_digest
+    if len(work.keys() - {"script_digest"}) > 1:
+        raise Malformed("A job needs exactly one of command, argv, script and script_text")
+    if work:
+        cleared = {"command": None, "argv": None, "script": None, "script_digest": None, "script_args": ()}
+        work = {**cleared, **work}
+    if update.script_args is not UNSET:
+        work["script_args"] = tuple(update.script_args or ())
+    return work
+
+
+def _parameter_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
+    """Single parameters set, or with null taken away."""
+    if update.parameter_changes is UNSET:
+        return {}
+    if update.parameters is not UNSET:
+        raise Malformed("Give parameters or parameter_changes, not both")
+    merged = {**old.parameters, **update.parameter_changes}
+    return {"parameters": {name: value for name, value in merged.items() if value is not None}}
 
 
 def _gpu_changes(update: JobUpdate) -> dict[str, object]:
@@ -385,4 +454,5 @@ def _dependency_changes(update: JobUpdate, old: JobSpec) -> dict[str, object]:
     several = None if update.depends_on_ids is UNSET else update.depends_on_ids
     mode = old.dependency_mode if update.dependency_mode is UNSET else update.dependency_mode
     depends_on, mode = _dependencies(single, several, mode)
-    return {"depends_on": depends_on, "dependency_mode": mode}
+    anew = {"after_end": False} if old.after_end else {}  # other jobs, and the usual kind of waiting
+    return {"depends_on": depends_on, "dependency_mode": mode, **anew}

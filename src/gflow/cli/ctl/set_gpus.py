@@ -19,12 +19,17 @@ def run(values: Values) -> int:
     asked = values["gpus"]
     answer = Client(find(values["url"], values["config"])).allow_gpus(None if asked == "all" else asked)
     allowed = answer["allowed_gpu_indices"]
-    which = "all GPUs" if allowed is None else f"GPUs {format_gpu_list(allowed) or 'none'}"
-    print(f"New jobs may have {which}; running jobs keep theirs.")
+    print(f"New jobs may have {_which(allowed)}; running jobs keep theirs.")
     if unkept := answer.get("unkept_reservations"):
         ids = ", ".join(map(str, unkept))
         print(f"gctl: warning: with these GPUs reservations cannot be kept: {ids}", file=sys.stderr)
     return 0
+
+
+def _which(allowed: list[int] | None) -> str:
+    if allowed is None:
+        return "all GPUs"
+    return f"GPU{'' if len(allowed) == 1 else 's'} {format_gpu_list(allowed)}" if allowed else "no GPUs"
 
 
 COMMAND = Command(

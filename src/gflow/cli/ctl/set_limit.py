@@ -24,7 +24,7 @@ def run(values: Values) -> int:
 
 
 def _group(client: Client, named: str) -> str:
-    """A group's id as given, or that of the job whose id was given."""
+    """A group's id or name as given, or the id of that of the job whose id was given."""
     if not (named.isascii() and named.isdigit()):
         return named
     group_id = client.job(int(named)).get("group_id")
@@ -37,6 +37,9 @@ COMMAND = Command(
     "set-limit",
     "Set how many jobs of a group may run at once.",
     run,
-    arguments=(Argument("group", "JOB-ID|GROUP-ID", not_empty), Argument("limit", "N", positive)),
-    examples=(("gctl set-limit 42 3", "the group that job 42 belongs to"),),
+    arguments=(Argument("group", "JOB-ID|GROUP-ID|NAME", not_empty), Argument("limit", "N", positive)),
+    examples=(
+        ("gctl set-limit 42 3", "the group that job 42 belongs to"),
+        ("gctl set-limit lr 3", "your group of that name"),
+    ),
 )

@@ -30,14 +30,16 @@ def run(values: Values) -> int:
 
     def show(job_id: int) -> None:
         nonlocal shown
-        lines = describe(client.job(job_id), time.time())
+        job = client.job(job_id)
+        told = client.progress(job_id) if job["state"] == "Running" else []
+        lines = describe(job, time.time(), told[0] if told else None)
         print("\n".join(["=" * 80, *lines] if shown else lines))
         shown += 1
 
     return each("gjob show", job_ids, show)
 
 
-def describe(job: Record, now: float) -> list[str]:
+def describe(job: Record, now: float, progress: Record | None = None) -> list[str]:
     """The job's details in sections; fields that are unset are left out."""
     sections = (
         ("Job Details:", _identity(job)),
@@ -45,7 +47,7 @@ def describe(job: Record, now: float) -> list[str]:
         ("Resources:", _resources(job, now)),
         ("Execution:", _execution(job)),
         ("Dependencies:", _dependencies(job)),
-        ("Timing:", _timing(job, now)),
+        ("Timing:", [*_timing(job, now), ("Progress", _progress(progress))]),
     )
     lines = []
     for title, fields in sections:
@@ -72,7 +74,11 @@ def _identity(job: Record) -> list[Field]:
         ("RetriedFrom", job.get("retried_from")),
         ("RetriedAs", job.get("retried_as")),
         ("RedoneFrom", job.get("redone_from")),
+        ("RedoneAs", job.get("redone_as")),
         ("GroupID", job.get("group_id")),
+        ("Group", job.get("group")),
+        ("Key", job.get("key")),
+        ("HoldAfterFailures", job.get("hold_after_failures")),
         ("MaxConcurrent", job.get("max_concurrent")),
         ("Script" if job.get("script") else "Command", what_runs(job)),
     ]
@@ -109,6 +115,7 @@ def _dependencies(job: Record) -> list[Field]:
     return [
         ("DependsOn", ",".join(map(str, wanted))),
         ("Mode", job.get("dependency_mode")),
+        ("AnyEnd", "enough" if job.get("after_end") else None),
         ("AutoCancel", "enabled" if job.get("auto_cancel_on_dependency_failure") else "disabled"),
         task,
     ]
@@ -127,6 +134,18 @@ def _timing(job: Record, now: float) -> list[Field]:
         ("Started", _moment(started, "running", now, " so far") if finished is None else _moment(started)),
         ("Finished", _moment(finished, "runtime", finished, since=started)),
     ]
+
+
+def _progress(told: Record | None) -> str | None:
+    """How far a running job is: `45% (about 00:12:00 left, until 02/04-13:30:45): epoch 3`."""
+    if told is None:
+        return None
+    line, left = f"{told['percent']:g}%", told.get("left_secs")
+    if left is not None:
+        line += f" (about {format_duration(left)} left, until {stamp(told['expected_end'])})"
+    if told.get("state") not in (None, "normal"):
+        line += f", {told['state']}"
+    return line + (f": {told['note']}" if told.get("note") else "")
 
 
 def _moment(

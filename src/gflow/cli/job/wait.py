@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     client, job_ids = many(values)
     if not values["any"]:
-        return wait_for_all(client, job_ids, tell=not values["quiet"])
+        return wait_for_all(client, job_ids, tell=not values["quiet"], prog="gjob wait")
     job = client.wait_any(job_ids)
     if not values["quiet"]:
         print(outcome(job))
@@ -30,5 +30,8 @@ COMMAND = Command(
         Option("-q", "--quiet", help="Print nothing."),
     ),
     arguments=(MANY,),
-    examples=(("gjob wait 7 && echo good", "exit status 0 only if job 7 finished"),),
+    examples=(
+        ("gjob wait 7 && echo good", "exit status 0 only if job 7 finished"),
+        ("gjob wait --any 7,10-12", "until the first of these has ended"),
+    ),
 )

@@ -174,7 +174,8 @@ def look_at_spool(data_dir: Path, jobs: Callable[[], Iterable[Job]]) -> Finding:
     `jobs` reads the state; it is asked again before anything is called missing, as a job may end meanwhile.
     """
     finding = Finding("spool/")
-    needed = _needed(jobs())
+    known = list(jobs())
+    needed = _needed(known)
     wrong = {place: found for place in needed if (found := _wrong(data_dir, *place))}
     if wrong:
         needed = _needed(jobs())
@@ -185,7 +186,8 @@ def look_at_spool(data_dir: Path, jobs: Callable[[], Iterable[Job]]) -> Finding:
     there = {(kind, name) for kind in KINDS for name in _names(data_dir / "spool" / kind)}
     finding.says = f"{amount(len(there), 'file')}, {len(there & needed.keys())} of them needed"
     finding.absent = not there and not needed
-    if spare := len(there - needed.keys()):
+    scripts = {("script", job.spec.script_digest) for job in known}  # also of ended jobs, to do them again
+    if spare := len(there - needed.keys() - scripts):
         finding.notes.append(f"{amount(spare, 'file')} that no job needs; gflowd removes such")
     return finding
 

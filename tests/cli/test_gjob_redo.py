@@ -1,0 +1,91 @@
+"""gjob redo."""
+
+import pytest
+
+from gflow.cli.gjob import COMMAND
+from support.fake_daemon import reply
+
+
+@pytest.fixture
+def failed(daemon, monkeypatch):
+    """Job 7, which has failed and can be done again."""
+    monkeypatch.setenv("SOME", "thing")
+    daemon.on("GET", "/jobs/7", reply({"id": 7, "state": "Failed", "run_dir": "/w"}))
+    daemon.on("POST", "/jobs/7/redo", reply({"id": 9, "run_name": "calm-lynx", "cascade": [], "dropped_env": []}, 201))
+    return daemon
+
+
+def sent(daemon):
+    """The body of the last request, without the environment."""
+    return {name: value for name, value in daemon.asked[-1].json.items() if name != "environment"}
+
+
+def test_as_it_was(run, failed):
+    done = run(COMMAND, "redo", "7")
+    assert (done.status, done.out) == (
+        0,
+        "Resubmitting job 7 as it was.\nSubmitted batch job 9 (calm-lynx)\n",
+    )
+    assert sent(failed) == {}
+    assert failed.asked[-1].json["environment"]["SOME"] == "thing"
+
+
+@pytest.mark.parametrize(
+    ("argv", "changes"),
+    [
+        (["-p", "3", "-t", "+1:00"], {"priority": 3, "time_limit_delta": 60}),
+        (["-g", "2", "-m", "1G", "-e", "torch"], {"gpus": 2, "memory_limit_mb": 1024, "conda_env": "torch"}),
+        (["--clear-deps", "--hold"], {"depends_on_ids": [], "hold": True}),
+        (["-d", "5"], {"depends_on_ids": [5], "dependency_mode": "All"}),
+        (["--param", "lr=1", "--cascade"], {"parameter_changes": {"lr": "1"}, "cascade": True}),
+    ],
+)
+def test_with_changes(run, failed, argv, changes):
+    assert run(COMMAND, "redo", "7", *argv).status == 0
+    assert sent(failed) == changes
+
+
+def test_what_was_changed_and_what_goes_along_is_told(run, failed):
+    along = [{"id": 10, "run_name": "b", "redone_from": 8}, {"id": 12, "run_name": "c", "redone_from": 11}]
+    failed.on("POST", "/jobs/7/redo", reply({"id": 9, "run_name": "a", "cascade": along, "dropped_env": ["KEY"]}, 201))
+    done = run(COMMAND, "redo", "7", "--cascade", "--priority", "3", "--clear-deps")
+    assert done.out.splitlines() == [
+        "Resubmitting job 7 with parameters:",
+        "  priority=3",
+        "  depends_on_ids=none",
+        "Submitted batch job 9 (a)",
+        "Cascading to 2 dependent job(s)...",
+        "  Job 8 \u2192 Job 10 (b)",
+        "  Job 11 \u2192 Job 12 (c)",
+    ]
+    assert done.err == "gjob redo: left out of the environment: KEY\n"
+
+
+def test_the_text_of_a_new_script_goes_along(run, failed, tmp_path):
+    (tmp_path / "x.sh").write_text("echo hello")
+    assert run(COMMAND, "redo", "7", "--script", str(tmp_path / "x.sh")).status == 0
+    assert sent(failed) == {"script": str(tmp_path / "x.sh"), "script_text": "echo hello"}
+    done = run(COMMAND, "redo", "7", "--script", str(tmp_path / "none.sh"))
+    assert (done.status, done.out) == (1, "")
+    assert "cannot read script" in done.err
+
+
+def test_no_environment_is_sent_where_none_is_wanted(run, failed):
+    run(COMMAND, "redo", "7", "--export", "NONE")
+    assert failed.asked[-1].json["environment"] is None
+
+
+def test_it_goes_on_after_a_refusal(run, failed):
+    failed.on("GET", "/jobs/6", reply({"id": 6, "state": "Running", "run_dir": "/w"}))
+    failed.on(
+        "POST", "/jobs/6/redo", reply({"error": "Job 6 has not ended: it is Running", "code": "wrong_state"}, 409)
+    )
+    done = run(COMMAND, "redo", "6,7")
+    assert (done.status, done.err) == (1, "gjob redo: Job 6 has not ended: it is Running\n")
+    assert "Submitted batch job 9" in done.out
+
+
+@pytest.mark.parametrize("argv", [[], ["7", "--clear-deps", "-d", "1"], ["7", "--param", "x"], ["7", "--nosuch"]])
+def test_wrong_usage_does_nothing(run, daemon, argv):
+    assert run(COMMAND, "redo", *argv).status == 2
+    assert daemon.asked == []

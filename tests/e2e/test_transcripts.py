@@ -1,0 +1,15 @@
+"""The examples in docs/examples still print what they show. `python -m support.transcripts PAGE` writes them anew."""
+
+from pathlib import Path
+
+import pytest
+
+from support import transcripts
+
+PAGES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_shows_is_what_is_printed(page: Path):
+    shown = page.read_text()
+    assert transcripts.masked(transcripts.run(shown)) == transcripts.masked(shown)
