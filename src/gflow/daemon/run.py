@@ -462,7 +462,7 @@ class _Daemon:
                 "pid": os.getpid(),
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
-                "tcp": None if (tcp := config.tcp()) is None else f"http://{tcp[0]}:{tcp[1]}",
+                "tcp": None if (tcp := config.tcp()) is None else _url(*tcp),
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
@@ -518,6 +518,10 @@ def _policy(config: Config) -> Policy:
         require_project=config.projects.require_project,
         idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
     )
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _run_ids() -> Iterator[str]:
