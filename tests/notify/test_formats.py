@@ -28,6 +28,8 @@ LINES = {
     "reservation_cancelled": "reservation 7 of bob cancelled: GPU 0, 3, 2026-02-04T14:00:00Z to 2026-02-04T16:00:00Z",
     "group_completed": "all 10 jobs of the group of job 33 have ended: 9 Finished, 1 Failed",
     "scheduler_online": "gflow 0.1.0 is online on gpu-server-01",
+    "scheduler_drained": "gflow on gpu-server-01 was drained by root: driver update",
+    "scheduler_resumed": "gflow on gpu-server-01 was resumed by root",
 }
 
 

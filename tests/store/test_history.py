@@ -5,6 +5,7 @@ import itertools
 import os
 import sqlite3
 import stat
+import time
 import zlib
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gflow.core.days import day_start
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import GpuUse, JobId, Now, State
 from gflow.core.selection import Selection
-from gflow.core.usage import usage_of
+from gflow.core.usage import usage_by, usage_by_day, usage_of
 from gflow.store import history as module
 from gflow.store.codec import pack
 from gflow.store.history import NAME, History, HistoryError
@@ -136,6 +138,52 @@ def test_conditions_mean_the_same_as_for_jobs_at_hand(history, selection):
     assert history.usage(selection) == usage_of(meant, NOW)
     others = [job for job in meant if job.id > 2]
     assert history.usage(selection, besides=[JobId(1), JobId(2)]) == usage_of(others, NOW)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=range(len(SELECTIONS)))
+def test_sums_of_each_user_and_project_are_those_of_jobs_at_hand(history, selection):
+    history.add(ASSORTED)
+    others = [job for job in selection.of(ASSORTED) if job.id != 7]
+    for key, own in (("user", lambda job: job.spec.owner), ("project", lambda job: job.spec.project or "")):
+        found = usage_by(others, NOW, own)
+        for usage in found.values():
+            usage.longest = []
+        assert history.usage_by(selection, key, besides=[JobId(7)]) == found
+
+
+@pytest.fixture(params=["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia"])
+def zone(request, monkeypatch):
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+SPRING = 1_678_500_000.0  # 2023-03-11, a day before clocks in New York went forward
+RUNS = st.tuples(st.floats(0, 5 * 86400), st.floats(0, 3 * 86400), st.integers(0, 3), st.none() | st.floats(0, 100))
+
+
+@given(runs=st.lists(RUNS, min_size=1, max_size=8), since=st.floats(SPRING - 86400, SPRING + 4 * 86400))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_day_has_what_was_used_on_it(tmp_path_factory, zone, runs, since):
+    first = day_start(since)
+    jobs = [
+        replace(ended(at, held=held, mean_pct=mean), started_at=SPRING + start, finished_at=SPRING + start + ran)
+        for at, (start, ran, held, mean) in enumerate(runs, start=1)
+    ]
+    expected = usage_by_day(jobs, NOW, first)
+    with closing(History(tmp_path_factory.mktemp("days"))) as history:
+        history.add(jobs)
+        found = history.usage_by_day(Selection(), first)
+    assert found.keys() == expected.keys()
+    for day, usage in found.items():
+        same = expected[day]
+        assert (usage.states, usage.started, usage.measured) == (same.states, same.started, same.measured)
+        for sums in ("run_secs", "gpu_secs", "measured_gpu_secs", "busy_gpu_secs", "wait_secs"):
+            assert getattr(usage, sums) == pytest.approx(getattr(same, sums), abs=1e-3), (day, sums)
+    in_all = sum(max(0.0, j.finished_at - max(j.started_at, first)) for j in jobs if j.finished_at >= first)
+    assert sum(usage.run_secs for usage in found.values()) == pytest.approx(in_all, abs=1e-3)
 
 
 @pytest.mark.parametrize("newest_first", [False, True])

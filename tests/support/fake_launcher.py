@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from gflow.core.model import Exit, Job, Now
+from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import LaunchFailed, Owner, Start, Trace
 
 GENTLE: Mapping[int | str, int] = {"interrupt": 130, signals.SIGTERM: 143, signals.SIGKILL: 137}
@@ -185,6 +185,9 @@ class FakeLauncher:
         if run is None or run.exit is not None:
             return None
         return ["attach", str(job.id), *(["-r"] if read_only else [])]
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        return {JobId(job_id) for job_id in self.running()}
 
     async def close(self) -> None:
         self.calls.append(("close",))

@@ -81,6 +81,8 @@ EVENTS = {
             {"group_id": GROUP, "user": "alice", "first_job_id": 33, "counts": {"Finished": 9, "Failed": 1}},
         ),
         Event(EventKind.SCHEDULER_ONLINE, AT, None, {"version": VERSION}),
+        Event(EventKind.SCHEDULER_DRAINED, AT, None, {"by": "root", "reason": "driver update"}),
+        Event(EventKind.SCHEDULER_RESUMED, AT, None, {"by": "root"}),
     )
 }
 """The very events the samples in docs/notifications.md are of."""

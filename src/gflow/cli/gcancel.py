@@ -7,11 +7,16 @@ from gflow.cli.command import Argument, Command, Option, UsageError
 from gflow.cli.each import each
 from gflow.cli.entry import start
 from gflow.cli.job.arguments import many
+from gflow.cli.output import TEXT, print_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gflow.cli.command import Values
     from gflow.client.http import Client
+
+    Record = dict[str, Any]
 
 _CANCELLABLE = ("Queued", "Hold", "Running")
 
@@ -23,6 +28,11 @@ def run(values: Values) -> int:
         if values["finish"] is None and values["fail"] is None:
             raise UsageError("no job named: give ids, e.g. gcancel 7,10-12")
         return status
+    if values["output"] != "text" and not values["dry_run"]:
+        raise UsageError("--output is for --dry-run")
+    if values["output"] != "text":
+        previews = print_each("gcancel", "jobs", job_ids, lambda one: _document(client, one), values["output"])
+        return max(status, previews)
     if values["dry_run"]:
         return max(status, each("gcancel", job_ids, lambda job_id: _preview(client, job_id)))
 
@@ -35,11 +45,22 @@ def run(values: Values) -> int:
 
 def _preview(client: Client, job_id: int) -> None:
     """The job and all that would be cancelled with it, one tab-separated line each."""
+    answer = _document(client, job_id)
+    print(f"{answer['id']}\t{answer['state']}\t{answer['verdict']}")
+    for dependent in answer["dependents"]:
+        print(f"{dependent['id']}\t{dependent['state']}\tblocked\t{dependent['blocked_by']}")
+
+
+def _document(client: Client, job_id: int) -> Record:
+    """What a cancel would do, as programs read it."""
     answer = client.preview_cancel(job_id)
     verdict = "ok" if answer["state"] in _CANCELLABLE else "invalid"
-    print(f"{answer['id']}\t{answer['state']}\t{verdict}")
-    for dependent in answer.get("dependents") or ():
-        print(f"{dependent['id']}\t{dependent['state']}\tblocked\t{dependent['blocked_by']}")
+    return {
+        "id": answer["id"],
+        "state": answer["state"],
+        "verdict": verdict,
+        "dependents": answer.get("dependents") or [],
+    }
 
 
 def _report_ends(client: Client, values: Values) -> int:
@@ -58,6 +79,7 @@ COMMAND = Command(
     run,
     options=(
         Option("--dry-run", help="Only show which jobs would be cancelled, and which others with them."),
+        TEXT,
         Option("--finish", convert=ids.parse_one, metavar="ID", hidden=True, help="Mark a job as finished."),
         Option("--fail", convert=ids.parse_one, metavar="ID", hidden=True, help="Mark a job as failed."),
         Option("--cancel", hidden=True, help="Accepted; it is what gcancel does."),

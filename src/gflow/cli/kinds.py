@@ -54,6 +54,17 @@ def priority(text: str) -> int:
     return number
 
 
+def span_secs(text: str) -> float:
+    """Seconds, with fractions, from a tenth to a day."""
+    try:
+        secs = float(text) if text.isascii() else 0.0
+    except ValueError:
+        secs = 0.0
+    if not 0.1 <= secs <= 86400:
+        raise ValueError(f"'{text}' is not a number of seconds from 0.1 to 86400")
+    return secs
+
+
 def time_limit(text: str) -> int:
     """Seconds."""
     return parse_time_limit(text)

@@ -11,10 +11,10 @@ import sys
 import time
 
 from gflow.cli import ids
+from gflow.cli.entries import entry
 from gflow.cli.render.data import csv, yaml
-from gflow.cli.render.times import iso, seconds
+from gflow.cli.render.times import iso
 from gflow.client.http import Client
-from gflow.core.limits import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,38 +50,6 @@ def _records(client: Client, wanted: list[int]) -> dict[int, Record]:
     ranges = ids.compact(wanted)
     parts = (ranges[at : at + _IDS_PER_REQUEST] for at in range(0, len(ranges), _IDS_PER_REQUEST))
     return {job["id"]: job for part in parts for job in client.jobs(ids=ids.show(part))}
-
-
-def entry(job: Record, elapsed: str, place: str) -> Record:
-    """A job as other programs read it; `place` is the text of NODELIST(REASON)."""
-    limit = seconds(job.get("time_limit"))
-    waits = job["state"] in ("Queued", "Hold", "Cancelled")
-    fields: Record = {
-        "id": job["id"],
-        "name": job.get("run_name"),
-        "state": job["state"],
-        "time": elapsed,
-        "gpus": job.get("gpu_ids") or [],
-        "user": job.get("submitted_by"),
-        "project": job.get("project"),
-        "submitted_at": iso(job.get("submitted_at")),
-        "reason": place.strip("()") if waits and place != "-" else None,
-        "memory_mb": job.get("memory_limit_mb"),
-        "time_limit": None if limit is None else format_duration(limit),
-    }
-    optional = ("project", "submitted_at", "reason", "memory_mb", "time_limit")
-    fields = {name: value for name, value in fields.items() if value is not None or name not in optional}
-    return fields | {
-        "priority": job.get("priority"),
-        "gpus_requested": job.get("gpus"),
-        "started_at": iso(job.get("started_at")),
-        "finished_at": iso(job.get("finished_at")),
-        "exit_code": job.get("exit_code"),
-        "signal": job.get("signal"),
-        "status_detail": job.get("status_detail"),
-        "run_dir": job.get("run_dir"),
-        "log_path": job.get("log_path"),
-    }
 
 
 def _csv_row(job: Record, fields: tuple[str, ...]) -> list[str]:

@@ -88,6 +88,14 @@ class Client:
         total = answer.headers.get("x-total", "")
         return rows, int(total) if total.isdigit() else len(rows)
 
+    def groups(self, **filters: str | int | None) -> list[Record]:
+        """Arrays and groups with jobs that have not ended, by first job; by mine, users."""
+        return self._records("GET", "/groups", query=filters)
+
+    def events(self, before_wait: Callable[[unix.Answer], None] | None = None) -> Iterator[bytes]:
+        """What happens from now on, as it comes: server-sent events. The first piece comes once nothing is missed."""
+        return self._ask("GET", "/events", timeout_secs=None).chunks(before_wait)
+
     def info(self) -> Record:
         return self._record("GET", "/info")
 
@@ -109,8 +117,9 @@ class Client:
     def health(self) -> Record:
         return self._record("GET", "/health")
 
-    def stats(self, user: str | None = None, since: int | None = None) -> Record:
-        return self._record("GET", "/stats", query={"user": user, "since": since})
+    def stats(self, **filters: str | int | None) -> Record:
+        """Figures of the jobs of a user, a project, since a moment; for each user, project or day with `by`."""
+        return self._record("GET", "/stats", query=filters)
 
     # Acting on a job
 
@@ -165,6 +174,14 @@ class Client:
         """{"allowed_gpu_indices"}: what may be given out from now on; None for all."""
         return self._record("POST", "/gpus", body={"allowed_indices": indices})
 
+    def drain(self, reason: str | None = None) -> Record:
+        """Start nothing new: {"changed", "drained", "running_jobs"}."""
+        return self._record("POST", "/drain", body={"reason": reason})
+
+    def resume(self) -> Record:
+        """Start jobs again: {"changed", "drained", "running_jobs"}."""
+        return self._record("POST", "/resume")
+
     def ignore_gpu_process(self, index: int, pid: int) -> Record:
         """{"gpu_index", "pid", "inserted", "available"}."""
         return self._record("POST", "/gpu-processes/ignore", body={"gpu_index": index, "pid": pid})
@@ -210,9 +227,9 @@ class Client:
 
     # Watching a job
 
-    def wait(self, job_id: int) -> Record:
+    def wait(self, job_id: int, *, retries: bool = True) -> Record:
         """The job, or the last of its retries, once it is final; also if the daemon is restarted meanwhile."""
-        return self._over_restarts(lambda: _as_record(_decode(self._accepted(self._ask_wait(job_id)))))
+        return self._over_restarts(lambda: _as_record(_decode(self._accepted(self._ask_wait(job_id, retries=retries)))))
 
     def wait_any(self, job_ids: Iterable[int]) -> Record:
         """The first of the jobs to be final; also if the daemon is restarted meanwhile."""
@@ -262,8 +279,8 @@ class Client:
             for question in questions:
                 question.close()
 
-    def _ask_wait(self, job_id: int) -> unix.Question:
-        return unix.ask(self.path, "GET", f"/jobs/{job_id}/wait?retries=1", timeout_secs=None)
+    def _ask_wait(self, job_id: int, *, retries: bool = True) -> unix.Question:
+        return unix.ask(self.path, "GET", f"/jobs/{job_id}/wait{'?retries=1' if retries else ''}", timeout_secs=None)
 
     def log(
         self, job_id: int, *, first: int | None = None, last: int | None = None, follow: bool = False

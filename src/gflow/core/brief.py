@@ -37,6 +37,8 @@ class Briefs:
         return Planner(self._engine, self._now)
 
     def _words(self, shape: Shape, blocked: ReasonKind) -> str:
+        if self._engine.drained is not None:
+            return self._engine.drained.words
         if self._engine.group_full(shape) and shape.group_id is not None:
             return f"Limit of its group: {self._engine.groups[shape.group_id].max_concurrent} at once"
         match blocked:

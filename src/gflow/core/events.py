@@ -32,6 +32,8 @@ class EventKind(enum.StrEnum):
     RESERVATION_CANCELLED = "reservation_cancelled"
     GROUP_COMPLETED = "group_completed"
     SCHEDULER_ONLINE = "scheduler_online"
+    SCHEDULER_DRAINED = "scheduler_drained"
+    SCHEDULER_RESUMED = "scheduler_resumed"
 
 
 OUTCOMES: dict[State, EventKind] = {
@@ -53,7 +55,8 @@ class Event:
 
     `job` is the job right after the transition, None where it is no matter of one. `about` has what else there is to
     say, as plain values by name: of a GPU `gpu` (its index) and `uuid`, of a reservation its record, of a group
-    `group_id`, `user`, `first_job_id` and `counts` (jobs by state); its `job` is the one that ended last.
+    `group_id`, `user`, `first_job_id` and `counts` (jobs by state); its `job` is the one that ended last. Of a drain
+    who asked for it (`by`) and why (`reason`).
     """
 
     kind: EventKind

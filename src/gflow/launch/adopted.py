@@ -24,7 +24,7 @@ from pathlib import Path
 import trio
 
 from gflow.core.endings import UNASKED
-from gflow.core.model import Exit, Job, Now, StopCause
+from gflow.core.model import Exit, Job, JobId, Now, StopCause
 from gflow.launch.base import LaunchFailed, Owner, Start, Trace
 from gflow.launch.processes import (
     Process,
@@ -284,6 +284,10 @@ class Adopted:
             return None
         socket, pane = place
         return ["tmux", "-S", socket, "attach-session", "-t", pane, *(["-r"] if read_only else [])]
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """Those of the running jobs whose session is there."""
+        return {job.id for job in running if self.attach_argv(job) is not None}
 
     async def close(self) -> None:
         """Nothing is held."""

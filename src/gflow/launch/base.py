@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from gflow.core.model import Exit, Job
+from gflow.core.model import Exit, Job, JobId
 
 
 class LaunchFailed(Exception):
@@ -85,6 +85,9 @@ class Launcher(Protocol):
 
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """The command that opens the job's terminal, None if it has none."""
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """The jobs that have a terminal, also kept ones of jobs that have ended. `running` are all that run. Blocks."""
 
     async def close(self) -> None:
         """The daemon leaves: let go of what is not needed by jobs."""

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 import trio
 
-from gflow.core.model import Exit, Job
+from gflow.core.model import Exit, Job, JobId
 from gflow.launch.adopted import is_adopted
 from gflow.launch.base import Launcher, Owner, Start, Trace
 
@@ -78,6 +78,12 @@ class Launchers:
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """The command that opens its terminal."""
         return self._of(job).attach_argv(job, read_only=read_only)
+
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:
+        """The jobs that have a terminal."""
+        jobs = list(running)
+        older = [job for job in jobs if is_adopted(job)]
+        return self._own.terminals(jobs) | (self._adopted.terminals(older) if older else set())
 
     async def close(self) -> None:
         """The daemon leaves."""

@@ -204,6 +204,12 @@ class Tmux:
         argv = ["tmux", "-S", os.fspath(self._server.socket_path), "attach-session", "-t", target]
         return [*argv, "-r"] if read_only else argv
 
+    def terminals(self, running: Iterable[Job]) -> set[JobId]:  # noqa: ARG002 - tmux knows
+        """The jobs with a session."""
+        answer = self._server.call("list-sessions", "-F", "#{session_name}", deadline_secs=2)
+        names = answer.text.splitlines() if answer.status == 0 else []
+        return {job_id for name in names if (job_id := job_of_session(name)) is not None}
+
     async def close(self) -> None:
         """Let the server end with its last session."""
         await self._server.leave()
@@ -351,6 +357,12 @@ class Tmux:
 def session_name(job_id: JobId) -> str:
     """The tmux session of a job; without `.` and `:`, which tmux would change."""
     return f"gjob-{job_id}"
+
+
+def job_of_session(name: str) -> JobId | None:
+    """The job whose session is called so, None if it is no job's."""
+    number = name.removeprefix("gjob-")
+    return JobId(int(number)) if number != name and number.isascii() and number.isdigit() else None
 
 
 def _type_ctrl_c(pane: str, wrapper_pid: int | None) -> list[str]:

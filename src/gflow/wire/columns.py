@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gflow.core.ended import Ended
 from gflow.core.lifecycle import CODES
 from gflow.core.limits import format_duration, format_memory_mb
 from gflow.core.model import Job, Now, Reason, ReasonKind, State
@@ -21,7 +22,7 @@ class Row:
     """All a cell may be made of.
 
     - expected_start: of a job that waits, if it is known, in seconds since the epoch.
-    - brief: what it waits for in a few words, where `reason` does not say all.
+    - brief: what it waits for in a few words, where `reason` does not say all. drained: nothing is started at all.
     """
 
     job: Job
@@ -29,6 +30,7 @@ class Row:
     now: Now
     expected_start: float | None = None
     brief: str | None = None
+    drained: bool = False
 
 
 SHORT_REASONS: dict[ReasonKind, str] = {
@@ -52,9 +54,16 @@ def short_reason(reason: Reason | None) -> str:
     return SHORT_REASONS.get(reason.kind, "-")
 
 
+_SAY_NOTHING = (State.FINISHED, State.FAILED, State.TIMEOUT)
+
+
 def _place_or_reason(row: Row) -> str:
+    if row.job.state in _SAY_NOTHING:
+        return "-"
     if row.job.state is State.RUNNING:
         return ",".join(map(str, row.job.gpu_ids or ())) or "-"
+    if row.drained and row.reason is not None and row.reason.kind is ReasonKind.RESOURCES:
+        return "(Drained)"
     return short_reason(row.reason)
 
 
@@ -101,6 +110,12 @@ def _why(row: Row) -> str:
     return row.job.detail or row.brief or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
 
 
+def _redo_of(row: Row) -> str:
+    """The job it repeats: the attempt before, or the one that `gjob redo` was told."""
+    earlier = row.job.spec.retried_from or row.job.spec.redone_from
+    return "-" if earlier is None else str(earlier)
+
+
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "JOBID": lambda row: str(row.job.id),
     "NAME": lambda row: row.job.run_name,
@@ -119,7 +134,34 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "END": lambda row: _clock(row.job.finished_at),
     "EXIT": _exit,
     "REASON": _why,
+    "DEPENDS": lambda row: ",".join(map(str, row.job.spec.depends_on)) or "-",
+    "REDOOF": _redo_of,
+    "GROUP": lambda row: row.job.spec.group_id or "-",
+    "TASK": lambda row: "-" if row.job.spec.task_id is None else str(row.job.spec.task_id),
 }
+
+
+_CODE_OF = {state.value: code for state, code in CODES.items()}
+
+ENDED_COLUMNS: dict[str, Callable[[Ended], str]] = {
+    "JOBID": lambda job: str(job.id),
+    "NAME": lambda job: job.name,
+    "ST": lambda job: _CODE_OF[job.state],
+    "TIME": lambda job: format_duration(job.finished_at - job.started_at),
+    "NODES": lambda job: str(job.gpus),
+    "NODELIST(REASON)": lambda job: "-",  # noqa: ARG005
+    "USER": lambda job: job.owner,
+    "PROJECT": lambda job: job.project or "-",
+    "SUBMIT": lambda job: _clock(job.submitted_at),
+    "START": lambda job: _clock(job.started_at),
+    "END": lambda job: _clock(job.finished_at),
+}
+"""Those that can be made of what the history tells briefly; they are the same as above."""
+
+
+def ended_line(job: Ended, cells: list[Callable[[Ended], str]]) -> str:
+    """A job that ended long ago as a line of cells."""
+    return CELL_END.join([printable(cell(job)) for cell in cells]) + "\n"
 
 
 def line(row: Row, cells: list[Callable[[Row], str]]) -> str:
