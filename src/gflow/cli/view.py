@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflow.cli.colour import STATE_COLOURS
-from gflow.cli.render.table import harmless, table
+from gflow.cli.render.table import table
 from gflow.cli.states import STATES
 
 TYPE_CHECKING = False
@@ -47,7 +47,6 @@ class View:
 
     def text(self, rows: Rows) -> str:
         """The lines of these rows, each with its newline."""
-        rows = [list(map(harmless, row)) for row in rows]
         if self.symbols:
             self._mark_running(rows)
         if self.by_state:

@@ -22,6 +22,9 @@ RESTART_SECS = 60.0
 """How long a command that waits for a job puts up with a daemon that is not there."""
 
 RETRY_SECS = 0.2
+_STEERING = "".join(map(chr, (*range(0x0A), *range(0x0B, 0x1F), *range(0x7F, 0xA0))))
+"""All control characters but those that end lines and cells."""
+
 _ACTIVE = ("Queued", "Hold", "Running")
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
@@ -76,13 +79,13 @@ class Client:
         return self._record("GET", f"/jobs/{job_id}/why")
 
     def queue(self, columns: Iterable[str], **filters: str | int | None) -> tuple[list[list[str]], int]:
-        """Rows of cell texts, and how many jobs matched before the limit.
+        """Rows of cell texts, in which nothing steers a terminal, and how many jobs matched before the limit.
 
         `unreadable` is set to how many ended jobs the daemon cannot read any more; they are left out.
         """
         query = {"columns": ",".join(columns), **filters}
         answer = self._ask("GET", "/queue", query=query)
-        text = answer.read().decode("utf-8", "replace")
+        text = _harmless(answer.read().decode("utf-8", "replace"))
         rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
         self.unreadable = int(answer.headers.get("x-unreadable", "0"))
         total = answer.headers.get("x-total", "")
@@ -360,6 +363,13 @@ class Client:
             if not repeat:
                 raise
         return _decode(self._ask(method, path, query=query, body=body))
+
+
+def _harmless(text: str) -> str:
+    """Lines of cells without characters that steer a terminal; at once, for there may be very many of them."""
+    if any(char in text for char in _STEERING):
+        text = text.translate(dict.fromkeys(map(ord, _STEERING), "?"))
+    return text
 
 
 def _as_record(answer: Any) -> Record:

@@ -19,7 +19,7 @@ import os
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from gflow.core.ended import Ended
 from gflow.core.model import Job, JobId, State
 from gflow.core.selection import EVERYTHING, Selection
 from gflow.core.usage import TOP, Run, Usage, spread
-from gflow.store.codec import job_from_map, job_to_map, pack, unpack
+from gflow.store.codec import job_from_map, job_to_map, pack, packing, unpack
 from gflow.store.disk import FILE_MODE
 
 NAME = "history.sqlite"
@@ -150,9 +150,11 @@ class History:
         rows = self._rows(selection, after, most, newest_first=newest_first)
         found: list[Job | Ended] = []
         unreadable: list[JobId] = []
+        pack_next = packing()  # one packer for all: making it costs more than packing a row
         for row in rows:
             try:
-                found.append(Ended._make(row[:_BRIEF]) if _is_plain(row) else self._job(row))
+                whole = _may_be_brief(row) and _crc(row[:-1], pack_next) == row[-1]
+                found.append(Ended._make(row[:_BRIEF]) if whole else self._job(row))
             except HistoryError:
                 unreadable.append(JobId(row[0]))
         return found, JobId(rows[-1][0]) if len(rows) == most else None, unreadable
@@ -327,10 +329,9 @@ class History:
         raise HistoryError(f"{self.path}: the record of job {row[0]} has changed since it was written")
 
 
-def _is_plain(row: _Row) -> bool:
-    """Whether the columns tell all that a list shows of a job, and are what was written."""
-    ran, name = row[_STARTED_AT] is not None, row[_NAME]
-    return ran and row[_STATE] != State.CANCELLED and "\\" not in name + row[_OWNER] and _crc(row[:-1]) == row[-1]
+def _may_be_brief(row: _Row) -> bool:
+    """Whether the columns tell all that a list shows of a job: there is more to one that did not run."""
+    return row[_STARTED_AT] is not None and row[_STATE] != State.CANCELLED and "\\" not in row[_NAME] + row[_OWNER]
 
 
 def _row(job: Job) -> _Row:
@@ -357,10 +358,10 @@ def _mean_pct(job: Job) -> float | None:
     return None if job.started_at is None or job.gpu_use is None else job.gpu_use.mean_pct
 
 
-def _crc(values: _Row) -> int:
+def _crc(values: _Row, pack_values: Callable[[object], bytes] = pack) -> int:
     if values[_MEAN_PCT] is None:  # so it was before there was such a column
         values = values[:_MEAN_PCT] + values[_MEAN_PCT + 1 :]
-    return zlib.crc32(pack(values))
+    return zlib.crc32(pack_values(values))
 
 
 def _text(text: str) -> str:

@@ -161,12 +161,18 @@ ENDED_COLUMNS: dict[str, Callable[[Ended], str]] = {
 
 def ended_line(job: Ended, cells: list[Callable[[Ended], str]]) -> str:
     """A job that ended long ago as a line of cells."""
-    return CELL_END.join([printable(cell(job)) for cell in cells]) + "\n"
+    return _joined([cell(job) for cell in cells])
 
 
 def line(row: Row, cells: list[Callable[[Row], str]]) -> str:
     """One job as a line of cells. Control characters in names become `?`, so a line stays a line."""
-    return CELL_END.join([printable(cell(row)) for cell in cells]) + "\n"
+    return _joined([cell(row) for cell in cells])
+
+
+def _joined(texts: list[str]) -> str:
+    if not "".join(texts).isprintable():
+        texts = list(map(printable, texts))
+    return CELL_END.join(texts) + "\n"
 
 
 def printable(text: str) -> str:

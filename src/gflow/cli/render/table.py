@@ -46,16 +46,21 @@ def table(
       which `mark` shows.
     """
     columns = list(zip(header, *rows, strict=True))
-    widths, gap = [max(map(width, column)) for column in columns], GAP
+    widths, gap = list(map(_widest, columns)), GAP
     if most is not None and 1 + sum(widths) + GAP * (len(widths) - 1) > most:
         from gflow.cli.render.fit import cut_rows, fitted
 
-        widths, gap = fitted(widths, [max(map(width, column[1:]), default=0) for column in columns], soft, most)
+        widths, gap = fitted(widths, [_widest(column[1:]) for column in columns], soft, most)
         header, *rows = cut_rows([header, *rows], widths, mark)
-    if paint is None and all(cell.isascii() for column in columns for cell in column):
-        line = " " + (" " * gap).join(f"%-{size}s" for size in widths)
-        return "".join([(line % tuple(row)).rstrip() + "\n" for row in (header, *rows)])
+    if paint is None and all("".join(column).isascii() for column in columns):
+        line = " " + (" " * gap).join([f"%-{size}s" for size in widths])
+        return "\n".join([(line % tuple(row)).rstrip() for row in (header, *rows)]) + "\n"
     return _line(header, widths, gap, None) + "".join([_line(row, widths, gap, paint) for row in rows])
+
+
+def _widest(column: Sequence[str]) -> int:
+    """The width of the widest cell. There may be very many: those of plain characters are measured at once."""
+    return max(map(len if "".join(column).isascii() else width, column), default=0)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], gap: int, paint: Paint | None) -> str:
