@@ -25,7 +25,7 @@ def run_ms(daemon: Daemon, program: str, *arguments: str) -> float:
     """Milliseconds from start to end of one command."""
     begun = time.perf_counter()
     command = [str(daemon.programs / program), *arguments]
-    subprocess.run(command, env=daemon.environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, env=daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - begun) * 1000
 
 

@@ -1,8 +1,8 @@
 """The daemon's API, one method per verb, with the words of the routes.
 
 Jobs and other records are the plain dictionaries of the API's JSON. Every method raises a `ClientError`; a refusal of
-the daemon is a `Declined` with its sentence. JSON is loaded by the methods that need it, for the sake of those that
-do not.
+the daemon is a `Declined` with its sentence. What reads JSON is loaded by the methods that need it, for the sake of
+those that do not.
 """
 
 from __future__ import annotations
@@ -379,29 +379,29 @@ def _as_record(answer: Any) -> Record:
 
 
 def _decode(answer: unix.Answer) -> Any:
-    import json
+    from gflow.client.notation import loads
 
     try:
-        return json.loads(answer.read())
+        return loads(answer.read())
     except ValueError as error:
         raise ConnectionLost("gflow's answer is not JSON") from error
 
 
 def _encode(body: Any) -> bytes:
-    import json
+    from gflow.client.notation import dumps
 
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return dumps(body).encode()
     except UnicodeEncodeError as error:
         raise ClientError("cannot send a path, argument or name that is not UTF-8 text") from error
 
 
 def _declined(answer: unix.Answer) -> Declined:
-    import json
+    from gflow.client.notation import loads
 
     content = answer.read()
     try:
-        fields = json.loads(content)
+        fields = loads(content)
         return Declined(str(fields["error"]), answer.status, str(fields.get("code", "")))
     except (ValueError, KeyError, TypeError, AttributeError):
         said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]
