@@ -7,6 +7,7 @@ import pytest
 
 from support.daemon import Daemon
 from support.terminal import Terminal
+from support.wait import until
 
 
 def columns_of(text: str) -> list[list[str]]:
@@ -57,6 +58,17 @@ def test_the_table_fits_the_terminal_and_arrays_have_bars(shared: Daemon, column
 
 def groups(daemon: Daemon) -> list[dict[str, object]]:
     return json.loads(daemon.cli("gqueue", "--progress", "-o", "json").stdout)["groups"]
+
+
+def test_a_change_is_seen_as_it_happens(shared: Daemon):
+    with Terminal(shared.command("gqueue", "-w", "-f", "JOBID,NAME,ST"), shared.surroundings) as terminal:
+        until(lambda: terminal.pictures, "the first picture")
+        job_id = shared.gbatch("--name", "seen-at-once", "--hold", "true")
+        until(lambda: "seen-at-once" in terminal.picture, "the submission")
+        shared.cli("gcancel", str(job_id))
+        until(lambda: "seen-at-once" not in terminal.picture, "the end")
+        terminal.press("q")
+        assert terminal.end() == 0
 
 
 def test_a_drained_machine_starts_nothing_and_says_so(shared: Daemon):
