@@ -5,6 +5,7 @@ The table is the command people run most, so the daemon makes the texts of its c
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from gflow.cli import columns, ids, states
@@ -220,4 +221,5 @@ COMMAND = Command(
 
 
 def main() -> None:
+    gc.disable()  # there may be very many cells, none of them garbage, and this is over soon
     start(COMMAND)

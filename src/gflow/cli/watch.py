@@ -6,6 +6,7 @@ counted on, here. Events that come in a burst are one picture.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import time
@@ -139,6 +140,7 @@ def _later(cell: str, secs: float) -> str:
 
 def watch(client: Client, view: View, filters: dict[str, Any], interval: float | None) -> int:
     """Show the queue until `q` is pressed."""
+    gc.enable()  # this may take days
     ears, picture = Ears(client), Picture(client, view, filters)
     if not ears.listen():
         client.health()  # says what is wrong
