@@ -14,6 +14,8 @@ from support.fake_daemon import reply
 from support.terminal import Terminal
 from support.wait import until
 
+GROUP = {"group_id": "g", "first_job_id": 1, "name": "sweep", "user": "ann", "max_concurrent": 2}
+GROUP |= {"jobs": 4, "counts": {"Finished": 2, "Running": 2}}
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 GREETING = b"event: connected\ndata: {}\n\n"
 STARTED = b'id: 7\nevent: job_started\ndata: {"type":"job_started"}\n\n'
@@ -32,11 +34,11 @@ class Stage:
         self.events = queue.Queue()
         daemon.on("GET", "/queue", lambda asked: reply(self.text(asked), headers={"X-Total": str(len(self.rows))}))
         daemon.on("GET", "/events", lambda asked: self.stream())
-        daemon.on("GET", "/groups", reply([]))
+        daemon.on("GET", "/groups", reply([GROUP]))
 
     def text(self, asked):
-        more = len(asked.query["columns"].split(",")) - 6
-        return "".join("\x1f".join([*row, *["-"] * more]) + "\n" for row in self.rows)
+        columns = len(asked.query["columns"].split(","))
+        return "".join("\x1f".join([*row, *["-"] * (columns - len(row))]) + "\n" for row in self.rows)
 
     def stream(self):
         yield HEAD + piece(GREETING)
@@ -100,6 +102,17 @@ def test_it_is_drawn_for_the_size_of_the_terminal_and_a_change_of_that(stage):
         until(lambda: len(terminal.pictures[-1]) == 10, "the smaller picture")
         assert max(map(len, terminal.pictures[-1])) <= 40
         assert stage.asked() == 1
+
+
+def test_bars_of_arrays_stay_at_the_bottom(stage):
+    stage.rows = [[str(at), "sweep", "PD", "-", "1", "(Resources)", "g"] for at in range(100)]
+    with stage.watch(lines=20) as terminal:
+        until(lambda: terminal.pictures, "the first picture")
+        assert len(terminal.pictures[-1]) == 20
+        assert terminal.pictures[-1][-3:-1] == [" … 86 more lines", ""]
+        assert terminal.pictures[-1][-1].endswith("2/4  2 running")
+        terminal.resize(80, 3)
+        until(lambda: len(terminal.pictures[-1]) == 3, "a picture without room for bars")
 
 
 def test_a_daemon_that_went_away_is_waited_for(stage):

@@ -118,7 +118,7 @@ def _print_table(client: Client, view: View, filters: dict[str, Any]) -> None:
     if found := view.groups(rows):
         from gflow.cli.progress import footer
 
-        sys.stdout.write(footer(client, found, view.most))
+        sys.stdout.write(footer(client, found, filters, view.most))
 
 
 COMMAND = Command(

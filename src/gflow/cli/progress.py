@@ -40,9 +40,13 @@ def entry(group: Record) -> Record:
     return about | {"jobs": jobs, **sums, "progress": round(sums["ended"] / jobs, 4) if jobs else 0.0}
 
 
-def footer(client: Client, shown: Collection[str], most: int | None) -> str:
-    """Lines with bars about the groups of the jobs shown, the latest at the end; for a terminal that is `most` wide."""
-    found = [entry(group) for group in client.groups() if group["group_id"] in shown]
+def footer(client: Client, shown: Collection[str], filters: Record, most: int | None) -> str:
+    """Lines with bars about the groups of the jobs shown, the latest at the end; for a terminal that is `most` wide.
+
+    `filters` are those of the jobs: whose they are.
+    """
+    groups = client.groups(mine=filters["mine"], users=filters["users"])
+    found = [entry(group) for group in groups if group["group_id"] in shown]
     found = [group for group in found if group["jobs"] > 1]
     lines = [_line(group, most) for group in found[-_MOST_LINES:]]
     if len(found) > _MOST_LINES:

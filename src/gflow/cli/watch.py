@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from gflow.cli.render.table import RESET
+from gflow.cli.progress import footer
 from gflow.cli.screen import QUIT, Screen
 from gflow.client.errors import ClientError, Declined
 from gflow.core.limits import format_duration
@@ -85,6 +85,7 @@ class Picture:
     def __init__(self, client: Client, view: View, filters: dict[str, Any]) -> None:
         self._client, self._view, self._filters = client, view, filters
         self._rows: Rows = []
+        self._foot: list[str] = []
         self._total = 0
         self._seen_at = self._next_at = 0.0
         self.stale = True
@@ -97,20 +98,23 @@ class Picture:
         """Ask the daemon. Raises ClientError."""
         self.stale, begun = False, time.monotonic()
         self._rows, self._total = self._client.queue(self._view.asked, **self._filters)
+        found = self._view.groups(self._rows)
+        self._foot = footer(self._client, found, self._filters, self._view.most).splitlines() if found else []
         self._seen_at = time.monotonic()
         self._next_at = self._seen_at + max(AT_MOST_EVERY_SECS, 4 * (self._seen_at - begun))
 
     def lines(self, columns: int, height: int, trouble: str | None) -> list[str]:
-        """At most `height` lines of `columns`, the first of them about the whole."""
+        """At most `height` lines of `columns`: first about the whole, at last about arrays, as far as there is room."""
         self._view.most = columns
         head = f"gflow: {self._count()}   {time.strftime('%H:%M:%S')}   q: quit"
         rows = counted_on(self._rows, self._view.asked, time.monotonic() - self._seen_at)
         body = self._view.text(rows).splitlines() if rows else ["No jobs found."]
         found = [head[:columns], *([trouble[:columns]] if trouble else []), "", *body]
-        if len(found) <= height:
-            return found
-        left = len(found) - height + 1
-        return [*found[: height - 1], f"{RESET} … {left} more lines"[: columns + len(RESET)]]
+        foot = self._foot if 2 * len(self._foot) <= height else []
+        room = height - len(foot)
+        if len(found) > room:
+            found[room - 1 :] = [f" … {len(found) - room + 1} more lines"[:columns]]
+        return found + foot
 
     def _count(self) -> str:
         return "1 job" if self._total == 1 else f"{self._total} jobs"
