@@ -49,6 +49,7 @@ def test_the_table_of_the_manual(run, daemon):
         (["-P", "ml"], {"mine": "1", "project": "ml"}),
         (["-n", "5"], {"mine": "1", "limit": "5"}),
         (["-n", "-5"], {"mine": "1", "limit": "-5"}),
+        (["-n", "+5"], {"mine": "1", "limit": "5"}),
         (["-n", "0"], {"mine": "1"}),
         (["-r", "Priority"], {"mine": "1", "sort": "priority"}),
         (["--since", "1800000000"], {"mine": "1", "since": "1800000000"}),
@@ -206,6 +207,13 @@ def test_many_jobs_are_asked_for_in_short_requests(run, daemon):
     daemon.on("GET", "/jobs", some)
     assert len(json.loads(run(COMMAND, "-o", "json").out)["jobs"]) == 1000
     assert max(len(asked.query.get("ids", "")) for asked in daemon.asked) < 4000
+
+
+def test_very_many_jobs_are_more_than_one_request(run, daemon):
+    queue(daemon, *([str(job_id), "-", "-"] for job_id in range(1, 25_001)))
+    daemon.on("GET", "/jobs", reply([]))
+    assert run(COMMAND, "-o", "csv").status == 0
+    assert [asked.query["ids"] for asked in daemon.asked[1:]] == ["1-10000", "10001-20000", "20001-25000"]
 
 
 def test_a_job_that_goes_away_in_between_is_left_out(run, two_jobs):

@@ -28,8 +28,8 @@ def positive(text: str) -> int:
 
 
 def signed(text: str) -> int:
-    """A whole number; a minus counts from the end."""
-    return -count(text[1:]) if text.startswith("-") else count(text)
+    """A whole number; a minus counts from the end, a plus may be there."""
+    return -count(text[1:]) if text.startswith("-") else count(text.removeprefix("+"))
 
 
 def gpus(text: str) -> int:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-_IDS_PER_REQUEST = 200
+_JOBS_PER_REQUEST, _RANGES_PER_REQUEST = 10_000, 200
 _CSV_FIELDS = ("id", "name", "state", "time", "gpus", "user", "submitted_at", "reason")
 
 
@@ -47,9 +47,13 @@ def print_listing(client: Client, filters: dict[str, Any], output: str, *, forec
 
 def _records(client: Client, wanted: list[int]) -> dict[int, Record]:
     """The jobs by id; ids are asked for as ranges, some at a time, to keep the request line short."""
-    ranges = ids.compact(wanted)
-    parts = (ranges[at : at + _IDS_PER_REQUEST] for at in range(0, len(ranges), _IDS_PER_REQUEST))
-    return {job["id"]: job for part in parts for job in client.jobs(ids=ids.show(part))}
+    found: dict[int, Record] = {}
+    for start in range(0, len(wanted), _JOBS_PER_REQUEST):
+        ranges = ids.compact(wanted[start : start + _JOBS_PER_REQUEST])
+        for at in range(0, len(ranges), _RANGES_PER_REQUEST):
+            asked = ids.show(ranges[at : at + _RANGES_PER_REQUEST])
+            found.update((job["id"], job) for job in client.jobs(ids=asked))
+    return found
 
 
 def _csv_row(job: Record, fields: tuple[str, ...]) -> list[str]:
