@@ -5,7 +5,7 @@ Every column is one function of a row; the words are Slurm's and gflow's.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gflow.core.ended import Ended
 from gflow.core.lifecycle import CODES
@@ -17,8 +17,7 @@ CELL_END = "\x1f"
 """ASCII's unit separator: no printable text has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """All a cell may be made of.
 
     - expected_start: of a job that waits, if it is known, in seconds since the epoch.
