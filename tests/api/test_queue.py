@@ -110,7 +110,7 @@ async def test_what_people_typed_cannot_break_a_line(house):
     job_id = await house.start(run_name="x")
     await house.end(job_id, None, "evil\x1b[31m\nline\x1fcell")
     lines, _ = await ask(house, "columns=JOBID,NAME,REASON&states=all")
-    assert lines == [["1", "ünïcode 名", "JobHeldUser"], ["2", "x", "evil?[31m?line?cell"]]
+    assert lines == [["1", "ünïcode 名", "On hold"], ["2", "x", "evil?[31m?line?cell"]]
 
 
 WRONG_QUERIES = [

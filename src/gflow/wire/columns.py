@@ -106,7 +106,17 @@ def _memory(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    return row.job.detail or row.brief or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
+    return row.job.detail or row.brief or _reason_in_words(row)
+
+
+def _reason_in_words(row: Row) -> str:
+    if row.reason is None:
+        return "-"
+    if row.reason.kind is ReasonKind.HELD:
+        return "On hold"
+    if row.reason.kind is ReasonKind.BEGIN_TIME and row.job.spec.begin_at is not None:
+        return f"Not before {_clock(row.job.spec.begin_at)}"
+    return short_reason(row.reason).strip("()")
 
 
 def _redo_of(row: Row) -> str:
