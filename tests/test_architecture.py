@@ -15,7 +15,7 @@ import pytest
 
 import gflow
 from gflow.core.usage import Usage
-from gflow.wire.stats import usage_json
+from gflow.wire.stats import usage_json, usage_rows_json
 from support.fake_daemon import FakeDaemon, reply
 
 SOURCE = Path(gflow.__file__).parent
@@ -111,6 +111,12 @@ RESERVE = (
 )
 
 
+def stats(asked):
+    if "by" not in asked.query:
+        return reply(usage_json(Usage(), user=None, since=None))
+    return reply(usage_rows_json({"2026-02-04": Usage()}, asked.query["by"], user=None, since=None))
+
+
 @pytest.fixture(scope="module")
 def daemon():
     """A daemon that has an answer for every command."""
@@ -123,7 +129,10 @@ def daemon():
         fake.on("GET", "/gpu-processes", reply([]))
         fake.on("GET", "/quotas", reply({"quotas": []}))
         fake.on("PUT", "/quotas", reply({"scope": "user", "name": "ana", "overrides": {}}))
-        fake.on("GET", "/stats", reply(usage_json(Usage(), user=None, since=None)))
+        fake.on("GET", "/stats", stats)
+        fake.on("GET", "/groups", reply([]))
+        for verb in ("drain", "resume"):
+            fake.on("POST", f"/{verb}", reply({"changed": True, "drained": None, "running_jobs": 0}))
         fake.on("POST", "/jobs", reply({"id": 7, "run_name": "x", "dropped_env": []}, 201))
         fake.on("POST", "/jobs/batch", reply([{"id": 7, "run_name": "x", "dropped_env": []}] * 2, 201))
         fake.on("POST", "/state/compact", reply({"jobs": 1, "bytes_before": 2, "bytes_after": 1}))
@@ -182,6 +191,8 @@ finally:
 COMMANDS = [
     ("gqueue",),
     ("gqueue", "-f", "JOBID,NAME", "-s", "R", "-n", "5"),
+    ("gqueue", "-T", "-g"),
+    ("gqueue", "--progress"),
     ("gbatch", "true"),
     ("gbatch", "--array", "1-2", "--time", "5", "--parsable", "true"),
     ("gbatch", "--dry-run", "true"),
@@ -193,6 +204,8 @@ COMMANDS = [
     ("gcancel", "--name", "x*", "--state", "R"),
     ("gcancel", "7", "--signal", "USR1"),
     ("gstats",),
+    ("gstats", "--by", "day"),
+    ("gstats", "-b", "user", "-o", "csv"),
     ("gjob", "hold", "7"),
     ("gjob", "release", "7"),
     ("gjob", "log", "7"),
@@ -207,6 +220,8 @@ COMMANDS = [
     ("gjob", "log", "7", "--grep", "x"),
     ("gjob", "log", "7", "--retries"),
     ("gctl", "show-gpus"),
+    ("gctl", "drain"),
+    ("gctl", "resume"),
     RESERVE,
     (*RESERVE, "--timezone", "Asia/Shanghai"),
     ("gctl", "reserve", "list"),

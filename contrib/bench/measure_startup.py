@@ -1,4 +1,5 @@
-"""How long `gqueue` takes when there is nothing to show, against Python doing nothing in the same environment."""
+"""How long commands take, against Python doing nothing in the same environment: `gqueue` when there is nothing to show,
+and each command that asks once when there are a thousand jobs."""
 
 import statistics
 import subprocess
@@ -7,15 +8,38 @@ import time
 from peers import Bench, Daemon, Gflow, Runqd
 from report import Goal, Row
 
-ROUNDS = 40
+ROUNDS, JOBS = 40, 1000
+ONE_SHOT = (
+    ("gqueue", "-n", "20"),
+    ("ginfo",),
+    ("gstats",),
+    ("gjob", "show", "1"),
+    ("gjob", "why", "1"),
+    ("gcancel", "--dry-run", "1"),
+    ("gctl", "show-gpus"),
+    ("gbatch", "--dry-run", "true"),
+)
 
 
 def run_ms(daemon: Daemon, program: str, *arguments: str) -> float:
     """Milliseconds from start to end of one command."""
     begun = time.perf_counter()
     command = [str(daemon.programs / program), *arguments]
-    subprocess.run(command, env=daemon.environment, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, env=daemon.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - begun) * 1000
+
+
+def with_jobs(bench: Bench) -> list[Row]:
+    """Each command in turn with Python, beside jobs that wait."""
+    rows = []
+    with bench.daemon(Gflow) as daemon:
+        daemon.fill(JOBS)
+        for words in ONE_SHOT:
+            pairs = [(run_ms(daemon, *words), run_ms(daemon, "python", "-c", "pass")) for _ in range(ROUNDS)]
+            ours, python = (statistics.median(values) for values in zip(*pairs, strict=True))
+            subject = f"{' '.join(words)}, {JOBS:,} jobs"
+            rows.append(Row(subject, ours, "ms", "python -c pass", python, Goal("≤", 2.5, of_ratio=True)))
+    return rows
 
 
 def measure(bench: Bench) -> list[Row]:
@@ -31,4 +55,5 @@ def measure(bench: Bench) -> list[Row]:
     return [
         Row(subject, gqueue, "ms", "python -c pass", python, Goal("≤", 2.5, of_ratio=True)),
         Row(subject, gqueue, "ms", Runqd.name, theirs),
+        *with_jobs(bench),
     ]

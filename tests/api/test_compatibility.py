@@ -302,7 +302,7 @@ async def test_its_figures_have_their_names(older):
         *("user", "since", "total_jobs", "completed_jobs", "failed_jobs", "cancelled_jobs", "timeout_jobs"),
         *("running_jobs", "queued_jobs", "avg_wait_secs", "avg_runtime_secs", "total_gpu_hours", "jobs_with_gpus"),
         *("avg_gpus_per_job", "peak_gpu_usage", "success_rate", "top_jobs"),
-        *("measured_jobs", "mean_gpu_utilisation_pct"),
+        *("measured_jobs", "mean_gpu_utilisation_pct", "total_run_hours"),
     ]
     assert fits({name: told[name] for name in kinds}, kinds), told
     assert fits(told["top_jobs"][0], {"id": int, "name": str, "runtime_secs": number, "gpus": int})

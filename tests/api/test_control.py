@@ -34,6 +34,7 @@ async def test_status(house):
         "gpu_available": 1,
         "gpu_simulated": 4,
         "gpu_trouble": None,
+        "drained": None,
         "jobs": {
             "Queued": 0,
             "Hold": 1,

@@ -127,7 +127,7 @@ async def test_the_reason_in_words(house):
     held = await house.submit(hold=True)
     await eventually(lambda: house.engine.ready.blocked(waiting) is not None, "the pass")
     shown = await cells(house, "JOBID,REASON,NODELIST(REASON)")
-    assert shown[1:] == [[str(waiting), "Resources", "(Resources)"], [str(held), "JobHeldUser", "(JobHeldUser)"]]
+    assert shown[1:] == [[str(waiting), "Resources", "(Resources)"], [str(held), "On hold", "(JobHeldUser)"]]
     await house.ask("PUT", "/quotas", {"scope": "user", "name": OWNER, "limits": {"max_running_jobs": 1}})
     over = await house.submit()
     await eventually(lambda: house.engine.ready.blocked(over) == "WaitingForQuota", "the next pass")

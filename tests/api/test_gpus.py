@@ -89,6 +89,7 @@ async def test_info(tmp_path):
             "executor": "tmux",
             "gpu_trouble": None,
             "reservations": [],
+            "drained": None,
         }
 
 

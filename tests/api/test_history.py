@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gflow.api import jobs as jobs_api
+from gflow.core.days import day_of
 from gflow.core.model import GpuStatus, JobId, State
 from gflow.core.outcome import Outcome
 from gflow.store.history import KEPT, NAME
@@ -142,6 +143,27 @@ async def test_usage_is_the_same_as_before(house):
         assert after.pop("mean_gpu_utilisation_pct") == pytest.approx(mean)
         assert after == {**before, "user": user}
     assert (await house.get("/stats?user=nobody-such"))["total_jobs"] == 0
+
+
+async def test_figures_of_users_projects_and_days_come_from_both_places(house):
+    await house.end(await house.start(gpus=1, project="p"), 0)
+    await house.end(await house.start(project="p"), 1)
+    await house.end(await house.start(), 0)
+    await house.submit(hold=True)
+    await house.retire(1, 3)
+    counts = ("total_jobs", "completed_jobs", "failed_jobs", "queued_jobs")
+    for by, expected in (
+        ("user", {"root": (4, 2, 1, 1)}),
+        ("project", {"-": (2, 1, 0, 1), "p": (2, 1, 1, 0)}),
+        ("day", {day_of(house.runtime.clock().wall): (4, 2, 1, 1)}),
+    ):
+        told = await house.get(f"/stats?by={by}")
+        assert told["by"] == by
+        assert {row[by]: tuple(row[count] for count in counts) for row in told["rows"]} == expected
+    assert [row["total_jobs"] for row in (await house.get("/stats?by=user&project=p"))["rows"]] == [2]
+    assert (await house.get("/stats?by=user&user=nobody-such"))["rows"] == []
+    assert (await house.get("/stats?by=day&since=99999999999"))["rows"] == []
+    assert "allowed: user, project, day" in await house.refused("GET", "/stats?by=x", status=400, code="malformed")
 
 
 CHANGES = [

@@ -1,5 +1,7 @@
 """GET /queue: lines of cells, ready for a command that only aligns them."""
 
+import threading
+
 import pytest
 import trio.testing
 
@@ -108,7 +110,7 @@ async def test_what_people_typed_cannot_break_a_line(house):
     job_id = await house.start(run_name="x")
     await house.end(job_id, None, "evil\x1b[31m\nline\x1fcell")
     lines, _ = await ask(house, "columns=JOBID,NAME,REASON&states=all")
-    assert lines == [["1", "ünïcode 名", "JobHeldUser"], ["2", "x", "evil?[31m?line?cell"]]
+    assert lines == [["1", "ünïcode 名", "On hold"], ["2", "x", "evil?[31m?line?cell"]]
 
 
 WRONG_QUERIES = [
@@ -136,3 +138,47 @@ async def test_a_long_queue_lets_others_have_their_turn(house):
     job_id = await house.start()
     await trio.testing.wait_all_tasks_blocked()
     await eventually(lambda: job_id in house.launcher.running(), "the launch")
+
+
+async def test_jobs_with_a_terminal(crowd):
+    assert await ids(crowd, "terminals=1") == [1]
+    assert await ids(crowd, "terminals=1&states=all&ids=1-3") == [1]
+    assert await ids(crowd, "terminals=1&ids=2") == []
+    assert await ids(crowd, "terminals=1&users=uid:12345") == []
+    assert await ids(crowd, "terminals=0") == [1, 3, 4, 5]
+
+
+async def test_how_far_groups_are(house):
+    members = {"defaults": house.request(group_id="g", max_concurrent=1, run_name="sweep"), "jobs": [{}] * 3}
+    await house.ask("POST", "/jobs/batch", members, 201)
+    await eventually(lambda: 1 in house.launcher.running(), "the start of the first")
+    await house.end(1, 0)
+    await eventually(lambda: 2 in house.launcher.running(), "the start of the second")
+    (group,) = await house.get("/groups?mine=1")
+    assert group == {
+        "group_id": "g",
+        "first_job_id": 1,
+        "name": "sweep",
+        "user": group["user"],
+        "project": None,
+        "max_concurrent": 1,
+        "jobs": 3,
+        "counts": {"Finished": 1, "Running": 1, "Queued": 1},
+    }
+    assert await house.get(f"/groups?users={group['user']}") == [group]
+    assert await house.get("/groups?users=nobody-such") == []
+    for job_id in (2, 3):
+        await eventually(lambda job_id=job_id: job_id in house.launcher.running(), "the start")
+        await house.end(job_id, 0)
+    assert await house.get("/groups") == [], "all have ended"
+
+
+async def test_adding_up_a_long_past_keeps_nobody_waiting(house, monkeypatch):
+    may_end = threading.Event()
+    real = house.history.usage_by
+    monkeypatch.setattr(house.history, "usage_by", lambda *args, **kwargs: may_end.wait(20) and real(*args, **kwargs))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(house.get, "/stats?by=user")
+        for _ in range(3):
+            assert (await house.get("/health"))["status"] == "ok"
+        may_end.set()

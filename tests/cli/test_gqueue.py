@@ -49,9 +49,12 @@ def test_the_table_of_the_manual(run, daemon):
         (["-P", "ml"], {"mine": "1", "project": "ml"}),
         (["-n", "5"], {"mine": "1", "limit": "5"}),
         (["-n", "-5"], {"mine": "1", "limit": "-5"}),
+        (["-n", "+5"], {"mine": "1", "limit": "5"}),
         (["-n", "0"], {"mine": "1"}),
         (["-r", "Priority"], {"mine": "1", "sort": "priority"}),
         (["--since", "1800000000"], {"mine": "1", "since": "1800000000"}),
+        (["--since", "2026-02-01T08:30:00Z"], {"mine": "1", "since": "1769934600"}),
+        (["-T"], {"mine": "1", "terminals": "1"}),
     ],
 )
 def test_every_filter_reaches_the_daemon(run, daemon, argv, query):
@@ -88,18 +91,19 @@ def test_piped_output_is_plain_and_names_cannot_steer(run, daemon):
 
 
 def test_colours_and_symbols_when_asked_for(run, daemon):
-    queue(daemon, ["1", "a", "R", "00:00:01", "0", "-"], ["2", "b", "PD", "-", "0", "-"])
+    queue(daemon, ["1", "a", "R", "00:00:01", "0", "-", "-"], ["2", "b", "PD", "-", "0", "-", "-"])
     first, second = run(COMMAND, "--color", "always").out.splitlines()[1:]
     assert "a ○" in first
     assert "\x1b[32mR\x1b[0m" in first
     assert "○" not in second
+    queue(daemon, ["1", "a", "R", "00:00:01", "0", "-"])
     assert "\x1b" not in run(COMMAND, "--color", "never").out
 
 
 def test_symbols_need_no_state_column(run, daemon):
-    queue(daemon, ["a", "R"])
+    queue(daemon, ["a", "R", "-"])
     assert run(COMMAND, "--color", "always", "-f", "NAME").out == " NAME\n a ○\n"
-    assert asked_of(daemon)["columns"] == "NAME,ST"
+    assert asked_of(daemon)["columns"] == "NAME,ST,GROUP"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,6 @@ def test_symbols_need_no_state_column(run, daemon):
         (["-j", "1-"], "Invalid job ID or range"),
         (["-o", "xml"], "not one of table, json"),
         (["-n", "x"], "whole number"),
-        (["-g"], "No such option"),
         (["stray"], "unexpected extra argument"),
     ],
 )
@@ -204,6 +207,13 @@ def test_many_jobs_are_asked_for_in_short_requests(run, daemon):
     daemon.on("GET", "/jobs", some)
     assert len(json.loads(run(COMMAND, "-o", "json").out)["jobs"]) == 1000
     assert max(len(asked.query.get("ids", "")) for asked in daemon.asked) < 4000
+
+
+def test_very_many_jobs_are_more_than_one_request(run, daemon):
+    queue(daemon, *([str(job_id), "-", "-"] for job_id in range(1, 25_001)))
+    daemon.on("GET", "/jobs", reply([]))
+    assert run(COMMAND, "-o", "csv").status == 0
+    assert [asked.query["ids"] for asked in daemon.asked[1:]] == ["1-10000", "10001-20000", "20001-25000"]
 
 
 def test_a_job_that_goes_away_in_between_is_left_out(run, two_jobs):

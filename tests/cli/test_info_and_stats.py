@@ -250,3 +250,105 @@ def test_statistics_of_nothing(run, stats):
     assert "Usage statistics: all users" in done.out
     assert "Top Jobs" not in done.out
     assert "utilisation" not in done.out
+
+
+def by(stats, what, *hours, **fields):
+    """Figures for each key, with so many GPU-hours."""
+    rows = [{**STATS, what: key, "total_gpu_hours": spent, "total_run_hours": 2.0, **fields} for key, spent in hours]
+    stats.on("GET", "/stats", reply({"by": what, "user": None, "since": None, "rows": rows}))
+
+
+def test_a_line_for_each_user_the_busiest_first(run, stats):
+    by(stats, "user", ("ann", 1.5), ("b\x1bob", 20.0))
+    done = run(GSTATS, "--by", "user", "-P", "ml")
+    assert done.out == (
+        " USER   JOBS   DONE   FAILED   CANCELLED   RUNNING   WAITING   SUCCESS   RUN-HOURS   GPU-HOURS   UTIL\n"
+        " b?ob   10     6      1        1           1         1         75%       2.0         20.0        71%\n"
+        " ann    10     6      1        1           1         1         75%       2.0         1.5         71%\n"
+    )
+    assert stats.asked[-1].query == {"by": "user", "project": "ml"}, "everybody's, unless somebody is named"
+
+
+@pytest.mark.parametrize(
+    ("most", "lines"),
+    [
+        (
+            80,
+            [
+                " DAY          JOBS   DONE   FAILED   SUCCESS   GPU-HOURS   UTIL",
+                " 2026-02-03   10     6      1        75%       8.0         71%    ██████████████",
+                " 2026-02-04   10     6      1        75%       2.0         71%    ███▌",
+            ],
+        ),
+        (
+            40,
+            [
+                " DAY          GPU-HOURS",
+                " 2026-02-03   8.0         ██████████████",
+                " 2026-02-04   2.0         ███▌",
+            ],
+        ),
+    ],
+)
+def test_a_terminal_gets_bars(run, stats, monkeypatch, most, lines):
+    monkeypatch.setattr("gflow.cli.chart.terminal_columns", lambda: most)
+    by(stats, "day", ("2026-02-03", 8.0), ("2026-02-04", 2.0))
+    assert run(GSTATS, "--by", "day", "--color", "always").out.splitlines() == lines
+    assert max(map(len, lines)) <= most
+
+
+def test_without_gpus_the_bars_are_of_hours(run, stats, monkeypatch):
+    monkeypatch.setattr("gflow.cli.chart.terminal_columns", lambda: 60)
+    by(stats, "project", ("-", 0.0))
+    assert "█" in run(GSTATS, "--by", "project", "--color", "always").out
+    assert "RUN-HOURS" in run(GSTATS, "--by", "project", "--color", "always").out
+
+
+def test_figures_by_day_as_data(run, stats):
+    by(stats, "day", ("2026-02-04", 2.0))
+    head, row = csv.reader(io.StringIO(run(GSTATS, "-b", "day", "-o", "csv").out))
+    found = dict(zip(head, row, strict=True))
+    assert (head[0], found["day"], found["total_gpu_hours"], found["total_run_hours"]) == (
+        "day",
+        "2026-02-04",
+        "2.00",
+        "2.00",
+    )
+    assert json.loads(run(GSTATS, "-b", "day", "-o", "json").out)["rows"][0]["day"] == "2026-02-04"
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load(run(GSTATS, "-o", "yaml", "-b", "day").out)["by"] == "day"
+
+
+def test_no_figures_at_all(run, stats):
+    by(stats, "day")
+    assert run(GSTATS, "-b", "day").out == "No jobs found.\n"
+
+
+def test_a_drained_machine_is_said_to_be(run, daemon):
+    drained = {"since": 1_800_000_000.0, "by": "root", "reason": "new\x1bdisks"}
+    info(daemon, gpu(0), drained=drained)
+    line = f"Drained since {stamp(1_800_000_000)} by root: new?disks; nothing new is started."
+    assert run(GINFO).out.splitlines()[-1] == line
+
+
+def test_drain_and_resume(run, daemon):
+    told = {"changed": True, "drained": {}, "running_jobs": 1}
+    daemon.on("POST", "/drain", reply(told))
+    daemon.on("POST", "/resume", reply(told))
+    assert run(GCTL, "drain").out == "Drained: nothing new is started, also after a restart; 1 job is running.\n"
+    assert run(GCTL, "drain", "--reason", "new disks").status == 0
+    assert [asked.json for asked in daemon.asked] == [{"reason": None}, {"reason": "new disks"}]
+    assert run(GCTL, "resume").out == "Jobs are started again.\n"
+    daemon.on("POST", "/resume", reply(told | {"changed": False}))
+    assert run(GCTL, "resume").out == "gflow was not drained.\n"
+
+
+def test_drain_waits_for_what_runs_but_not_for_what_is_tried_again(run, daemon):
+    running = [[{"id": 3}, {"id": 4}], []]
+    daemon.on("POST", "/drain", reply({"changed": True, "drained": {}, "running_jobs": 2}))
+    daemon.on("GET", "/jobs", lambda asked: reply(running.pop(0)))
+    for job_id in (3, 4):
+        daemon.on("GET", f"/jobs/{job_id}/wait", reply({"id": job_id, "state": "Failed"}))
+    done = run(GCTL, "drain", "--wait")
+    assert done.out.splitlines()[-1] == "Nothing runs any more."
+    assert [asked.query for asked in daemon.asked if asked.path.endswith("/wait")] == [{}, {}]

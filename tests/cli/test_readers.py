@@ -34,6 +34,7 @@ _VALUES = [
         "PD,Running",
         "NAME,ST",
         "json",
+        "day",
         "csv",
         "always",
     ),

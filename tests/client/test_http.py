@@ -37,7 +37,7 @@ def test_every_verb_uses_its_route(client, daemon):
         (client.info, "GET", "/info", {}),
         (client.status, "GET", "/status", {}),
         (client.health, "GET", "/health", {}),
-        (lambda: client.stats("ann", 5), "GET", "/stats", {"user": "ann", "since": "5"}),
+        (lambda: client.stats(user="ann", since=5), "GET", "/stats", {"user": "ann", "since": "5"}),
         (lambda: client.cancel(7), "POST", "/jobs/7/cancel", {}),
         (lambda: client.cancel(7, "no more"), "POST", "/jobs/7/cancel", {"reason": "no more"}),
         (lambda: client.cancel_many([7, 8], dry_run=True), "POST", "/jobs/cancel", {}),

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gflow.core.brief import Briefs
+from gflow.core.model import DependencyMode
 from gflow.core.quotas import Limits, Table
 from support.jobs import DAY, HOUR, Bench, snapshot, with_cap
 
@@ -74,8 +75,7 @@ def test_a_quota_is_named(make_bench: MakeBench) -> None:
 
 
 def test_where_the_reason_says_it_all_there_is_nothing_to_add(bench: Bench) -> None:
-    waiting = bench.queued(depends_on=(bench.running(),))
-    for job in (waiting, bench.queued(hold=True), bench.ended(), bench.queued(begin_at=bench.now.wall + HOUR)):
+    for job in (bench.queued(hold=True), bench.ended(), bench.queued(begin_at=bench.now.wall + HOUR)):
         assert brief(bench, job) is None
     fresh = bench.queued()
     assert Briefs(bench.engine, bench.now).of(bench.job(fresh)) is None, "no pass has looked at it"
@@ -100,3 +100,24 @@ def test_jobs_of_one_shape_are_looked_at_once(make_bench: MakeBench) -> None:
     briefs = Briefs(bench.engine, bench.now)
     assert [briefs.of(bench.job(job)) for job in jobs] == ["Resources"] * 3
     assert len(briefs._known) == 1
+
+
+def test_it_waits_for_jobs(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    held = [bench.submit(hold=True) for _ in range(5)]
+    done = bench.submit()
+    assert bench.schedule() == [done]
+    bench.end(done)
+    one = bench.submit(depends_on=(held[0], done))
+    many = bench.submit(depends_on=tuple(held))
+    either = bench.submit(depends_on=(held[0], held[1]), dependency_mode=DependencyMode.ANY)
+    early = bench.submit(depends_on=(held[0],), begin_at=bench.now.wall + HOUR)
+    assert brief(bench, one) == f"After job {held[0]}"
+    assert brief(bench, many) == "After jobs 1, 2, 3 and 2 more"
+    assert brief(bench, either) == "After one of jobs 1, 2"
+    assert brief(bench, early) is None, "its begin time comes first"
+    never = bench.submit(depends_on=(held[4],), auto_cancel=False)
+    bench.cancel(held[4])
+    assert brief(bench, never) == f"Never: job {held[4]} is Cancelled"
+    bench.told()
+    bench.effects()

@@ -10,7 +10,8 @@ from gflow.core.notices import ALL, ENDINGS, JOB_EVENTS, check_address, check_ev
 
 def test_the_names_are_those_of_events() -> None:
     kinds = {kind.value for kind in EventKind}
-    elsewhere = {"gpu_available", "reservation_created", "reservation_cancelled", "scheduler_online"}
+    elsewhere = {"gpu_available", "reservation_created", "reservation_cancelled"}
+    elsewhere |= {"scheduler_online", "scheduler_drained", "scheduler_resumed"}
     assert set(JOB_EVENTS) == kinds - elsewhere
     assert set(ENDINGS) < set(JOB_EVENTS)
     assert [check_event(name) for name in (*JOB_EVENTS, ALL)] == [*JOB_EVENTS, ALL]

@@ -43,6 +43,7 @@ def test_every_event_is_told_and_looks_like_its_sample(tmp_path: Path, driver: D
             jobs_come_and_go(daemon)
             gpus_are_taken_and_left(daemon, driver)
             something_is_reserved(daemon)
+            nothing_is_started_for_a_while(daemon)
             kinds = {str(kind) for kind in EventKind}
             until(lambda: {one["event"] for one in receiver.received("/ok")} >= kinds, f"all of {sorted(kinds)}")
         told = {one["event"]: one["body"] for one in receiver.received("/ok")}
@@ -86,3 +87,8 @@ def something_is_reserved(daemon: Daemon) -> None:
     made = daemon.http("POST", "/reservations", wish)
     assert made.status == 200, made
     assert daemon.http("DELETE", f"/reservations/{made.body['reservation_id']}").status == 200
+
+
+def nothing_is_started_for_a_while(daemon: Daemon) -> None:
+    for verb in (("drain", "--reason", "driver update"), ("resume",)):
+        assert daemon.cli("gctl", *verb).returncode == 0

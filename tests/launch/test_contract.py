@@ -276,14 +276,17 @@ async def test_what_became_of_a_launch(driver: Driver, started: Started) -> None
 async def test_the_terminal_can_be_attached_while_the_job_runs(driver: Driver, started: Started) -> None:
     job = driver.job()
     assert driver.launcher.attach_argv(job) is None
+    assert driver.launcher.terminals([]) == set()
     await started(job)
     argv = driver.launcher.attach_argv(job)
     assert argv is not None
+    assert driver.launcher.terminals([job]) == {job.id}
     assert driver.launcher.attach_argv(job, read_only=True) == [*argv, "-r"]
     await driver.finish(job, 0)
     await driver.launcher.wait(job)
     await driver.launcher.discard(job)
     await until(lambda: driver.launcher.attach_argv(job) is None, "the end of the terminal")
+    assert driver.launcher.terminals([]) == set()
     assert driver.launcher.started(job) is None
 
 

@@ -31,6 +31,8 @@ LINES = {
         "17 jobs are on hold: 3 jobs in a row of its group 'lr' failed within a minute (the last: job 42, exit code 1)"
     ),
     "scheduler_online": "gflow 0.1.0 is online on gpu-server-01",
+    "scheduler_drained": "gflow on gpu-server-01 was drained by root: driver update",
+    "scheduler_resumed": "gflow on gpu-server-01 was resumed by root",
 }
 
 

@@ -22,5 +22,5 @@ def test_a_subscription_is_to_the_events_it_names():
     assert Subscription([" Job_Failed "]).wants(told("job_failed"))
     assert not Subscription(["job_failed"]).wants(told("job_completed"))
     assert not Subscription([]).wants(told("job_completed"))
-    with pytest.raises(ValueError, match=r"unknown event 'job_done': use job_submitted, .*, scheduler_online or \*$"):
+    with pytest.raises(ValueError, match=r"unknown event 'job_done': use job_submitted, .*, scheduler_resumed or \*$"):
         Subscription(["job_failed", "job_done"])

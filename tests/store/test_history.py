@@ -5,6 +5,7 @@ import itertools
 import os
 import sqlite3
 import stat
+import time
 import zlib
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -13,13 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gflow.core.days import day_start
+from gflow.core.ended import Ended
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import GpuUse, JobId, Now, State
 from gflow.core.selection import Selection
-from gflow.core.usage import usage_of
+from gflow.core.usage import usage_by, usage_by_day, usage_of
 from gflow.store import history as module
 from gflow.store.codec import pack
 from gflow.store.history import NAME, History, HistoryError
+from gflow.wire.columns import COLUMNS, ENDED_COLUMNS, Row, ended_line, line
 from support.effort import examples
 from support.ledger import make_job
 from support.strategies import jobs as any_jobs
@@ -137,6 +141,101 @@ def test_conditions_mean_the_same_as_for_jobs_at_hand(history, selection):
     assert history.usage(selection) == usage_of(meant, NOW)
     others = [job for job in meant if job.id > 2]
     assert history.usage(selection, besides=[JobId(1), JobId(2)]) == usage_of(others, NOW)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS, ids=range(len(SELECTIONS)))
+def test_sums_of_each_user_and_project_are_those_of_jobs_at_hand(history, selection):
+    history.add(ASSORTED)
+    others = [job for job in selection.of(ASSORTED) if job.id != 7]
+    for key, own in (("user", lambda job: job.spec.owner), ("project", lambda job: job.spec.project or "")):
+        found = usage_by(others, NOW, own)
+        for usage in found.values():
+            usage.longest = []
+        assert history.usage_by(selection, key, besides=[JobId(7)]) == found
+
+
+@pytest.fixture(params=["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia"])
+def zone(request, monkeypatch):
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield request.param
+    monkeypatch.undo()
+    time.tzset()
+
+
+SPRING = 1_678_500_000.0  # 2023-03-11, a day before clocks in New York went forward
+RUNS = st.tuples(st.floats(0, 5 * 86400), st.floats(0, 3 * 86400), st.integers(0, 3), st.none() | st.floats(0, 100))
+
+
+@given(runs=st.lists(RUNS, min_size=1, max_size=8), since=st.floats(SPRING - 86400, SPRING + 4 * 86400))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_day_has_what_was_used_on_it(tmp_path_factory, zone, runs, since):
+    first = day_start(since)
+    jobs = [
+        replace(ended(at, held=held, mean_pct=mean), started_at=SPRING + start, finished_at=SPRING + start + ran)
+        for at, (start, ran, held, mean) in enumerate(runs, start=1)
+    ]
+    expected = usage_by_day(jobs, NOW, first)
+    with closing(History(tmp_path_factory.mktemp("days"))) as history:
+        history.add(jobs)
+        found = history.usage_by_day(Selection(), first)
+    assert found.keys() == expected.keys()
+    for day, usage in found.items():
+        same = expected[day]
+        assert (usage.states, usage.started, usage.measured) == (same.states, same.started, same.measured)
+        for sums in ("run_secs", "gpu_secs", "measured_gpu_secs", "busy_gpu_secs", "wait_secs"):
+            assert getattr(usage, sums) == pytest.approx(getattr(same, sums), abs=1e-3), (day, sums)
+    in_all = sum(max(0.0, j.finished_at - max(j.started_at, first)) for j in jobs if j.finished_at >= first)
+    assert sum(usage.run_secs for usage in found.values()) == pytest.approx(in_all, abs=1e-3)
+
+
+BRIEF = list(ENDED_COLUMNS)
+
+
+def brief_lines(history):
+    """What the queue says of all that is kept, told briefly."""
+    found, _, unreadable = history.briefly(Selection(), after=None, most=1000)
+    assert unreadable == []
+    cells, all_cells = list(ENDED_COLUMNS.values()), [COLUMNS[name] for name in BRIEF]
+    return [
+        ended_line(job, cells) if isinstance(job, Ended) else line(Row(job, job.reason, NOW), all_cells)
+        for job in found
+    ]
+
+
+over = any_jobs.filter(lambda job: job.state in FINAL and job.finished_at is not None)
+
+
+@given(some=st.lists(over, min_size=1, max_size=6, unique_by=lambda job: job.id))
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lists_say_the_same_of_jobs_told_briefly(tmp_path_factory, some):
+    columns = [COLUMNS[name] for name in BRIEF]
+    with closing(History(tmp_path_factory.mktemp("brief"))) as history:
+        history.add(some)
+        kept = history.page(Selection(), after=None, most=10)
+        assert brief_lines(history) == [line(Row(job, job.reason, NOW), columns) for job in kept]
+
+
+def test_only_jobs_that_ran_and_were_not_cancelled_are_told_briefly(history):
+    never = replace(make_job(99, state=State.FAILED), finished_at=1_700_000_000.0)
+    history.add([*ASSORTED, never])
+    found, last, _ = history.briefly(Selection(), after=JobId(2), most=10)
+    assert (ids(found), last) == (list(range(3, 13)), 12)
+    found, last, _ = history.briefly(Selection(), after=None, most=1000)
+    assert last is None
+    assert {job.id for job in found if not isinstance(job, Ended)} == {99} | {
+        job.id for job in ASSORTED if job.state is State.CANCELLED
+    }
+    assert ids(history.briefly(Selection(), after=JobId(3), most=9, newest_first=True)[0]) == [2, 1]
+
+
+def test_a_rotten_record_is_left_out_of_what_is_told_briefly(history):
+    history.add(ASSORTED)
+    for column, value in (("record", b"x"), ("finished_at", 5.0), ("name", "'other'")):
+        with opened(history.path) as database:
+            database.execute(f"UPDATE job SET {column} = ? WHERE id = 7", [value])
+        found, _, unreadable = history.briefly(Selection(), after=None, most=1000)
+        assert (len(found), unreadable) == (len(ASSORTED) - 1, [7])
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
@@ -270,13 +369,13 @@ def test_a_file_of_version_1_is_not_changed_by_reading_only(version_1, tmp_path)
 # -- what is wrong is said ---------------------------------------------------------------------------------------------
 
 
-COLUMNS = [
+STORED = [
     *("owner", "name", "project", "state", "submitted_at", "started_at", "finished_at", "gpus", "held", "mean_pct"),
     "record",
 ]
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", STORED)
 def test_a_changed_column_is_noticed(history, tmp_path, column):
     history.add([ended(1, project="vision"), ended(2)])
     history.close()

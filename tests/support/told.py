@@ -95,6 +95,8 @@ EVENTS = {
             },
         ),
         Event(EventKind.SCHEDULER_ONLINE, AT, None, {"version": VERSION}),
+        Event(EventKind.SCHEDULER_DRAINED, AT, None, {"by": "root", "reason": "driver update"}),
+        Event(EventKind.SCHEDULER_RESUMED, AT, None, {"by": "root"}),
     )
 }
 """The very events the samples in docs/notifications.md are of."""

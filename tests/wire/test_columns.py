@@ -141,3 +141,6 @@ def test_the_reason_in_words_comes_before_its_name():
     assert cell("REASON", ended(1, detail="time limit of 00:01:00 reached")) == "time limit of 00:01:00 reached"
     assert cell("REASON", make_job(1), Reason(ReasonKind.GPU)) == "Resources"
     assert cell("REASON", make_job(1)) == "-"
+    assert cell("REASON", make_job(1, state=State.HOLD), Reason(ReasonKind.HELD)) == "On hold"
+    early = make_job(1, begin_at=1_700_000_000.0)
+    assert cell("REASON", early, Reason(ReasonKind.BEGIN_TIME)) == "Not before 2023-11-14T22:13:20"

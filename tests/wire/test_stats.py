@@ -57,6 +57,7 @@ def test_figures():
         "avg_wait_secs": 15.0,
         "avg_runtime_secs": 987.5,
         "total_gpu_hours": pytest.approx(2 + 200 / 3600),
+        "total_run_hours": pytest.approx(3950 / 3600),
         "jobs_with_gpus": 2,
         "avg_gpus_per_job": pytest.approx(3 / 7),
         "peak_gpu_usage": 2,

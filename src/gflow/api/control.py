@@ -1,27 +1,35 @@
 """The daemon itself: health, status, figures, groups."""
 
 import time
+from dataclasses import replace
 
 from quart import Blueprint, Response
 
 from gflow.api import query
 from gflow.api.answers import answer, raw
 from gflow.api.body import json_body
-from gflow.api.callers import caller, check_group
+from gflow.api.callers import caller, check_admin, check_group
 from gflow.api.services import Services
+from gflow.core.days import day_start
 from gflow.core.errors import Malformed
 from gflow.core.groups import id_of
 from gflow.core.model import State
+from gflow.core.outcome import Outcome
 from gflow.core.selection import Selection
+from gflow.core.usage import Usage
+from gflow.wire.drains import DrainRequest, drained_json
 from gflow.wire.gpus import allowed_indices, available
 from gflow.wire.requests import GroupLimit, read
-from gflow.wire.stats import usage_json
+from gflow.wire.stats import usage_json, usage_rows_json
+
+DAYS = 14
+"""How many days figures by day are of, unless it is said since when."""
 
 
 def blueprint(services: Services) -> Blueprint:
     """Routes about the daemon."""
     routes = Blueprint("control", __name__)
-    runtime = services.runtime
+    runtime, listing = services.runtime, services.listing
     engine, resources = runtime.engine, runtime.engine.resources
     started = time.monotonic()
 
@@ -47,17 +55,53 @@ def blueprint(services: Services) -> Blueprint:
                 "gpu_available": len(available(engine, runtime.clock())),
                 "gpu_simulated": sum(gpu.simulated for gpu in resources.gpus.values()),
                 "gpu_trouble": services.gpu_trouble(),
+                "drained": drained_json(engine),
                 "jobs": {state.value: engine.counts[state] for state in State},
             }
         )
 
     @routes.get("/stats")
     async def stats() -> Response:
-        query.allow("user", "since")
-        user, since = query.text("user"), query.number("since")
-        selection = Selection(owners=None if user is None else frozenset({user}), since=since)
-        usage = await services.listing.usage(selection, runtime.clock())
-        return answer(usage_json(usage, user=user, since=since))
+        query.allow("user", "project", "since", "by")
+        user, since, by = query.text("user"), query.number("since"), query.text("by")
+        owners = None if user is None else frozenset({user})
+        selection = Selection(owners=owners, project=query.text("project"), since=since)
+        if by is None:
+            return answer(usage_json(await listing.usage(selection, runtime.clock()), user=user, since=since))
+        if by not in ("user", "project", "day"):
+            raise Malformed(f"Unknown by '{by}'; allowed: user, project, day")
+        if by == "day":
+            since, rows = await _days(replace(selection, since=None), since)
+        else:
+            rows = await listing.usage_by(selection, runtime.clock(), by)
+        return answer(usage_rows_json(rows, by, user=user, since=since))
+
+    async def _days(selection: Selection, since: float | None) -> tuple[float, dict[str, Usage]]:
+        """Whole days, from the one of `since` on, or the last `DAYS` of them."""
+        now = runtime.clock()
+        first = day_start(now.wall, days_before=DAYS - 1) if since is None else day_start(max(0.0, since))
+        return first, await listing.usage_by_day(selection, now, first)
+
+    @routes.post("/drain")
+    async def drain() -> Response:
+        query.allow()
+        asked = read(DrainRequest, await json_body())
+        check_admin(caller(), "drain gflow")
+        runtime.check_open()
+        return await _steered(engine.drain(caller().name, asked.reason, runtime.clock()))
+
+    @routes.post("/resume")
+    async def resume() -> Response:
+        query.allow()
+        check_admin(caller(), "have jobs started again")
+        runtime.check_open()
+        return await _steered(engine.resume(caller().name, runtime.clock()))
+
+    async def _steered(outcome: Outcome) -> Response:
+        """The answer to a change of whether jobs are started."""
+        told = {"changed": bool(outcome), "drained": drained_json(engine), "running_jobs": len(engine.running)}
+        await runtime.durable(runtime.commit(outcome))
+        return answer(told)
 
     @routes.post("/groups/<group_id>/max-concurrency")
     async def group_limit(group_id: str) -> Response:

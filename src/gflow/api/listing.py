@@ -6,7 +6,7 @@ A job at hand counts, also if the history has it. Reading the history is done in
 import heapq
 import logging
 from bisect import bisect_left
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import trio
 
+from gflow.core.ended import Ended
 from gflow.core.engine import Engine
 from gflow.core.errors import NotFound, Unavailable
 from gflow.core.groups import Cell
@@ -22,7 +23,7 @@ from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, Now, State
 from gflow.core.selection import Selection
 from gflow.core.sweeps import latest_by_cell
-from gflow.core.usage import Usage, usage_of
+from gflow.core.usage import Usage, together, usage_by, usage_by_day, usage_of
 from gflow.store.history import History, HistoryError
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,19 @@ log = logging.getLogger(__name__)
 PAGE = 500
 """Jobs read from the history at once."""
 
+BRIEF_PAGE = 1000
+"""Jobs read from it at once when that is quick."""
+
 FEW = 10
 """Jobs read at once to find somebody's latest."""
 
+_OWN: dict[str, Callable[[Job], str]] = {
+    "user": lambda job: job.spec.owner,
+    "project": lambda job: job.spec.project or "",
+}
+
 _T = TypeVar("_T")
+_Listed = TypeVar("_Listed", bound=Job | Ended)
 
 
 class Listing:
@@ -98,22 +108,36 @@ class Listing:
         job = self._engine.in_cell(cell)
         return job is None or job.state in FINAL - {State.FINISHED}
 
-    async def pages(
+    def pages(
         self, selection: Selection, *, newest_first: bool = False, size: int = PAGE
     ) -> AsyncGenerator[list[Job], None]:
         """The jobs meant, by id, up to `size` of each kind at a time: a long past is never in memory as a whole."""
+        return self._pages(selection, self._page, size, newest_first=newest_first)
+
+    def brief_pages(self, selection: Selection) -> AsyncGenerator[list[Job | Ended], None]:
+        """The same, with no more of jobs that ended long ago than is enough for most lists; not for a `group`."""
+        return self._pages(selection, self._brief_page, BRIEF_PAGE, newest_first=False)
+
+    async def _pages(
+        self,
+        selection: Selection,
+        page: Callable[..., Awaitable[tuple[list[_Listed], JobId | None]]],
+        size: int,
+        *,
+        newest_first: bool,
+    ) -> AsyncGenerator[list[_Listed | Job], None]:
         here = sorted(selection.of(self._engine.jobs.values()), key=_by_id, reverse=newest_first)
         known = {job.id for job in here}
         last: JobId | None = None
         more = True
         while more:
-            past: list[Job] = []
+            past: list[_Listed] = []
             if _may_be_past(selection):
-                past, last = await self._page(selection, last, size, newest_first=newest_first)
+                past, last = await page(selection, last, size, newest_first=newest_first)
             more = last is not None
             between = len(here) if last is None else _place(here, last, newest_first=newest_first)
             others = [job for job in past if job.id not in known]
-            merged = here[:between]
+            merged: list[_Listed | Job] = [*here[:between]]
             if others:
                 merged = list(heapq.merge(merged, others, key=_by_id, reverse=newest_first))
             del here[:between]
@@ -145,8 +169,27 @@ class Listing:
 
     async def usage(self, selection: Selection, now: Now) -> Usage:
         """The sums over the jobs meant."""
-        here = usage_of(map(self._measured, selection.of(tuple(self._engine.jobs.values()))), now)
-        return here + await self._read(partial(self._history.usage, selection, besides=self._ended()))
+        past = partial(self._history.usage, selection, besides=self._ended())
+        here = partial(usage_of, selection.of(self._snapshot()), now)
+        return await self._read(lambda: here() + past())
+
+    async def usage_by(self, selection: Selection, now: Now, key: str) -> dict[str, Usage]:
+        """The sums over the jobs meant for each `user` or `project`; "" is for jobs without a project."""
+        past = partial(self._history.usage_by, selection, key, besides=self._ended())
+        here = partial(usage_by, selection.of(self._snapshot()), now, _OWN[key])
+        return await self._read(lambda: together(here(), past()))
+
+    async def usage_by_day(self, selection: Selection, now: Now, since: float) -> dict[str, Usage]:
+        """The sums for each local day from `since` on, the beginning of one."""
+        past = partial(self._history.usage_by_day, selection, since, besides=self._ended())
+        here = partial(usage_by_day, selection.of(self._snapshot()), now, since)
+        return await self._read(lambda: together(here(), past()))
+
+    def _snapshot(self) -> list[Job]:
+        """All jobs at hand as they are now, to be looked through in a thread: summing up takes a while."""
+        jobs = dict(self._engine.jobs)
+        jobs.update((job_id, self._measured(jobs[job_id])) for job_id in self._engine.running)
+        return list(jobs.values())
 
     async def recent(self, owner: str, back: int) -> Job | None:
         """The owner's latest job (`back` 0), the one before (1), …, not counting repeated attempts."""
@@ -180,11 +223,22 @@ class Listing:
         read = partial(self._history.readable, selection, after=after, most=size, newest_first=newest_first)
         page = await self._read(read)
         jobs = page.jobs if selection.group is None else list(selection.of(page.jobs))
-        for job_id in page.unreadable:
+        self._note(page.unreadable)
+        return jobs, page.last
+
+    async def _brief_page(
+        self, selection: Selection, after: JobId | None, size: int, *, newest_first: bool
+    ) -> tuple[list[Job | Ended], JobId | None]:
+        read = partial(self._history.briefly, selection, after=after, most=size, newest_first=newest_first)
+        jobs, last, unreadable = await self._read(read)
+        self._note(unreadable)
+        return jobs, last
+
+    def _note(self, unreadable: Iterable[JobId]) -> None:
+        for job_id in unreadable:
             if job_id not in self.unreadable:
                 self.unreadable.add(job_id)
                 log.error("the record of job %d in the history cannot be read; see gctl state check", job_id)
-        return jobs, page.last
 
     def _measured(self, job: Job) -> Job:
         """The job with what was measured until now; a running one is told of that from time to time only."""
@@ -203,7 +257,7 @@ class Listing:
             raise Unavailable(f"The history of ended jobs cannot be used: {error}; see gctl state check") from error
 
 
-def _by_id(job: Job) -> JobId:
+def _by_id(job: Job | Ended) -> JobId:
     return job.id
 
 

@@ -84,11 +84,18 @@ def states(name: str) -> frozenset[State] | None:
     return frozenset(_STATES[word.lower()] for word in found)
 
 
+def owners(name: str) -> frozenset[str] | None:
+    """A comma list of users; None for an absent parameter, and for `all` or `*`."""
+    found = words(name)
+    return None if found in (None, ["all"], ["*"]) else frozenset(found or ())
+
+
 def selection(states_: str, users: str, names: str, *, since: float | None) -> Selection:
     """The conditions in the parameters of these names, and in `project`; `all` or `*` among users is everybody."""
-    owners = None if words(users) in (None, ["all"], ["*"]) else frozenset(words(users) or ())
     wanted = words(names)
-    return Selection(states(states_), owners, None if wanted is None else frozenset(wanted), text("project"), since)
+    return Selection(
+        states(states_), owners(users), None if wanted is None else frozenset(wanted), text("project"), since
+    )
 
 
 def ids(name: str) -> list[JobId] | None:

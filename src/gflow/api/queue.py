@@ -1,6 +1,6 @@
 """The queue as lines of text, for `gqueue`: filtered, sorted and cut here, so that the command loads almost nothing."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -15,14 +15,18 @@ from gflow.api.forecast import Starts
 from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.core.brief import Briefs
+from gflow.core.ended import Ended
 from gflow.core.errors import Malformed
 from gflow.core.lifecycle import CODES
-from gflow.core.model import Job, Now, State
+from gflow.core.model import Job, JobId, Now, State
 from gflow.core.progress import Progress
 from gflow.core.stops import elapsed_secs
-from gflow.wire.columns import COLUMNS, Row, line
+from gflow.wire.columns import COLUMNS, ENDED_COLUMNS, Row, ended_line, line
+from gflow.wire.groups import group_json
 
 CHUNK = 500
+_PARAMETERS = tuple("columns states users ids names project group limit sort since mine terminals".split())
+_Pages = AsyncGenerator[Sequence[Job | Ended], None]
 DEFAULT_STATES = frozenset({State.QUEUED, State.HOLD, State.RUNNING})
 _STATE_ORDER = {state: position for position, state in enumerate(CODES)}
 
@@ -38,23 +42,30 @@ SORTS: dict[str, Callable[[Job, Now], Any]] = {
 
 
 def blueprint(services: Services) -> Blueprint:
-    """`GET /queue`, `GET /forecast`."""
+    """`GET /queue`, `GET /groups`, `GET /forecast`."""
     routes = Blueprint("queue", __name__)
     clock, engine = services.runtime.clock, services.runtime.engine
 
     @routes.get("/queue")
     async def queue() -> Response:
-        query.allow("columns", "states", "users", "ids", "names", "project", "group", "limit", "sort", "since", "mine")
+        query.allow(*_PARAMETERS)
         columns, now = _columns(), clock()
         cells = [COLUMNS[name] for name in columns]
+        briefly = [ENDED_COLUMNS[name] for name in columns if name in ENDED_COLUMNS]
         starts: Starts = await services.forecast.starts() if "START" in columns else {}
         briefs = Briefs(engine, now) if "REASON" in columns else None
-        total, pages = await _pages(services.listing, now)
+        terminals = await _terminals(services) if query.flag("terminals") else None
+        total, pages = await _pages(services.listing, now, terminals, briefly=len(briefly) == len(cells))
         lines: list[str] = []
         async with aclosing(pages):
             async for page in pages:
-                progress = await services.gauge.of(page) if "PROGRESS" in columns else {}
-                lines += [line(_row(job, now, starts, briefs, progress.get(job.id)), cells) for job in page]
+                progress = await services.gauge.of(_at_hand(page)) if "PROGRESS" in columns else {}
+                lines += [
+                    ended_line(job, briefly)
+                    if isinstance(job, Ended)
+                    else line(_row(job, now, starts, briefs, progress.get(job.id)), cells)
+                    for job in page
+                ]
                 await trio.lowlevel.checkpoint()
         body = "".join(lines).encode(errors="surrogateescape")
         response = raw(body, content_type="text/plain; charset=utf-8")
@@ -62,6 +73,14 @@ def blueprint(services: Services) -> Blueprint:
             response.headers["X-Unreadable"] = str(len(services.listing.unreadable))
         response.headers["X-Total"] = str(len(lines) if total is None else total)
         return response
+
+    @routes.get("/groups")
+    async def groups() -> Response:
+        query.allow("mine", "users")
+        owners = frozenset({caller().name}) if query.flag("mine") else query.owners("users")
+        found = [group_json(engine, group_id) for group_id in engine.open_groups()]
+        found.sort(key=lambda group: int(group["first_job_id"]))
+        return answer([group for group in found if owners is None or group["user"] in owners])
 
     @routes.get("/forecast")
     async def forecast() -> Response:
@@ -73,7 +92,10 @@ def blueprint(services: Services) -> Blueprint:
         waits = job.state is State.QUEUED
         start = starts.get(job.id) if waits else None
         brief = briefs.of(job) if waits and briefs is not None else None
-        return Row(job, services.reason(job), now, expected_start=start, brief=brief, progress=progress)
+        drained = engine.drained is not None
+        return Row(
+            job, services.reason(job), now, expected_start=start, brief=brief, drained=drained, progress=progress
+        )
 
     return routes
 
@@ -88,12 +110,32 @@ def _columns() -> list[str]:
     return names
 
 
-async def _pages(listing: Listing, now: Now) -> tuple[int | None, AsyncGenerator[list[Job], None]]:
-    """The jobs to show: the first `limit`, or with a minus the last; and how many are meant, None if all are shown."""
+async def _terminals(services: Services) -> set[JobId]:
+    """The jobs that have a terminal to attach to."""
+    engine = services.runtime.engine
+    running = [engine.jobs[job_id] for job_id in engine.running]
+    return await trio.to_thread.run_sync(services.launcher.terminals, running)
+
+
+def _ids(terminals: set[JobId] | None) -> list[JobId] | None:
+    """The jobs asked for by id, and of those the ones with a terminal if that is asked for; None if neither is."""
+    ids = query.ids("ids")
+    if terminals is None:
+        return ids
+    return sorted(terminals) if ids is None else [job_id for job_id in ids if job_id in terminals]
+
+
+async def _pages(
+    listing: Listing, now: Now, terminals: set[JobId] | None, *, briefly: bool
+) -> tuple[int | None, _Pages]:
+    """The jobs to show: the first `limit`, or with a minus the last; and how many are meant, None if all are shown.
+
+    `briefly`: no more of jobs in the history than `Ended` has is needed.
+    """
     sort = query.text("sort") or "id"
     if sort not in SORTS:
         raise Malformed(f"Unknown sort key '{sort}'; allowed: {', '.join(SORTS)}")
-    ids, limit = query.ids("ids"), query.integer("limit") or 0
+    ids, limit = _ids(terminals), query.integer("limit") or 0
     selection = query.selection("states", "users", "names", since=query.number("since"))
     if selection.states is None and ids is None:
         selection = replace(selection, states=DEFAULT_STATES)
@@ -102,7 +144,8 @@ async def _pages(listing: Listing, now: Now) -> tuple[int | None, AsyncGenerator
     selection = replace(selection, group=query.text("group"))
     if ids is None and sort == "id":
         if not limit:
-            return None, listing.pages(selection)
+            enough = briefly and selection.group is None
+            return None, listing.brief_pages(selection) if enough else listing.pages(selection)
         jobs = await listing.select(selection, newest_first=limit < 0, limit=abs(limit))
         return await listing.count(selection), _cut(jobs if limit > 0 else jobs[::-1])
     jobs = await listing.select(selection) if ids is None else list(selection.of(await listing.find_all(ids)))
@@ -110,6 +153,10 @@ async def _pages(listing: Listing, now: Now) -> tuple[int | None, AsyncGenerator
     return len(jobs), _cut(jobs[:limit] if limit > 0 else jobs[limit:] if limit < 0 else jobs)
 
 
-async def _cut(jobs: list[Job]) -> AsyncGenerator[list[Job], None]:
+def _at_hand(page: Sequence[Job | Ended]) -> list[Job]:
+    return [job for job in page if isinstance(job, Job)]
+
+
+async def _cut(jobs: Sequence[Job]) -> _Pages:
     for start in range(0, len(jobs), CHUNK):
         yield jobs[start : start + CHUNK]

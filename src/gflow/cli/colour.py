@@ -1,4 +1,4 @@
-"""Whether to use colours and symbols: on a terminal, unless NO_COLOR is set or --color says otherwise."""
+"""Whether to use colours and symbols: on a terminal, unless NO_COLOR or --color says otherwise; and how wide it is."""
 
 from __future__ import annotations
 
@@ -36,3 +36,16 @@ def wanted(when: str) -> bool:
     if when != "auto":
         return when == "always"
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
+
+
+def terminal_columns() -> int | None:
+    """How wide the terminal is that output goes to; None if it goes elsewhere, or nobody knows."""
+    if not sys.stdout.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except OSError:
+        return None

@@ -20,6 +20,10 @@ COLUMNS = (
     "END",
     "EXIT",
     "REASON",
+    "DEPENDS",
+    "REDOOF",
+    "GROUP",
+    "TASK",
 )
 DEFAULT = ("JOBID", "NAME", "ST", "TIME", "NODES", "NODELIST(REASON)")
 

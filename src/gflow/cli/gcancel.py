@@ -10,6 +10,7 @@ from gflow.cli.each import each
 from gflow.cli.entry import start
 from gflow.cli.job.arguments import many
 from gflow.cli.kinds import names, not_empty, signal_number
+from gflow.cli.output import TEXT, print_document
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _FILTERS = ("user", "names", "project", "states", "group")
 _CANCELLABLE = ("Queued", "Hold", "Running")
 _AT_ONCE = 5000
+_FIELDS = ("id", "state", "verdict", "blocked_by")
+"""What a dry run tells of each job."""
 
 
 def run(values: Values) -> int:
@@ -44,10 +47,12 @@ def run(values: Values) -> int:
         if values["finish"] is None and values["fail"] is None:
             raise UsageError("no job named: give ids, e.g. gcancel 7,10-12, or --name, --user, --state and the like")
         return status
+    if values["output"] != "text" and not values["dry_run"]:
+        raise UsageError("--output is for --dry-run")
     if values["signal"]:
         return max(status, _signal(client, job_ids, values["signal"]))
     if values["dry_run"]:
-        return max(status, _preview(client, job_ids))
+        return max(status, _preview(client, job_ids, values["output"]))
     return max(status, _cancel(client, job_ids, values["reason"]))
 
 
@@ -68,15 +73,20 @@ def _cancel(client: Client, job_ids: list[int], reason: str | None) -> int:
     return status
 
 
-def _preview(client: Client, job_ids: list[int]) -> int:
-    """The jobs and all that would be cancelled with them, one tab-separated line each."""
+def _preview(client: Client, job_ids: list[int], kind: str) -> int:
+    """The jobs and all that would be cancelled with them: one tab-separated line each, or one document."""
     status = 0
+    found: list[Record] = []
     for at in range(0, len(job_ids), _AT_ONCE):
         answer = client.cancel_many(job_ids[at : at + _AT_ONCE], dry_run=True)
-        lines = [f"{job['id']}\t{job['state']}\tok\n" for job in answer["jobs"]]
-        lines += [f"{job['id']}\t{job['state']}\tblocked\t{job['blocked_by']}\n" for job in answer["dependents"]]
-        print("".join(lines), end="")
+        found += [{**job, "verdict": "ok", "blocked_by": None} for job in answer["jobs"]]
+        found += [{**job, "verdict": "blocked"} for job in answer["dependents"]]
         status = max(status, _tell(answer["failed"]))
+    if kind != "text":
+        print_document({"jobs": [{name: job[name] for name in _FIELDS} for job in found]}, kind)
+        return status
+    for job in found:
+        print(*(str(job[name]) for name in _FIELDS if job[name] is not None), sep="\t")
     return status
 
 
@@ -150,6 +160,7 @@ COMMAND = Command(
             help="Only send a signal to the processes of running jobs, e.g. USR1.",
         ),
         Option("--dry-run", help="Only show which jobs would be cancelled, and which others with them."),
+        TEXT,
         Option("--finish", convert=ids.parse_one, metavar="ID", hidden=True, help="Mark a job as finished."),
         Option("--fail", convert=ids.parse_one, metavar="ID", hidden=True, help="Mark a job as failed."),
         Option("--cancel", hidden=True, help="Accepted; it is what gcancel does."),

@@ -11,6 +11,8 @@ COMMAND = Group(
     {
         "notify": "gflow.cli.ctl.notify",
         "reserve": "gflow.cli.ctl.reserve",
+        "drain": "gflow.cli.ctl.drain",
+        "resume": "gflow.cli.ctl.resume",
         "show-gpus": "gflow.cli.ctl.show_gpus",
         "set-gpus": "gflow.cli.ctl.set_gpus",
         "gpu-process": "gflow.cli.ctl.gpu_process",
@@ -21,6 +23,7 @@ COMMAND = Group(
     },
     examples=(
         ("gctl reserve list", "GPUs promised to users, and when"),
+        ("gctl drain --reason 'new disks'", "start nothing new; what runs goes on"),
         ("gctl show-gpus", "each GPU and whether it may be used"),
         ("gctl set-gpus 0,2", "give out these two only"),
         ("gctl quota set --user alice --max-running-gpus 2", "alice has at most two GPUs at once"),

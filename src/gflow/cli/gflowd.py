@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncclick as click
 
 from gflow import __version__, config, paths
+from gflow.cli.output import print_document
+from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
 from gflow.config import Config, ConfigError
@@ -154,15 +156,19 @@ async def restart(given: _Context, /, **flags: str | None) -> None:
 
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
+@click.option("-o", "--output", type=click.Choice(("text", "json", "yaml")), default="text", help="text, json or yaml.")
 @click.pass_obj
-async def status(given: _Context, socket: str | None) -> None:
+async def status(given: _Context, socket: str | None, output: str) -> None:
     """Say how the daemon is. Exit code 0: healthy, 1: unhealthy, 3: not running."""
     given.add(socket=socket)
     found = hosting.find(given.socket(), Path(paths.data_dir()))
+    if output != "text":
+        print_document(_as_data(found), output)
+        sys.exit(NOT_RUNNING if found is None else 0 if _is_well(found) else 1)
     if found is None:
         click.echo(f"Status: Not running (nobody listens on {given.socket()}; start it with 'gflowd up')")
         sys.exit(NOT_RUNNING)
-    if found.health is None or found.status is None or found.health.get("status") not in ("ok", "recovery"):
+    if found.health is None or found.status is None or not _is_well(found):
         detail = (found.health or {}).get("detail", "it does not answer")
         click.echo(f"Status: Unhealthy\nPID: {found.pid}\nDetail: {detail}")
         sys.exit(1)
@@ -173,6 +179,8 @@ async def status(given: _Context, socket: str | None) -> None:
     remark = told.get("gpu_trouble") or ("simulated" if told.get("gpu_simulated") else "")
     gpus = f"{told['gpu_available']} of {told['gpu_total']} available{f' ({remark})' if remark else ''}"
     click.echo(f"Executor: {told['executor']}\nGPUs: {gpus}")
+    if told.get("drained"):
+        click.echo(drained_line(told["drained"]))
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
     if told.get("tcp"):
         click.echo(f"TCP: {told['tcp']} (without authentication)")
@@ -190,6 +198,18 @@ for _alias, _command in (("start", up), ("stop", down)):
     _same = copy.copy(_command)
     _same.short_help = f"The same as {_command.name}."
     gflowd.add_command(_same, _alias)
+
+
+def _is_well(found: hosting.Running) -> bool:
+    return found.status is not None and (found.health or {}).get("status") in ("ok", "recovery")
+
+
+def _as_data(found: hosting.Running | None) -> dict[str, Any]:
+    """The daemon as programs read it: `status` is not_running, unhealthy, or what /health says."""
+    if found is None:
+        return {"status": "not_running", "pid": None, "health": None, "details": None}
+    said = (found.health or {}).get("status", "unhealthy") if _is_well(found) else "unhealthy"
+    return {"status": said, "pid": found.pid, "health": found.health, "details": found.status}
 
 
 def _recovery(health: dict[str, Any]) -> str:

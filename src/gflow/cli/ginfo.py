@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from gflow.cli.command import Command, Option
 from gflow.cli.entry import start
-from gflow.cli.kinds import choice
+from gflow.cli.output import output, print_document
+from gflow.cli.render.drained import drained_line
 from gflow.cli.render.gpus import each, grouped
 from gflow.cli.render.table import harmless, table
 from gflow.cli.render.times import stamp
@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-_OUTPUTS = ("table", "json")
-
 
 def run(values: Values) -> int:
     info = Client(find(values["url"], values["config"])).info()
-    if values["output"] == "json":
-        print(json.dumps(info, indent=2))
+    if values["output"] != "table":
+        print_document(info, values["output"])
         return 0
     gpus = info.get("gpus") or []
     if gpus:
@@ -39,8 +37,9 @@ def run(values: Values) -> int:
 
 
 def remarks(info: Record) -> list[str]:
-    """What concerns no GPU by itself: what is reserved by number, and why nothing can be seen."""
-    lines = [
+    """What concerns no GPU by itself: that it is drained, what is reserved by number, why nothing can be seen."""
+    lines = [drained_line(info["drained"])] if info.get("drained") else []
+    lines += [
         f"{_count(one['gpu_count'])} reserved for {harmless(one['user'])} until {stamp(one['until'])}"
         for one in info.get("reservations") or ()
     ]
@@ -59,15 +58,7 @@ COMMAND = Command(
     run,
     options=(
         Option("-N", "--per-gpu", help="One row per GPU, with its name."),
-        Option(
-            "-o",
-            "--output",
-            convert=choice(*_OUTPUTS),
-            metavar="KIND",
-            default="table",
-            choices=_OUTPUTS,
-            help="table or json.",
-        ),
+        output("table", "json", "yaml"),
     ),
     examples=(
         ("ginfo", "one row per use"),

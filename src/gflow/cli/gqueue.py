@@ -5,14 +5,16 @@ The table is the command people run most, so the daemon makes the texts of its c
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from gflow.cli import columns, ids, states
-from gflow.cli.colour import COLOUR, STATE_COLOURS, wanted
-from gflow.cli.command import Command, Option
+from gflow.cli.colour import COLOUR, terminal_columns, wanted
+from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.entry import start
-from gflow.cli.kinds import choice, names, not_empty, signed, since
-from gflow.cli.render.table import harmless, table
+from gflow.cli.kinds import choice, names, not_empty, signed, since, span_secs
+from gflow.cli.output import TABLE
+from gflow.cli.view import View
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 
@@ -21,21 +23,46 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflow.cli.command import Values
-    from gflow.cli.render.table import Paint
 
 SORTS = ("id", "state", "time", "name", "gpus", "nodes", "priority")
-_OUTPUTS = ("table", "json", "csv", "yaml")
 _EVERYBODY = ("all", "*")
+_FOR_EYES = ("tree", "group", "watch")
 
 
 def run(values: Values) -> int:
+    _check(values)
     client = Client(find(values["url"], values["config"]))
+    if values["progress"]:
+        from gflow.cli.progress import print_progress
+
+        return print_progress(client, values, *_whose(values["user"], by_id=False))
+    filters = _filters(values, client)
+    if values["watch"]:
+        from gflow.cli.watch import watch
+
+        return watch(client, _view(values), filters, values["interval"])
     if values["output"] != "table":
         from gflow.cli.listing import print_listing
 
-        print_listing(client, _filters(values, client), values["output"], forecast="START" in values["format"])
+        print_listing(client, filters, values["output"], forecast="START" in values["format"])
     else:
-        _print_table(client, values)
+        _print_table(client, _view(values), filters)
+    return _unreadable(client)
+
+
+def _check(values: Values) -> None:
+    for name in _FOR_EYES:
+        if values[name] and values["output"] != "table":
+            raise UsageError(f"--{name} is for people: it does not go with --output {values['output']}")
+    if values["progress"] and any(values[name] for name in _FOR_EYES):
+        raise UsageError("--progress is a table of its own: it goes with --user and --output")
+    if values["interval"] is not None and not values["watch"]:
+        raise UsageError("--interval is for --watch")
+    if values["watch"] and not sys.stdout.isatty():
+        raise UsageError("--watch needs a terminal; programs can follow the daemon's /events")
+
+
+def _unreadable(client: Client) -> int:
     if client.unreadable:
         what = "1 ended job" if client.unreadable == 1 else f"{client.unreadable} ended jobs"
         print(f"gqueue: left out {what} whose record cannot be read any more: see gctl state check", file=sys.stderr)
@@ -45,7 +72,7 @@ def run(values: Values) -> int:
 def _filters(values: Values, client: Client) -> dict[str, Any]:
     """The parameters of GET /queue that say which jobs, in which order."""
     asked = ids.resolve([part for parts in values["jobs"] for part in parts], client)
-    mine, users = _whose(values["user"], bool(asked))
+    mine, users = _whose(values["user"], by_id=bool(asked))
     chosen = states.FINAL if values["completed"] else values["states"]
     return {
         "states": "all" if values["all"] else ",".join(chosen) if chosen else None,
@@ -57,45 +84,41 @@ def _filters(values: Values, client: Client) -> dict[str, Any]:
         "limit": values["limit"] or None,
         "sort": values["sort"],
         "since": values["since"],
+        "terminals": 1 if values["tmux"] else None,
     }
 
 
-def _whose(users: list[str] | None, by_id: bool) -> tuple[int | None, str | None]:
+def _whose(users: list[str] | None, *, by_id: bool) -> tuple[int | None, str | None]:
     """Whether to show the caller's jobs, else whose. Jobs asked for by id are shown whoever owns them."""
     if users is None:
         return (None if by_id else 1), None
     return None, None if any(user in _EVERYBODY for user in users) else ",".join(users)
 
 
-def _print_table(client: Client, values: Values) -> None:
-    shown: tuple[str, ...] = values["format"]
-    for_eyes = wanted(values["color"])
-    asked = shown if not for_eyes or "ST" in shown else (*shown, "ST")
-    rows, total = client.queue(asked, **_filters(values, client))
+def _view(values: Values) -> View:
+    return View(
+        values["format"],
+        tree=values["tree"],
+        by_state=values["group"],
+        symbols=wanted(values["color"]),
+        live=values["watch"],
+        most=terminal_columns(),
+    )
+
+
+def _print_table(client: Client, view: View, filters: dict[str, Any]) -> None:
+    rows, total = client.queue(view.asked, **filters)
     if not rows:
         print("No jobs found.")
         return
-    rows = [list(map(harmless, row)) for row in rows]
-    paint = _dress(rows, asked, len(shown)) if for_eyes else None
-    sys.stdout.write(table(shown, [row[: len(shown)] for row in rows], paint))
+    sys.stdout.write(view.text(rows))
     if len(rows) < total:
-        which = "first" if values["limit"] > 0 else "last"
+        which = "first" if filters["limit"] > 0 else "last"
         print(f"Showing {which} {len(rows)} of {total} jobs (use -n 0 to show all)")
+    if found := view.groups(rows):
+        from gflow.cli.progress import footer
 
-
-def _dress(rows: list[list[str]], asked: tuple[str, ...], shown: int) -> Paint:
-    """Mark the names of running jobs, and return the painter of the state column."""
-    state = asked.index("ST")
-    if "NAME" in asked:
-        name = asked.index("NAME")
-        for row in rows:
-            if row[state] == "R":
-                row[name] += " \u25cb"
-
-    def paint(column: int, cell: str) -> str:
-        return STATE_COLOURS.get(cell, "") if column == state and state < shown else ""
-
-    return paint
+        sys.stdout.write(footer(client, found, filters, view.most))
 
 
 COMMAND = Command(
@@ -122,7 +145,10 @@ COMMAND = Command(
         Option("-a", "--all", help="Jobs in every state."),
         Option("-c", "--completed", help="Jobs that have ended."),
         Option(
-            "--since", convert=since, metavar="TIME", help="Submitted since: 2h, 3d, 1w, today, yesterday or a date."
+            "--since",
+            convert=since,
+            metavar="TIME",
+            help="Submitted since: 2h, 3d, 1w, today, yesterday, 2026-02-01, 2026-02-01T08:30 or 2026-02-01T08:30:00Z.",
         ),
         Option(
             "-r",
@@ -154,6 +180,7 @@ COMMAND = Command(
         ),
         Option("-N", "--names", "--name", convert=names, metavar="LIST", help="Jobs with exactly these names."),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
+        Option("-T", "--tmux", help="Jobs that have a terminal to attach to, in whatever state."),
         Option(
             "-f",
             "--format",
@@ -163,18 +190,20 @@ COMMAND = Command(
             choices=columns.COLUMNS,
             help=f"Columns: {', '.join(columns.COLUMNS)}.",
         ),
+        Option("-g", "--group", help="In parts, one for each state."),
+        Option("-t", "--tree", help="As a tree: below each job what waits for it, and what was made again from it."),
+        Option("--progress", help="How far arrays and groups are that have not ended, instead of jobs."),
+        Option("-w", "--watch", help="Stay, and show every change; q ends it."),
         Option(
-            "-o",
-            "--output",
-            convert=choice(*_OUTPUTS),
-            metavar="KIND",
-            default="table",
-            choices=_OUTPUTS,
-            help="table, json, csv or yaml.",
+            "--interval",
+            convert=span_secs,
+            metavar="SECS",
+            help="With --watch: how often the times that count are shown anew (default: 2).",
         ),
+        TABLE,
         COLOUR,
     ),
-    exclusive=(("all", "completed", "states"),),
+    exclusive=(("all", "completed", "states"), ("tree", "group")),
     examples=(
         ("gqueue", "your jobs that wait or run"),
         (
@@ -183,10 +212,14 @@ COMMAND = Command(
         ),
         ("gqueue -s PD -f JOBID,NAME,START,REASON", "when what waits is expected to start (~), and what it waits for"),
         ("gqueue -j 7,10-12", "these jobs, finished or not"),
+        ("gqueue -a -t", "what waits for what, and what was made again"),
+        ("gqueue -w -u all", "the queue of the machine as it changes"),
+        ("gqueue --progress", "how far your arrays are"),
         ("gqueue -c --since today -o json", "what ended today, as data"),
     ),
 )
 
 
 def main() -> None:
+    gc.disable()  # there may be very many cells, none of them garbage, and this is over soon
     start(COMMAND)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
+from gflow.cli.colour import COLOUR
 from gflow.cli.command import Command, Option
 from gflow.cli.entry import start
 from gflow.cli.kinds import choice, not_empty, since
+from gflow.cli.output import TABLE, print_document
 from gflow.cli.render.data import csv
 from gflow.cli.render.table import harmless, table
 from gflow.client.endpoint import find
@@ -23,16 +24,17 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-_OUTPUTS = ("table", "json", "csv")
+_BY = ("user", "project", "day")
 _DECIMALS = {
     "avg_wait_secs": 1,
     "avg_runtime_secs": 1,
     "total_gpu_hours": 2,
+    "total_run_hours": 2,
     "avg_gpus_per_job": 2,
     "success_rate": 1,
     "mean_gpu_utilisation_pct": 1,
 }
-_CSV_METRICS = (
+METRICS = (
     "total_jobs",
     "completed_jobs",
     "failed_jobs",
@@ -49,24 +51,38 @@ _CSV_METRICS = (
     "success_rate",
     "measured_jobs",
     "mean_gpu_utilisation_pct",
+    "total_run_hours",
 )
 
 
 def run(values: Values) -> int:
     client = Client(find(values["url"], values["config"]))
-    stats = client.stats(_user(values), values["since"])
-    if values["output"] == "json":
-        print(json.dumps(stats, indent=2))
-    elif values["output"] == "csv":
-        sys.stdout.write(csv([("metric", "value"), *((name, metric(stats, name)) for name in _CSV_METRICS)]))
+    about = {"project": values["project"], "since": values["since"], "by": values["by"]}
+    stats = client.stats(user=_user(values), **about)
+    if values["output"] == "csv":
+        sys.stdout.write(csv(_csv_rows(stats, values["by"])))
+    elif values["output"] != "table":
+        print_document(stats, values["output"])
+    elif values["by"] is not None:
+        from gflow.cli.chart import chart
+
+        sys.stdout.write(chart(stats, values["color"]))
     else:
         sys.stdout.write("".join(line + "\n" for line in describe(stats)))
     return 0
 
 
+def _csv_rows(stats: Record, by: str | None) -> list[tuple[str, ...]]:
+    """A figure a line, or with `by` a user, project or day a line."""
+    if by is None:
+        return [("metric", "value"), *((name, metric(stats, name)) for name in METRICS)]
+    rows = [(str(row[by]), *(metric(row, name) for name in METRICS)) for row in stats["rows"]]
+    return [(by, *METRICS), *rows]
+
+
 def _user(values: Values) -> str | None:
     """Whose numbers; None for everybody's."""
-    if values["all_users"] or values["user"] in ("all", "*"):
+    if values["all_users"] or values["user"] in ("all", "*") or (values["by"] == "user" and not values["user"]):
         return None
     return values["user"] or _caller()
 
@@ -78,7 +94,7 @@ def _caller() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        return str(os.getuid())
+        return f"uid:{os.getuid()}"
 
 
 def metric(stats: Record, name: str) -> str:
@@ -141,22 +157,36 @@ COMMAND = Command(
             "--user",
             convert=not_empty,
             metavar="NAME",
-            help="This user's (default: yours; all: everybody's).",
+            help="This user's (default: yours, and with --by user everybody's; all: everybody's).",
         ),
         Option("-a", "--all-users", help="Everybody's jobs."),
-        Option("-t", "--since", convert=since, metavar="TIME", help="Since: 2h, 3d, 1w, today, yesterday or a date."),
+        Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
         Option(
-            "-o",
-            "--output",
-            convert=choice(*_OUTPUTS),
-            metavar="KIND",
-            default="table",
-            choices=_OUTPUTS,
-            help="table, json or csv.",
+            "-t",
+            "--since",
+            convert=since,
+            metavar="TIME",
+            help="Jobs submitted since: 2h, 3d, 1w, today, yesterday or a date; with --by day what was used since then "
+            "(default: 14 days).",
         ),
+        Option(
+            "-b",
+            "--by",
+            convert=choice(*_BY),
+            metavar="WHAT",
+            choices=_BY,
+            help="A line for each user, project or day, with a bar on a terminal.",
+        ),
+        TABLE,
+        COLOUR,
     ),
     exclusive=(("user", "all_users"),),
-    examples=(("gstats --since 1w", "your last week"), ("gstats -a -o csv", "everybody, as data")),
+    examples=(
+        ("gstats --since 1w", "your last week"),
+        ("gstats --by user --since 30d", "who had the GPUs this month, and how well they were used"),
+        ("gstats -a --by day", "GPU-hours of the machine, day by day"),
+        ("gstats -a -o csv", "everybody, as data"),
+    ),
 )
 
 

@@ -29,8 +29,8 @@ def positive(text: str) -> int:
 
 
 def signed(text: str) -> int:
-    """A whole number; a minus counts from the end."""
-    return -count(text[1:]) if text.startswith("-") else count(text)
+    """A whole number; a minus counts from the end, a plus may be there."""
+    return -count(text[1:]) if text.startswith("-") else count(text.removeprefix("+"))
 
 
 def gpus(text: str) -> int:
@@ -55,6 +55,17 @@ def priority(text: str) -> int:
     if number > 255:
         raise ValueError(f"{number} is not in the range 0-255")
     return number
+
+
+def span_secs(text: str) -> float:
+    """Seconds, with fractions, from a tenth to a day."""
+    try:
+        secs = float(text) if text.isascii() else 0.0
+    except ValueError:
+        secs = 0.0
+    if not 0.1 <= secs <= 86400:
+        raise ValueError(f"'{text}' is not a number of seconds from 0.1 to 86400")
+    return secs
 
 
 def time_limit(text: str) -> int:

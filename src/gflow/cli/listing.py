@@ -11,10 +11,10 @@ import sys
 import time
 
 from gflow.cli import ids
+from gflow.cli.entries import entry
 from gflow.cli.render.data import csv, yaml
-from gflow.cli.render.times import iso, seconds
+from gflow.cli.render.times import iso
 from gflow.client.http import Client
-from gflow.core.limits import format_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-_IDS_PER_REQUEST = 200
+_JOBS_PER_REQUEST, _RANGES_PER_REQUEST = 10_000, 200
 _CSV_FIELDS = ("id", "name", "state", "time", "gpus", "user", "submitted_at", "reason")
 
 
@@ -47,41 +47,13 @@ def print_listing(client: Client, filters: dict[str, Any], output: str, *, forec
 
 def _records(client: Client, wanted: list[int]) -> dict[int, Record]:
     """The jobs by id; ids are asked for as ranges, some at a time, to keep the request line short."""
-    ranges = ids.compact(wanted)
-    parts = (ranges[at : at + _IDS_PER_REQUEST] for at in range(0, len(ranges), _IDS_PER_REQUEST))
-    return {job["id"]: job for part in parts for job in client.jobs(ids=ids.show(part))}
-
-
-def entry(job: Record, elapsed: str, place: str) -> Record:
-    """A job as other programs read it; `place` is the text of NODELIST(REASON)."""
-    limit = seconds(job.get("time_limit"))
-    waits = job["state"] in ("Queued", "Hold", "Cancelled")
-    fields: Record = {
-        "id": job["id"],
-        "name": job.get("run_name"),
-        "state": job["state"],
-        "time": elapsed,
-        "gpus": job.get("gpu_ids") or [],
-        "user": job.get("submitted_by"),
-        "project": job.get("project"),
-        "submitted_at": iso(job.get("submitted_at")),
-        "reason": place.strip("()") if waits and place != "-" else None,
-        "memory_mb": job.get("memory_limit_mb"),
-        "time_limit": None if limit is None else format_duration(limit),
-    }
-    optional = ("project", "submitted_at", "reason", "memory_mb", "time_limit")
-    fields = {name: value for name, value in fields.items() if value is not None or name not in optional}
-    return fields | {
-        "priority": job.get("priority"),
-        "gpus_requested": job.get("gpus"),
-        "started_at": iso(job.get("started_at")),
-        "finished_at": iso(job.get("finished_at")),
-        "exit_code": job.get("exit_code"),
-        "signal": job.get("signal"),
-        "status_detail": job.get("status_detail"),
-        "run_dir": job.get("run_dir"),
-        "log_path": job.get("log_path"),
-    }
+    found: dict[int, Record] = {}
+    for start in range(0, len(wanted), _JOBS_PER_REQUEST):
+        ranges = ids.compact(wanted[start : start + _JOBS_PER_REQUEST])
+        for at in range(0, len(ranges), _RANGES_PER_REQUEST):
+            asked = ids.show(ranges[at : at + _RANGES_PER_REQUEST])
+            found.update((job["id"], job) for job in client.jobs(ids=asked))
+    return found
 
 
 def _csv_row(job: Record, fields: tuple[str, ...]) -> list[str]:

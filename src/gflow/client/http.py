@@ -1,8 +1,8 @@
 """The daemon's API, one method per verb, with the words of the routes.
 
 Jobs and other records are the plain dictionaries of the API's JSON. Every method raises a `ClientError`; a refusal of
-the daemon is a `Declined` with its sentence. JSON is loaded by the methods that need it, for the sake of those that
-do not.
+the daemon is a `Declined` with its sentence. What reads JSON is loaded by the methods that need it, for the sake of
+those that do not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ RESTART_SECS = 60.0
 """How long a command that waits for a job puts up with a daemon that is not there."""
 
 RETRY_SECS = 0.2
+_STEERING = "".join(map(chr, (*range(0x0A), *range(0x0B, 0x1F), *range(0x7F, 0xA0))))
+"""All control characters but those that end lines and cells."""
+
 _ACTIVE = ("Queued", "Hold", "Running")
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
@@ -93,13 +96,13 @@ class Client:
         return self._record("GET", f"/jobs/{job_id}/why")
 
     def queue(self, columns: Iterable[str], **filters: str | int | None) -> tuple[list[list[str]], int]:
-        """Rows of cell texts, and how many jobs matched before the limit.
+        """Rows of cell texts, in which nothing steers a terminal, and how many jobs matched before the limit.
 
         `unreadable` is set to how many ended jobs the daemon cannot read any more; they are left out.
         """
         query = {"columns": ",".join(columns), **filters}
         answer = self._ask("GET", "/queue", query=query)
-        text = answer.read().decode("utf-8", "replace")
+        text = _harmless(answer.read().decode("utf-8", "replace"))
         rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
         self.unreadable = int(answer.headers.get("x-unreadable", "0"))
         total = answer.headers.get("x-total", "")
@@ -117,6 +120,14 @@ class Client:
     def terminals(self) -> list[Record]:
         """The jobs that have a terminal: "id", "name", "state", "user" and "session" of each."""
         return self._records("GET", "/terminals")
+
+    def groups(self, **filters: str | int | None) -> list[Record]:
+        """Arrays and groups with jobs that have not ended, by first job; by mine, users."""
+        return self._records("GET", "/groups", query=filters)
+
+    def events(self, before_wait: Callable[[unix.Answer], None] | None = None) -> Iterator[bytes]:
+        """What happens from now on, as it comes: server-sent events. The first piece comes once nothing is missed."""
+        return self._ask("GET", "/events", timeout_secs=None).chunks(before_wait)
 
     def info(self) -> Record:
         return self._record("GET", "/info")
@@ -139,8 +150,9 @@ class Client:
     def health(self) -> Record:
         return self._record("GET", "/health")
 
-    def stats(self, user: str | None = None, since: int | None = None) -> Record:
-        return self._record("GET", "/stats", query={"user": user, "since": since})
+    def stats(self, **filters: str | int | None) -> Record:
+        """Figures of the jobs of a user, a project, since a moment; for each user, project or day with `by`."""
+        return self._record("GET", "/stats", query=filters)
 
     # Acting on a job
 
@@ -208,6 +220,14 @@ class Client:
         """{"allowed_gpu_indices"}: what may be given out from now on; None for all."""
         return self._record("POST", "/gpus", body={"allowed_indices": indices})
 
+    def drain(self, reason: str | None = None) -> Record:
+        """Start nothing new: {"changed", "drained", "running_jobs"}."""
+        return self._record("POST", "/drain", body={"reason": reason})
+
+    def resume(self) -> Record:
+        """Start jobs again: {"changed", "drained", "running_jobs"}."""
+        return self._record("POST", "/resume")
+
     def ignore_gpu_process(self, index: int, pid: int) -> Record:
         """{"gpu_index", "pid", "inserted", "available"}."""
         return self._record("POST", "/gpu-processes/ignore", body={"gpu_index": index, "pid": pid})
@@ -253,9 +273,9 @@ class Client:
 
     # Watching a job
 
-    def wait(self, job_id: int) -> Record:
+    def wait(self, job_id: int, *, retries: bool = True) -> Record:
         """The job, or the last of its retries, once it is final; also if the daemon is restarted meanwhile."""
-        return self._over_restarts(lambda: _as_record(_decode(self._accepted(self._ask_wait(job_id)))))
+        return self._over_restarts(lambda: _as_record(_decode(self._accepted(self._ask_wait(job_id, retries=retries)))))
 
     def wait_any(self, job_ids: Iterable[int]) -> Record:
         """The first of the jobs to be final; also if the daemon is restarted meanwhile."""
@@ -305,8 +325,8 @@ class Client:
             for question in questions:
                 question.close()
 
-    def _ask_wait(self, job_id: int) -> unix.Question:
-        return unix.ask(self.path, "GET", f"/jobs/{job_id}/wait?retries=1", timeout_secs=None)
+    def _ask_wait(self, job_id: int, *, retries: bool = True) -> unix.Question:
+        return unix.ask(self.path, "GET", f"/jobs/{job_id}/wait{'?retries=1' if retries else ''}", timeout_secs=None)
 
     def log(
         self, job_id: int, *, first: int | None = None, last: int | None = None, follow: bool = False
@@ -392,6 +412,13 @@ class Client:
         return _decode(self._ask(method, path, query=query, body=body))
 
 
+def _harmless(text: str) -> str:
+    """Lines of cells without characters that steer a terminal; at once, for there may be very many of them."""
+    if any(char in text for char in _STEERING):
+        text = text.translate(dict.fromkeys(map(ord, _STEERING), "?"))
+    return text
+
+
 def _as_record(answer: Any) -> Record:
     if not isinstance(answer, dict):
         raise ConnectionLost("gflow's answer is not a record")
@@ -399,29 +426,29 @@ def _as_record(answer: Any) -> Record:
 
 
 def _decode(answer: unix.Answer) -> Any:
-    import json
+    from gflow.client.notation import loads
 
     try:
-        return json.loads(answer.read())
+        return loads(answer.read())
     except ValueError as error:
         raise ConnectionLost("gflow's answer is not JSON") from error
 
 
 def _encode(body: Any) -> bytes:
-    import json
+    from gflow.client.notation import dumps
 
     try:
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return dumps(body).encode()
     except UnicodeEncodeError as error:
         raise ClientError("cannot send a path, argument or name that is not UTF-8 text") from error
 
 
 def _declined(answer: unix.Answer) -> Declined:
-    import json
+    from gflow.client.notation import loads
 
     content = answer.read()
     try:
-        fields = json.loads(content)
+        fields = loads(content)
         return Declined(str(fields["error"]), answer.status, str(fields.get("code", "")))
     except (ValueError, KeyError, TypeError, AttributeError):
         said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]

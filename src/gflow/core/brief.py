@@ -5,10 +5,14 @@ Jobs of one shape wait for the same, so a list costs what its shapes cost.
 
 from functools import cached_property
 
+from gflow.core.dependencies import Verdict, judge
 from gflow.core.engine import Engine
-from gflow.core.model import Job, Now, ReasonKind
+from gflow.core.model import DependencyMode, Job, Now, ReasonKind, State
 from gflow.core.planner import Planned, Planner, choose
 from gflow.core.queue import Shape
+
+_MOST_NAMED = 3
+"""Longer lists of jobs are cut."""
 
 
 class Briefs:
@@ -20,10 +24,12 @@ class Briefs:
         self._known: dict[Shape, str] = {}
 
     def of(self, job: Job) -> str | None:
-        """What a job that could start waits for; None where its reason says all there is to say."""
+        """What a queued job waits for; None where its reason says all there is to say."""
         engine = self._engine
-        if engine.jobs.get(job.id) is not job or job.id not in engine.ready:
+        if engine.jobs.get(job.id) is not job:
             return None
+        if job.id not in engine.ready:
+            return self._awaited(job)
         blocked = engine.blocked(job)
         if blocked is None:
             return None
@@ -32,11 +38,27 @@ class Briefs:
             self._known[shape] = self._words(shape, blocked)
         return self._known[shape]
 
+    def _awaited(self, job: Job) -> str | None:
+        """The jobs it depends on that have not finished, once they are what it waits for."""
+        jobs = self._engine.jobs
+        verdict, cause = judge(job.spec, jobs)
+        reason = self._engine.reason(job)
+        if reason is None or reason.kind is not ReasonKind.DEPENDENCY:
+            return None
+        if verdict is Verdict.IMPOSSIBLE and cause is not None:
+            return f"Never: job {cause} is {jobs[cause].state.value}"
+        awaited = [str(one) for one in job.spec.depends_on if jobs[one].state is not State.FINISHED]
+        more = f" and {len(awaited) - _MOST_NAMED} more" if len(awaited) > _MOST_NAMED else ""
+        one_of = "one of " if job.spec.dependency_mode is DependencyMode.ANY and len(awaited) > 1 else ""
+        return f"After {one_of}{'job' if len(awaited) == 1 else 'jobs'} {', '.join(awaited[:_MOST_NAMED])}{more}"
+
     @cached_property
     def _planner(self) -> Planner:
         return Planner(self._engine, self._now)
 
     def _words(self, shape: Shape, blocked: ReasonKind) -> str:
+        if self._engine.drained is not None:
+            return self._engine.drained.words
         if self._engine.group_full(shape) and shape.group_id is not None:
             return f"Limit of its group: {self._engine.groups[shape.group_id].max_concurrent} at once"
         match blocked:

@@ -348,11 +348,14 @@ class Engine(Sweeps):
     # -- what happens ----------------------------------------------------------------------------------------------
 
     def schedule(self, now: Now, new_run_id: Iterator[str]) -> Outcome:
-        """Start whatever can start now."""
+        """Start whatever can start now; nothing while the machine is drained."""
         out = Outcome()
         while self._begins and self._begins[0][0] <= now.wall:
             self._begin_if_due(heapq.heappop(self._begins)[1], now)
         self.planned = []
+        if self.drained is not None:
+            self.ready.block_all(ReasonKind.RESOURCES)
+            return out
         while self.ready and self._pass(out, now, new_run_id):
             pass  # who stands elsewhere in the queue now, or is planned no more, may leave room for others
         return out

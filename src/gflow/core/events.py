@@ -33,6 +33,8 @@ class EventKind(enum.StrEnum):
     GROUP_COMPLETED = "group_completed"
     GROUP_HELD = "group_held"
     SCHEDULER_ONLINE = "scheduler_online"
+    SCHEDULER_DRAINED = "scheduler_drained"
+    SCHEDULER_RESUMED = "scheduler_resumed"
 
 
 OUTCOMES: dict[State, EventKind] = {
@@ -55,7 +57,8 @@ class Event:
     `job` is the job right after the transition, None where it is no matter of one. `about` has what else there is to
     say, as plain values by name: of a GPU `gpu` (its index) and `uuid`, of a reservation its record, of a group
     `group_id`, `user`, `first_job_id` and `counts` (jobs by state); its `job` is the one that ended last. Of a group
-    that is held also `group_name`, `reason`, `failed` (ids) and `held` (how many jobs that are).
+    that is held also `group_name`, `reason`, `failed` (ids) and `held` (how many jobs that are). Of a drain who asked
+    for it (`by`) and why (`reason`).
     """
 
     kind: EventKind

@@ -71,6 +71,7 @@ def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
     if job.state is State.HOLD:
         text = f"It is on hold: {job.detail}." if job.detail else "It is on hold."
         yield Why(ReasonKind.HELD, text, f"gjob release {job.id}")
+    yield from _drained(engine)
     yield from _begin(job, now)
     yield from _dependencies(engine, job)
     yield from _group(engine, job, shape)
@@ -80,6 +81,14 @@ def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
         yield from _gpus(engine, job, shape, Planner(engine, now))
     yield from _passing(engine, job, shape, now)
     yield from _position(engine, job, now)
+
+
+def _drained(engine: Engine) -> Iterator[Why]:
+    drain = engine.drained
+    if drain is not None:
+        because = f": {drain.reason}" if drain.reason else ""
+        text = f"gflow was drained by {drain.by} at {_stamp(drain.since)}{because}; nothing new is started."
+        yield Why(ReasonKind.RESOURCES, text, "an administrator ends that: gctl resume")
 
 
 def _begin(job: Job, now: Now) -> Iterator[Why]:

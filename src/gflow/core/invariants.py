@@ -14,7 +14,7 @@ from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
 from gflow.core.groups import cell_of
 from gflow.core.lifecycle import ACTIVE, FINAL
-from gflow.core.model import Job, JobId, Now, State
+from gflow.core.model import Job, JobId, Now, ReasonKind, State
 from gflow.core.order import queue_key
 from gflow.core.placement import share_mb
 from gflow.core.planner import Planner
@@ -43,13 +43,17 @@ def check(engine: Engine, *, over_cap: Container[str] = ()) -> None:
 
 
 def check_settled(engine: Engine, now: Now) -> None:
-    """Raise AssertionError if a ready job could start: after `schedule`, none may idle beside room it may use."""
+    """Raise AssertionError if a ready job could start: after `schedule`, none may idle beside room it may use.
+
+    Nobody may use any while the machine is drained.
+    """
     usage = UsageNow(engine.fair_share, now)
     ranks = {job_id: rank(key, usage.of(shape.owner)) for job_id, shape, key in engine.ready.items()}
     for job_id, shape, _ in engine.ready.items():
         planner = Planner(engine, now)
         planner.planned = [plan for plan in engine.planned if ranks[plan.id] < ranks[job_id]]
         room = planner.place(shape)
+        room = ReasonKind.RESOURCES if engine.drained is not None else room
         assert not isinstance(room, tuple), f"job {job_id} is ready and has room on GPUs {room}, but did not start"
         assert engine.ready.blocked(job_id) is not None, f"job {job_id} waits, but nothing says why"
 

@@ -49,11 +49,15 @@ def parse_time_limit(text: str) -> int:
     return secs
 
 
+_TWO_DIGITS = tuple([f"{number:02d}" for number in range(60)])
+"""Looked up rather than made: long lists have very many durations."""
+
+
 def format_duration(secs: float) -> str:
     """`HH:MM:SS`, or `D-HH:MM:SS` from one day on. Fractions are cut, negative values read 00:00:00."""
     whole = max(0, int(secs))
     days, rest = divmod(whole, 86400)
-    clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    clock = f"{_TWO_DIGITS[rest // 3600]}:{_TWO_DIGITS[rest // 60 % 60]}:{_TWO_DIGITS[rest % 60]}"
     return f"{days}-{clock}" if days else clock
 
 

@@ -1,4 +1,4 @@
-"""The machine the jobs share: its GPUs as they are seen and allowed, the reservations, the quotas.
+"""The machine the jobs share: its GPUs as they are seen and allowed, reservations, quotas, and whether it is drained.
 
 Each public method is one step, as those of the engine are: it raises a `Refused` and has changed nothing, or returns an
 `Outcome`. What is kept of it are settings; what a probe saw is not kept, it is seen again.
@@ -9,6 +9,7 @@ from typing import Any
 
 from gflow.core import quotas
 from gflow.core.claims import shortfall, taken_by_others
+from gflow.core.drain import Drain, check_reason, drain_from_map
 from gflow.core.errors import Conflict, Impossible, NotFound
 from gflow.core.events import EventKind
 from gflow.core.model import Gpu, GpuProcessId, GpuStatus, Group, Job, Now
@@ -49,6 +50,7 @@ class Machine(Table):
         self.resources.ignored = {
             (index, GpuProcessId(pid, ticks)): None for index, pid, ticks in kept.get("ignored_gpu_processes") or ()
         }
+        self.drained = drain_from_map(kept.get("drained"))
         self._seen = [list(device) for device in kept.get("gpus_seen") or ()]
         if not self.resources.gpus:  # until they are seen again: what needs them waits, and is not refused
             self.resources.set_gpus([Gpu(*device) for device in self._seen])
@@ -64,6 +66,7 @@ class Machine(Table):
             "allowed_gpu_indices": None if self.resources.allowed is None else sorted(self.resources.allowed),
             "ignored_gpu_processes": self._ignored_setting(),
             "gpus_seen": self._seen or None,
+            "drained": None if self.drained is None else self.drained.to_map(),
         }
         return {key: value for key, value in settings.items() if value is not None}
 
@@ -218,6 +221,25 @@ class Machine(Table):
         """The reservations, now or to come, for which too few devices are left to be given out."""
         there = self.resources.permitted()
         return [r for r in self.book.ahead(now.wall) if r.gpus & ~there or r.size > there.bit_count()]
+
+    # -- draining --------------------------------------------------------------------------------------------------
+
+    def drain(self, by: str, reason: str | None, now: Now) -> Outcome:
+        """Start nothing new from now on. When that is so already, only the reason is replaced. Raises Malformed."""
+        reason, before = check_reason(reason), self.drained
+        self.drained = Drain(now.wall, by, reason) if before is None else Drain(before.since, by, reason)
+        out = Outcome(settings={"drained": self.drained.to_map()})
+        out.tell(EventKind.SCHEDULER_DRAINED, None, now.wall, {"by": by, "reason": reason})
+        return out
+
+    def resume(self, by: str, now: Now) -> Outcome:
+        """Start jobs again; nothing changes where they are started anyway."""
+        if self.drained is None:
+            return Outcome()
+        self.drained = None
+        out = Outcome(settings={"drained": None})
+        out.tell(EventKind.SCHEDULER_RESUMED, None, now.wall, {"by": by})
+        return out
 
     # -- quotas ----------------------------------------------------------------------------------------------------
 

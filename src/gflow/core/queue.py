@@ -92,6 +92,11 @@ class ReadyQueue:
         """Remember why the first job of the lane could not start."""
         self._lanes[shape].blocked = why
 
+    def block_all(self, why: ReasonKind) -> None:
+        """Nobody has a turn: remember why, of every lane."""
+        for lane in self._lanes.values():
+            lane.blocked = why
+
     def turns(self, usage: Callable[[str], float] = _no_usage, hopeless: Callable[[Shape], bool] = _never) -> "Turns":
         """One pass over the jobs. Nothing is added to the queue, and nothing taken out but what it gave."""
         return Turns(self._lanes, usage, hopeless)

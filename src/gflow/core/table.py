@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
+from gflow.core.drain import Drain
 from gflow.core.errors import NotFound
 from gflow.core.fairshare import FairShare
 from gflow.core.groups import Cell, cell_of
@@ -57,6 +58,7 @@ class Table:
         self.fair_share = FairShare(policy.fair_share_half_life_secs)
         self.measuring = Measuring()
         self.planned: list[Planned] = []
+        self.drained: Drain | None = None
         self.running: dict[JobId, None] = {}
         self.finished: dict[JobId, None] = {}
         self.group_running: Counter[str] = Counter()
@@ -226,6 +228,10 @@ class Table:
         """Whether a job of the group has yet to end."""
         counts = self._group_states.get(group_id)
         return counts is not None and any(counts[state] for state in ACTIVE)
+
+    def open_groups(self) -> list[str]:
+        """The groups of which a job has yet to end."""
+        return [group_id for group_id in self.groups if self.group_open(group_id)]
 
     def live_digests(self) -> tuple[set[str], set[str]]:
         """Environments that a job which has not ended still needs, and the scripts of all jobs at hand.

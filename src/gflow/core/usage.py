@@ -1,10 +1,11 @@
 """Usage figures of many jobs: sums that can be added up wherever the jobs are kept."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gflow.core.days import day_of, days_between
 from gflow.core.model import Job, JobId, Now, State
 from gflow.core.stops import elapsed_secs
 
@@ -66,29 +67,79 @@ class Usage:
             longest=_longest([*self.longest, *other.longest]),
         )
 
+    def count(self, job: Job, secs: float) -> None:
+        """Count one more job in, which has run for so long; but what it used is for `use` to say."""
+        self.states[job.state] += 1
+        self.with_gpus += job.spec.gpus > 0
+        self.gpus += job.spec.gpus
+        self.most_gpus = max(self.most_gpus, job.spec.gpus)
+        if job.started_at is not None:
+            self.started += 1
+            self.wait_secs += job.started_at - job.submitted_at
+            self.measured += _mean_pct(job) is not None
+            self.longest.append(Run(secs, job.id, job.run_name, job.spec.gpus))
+
+    def use(self, secs: float, gpus: int, mean_pct: float | None) -> None:
+        """Some time that a job ran, on so many GPUs, of which so much was used."""
+        self.run_secs += secs
+        self.gpu_secs += secs * gpus
+        if mean_pct is not None:
+            self.measured_gpu_secs += secs * gpus
+            self.busy_gpu_secs += secs * gpus * mean_pct / 100
+
 
 def usage_of(jobs: Iterable[Job], now: Now) -> Usage:
     """The sums over these jobs; running ones count up to `now`."""
-    usage, runs = Usage(), []
+    return usage_by(jobs, now, lambda _job: "").get("", Usage())
+
+
+def usage_by(jobs: Iterable[Job], now: Now, key: Callable[[Job], str]) -> dict[str, Usage]:
+    """The sums over the jobs of each key."""
+    found: dict[str, Usage] = {}
     for job in jobs:
-        usage.states[job.state] += 1
-        usage.with_gpus += job.spec.gpus > 0
-        usage.gpus += job.spec.gpus
-        usage.most_gpus = max(usage.most_gpus, job.spec.gpus)
+        usage = found.setdefault(key(job), Usage())
+        secs = elapsed_secs(job, now) or 0.0
+        usage.count(job, secs)
         if job.started_at is not None:
-            secs = elapsed_secs(job, now) or 0.0
-            usage.started += 1
-            usage.wait_secs += job.started_at - job.submitted_at
-            usage.run_secs += secs
-            gpu_secs = secs * len(job.gpu_ids or ())
-            usage.gpu_secs += gpu_secs
-            if job.gpu_use is not None and job.gpu_use.mean_pct is not None:
-                usage.measured += 1
-                usage.measured_gpu_secs += gpu_secs
-                usage.busy_gpu_secs += gpu_secs * job.gpu_use.mean_pct / 100
-            runs.append(Run(secs, job.id, job.run_name, job.spec.gpus))
-    usage.longest = _longest(runs)
-    return usage
+            usage.use(secs, len(job.gpu_ids or ()), _mean_pct(job))
+    for usage in found.values():
+        usage.longest = _longest(usage.longest)
+    return found
+
+
+def usage_by_day(jobs: Iterable[Job], now: Now, since: float) -> dict[str, Usage]:
+    """The sums for each local day from the one of `since` on.
+
+    A job is counted on the day it ended, or today; what it used, on the days it did.
+    """
+    found: dict[str, Usage] = {}
+    for job in jobs:
+        until = job.finished_at if job.finished_at is not None else now.wall
+        if until < since:
+            continue
+        secs = elapsed_secs(job, now) or 0.0
+        usage = found.setdefault(day_of(until), Usage())
+        usage.count(job, secs)
+        usage.longest = []
+        if job.started_at is not None:
+            spread(found, until - secs, until, since, len(job.gpu_ids or ()), _mean_pct(job))
+    return found
+
+
+def spread(found: dict[str, Usage], start: float, end: float, since: float, gpus: int, mean_pct: float | None) -> None:
+    """Add what a job used between two moments to the days it did so on, none before `since`."""
+    for day, secs in days_between(max(start, since), end):
+        found.setdefault(day, Usage()).use(secs, gpus, mean_pct)
+
+
+def together(first: dict[str, Usage], second: dict[str, Usage]) -> dict[str, Usage]:
+    """The sums of both, key by key, in the order of the keys."""
+    keys = sorted(first.keys() | second.keys())
+    return {key: first.get(key, Usage()) + second.get(key, Usage()) for key in keys}
+
+
+def _mean_pct(job: Job) -> float | None:
+    return job.gpu_use.mean_pct if job.gpu_use is not None else None
 
 
 def _longest(runs: list[Run]) -> list[Run]:

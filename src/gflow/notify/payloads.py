@@ -39,6 +39,8 @@ def payload(event: Event, *, host: str, version: str, max_concurrent: int | None
         about["group"] = _group(job, max_concurrent)
     if kind is EventKind.SCHEDULER_ONLINE:
         about["text"] = f"gflow {version} is online on {host}"
+    elif kind in (EventKind.SCHEDULER_DRAINED, EventKind.SCHEDULER_RESUMED):
+        about["text"] = _steered(event, host)
     elif kind in (EventKind.RESERVATION_CREATED, EventKind.RESERVATION_CANCELLED):
         about["reservation"] = _reservation(event)
     about["gpu"] = _gpu(event)
@@ -49,6 +51,13 @@ def payload(event: Event, *, host: str, version: str, max_concurrent: int | None
         **_said(about),
         "scheduler": {"host": _text(host), "version": version},
     }
+
+
+def _steered(event: Event, host: str) -> str:
+    """Who has it that jobs are started no more, or again, and why."""
+    what = "drained" if event.kind is EventKind.SCHEDULER_DRAINED else "resumed"
+    because = f": {event.about['reason']}" if event.about.get("reason") else ""
+    return f"gflow on {host} was {what} by {event.about.get('by')}{because}"
 
 
 def public(told: Mapping[str, Any]) -> Json:

@@ -115,6 +115,12 @@ def pack(value: object) -> bytes:
     return packed
 
 
+def packing() -> Callable[[object], bytes]:
+    """The same for many values, by one caller at a time."""
+    pack_next: Callable[[object], bytes] = msgpack.Packer(unicode_errors="surrogatepass").pack
+    return pack_next
+
+
 def unpack(data: bytes | memoryview) -> Any:
     """The value `pack` was given, tuples as lists. Raises ValueError (or a subclass) for anything else."""
     return msgpack.unpackb(data, unicode_errors="surrogatepass", strict_map_key=False)

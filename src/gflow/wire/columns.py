@@ -5,8 +5,9 @@ Every column is one function of a row; the words are Slurm's and gflow's.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from gflow.core.ended import Ended
 from gflow.core.lifecycle import CODES
 from gflow.core.limits import format_duration, format_memory_mb
 from gflow.core.model import Job, Now, Reason, ReasonKind, State
@@ -17,13 +18,12 @@ CELL_END = "\x1f"
 """ASCII's unit separator: no printable text has it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """All a cell may be made of.
 
     - progress: how far a running job is, as far as it says so.
     - expected_start: of a job that waits, if it is known, in seconds since the epoch.
-    - brief: what it waits for in a few words, where `reason` does not say all.
+    - brief: what it waits for in a few words, where `reason` does not say all. drained: nothing is started at all.
     """
 
     job: Job
@@ -32,6 +32,7 @@ class Row:
     progress: Progress | None = None
     expected_start: float | None = None
     brief: str | None = None
+    drained: bool = False
 
 
 SHORT_REASONS: dict[ReasonKind, str] = {
@@ -55,9 +56,16 @@ def short_reason(reason: Reason | None) -> str:
     return SHORT_REASONS.get(reason.kind, "-")
 
 
+_SAY_NOTHING = (State.FINISHED, State.FAILED, State.TIMEOUT)
+
+
 def _place_or_reason(row: Row) -> str:
+    if row.job.state in _SAY_NOTHING:
+        return "-"
     if row.job.state is State.RUNNING:
         return ",".join(map(str, row.job.gpu_ids or ())) or "-"
+    if row.drained and row.reason is not None and row.reason.kind is ReasonKind.RESOURCES:
+        return "(Drained)"
     return short_reason(row.reason)
 
 
@@ -109,7 +117,23 @@ def _memory(row: Row) -> str:
 
 
 def _why(row: Row) -> str:
-    return row.job.detail or row.brief or (short_reason(row.reason).strip("()") if row.reason is not None else "-")
+    return row.job.detail or row.brief or _reason_in_words(row)
+
+
+def _reason_in_words(row: Row) -> str:
+    if row.reason is None:
+        return "-"
+    if row.reason.kind is ReasonKind.HELD:
+        return "On hold"
+    if row.reason.kind is ReasonKind.BEGIN_TIME and row.job.spec.begin_at is not None:
+        return f"Not before {_clock(row.job.spec.begin_at)}"
+    return short_reason(row.reason).strip("()")
+
+
+def _redo_of(row: Row) -> str:
+    """The job it repeats: the attempt before, or the one that `gjob redo` was told."""
+    earlier = row.job.spec.retried_from or row.job.spec.redone_from
+    return "-" if earlier is None else str(earlier)
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
@@ -131,12 +155,45 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "END": lambda row: _clock(row.job.finished_at),
     "EXIT": _exit,
     "REASON": _why,
+    "DEPENDS": lambda row: ",".join(map(str, row.job.spec.depends_on)) or "-",
+    "REDOOF": _redo_of,
+    "GROUP": lambda row: row.job.spec.group_id or "-",
+    "TASK": lambda row: "-" if row.job.spec.task_id is None else str(row.job.spec.task_id),
 }
+
+
+_CODE_OF = {state.value: code for state, code in CODES.items()}
+
+ENDED_COLUMNS: dict[str, Callable[[Ended], str]] = {
+    "JOBID": lambda job: str(job.id),
+    "NAME": lambda job: job.name,
+    "ST": lambda job: _CODE_OF[job.state],
+    "TIME": lambda job: format_duration(job.finished_at - job.started_at),
+    "NODES": lambda job: str(job.gpus),
+    "NODELIST(REASON)": lambda job: "-",  # noqa: ARG005
+    "USER": lambda job: job.owner,
+    "PROJECT": lambda job: job.project or "-",
+    "SUBMIT": lambda job: _clock(job.submitted_at),
+    "START": lambda job: _clock(job.started_at),
+    "END": lambda job: _clock(job.finished_at),
+}
+"""Those that can be made of what the history tells briefly; they are the same as above."""
+
+
+def ended_line(job: Ended, cells: list[Callable[[Ended], str]]) -> str:
+    """A job that ended long ago as a line of cells."""
+    return _joined([cell(job) for cell in cells])
 
 
 def line(row: Row, cells: list[Callable[[Row], str]]) -> str:
     """One job as a line of cells. Control characters in names become `?`, so a line stays a line."""
-    return CELL_END.join([printable(cell(row)) for cell in cells]) + "\n"
+    return _joined([cell(row) for cell in cells])
+
+
+def _joined(texts: list[str]) -> str:
+    if not "".join(texts).isprintable():
+        texts = list(map(printable, texts))
+    return CELL_END.join(texts) + "\n"
 
 
 def printable(text: str) -> str:

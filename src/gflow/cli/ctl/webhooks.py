@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from gflow.cli.command import Argument, Command, Option, UsageError
-from gflow.cli.kinds import choice, not_empty
+from gflow.cli.command import Argument, Command, UsageError
+from gflow.cli.kinds import not_empty
+from gflow.cli.output import output, print_document
 from gflow.cli.render.table import harmless, table
 from gflow.cli.render.times import stamp
 from gflow.client.endpoint import find
@@ -32,7 +33,11 @@ def run(values: Values) -> int:
         return _redeliver(client, ids)
     if verb != "list" or ids:
         raise UsageError("say 'gctl webhooks', or 'gctl webhooks redeliver ID...'")
-    _show(client.notifications(), values["output"])
+    found = client.notifications()
+    if values["output"] == "table":
+        _show(found)
+    else:
+        print_document(found, values["output"])
     return 0
 
 
@@ -50,12 +55,7 @@ def _redeliver(client: Client, ids: list[str]) -> int:
     return status
 
 
-def _show(found: Record, output: str) -> None:
-    if output == "json":
-        import json
-
-        print(json.dumps(found, indent=2))
-        return
+def _show(found: Record) -> None:
     for trouble in _troubles(found):
         print(harmless(trouble), file=sys.stderr)
     if not found["targets"]:
@@ -107,17 +107,7 @@ COMMAND = Command(
     "webhooks",
     "Show who is told of events and how that goes; with 'redeliver', make deliveries that were given up after all.",
     run,
-    options=(
-        Option(
-            "-o",
-            "--output",
-            convert=choice("table", "json"),
-            metavar="KIND",
-            default="table",
-            choices=("table", "json"),
-            help="table or json.",
-        ),
-    ),
+    options=(output("table", "json", "yaml"),),
     arguments=(Argument("words", "[redeliver ID]", not_empty, required=False, variadic=True),),
     examples=(
         ("gctl webhooks", "every target: what waits, the last result, the next try; and what was given up"),

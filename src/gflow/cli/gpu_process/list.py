@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gflow.cli.command import Command
+from gflow.cli.output import TABLE, print_records
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     ignored = Client(find(values["url"], values["config"])).gpu_processes()
+    if values["output"] != "table":
+        print_records("processes", ignored, values["output"], ("gpu_index", "pid"))
+        return 0
     for one in ignored:
         print(f"gpu={one['gpu_index']}\tpid={one['pid']}")
     if not ignored:
@@ -24,5 +28,6 @@ COMMAND = Command(
     "list",
     "Show the processes that are ignored.",
     run,
+    options=(TABLE,),
     examples=(("gctl gpu-process list", "gpu=INDEX and pid=PID of each"),),
 )

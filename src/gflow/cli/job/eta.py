@@ -7,8 +7,9 @@ import time
 from gflow.cli.command import Command
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
+from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.table import harmless
-from gflow.cli.render.times import ahead, stamp
+from gflow.cli.render.times import ahead, iso, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     client, job_ids = many(values)
+    if values["output"] != "text":
+        return print_each("gjob eta", "jobs", job_ids, lambda one: document(client.why(one)), values["output"])
     return each("gjob eta", job_ids, lambda job_id: print(line(client.why(job_id), time.time())))
+
+
+def document(answer: dict[str, Any]) -> dict[str, Any]:
+    """What is expected as programs read it."""
+    start, unknown = iso(answer.get("expected_start")), answer.get("expected_start_unknown")
+    return {"id": answer["id"], "state": answer["state"], "expected_start": start, "expected_start_unknown": unknown}
 
 
 def line(answer: dict[str, Any], now: float) -> str:
@@ -37,6 +46,7 @@ COMMAND = Command(
     "eta",
     "Tell when waiting jobs are expected to start, if all jobs take the time their limits allow.",
     run,
+    options=(TEXT,),
     arguments=(MANY,),
     examples=(("gjob eta @", "your latest job"), ("gjob eta 7,10-12", "these")),
 )

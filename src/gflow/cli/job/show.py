@@ -8,6 +8,7 @@ from gflow.cli.command import Command
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.job.gpu_fields import asked, memory, used
+from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.table import harmless
 from gflow.cli.render.times import seconds, stamp
 from gflow.cli.render.words import what_runs
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     client, job_ids = many(values)
+    if values["output"] != "text":
+        from gflow.cli.entries import detailed
+
+        now = time.time()
+        return print_each("gjob show", "jobs", job_ids, lambda one: detailed(client.job(one), now), values["output"])
     shown = 0
 
     def show(job_id: int) -> None:
@@ -163,6 +169,11 @@ COMMAND = Command(
     "show",
     "Show the details of jobs.",
     run,
+    options=(TEXT,),
     arguments=(MANY,),
-    examples=(("gjob show 7", "one job"), ("gjob show @,@~1", "your latest two")),
+    examples=(
+        ("gjob show 7", "one job"),
+        ("gjob show @,@~1", "your latest two"),
+        ("gjob show 7 -o json", "as data"),
+    ),
 )

@@ -7,7 +7,8 @@ import time
 from gflow.cli.command import Command
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
-from gflow.cli.render.times import ahead, stamp
+from gflow.cli.output import TEXT, print_each
+from gflow.cli.render.times import ahead, iso, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     client, job_ids = many(values)
+    if values["output"] != "text":
+        return print_each("gjob why", "jobs", job_ids, lambda one: document(client.why(one)), values["output"])
     return each("gjob why", job_ids, lambda job_id: print("\n".join(lines(client.why(job_id)))))
+
+
+def document(answer: dict[str, Any]) -> dict[str, Any]:
+    """The explanation as programs read it."""
+    return answer | {"expected_start": iso(answer.get("expected_start"))}
 
 
 def lines(answer: dict[str, Any]) -> list[str]:
@@ -41,6 +49,7 @@ COMMAND = Command(
     "why",
     "Say why jobs wait.",
     run,
+    options=(TEXT,),
     arguments=(MANY,),
     examples=(("gjob why @", "what your latest job waits for"),),
 )

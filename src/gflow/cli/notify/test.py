@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflow.cli.command import Command, Option
 from gflow.cli.kinds import not_empty
+from gflow.cli.output import TEXT, print_document
 from gflow.cli.render.table import harmless
 from gflow.client.endpoint import find
 from gflow.client.http import Client
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     """1 if any target could not be told."""
     results = Client(find(values["url"], values["config"])).test_notifications(values["target"])
-    for result in results:
+    if values["output"] != "text":
+        print_document({"results": results}, values["output"])
+    for result in results if values["output"] == "text" else ():
         error = result["error"]
         told = f"delivered in {result['secs']:.3g} s" if error is None else f"failed: {error}"
         print(harmless(f"{result['target']}: {told}"))
@@ -29,6 +32,7 @@ COMMAND = Command(
     run,
     options=(
         Option("--target", convert=not_empty, metavar="NAME", help="Only to this one, as 'gctl webhooks' names it."),
+        TEXT,
     ),
     examples=(
         ("gctl notify test", "all of them; exit status 1 if one fails"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.kinds import not_empty, positive
+from gflow.cli.output import TEXT, print_document
+from gflow.cli.render.times import iso
 from gflow.cli.reserve.kinds import TIMEZONE
 from gflow.cli.reserve.zone import chosen
 from gflow.client.endpoint import find
@@ -26,6 +28,10 @@ def run(values: Values) -> int:
     start_at = _start(values["start"], zone)
     client = Client(find(values["url"], values["config"]))
     made = client.reserve(_request(values, start_at, zone))
+    if values["output"] != "text":
+        span = {"start_time": iso(start_at), "end_time": iso(start_at + values["duration"])}
+        print_document({"reservation_id": made["reservation_id"], **span}, values["output"])
+        return 0
     print("Reservation created successfully.")
     print(f"  ReservationID={made['reservation_id']}")
     print(f"  StartTime={zone.stamp(start_at)}")
@@ -76,6 +82,7 @@ COMMAND = Command(
             help="On the full or half hour: YYYY-MM-DD HH:MM, or ISO 8601 such as 2026-02-01T14:00:00Z.",
         ),
         Option("--duration", convert=parse_duration, metavar="SPAN", help="In steps of 30 minutes: 2h, 30m, 1h30m."),
+        TEXT,
         TIMEZONE,
     ),
     exclusive=(("gpus", "gpu_spec"),),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gflow.cli.render.data import csv, yaml
 from gflow.cli.render.times import iso
 from gflow.cli.reserve.words import named_gpus, size, span
 
@@ -12,20 +11,7 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-_FIELDS = ("id", "user", "gpu_count", "gpu_indices", "start_time", "end_time", "status", "created_at", "cancelled_at")
-
-
-def text(found: list[Record], output: str, now: float) -> str:
-    """The document, and nothing but data, also when there are none."""
-    entries = list(map(entry, found))
-    if output == "csv":
-        return csv([_FIELDS, *([_cell(one[field]) for field in _FIELDS] for one in entries)])
-    document = {"reservations": entries, "total": len(entries), "timestamp": iso(now)}
-    if output == "yaml":
-        return yaml(document)
-    import json
-
-    return json.dumps(document, indent=2) + "\n"
+FIELDS = ("id", "user", "gpu_count", "gpu_indices", "start_time", "end_time", "status", "created_at", "cancelled_at")
 
 
 def entry(reservation: Record) -> Record:
@@ -43,9 +29,3 @@ def entry(reservation: Record) -> Record:
         "created_by": reservation.get("created_by"),
         "cancelled_at": iso(reservation.get("cancelled_at")),
     }
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return "[" + ",".join(map(str, value)) + "]"
-    return "-" if value is None else str(value)

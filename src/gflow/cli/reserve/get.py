@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from gflow.cli.command import Command
 from gflow.cli.each import each
+from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.table import harmless
 from gflow.cli.render.times import seconds
 from gflow.cli.reserve.arguments import MANY, many
+from gflow.cli.reserve.data import entry
 from gflow.cli.reserve.kinds import TIMEZONE
 from gflow.cli.reserve.words import length, named_gpus, size, span
 from gflow.cli.reserve.zone import chosen
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     zone = chosen(values)
     client, reservation_ids = many(values)
+    if values["output"] != "text":
+        return print_each(
+            "gctl reserve get",
+            "reservations",
+            reservation_ids,
+            lambda one: entry(client.reservation(one)),
+            values["output"],
+        )
     shown = 0
 
     def show(reservation_id: int) -> None:
@@ -63,7 +73,7 @@ COMMAND = Command(
     "get",
     "Show the details of reservations.",
     run,
-    options=(TIMEZONE,),
+    options=(TEXT, TIMEZONE),
     arguments=(MANY,),
     examples=(("gctl reserve get 3", "one"), ("gctl reserve get 1,4-6 --timezone UTC", "several, in another zone")),
 )

@@ -7,7 +7,8 @@ import time
 
 from gflow.cli.colour import COLOUR
 from gflow.cli.command import Command, Option, UsageError
-from gflow.cli.kinds import choice, names, not_empty
+from gflow.cli.kinds import names, not_empty
+from gflow.cli.output import TABLE, print_records
 from gflow.cli.render.table import harmless, table
 from gflow.cli.reserve.kinds import STATUSES, TIMEZONE, statuses
 from gflow.cli.reserve.words import gpus, span
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-_OUTPUTS = ("table", "json", "csv", "yaml")
-
 
 def run(values: Values) -> int:
     _check(values)
@@ -39,9 +38,9 @@ def run(values: Values) -> int:
         return 0
     found = _found(values)
     if values["output"] != "table":
-        from gflow.cli.reserve.data import text
+        from gflow.cli.reserve.data import FIELDS, entry
 
-        sys.stdout.write(text(found, values["output"], now))
+        print_records("reservations", list(map(entry, found)), values["output"], FIELDS)
         return 0
     sys.stdout.write(_table(found, zone) if found else "No reservations found.\n")
     return 0
@@ -97,15 +96,7 @@ COMMAND = Command(
         ),
         Option("--from", convert=not_empty, metavar="TIME", help="The beginning of the timeline."),
         Option("--to", convert=not_empty, metavar="TIME", help="The end of the timeline."),
-        Option(
-            "-o",
-            "--output",
-            convert=choice(*_OUTPUTS),
-            metavar="KIND",
-            default="table",
-            choices=_OUTPUTS,
-            help="table, json, csv or yaml.",
-        ),
+        TABLE,
         TIMEZONE,
         COLOUR,
     ),

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
-from gflow.cli.command import Command, Option
-from gflow.cli.kinds import choice
+from gflow.cli.command import Command
+from gflow.cli.output import output, print_document
 from gflow.cli.render.table import harmless
 from gflow.cli.state.place import DATA_DIR, existing, plainly
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from gflow.cli.command import Values
     from gflow.store.upkeep.finding import Finding
-
-_OUTPUTS = ("table", "json")
 
 
 def run(values: Values) -> int:
@@ -30,22 +28,21 @@ def run(values: Values) -> int:
         findings = check(data_dir, running=pid is not None)
     well = all(finding.well for finding in findings)
     with plainly("standard output"):
-        if values["output"] == "json":
-            _print_data(data_dir, pid, findings, well=well)
+        if values["output"] != "table":
+            print_document(_document(data_dir, pid, findings, well=well), values["output"])
         else:
             sys.stdout.write("".join(_lines(findings)))
         sys.stdout.flush()
     return 0 if well else 1
 
 
-def _print_data(data_dir: Path, pid: int | None, findings: list[Finding], *, well: bool) -> None:
-    document = {
+def _document(data_dir: Path, pid: int | None, findings: list[Finding], *, well: bool) -> dict[str, Any]:
+    return {
         "data_dir": str(data_dir),
         "daemon_pid": pid,
         "ok": well,
         "files": [finding.as_data() for finding in findings],
     }
-    print(json.dumps(document, indent=2))
 
 
 def _lines(findings: list[Finding]) -> list[str]:
@@ -68,15 +65,7 @@ COMMAND = Command(
     "Look at every file of the state, changing nothing; exit status 1 if anything is wrong.",
     run,
     options=(
-        Option(
-            "-o",
-            "--output",
-            convert=choice(*_OUTPUTS),
-            metavar="KIND",
-            default="table",
-            choices=_OUTPUTS,
-            help="table or json.",
-        ),
+        output("table", "json", "yaml"),
         DATA_DIR,
     ),
     examples=(

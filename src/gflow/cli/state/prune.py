@@ -6,6 +6,7 @@ import time
 
 from gflow.cli.command import Command, Failure, Option, UsageError
 from gflow.cli.kinds import before
+from gflow.cli.output import TEXT, print_document
 from gflow.cli.state.place import by_daemon
 from gflow.cli.state.words import amount
 
@@ -26,6 +27,9 @@ def run(values: Values) -> int:
         lambda client: client.prune_state(moment, dry_run=dry_run, logs=logs),
         lambda data_dir: _alone(data_dir, moment, dry_run=dry_run, logs=logs),
     )
+    if values["output"] != "text":
+        print_document(done, values["output"])
+        return 0
     print(_sentence(done, moment, dry_run=dry_run, logs=logs))
     if done["kept"]:
         print(f"Kept {amount(done['kept'], 'job')} that ended before, but that others still depend on.")
@@ -67,6 +71,7 @@ COMMAND = Command(
         ),
         Option("--dry-run", help="Only say how many that would be."),
         Option("--logs", help="Remove their output, too."),
+        TEXT,
     ),
     examples=(
         ("gctl state prune --before 90d --dry-run", "how many ended more than 90 days ago"),

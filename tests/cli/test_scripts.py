@@ -1,0 +1,187 @@
+"""The contract for scripts: -o on every command that shows something, its fields as docs/scripts.md lists them."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gflow.cli import gcancel, gctl, ginfo, gjob, gqueue, gstats
+from gflow.cli.command import Command
+from support.fake_daemon import reply
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "scripts.md"
+MOMENT = {"secs_since_epoch": 1770208245, "nanos_since_epoch": 0}
+JOB = {
+    "id": 7,
+    "run_name": "train",
+    "state": "Running",
+    "command": "python train.py",
+    "gpus": 1,
+    "gpu_ids": [1],
+    "submitted_by": "ann",
+    "submitted_at": MOMENT,
+    "started_at": MOMENT,
+    "finished_at": None,
+    "time_limit": {"secs": 7200, "nanos": 0},
+    "depends_on_ids": [3],
+    "reason": None,
+}
+WHY = {
+    "id": 7,
+    "state": "Queued",
+    "reasons": [{"reason": "WaitingForGpu", "text": "It needs a GPU.", "help": ""}],
+    "expected_start": 1770208245.5,
+    "expected_start_unknown": None,
+}
+RESERVATION = {
+    "id": 3,
+    "user": "ann",
+    "gpu_spec": {"count": 2},
+    "start_time": MOMENT,
+    "duration": {"secs": 3600, "nanos": 0},
+    "status": "Pending",
+    "created_at": MOMENT,
+    "created_by": "root",
+    "cancelled_at": None,
+}
+QUOTA = {"scope": "user", "name": "ann", "limits": {"max_running_jobs": 2}}
+QUOTA |= {"running_jobs": 1, "running_gpus": 0, "queued_jobs": 4}
+GROUP = {"group_id": "g", "first_job_id": 3, "name": "sweep", "user": "ann", "project": None, "max_concurrent": 2}
+GROUP |= {"jobs": 10, "counts": {"Finished": 4, "Failed": 1, "Running": 2, "Queued": 3}}
+
+CANCELLED = {"jobs": [{"id": 7, "state": "Running"}], "dependents": [], "failed": []}
+
+
+@pytest.fixture
+def answering(daemon):
+    daemon.on("GET", "/queue", reply("7\x1f00:00:05\x1f1\n"))
+    daemon.on("GET", "/jobs", reply([JOB]))
+    daemon.on("GET", "/jobs/7", reply(JOB))
+    daemon.on("GET", "/jobs/8", reply({"error": "Job 8 does not exist", "code": "not_found"}, 404))
+    daemon.on("GET", "/jobs/7/why", reply(WHY))
+    daemon.on("GET", "/jobs/7/wait", reply(JOB | {"state": "Failed", "exit_code": 3, "status_detail": "x"}))
+    daemon.on("POST", "/jobs/cancel", reply(CANCELLED))
+    daemon.on("GET", "/groups", reply([GROUP]))
+    daemon.on("GET", "/quotas", reply({"quotas": [QUOTA]}))
+    daemon.on("GET", "/gpu-processes", reply([{"gpu_index": 1, "pid": 42}]))
+    daemon.on("GET", "/info", reply({"gpus": [{"index": 0, "uuid": "GPU-0", "available": True}]}))
+    daemon.on("GET", "/reservations", reply([RESERVATION]))
+    daemon.on("GET", "/reservations/3", reply(RESERVATION))
+    daemon.on("POST", "/reservations", reply({"reservation_id": 3}))
+    daemon.on("POST", "/notifications/test", reply({"results": [{"target": "t", "error": None, "secs": 0.1}]}))
+    daemon.on("POST", "/state/compact", reply({"jobs": 1, "bytes_before": 2, "bytes_after": 1}))
+    daemon.on("POST", "/state/prune", reply({"jobs": 1, "from_state": 1, "from_history": 0, "kept": 0, "logs": 0}))
+    return daemon
+
+
+def documented():
+    """{command: (name of the list, its fields)} as the tables of the document have them."""
+    rows = re.findall(r"^\| `([^`]+)` \| ?`?(\w*)`? ?\| (.+) \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    return {command: (name, set(re.findall(r"`(\w+)`", fields))) for command, name, fields in rows}
+
+
+CREATE = "reserve create --user ann --gpus 1 --start 2031-01-28T14:00Z --duration 2h"
+LISTS = [
+    (gqueue, "gqueue", ""),
+    (gqueue, "gqueue --progress", ""),
+    (gjob, "gjob show", "7"),
+    (gjob, "gjob why", "7"),
+    (gjob, "gjob eta", "7"),
+    (gjob, "gjob wait", "7"),
+    (gcancel, "gcancel --dry-run", "7"),
+    (gctl, "gctl show-gpus", ""),
+    (gctl, "gctl quota list", ""),
+    (gctl, "gctl gpu-process list", ""),
+    (gctl, "gctl reserve list", ""),
+    (gctl, "gctl reserve get", "3"),
+    (gctl, "gctl notify test", ""),
+]
+
+
+@pytest.mark.parametrize(("module", "command", "ids"), LISTS, ids=[command for _, command, _ in LISTS])
+def test_a_list_has_the_documented_fields(run, answering, module, command, ids):
+    argv = [*command.split()[1:], *ids.split()]
+    document = json.loads(run(module.COMMAND, *argv, "-o", "json").out)
+    name, fields = documented()[command]
+    (record,) = document[name]
+    assert fields == record.keys() | ({"project", "reason", "memory_mb", "time_limit"} & fields)
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load(run(module.COMMAND, *argv, "-o", "yaml").out)[name] is not None
+    if "csv" in run(module.COMMAND, *argv, "--help").out.partition("--output")[2][:80]:
+        head, row = csv.reader(io.StringIO(run(module.COMMAND, *argv, "-o", "csv").out))
+        assert set(head) <= fields
+        assert len(head) == len(row)
+
+
+ONE_DOCUMENT = [
+    ("gctl reserve create", CREATE),
+    ("gctl state compact", "state compact"),
+    ("gctl state prune", "state prune --before 30d"),
+]
+
+
+@pytest.mark.parametrize(("command", "argv"), ONE_DOCUMENT, ids=[command for command, _ in ONE_DOCUMENT])
+def test_what_is_no_list_has_the_documented_fields(run, answering, command, argv):
+    document = json.loads(run(gctl.COMMAND, *argv.split(), "-o", "json").out)
+    assert documented()[command][1] == set(document)
+
+
+def test_what_fails_is_on_stderr_and_the_rest_is_still_data(run, answering):
+    done = run(gjob.COMMAND, "show", "7,8", "-o", "json")
+    assert (done.status, done.err) == (1, "gjob show: Job 8 does not exist\n")
+    assert [job["id"] for job in json.loads(done.out)["jobs"]] == [7]
+
+
+def test_waiting_ends_as_the_job_did(run, answering):
+    done = run(gjob.COMMAND, "wait", "7", "-o", "json")
+    assert done.status == 3
+    assert json.loads(done.out)["jobs"][0]["exit_code"] == 3
+
+
+def test_of_a_job_all_is_told(run, answering):
+    (job,) = json.loads(run(gjob.COMMAND, "show", "7", "-o", "json").out)["jobs"]
+    assert (job["command"], job["depends_on"], job["gpus"], job["gpus_requested"]) == ("python train.py", [3], [1], 1)
+    assert (job["time_limit"], job["time_limit_secs"]) == ("02:00:00", 7200.0)
+    assert job["elapsed_secs"] > 0
+
+
+def test_groups_say_how_far_they_are(run, answering):
+    (group,) = json.loads(run(gqueue.COMMAND, "--progress", "-o", "json").out)["groups"]
+    numbers = {name: group[name] for name in ("ended", "running", "waiting", "failed", "cancelled", "progress")}
+    assert numbers == {"ended": 5, "running": 2, "waiting": 3, "failed": 1, "cancelled": 0, "progress": 0.5}
+    assert run(gqueue.COMMAND, "--progress").out == (
+        " JOBID   NAME    USER   JOBS   ENDED   RUNNING   WAITING   FAILED   CANCELLED   PROGRESS\n"
+        " 3       sweep   ann    10     5       2         3         1        0           50%\n"
+    )
+    assert "█████░░░░░ 50%" in run(gqueue.COMMAND, "--progress", "--color", "always").out
+    assert answering.asked[-1].query == {"mine": "1"}
+
+
+def test_below_a_queue_on_a_terminal_there_are_bars(run, daemon, monkeypatch):
+    row = ["4", "sweep", "PD", "-", "1", "(Resources)", "g"]
+    daemon.on("GET", "/queue", reply("\x1f".join(row) + "\n"))
+    daemon.on("GET", "/groups", reply([GROUP, GROUP | {"group_id": "other"}]))
+    out = re.sub("\x1b\\[[0-9;]*m", "", run(gqueue.COMMAND, "--color", "always").out)
+    assert out.splitlines()[2:] == [
+        "",
+        " sweep                 ██████████░░░░░░░░░░  5/10  2 running, 3 waiting, 1 failed",
+    ]
+    daemon.on("GET", "/queue", reply("\x1f".join(row[:-1]) + "\n"))
+    assert len(run(gqueue.COMMAND).out.splitlines()) == 2, "not in a pipe"
+
+
+SHOWING = {("gjob", name) for name in ("show", "why", "eta", "wait")} | {
+    ("gctl", name) for name in ("show-gpus", "webhooks")
+}
+
+
+def test_every_command_that_shows_something_has_the_option():
+    for program, name in SHOWING:
+        command = {"gjob": gjob, "gctl": gctl}[program].COMMAND.load(name)
+        assert isinstance(command, Command)
+        assert "--output" in {word for option in command.options for word in option.names}
+    for module in (gqueue, ginfo, gstats, gcancel):
+        assert "-o" in {word for option in module.COMMAND.options for word in option.names}
