@@ -111,7 +111,7 @@ async def test_what_keeps_a_device_from_being_given_out_is_told_in_gflows_words(
     see(house, fault="the driver does not answer")
     told = await gpu(house)
     assert (told["available"], told["reason"]) == (False, "the driver does not answer")
-    house.runtime.commit(house.engine.allow_gpus([1, 2, 3]))
+    house.runtime.commit(house.engine.allow_gpus([1, 2, 3], house.runtime.clock()))
     told = await gpu(house)
     assert (told["restricted"], told["reason"]) == (True, "the driver does not answer")
     see(house)

@@ -10,6 +10,7 @@ import trio
 from gflow.api import spooled
 from gflow.core.model import DependencyMode
 from gflow.launch.script import render_environment
+from support.desk import eventually
 from support.house import House
 
 
@@ -401,3 +402,18 @@ async def test_a_spool_that_cannot_be_written(house, monkeypatch, fields, what):
         assert says == f"The {what} of the job cannot be stored: No space left on device"
         assert house.engine.jobs == {}
     assert await house.submit(**fields) == 1
+
+
+@pytest.mark.parametrize("kind", ["task_id", "parameters"])
+async def test_the_jobs_of_an_array_or_a_sweep_are_a_group_without_a_limit(house, kind):
+    tasks = [house.request(**{kind: n if kind == "task_id" else {"n": str(n)}}) for n in (1, 2)]
+    made = await house.ask("POST", "/jobs/batch", [*tasks, house.request()], 201)
+    first, second, other = [house.engine.job(one["id"]).spec.group_id for one in made]
+    assert first == second is not None
+    assert other is None
+    (alone,) = await house.ask("POST", "/jobs/batch", tasks[:1], 201)
+    assert house.engine.job(alone["id"]).spec.group_id is None
+    for job_id in house.engine.members(first):
+        await eventually(lambda job_id=job_id: house.engine.job(job_id).started_boot is not None, "the launch")
+        await house.end(job_id, 0)
+    assert house.runtime.latest_events(1)[0][1].kind == "group_completed"

@@ -259,3 +259,11 @@ def test_the_preview_of_a_cancel_is_what_the_cancel_does(bench: Bench) -> None:
     assert bench.told()[1:] == [("cancelled", job_id) for job_id, _ in foreseen]
     assert {job_id for job_id, _ in foreseen} == {left, right, bottom, any_of_them}
     assert [bench.job(job_id).reason for job_id, _ in foreseen] == [reason for _, reason in foreseen]
+
+
+def test_an_update_that_changes_nothing_is_no_news(bench: Bench) -> None:
+    job = bench.queued(priority=20)
+    bench.update(job, priority=20)
+    assert bench.told() == []
+    bench.update(job, priority=21)
+    assert bench.told() == [("updated", job)]

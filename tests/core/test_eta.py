@@ -56,7 +56,7 @@ def test_memory_groups_and_quotas(make_bench: MakeBench) -> None:
 
 def test_nothing_will_make_room(make_bench: MakeBench) -> None:
     bench = make_bench(2)
-    bench.step(bench.engine.allow_gpus, [0])
+    bench.step(bench.engine.allow_gpus, [0], bench.now)
     assert unknown(bench, bench.queued(gpus=2)) == "nothing that is known to end will make room for it"
 
 

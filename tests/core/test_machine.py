@@ -96,20 +96,21 @@ def test_where_others_are_let_in_what_is_measured_counts(make_bench: MakeBench) 
 
 def test_set_gpus_narrows_and_survives_a_restart(make_bench: MakeBench) -> None:
     bench = make_bench(3)
-    bench.step(bench.engine.allow_gpus, [2])
+    bench.step(bench.engine.allow_gpus, [2], bench.now)
     first, second = bench.queued(gpus=1), bench.queued(gpus=1)
     bench.starts(first)
     assert bench.job(first).gpu_ids == (2,)
     later = bench.restarted()
     assert later.schedule() == []
-    later.step(later.engine.allow_gpus, None)
+    later.step(later.engine.allow_gpus, None, later.now)
+    assert [told.about["gpu"] for told in later.events()] == [0, 1], "nobody has these"
     later.starts(second)
     assert later.restarted().engine.resources.allowed is None
 
 
 def test_set_gpus_to_none_is_none(make_bench: MakeBench) -> None:
     bench = make_bench(1)
-    bench.step(bench.engine.allow_gpus, [])
+    bench.step(bench.engine.allow_gpus, [], bench.now)
     bench.queued(gpus=1)
     assert bench.restarted().schedule() == []
 
@@ -117,7 +118,7 @@ def test_set_gpus_to_none_is_none(make_bench: MakeBench) -> None:
 def test_set_gpus_refuses_what_there_is_not(make_bench: MakeBench) -> None:
     bench = make_bench(2)
     with pytest.raises(Impossible, match=r"Invalid GPU indices \[9\] \(only 2 GPUs detected\)"):
-        bench.step(bench.engine.allow_gpus, [0, 9])
+        bench.step(bench.engine.allow_gpus, [0, 9], bench.now)
 
 
 def test_a_large_enough_card_is_found_for_an_exclusive_job(bench: Bench) -> None:
@@ -348,7 +349,7 @@ def test_a_job_whose_priority_was_lowered_while_it_waited_still_starts(make_benc
 
 
 def _narrowed(bench: Bench) -> None:
-    bench.step(bench.engine.allow_gpus, [])
+    bench.step(bench.engine.allow_gpus, [], bench.now)
 
 
 def _held_to_a_quota(bench: Bench) -> None:
@@ -366,7 +367,7 @@ def _group_closed(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("in_the_way", "taken_away"),
     [
-        (_narrowed, lambda engine, now: engine.allow_gpus(None)),
+        (_narrowed, lambda engine, now: engine.allow_gpus(None, now)),
         (_held_to_a_quota, lambda engine, now: engine.set_quota("user", "ana", Limits(max_running_jobs=1))),
         (_reserved_for_others, lambda engine, now: engine.cancel_reservation(1, now)),
         (_group_closed, lambda engine, now: engine.set_group_limit("g", 2, now)),

@@ -45,7 +45,7 @@ def blueprint(services: Services) -> Blueprint:
         check_operator(caller(), "choose the GPUs to give out")
         runtime.check_open()
         _check_configured(wanted, services.configured_gpus)
-        await runtime.durable(runtime.commit(engine.allow_gpus(wanted)))
+        await runtime.durable(runtime.commit(engine.allow_gpus(wanted, runtime.clock())))
         unkept = [reservation.id for reservation in engine.unkept(runtime.clock())]
         allowed = {"allowed_gpu_indices": allowed_indices(resources, services.configured_gpus)}
         return answer(allowed | ({"unkept_reservations": unkept} if unkept else {}))

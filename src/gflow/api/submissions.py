@@ -61,6 +61,7 @@ async def _submit(
     runtime.check_open()
     _name_groups(requests, who)
     groups, hold_after = _group_wishes(requests)
+    _group_tasks(requests)
     await _check_directories(services, requests, who)
     spooled = Spooled(services)
     try:
@@ -195,6 +196,15 @@ def _group_wishes(requests: list[JobRequest]) -> tuple[dict[str, int | None], di
             if given is not None and kept.setdefault(job.group_id, given) != given:
                 raise Malformed(f"Group {job.group_id} is given two different limits")
     return limits, hold_after
+
+
+def _group_tasks(requests: list[JobRequest]) -> None:
+    """The jobs of an array or a sweep are a group, also if nobody said so: they have an end that can be told."""
+    tasks = [job for job in requests if job.group_id is None and (job.task_id is not None or job.parameters)]
+    if len(tasks) > 1:
+        group_id = new_group_id()
+        for job in tasks:
+            job.group_id = group_id
 
 
 async def _spec(spooled: Spooled, job: JobRequest, who: Caller) -> JobSpec:

@@ -241,6 +241,8 @@ class Engine(Sweeps):
         if job.signalled and _early_again(job, now.boot):
             job = replace(job, signalled=False)
         out = Outcome()
+        if job == old:  # as it is already
+            return out
         self._recall(out, recalled)
         self._put(out, job)
         out.tell(EventKind.UPDATED, job, now.wall)

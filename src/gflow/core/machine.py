@@ -75,20 +75,24 @@ class Machine(Table):
     def observe_gpus(self, gpus: Sequence[Gpu], status: Mapping[int, GpuStatus], now: Now) -> Outcome:
         """Take note of what a probe saw. Every device not named in `gpus` is forgotten."""
         out = Outcome()
-        before = {index: self.resources.veto(index) for index in self.resources.gpus}
+        before = self._vetoes()
         self.resources.set_gpus(gpus)
         self.resources.status = dict(status)
-        for index, gpu in self.resources.gpus.items():
-            if (
-                before.get(index) is not None
-                and self.resources.veto(index) is None
-                and not self.resources.holders(index)
-            ):
-                out.tell(EventKind.GPU_AVAILABLE, None, now.wall, {"gpu": index, "uuid": gpu.uuid})
+        self._tell_available(out, before, now)
         self._measure(out, now)
         self._forget_gone_processes(out)
         self._remember_devices(out)
         return out
+
+    def _vetoes(self) -> dict[int, str | None]:
+        return {index: self.resources.veto(index) for index in self.resources.gpus}
+
+    def _tell_available(self, out: Outcome, before: Mapping[int, str | None], now: Now) -> None:
+        """Tell of devices that nothing could be put on before, and that nobody has now."""
+        for index, gpu in self.resources.gpus.items():
+            free = self.resources.veto(index) is None and not self.resources.holders(index)
+            if free and before.get(index) is not None:
+                out.tell(EventKind.GPU_AVAILABLE, None, now.wall, {"gpu": index, "uuid": gpu.uuid})
 
     def _remember_devices(self, out: Outcome) -> None:
         """Keep which devices there are, for a start at which the driver shows none. Those on paper need no driver."""
@@ -115,16 +119,19 @@ class Machine(Table):
         if gone:
             out.settings["ignored_gpu_processes"] = self._ignored_setting()
 
-    def allow_gpus(self, allowed: Iterable[int] | None) -> Outcome:
+    def allow_gpus(self, allowed: Iterable[int] | None, now: Now) -> Outcome:
         """Give out only these devices from now on, all for None. Raises Impossible for unknown ones."""
         chosen = None if allowed is None else frozenset(allowed)
         unknown = sorted((chosen or frozenset()) - self.resources.gpus.keys())
         if unknown:
             known = len(self.resources.gpus)
             raise Impossible(f"Invalid GPU indices {unknown} (only {known} GPUs detected)")
+        before = self._vetoes()
         self.resources.allowed = chosen
         # an empty list is kept as such: no GPU at all is given out
-        return Outcome(settings={"allowed_gpu_indices": None if chosen is None else sorted(chosen)})
+        out = Outcome(settings={"allowed_gpu_indices": None if chosen is None else sorted(chosen)})
+        self._tell_available(out, before, now)
+        return out
 
     def ignore_gpu_process(self, index: int, process: GpuProcessId) -> tuple[bool, Outcome]:
         """Let jobs have a device though this process computes on it; whether that is new. Raises Impossible."""

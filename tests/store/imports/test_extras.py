@@ -166,7 +166,7 @@ def test_imported_restrictions_take_effect_and_are_said():
     said = notes(convert(old_state(version=4, allowed_gpu_indices=[3, 1, 1])), None)
     assert said == "jobs go on being given 1, 3 only (allowed_gpu_indices): gctl set-gpus changes that"
     assert first_pass({"gpus": 1}, allowed_gpu_indices=[])[0] == [None]
-    engine.allow_gpus(None)
+    engine.allow_gpus(None, NOW)
     assert list(engine.schedule(NOW, iter(["run-4"])).jobs) == [3]
 
 
