@@ -3,6 +3,10 @@ down that some are ignored, and programs that are started here would go on ignor
 
 import signal
 
+import pytest
+
+from support.effort import EFFORT
+
 
 def _listen_to_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
@@ -13,3 +17,11 @@ def _listen_to_signals() -> None:
 
 
 _listen_to_signals()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where less effort is asked for, as on the second Python, leave out what one run shows for all."""
+    if EFFORT < 1:
+        left_out = [item for item in items if item.get_closest_marker("once")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

@@ -23,6 +23,8 @@ from support.nvml import Driver, compile_stub
 from support.runqd import Done, NotInstalled, Programs, Verb, install
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "moving-from-gflow.md"
 MARKS = "<!-- verbs -->\n", "<!-- end of verbs -->"
 

@@ -19,6 +19,8 @@ from support.daemon import Answer, Daemon
 from support.gate import Gate
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 JOURNAL = "state.journal.jsonl"
 
 

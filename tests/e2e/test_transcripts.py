@@ -6,6 +6,8 @@ import pytest
 
 from support import transcripts
 
+pytestmark = pytest.mark.once
+
 PAGES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.md"))
 
 

@@ -57,7 +57,7 @@ def test_no_end_makes_a_state_look_older(tmp_path, how):
     live(disk, given)
     total = len(disk.calls)
     assert total - before > 20
-    for number in range(before + 1, total + 1, stride(1)):
+    for number in range(before + 1, total + 1, stride(2)):
         for part in (0, 16):
             disk, given = veteran(tmp_path / f"{number}-{part}")
             disk.faults = {number: Fault(part, end=how)}
