@@ -82,7 +82,7 @@ def _refuse(error: click.ClickException, prog: str) -> NoReturn:
 
 def _one_line(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split())
-    return message if message.endswith((".", "?", "!", ")")) else f"{message}."
+    return message if message.endswith((".", "?", "!", "?)")) else f"{message}."
 
 
 class _Value(click.ParamType[Any]):
