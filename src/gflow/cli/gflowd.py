@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncclick as click
 
 from gflow import __version__, config, paths
+from gflow.cli.completion.choices import SHELLS
+from gflow.cli.completion.scripts import script
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
 from gflow.config import Config, ConfigError
@@ -185,6 +187,23 @@ for _alias, _command in (("start", up), ("stop", down)):
     _same = copy.copy(_command)
     _same.short_help = f"The same as {_command.name}."
     gflowd.add_command(_same, _alias)
+
+
+@gflowd.command()
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
+async def completion(shell: str) -> None:
+    """Print the script that completes command lines in bash, zsh or fish."""
+    click.echo(script("gflowd", shell), nl=False)
+
+
+@gflowd.command("__complete", hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("asked", nargs=-1, type=click.UNPROCESSED)
+async def complete(asked: tuple[str, ...]) -> None:
+    """Answer a shell that asks what may come next."""
+    from gflow.cli.click_table import of_gflowd
+    from gflow.cli.completion.shells import answer
+
+    click.echo(answer(of_gflowd(), asked), nl=False)
 
 
 def _recovery(health: dict[str, Any]) -> str:

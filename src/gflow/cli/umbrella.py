@@ -15,8 +15,24 @@ if TYPE_CHECKING:
     from gflow.cli.command import Values
 
 _PROGRAMS = ("gbatch", "gqueue", "gjob", "gcancel", "ginfo", "gctl", "gstats", "gflowd")
+_GFLOWD = "The gflow daemon: queues jobs and runs them."
 
-COMMAND = Group(
+
+class _Programs(Group):
+    """The programs; that of the daemon is made with asyncclick itself, and its table of that."""
+
+    def load(self, word: str) -> Command | Group | None:
+        if self.aliases.get(word, word) != "gflowd":
+            return super().load(word)
+        from gflow.cli.click_table import of_gflowd
+
+        return of_gflowd()
+
+    def summary_of(self, word: str) -> str:
+        return _GFLOWD if word == "gflowd" else super().summary_of(word)
+
+
+COMMAND = _Programs(
     "gflow",
     "A job scheduler for one machine with GPUs. Every command is also a program of its own.",
     {name: f"gflow.cli.{name}" for name in _PROGRAMS},
