@@ -87,10 +87,14 @@ _TEMPLATES = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 def script(program: str, shell: str) -> str:
     """The script that teaches `shell` to complete `program`; for gflow, every program. ValueError for other shells."""
+    return text(PROGRAMS if program == PROGRAMS[0] else (program,), shell)
+
+
+def text(programs: tuple[str, ...], shell: str) -> str:
+    """The script for these programs. ValueError for other shells."""
     if shell not in _TEMPLATES:
         raise ValueError(f"no completion for '{shell}'; there is one for {', '.join(SHELLS)}")
-    names = PROGRAMS if program == PROGRAMS[0] else (program,)
-    text = _TEMPLATES[shell].replace("PROGRAMS", " ".join(names)).replace("PROGRAM", program)
+    made = _TEMPLATES[shell].replace("PROGRAMS", " ".join(programs)).replace("PROGRAM", programs[0])
     if shell == "fish":
-        text += "".join(f"complete -c {name} -f -a '(__gflow_complete)'\n" for name in names)
-    return text
+        made += "".join(f"complete -c {name} -f -a '(__gflow_complete)'\n" for name in programs)
+    return made
