@@ -90,18 +90,20 @@ def _body(name: str, table: Command | Group) -> Iterator[str]:
 def _programs(table: Command | Group) -> Iterator[str]:
     assert isinstance(table, Group)
     names = {name: short for short, name in table.aliases.items()}
-    for name in table.members:
-        also = f", \\fBgflow {names[name]}\\fR" if name in names else ""
+    for name in names:
+        also = f", \\fBgflow {names[name]}\\fR"
         yield from (".TP", f"\\fBgflow {name}\\fR{also}", plain(table.summary_of(name)))
+    for words, member in _verbs(table):
+        yield from _verb(f"gflow {words}", member)
 
 
 def _verbs(table: Command | Group, path: str = "") -> list[tuple[str, Command]]:
-    """The words that lead to each verb, and its table; for the umbrella its own verbs only."""
+    """The words that lead to each verb, and its table; of the umbrella those that are no programs of their own."""
     if isinstance(table, Command):
         return []
     found: list[tuple[str, Command]] = []
     for name in table.members:
-        member = None if table is COMMAND else table.load(name)
+        member = None if name in PROGRAMS else table.load(name)
         words = f"{path} {name}".strip()
         if isinstance(member, Group):
             found += _verbs(member, words)

@@ -35,10 +35,11 @@ class _Programs(Group):
 COMMAND = _Programs(
     "gflow",
     "A job scheduler for one machine with GPUs. Every command is also a program of its own.",
-    {name: f"gflow.cli.{name}" for name in _PROGRAMS},
+    {name: f"gflow.cli.{name}" for name in (*_PROGRAMS, "top")},
     aliases={name.removeprefix("g"): name for name in _PROGRAMS},
     examples=(
         ("gflow batch --gpus 1 python train.py", "the same as gbatch --gpus 1 python train.py"),
+        ("gflow top", "all of it on the whole screen, as it changes"),
         ("gflow job --help", "about one command"),
     ),
 )
