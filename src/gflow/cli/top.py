@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from gflow.cli.command import Command, Failure, Option
@@ -28,6 +29,8 @@ def run(values: Values) -> int:
         raise Failure("this needs the library textual; 'pip install gflow-scheduler[top]' installs it") from None
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise Failure("this needs a terminal; gqueue and ginfo print what there is")
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)  # they say how large the terminal once was
     unix.connect(path).close()  # says what is wrong if there is no daemon
     users = values["user"]
     everybody = users is None or any(user in _EVERYBODY for user in users)

@@ -201,6 +201,10 @@ class Top(App[None]):
     # -- the log
 
     def on_queue_selected(self, _message: Queue.Selected) -> None:
+        row, scope = self._queue.selected, self._feed.scope
+        scope.pinned = None if row is None else row.job_id
+        if not scope.ended and self._feed.picture.has_ended:
+            self._feed.refresh()  # one that was there for being selected may go
         self.set_timer(REST_SECS, self._follow_selected)
 
     def _follow_selected(self) -> None:
@@ -212,7 +216,6 @@ class Top(App[None]):
             follow.stop()
         self._pane.to_the_end()
         self._follow = None if row is None else Follow(self._path, row.job_id, self._news, waits=waits)
-        self._feed.scope.pinned = None if row is None else row.job_id
         self._draw()
 
     def action_look_back(self, pages: int) -> None:

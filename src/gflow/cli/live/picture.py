@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gflow.cli.columns import COLUMNS
-from gflow.cli.states import STATES
+from gflow.cli.states import FINAL, STATES
 from gflow.core.limits import format_duration
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ _WANTED = ("JOBID", "NAME", "ST", "TIME", "REMAINING", "NODELIST(REASON)", "USER
 ASKED = tuple(name for name in _WANTED if name in COLUMNS)
 """The columns that are asked for; what is shown of them is a question of room."""
 
+ENDED = frozenset(STATES[state] for state in FINAL)
 _STATE_NAMES = {code: name.lower() for name, code in STATES.items()}
 
 
@@ -60,6 +61,11 @@ class Picture:
         words = text.split()
         secs = 0.0 if self.seen_at is None else max(0.0, now - self.seen_at)
         return [counted_on(row, secs) for row in self.rows if row.has(words)]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether one of the jobs has ended."""
+        return any(row.state in ENDED for row in self.rows)
 
     @property
     def measured(self) -> bool:
