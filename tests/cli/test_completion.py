@@ -71,6 +71,8 @@ def values(line):
         ("gcancel -- ", ["12", "7", "123"]),
         ("gcancel -- -", []),
         ("gctl reserve cancel ", ["3"]),
+        ("gctl set-limit 12", ["12", "123"]),
+        ("gctl set-limit 12 ", []),
         ("gctl reserve create --user b", ["ben"]),
         ("gbatch --depends-on ", ["12", "7", "123"]),
         ("gbatch --depends-on-any 7,1", ["7,12", "7,123"]),
@@ -191,19 +193,6 @@ def test_a_slow_daemon_is_not_waited_for(daemon, monkeypatch):
     assert time.monotonic() - begun < 5
 
 
-@pytest.mark.parametrize("shell", choices.SHELLS)
-def test_gflow_completes_every_program_and_each_itself(run, shell):
-    assert all(name in script("gflow", shell) for name in PROGRAMS)
-    assert run(gqueue.COMMAND, "completion", shell).out == script("gqueue", shell)
-    assert "gbatch" not in script("gqueue", shell)
-
-
-def test_a_shell_that_is_not_known_is_refused(run):
-    done = run(gqueue.COMMAND, "completion", "cmd")
-    assert (done.status, done.out) == (2, "")
-    assert "bash, zsh, fish" in done.err
-
-
 @pytest.fixture
 def bin_dir(home):
     """A directory with the programs as executables."""
@@ -229,6 +218,28 @@ def _environment(bin_dir):
         "TERM": "dumb",
         "LC_ALL": "C.UTF-8",
     }
+
+
+@pytest.mark.parametrize("shell", choices.SHELLS)
+def test_gflow_completes_every_program_and_each_itself(run, shell):
+    assert all(name in script("gflow", shell) for name in PROGRAMS)
+    assert run(gqueue.COMMAND, "completion", shell).out == script("gqueue", shell)
+    assert "gbatch" not in script("gqueue", shell)
+
+
+def test_gflowd_is_asked_like_the_others(bin_dir):
+    def gflowd(*words):
+        environ = _environment(bin_dir)
+        return subprocess.run(["gflowd", *words], env=environ, capture_output=True, text=True, check=True).stdout
+
+    assert gflowd("completion", "zsh") == script("gflowd", "zsh")
+    assert gflowd("__complete", "bash", "2", "gflowd up --so", "gflowd", "up", "--so") == "--socket\n"
+
+
+def test_a_shell_that_is_not_known_is_refused(run):
+    done = run(gqueue.COMMAND, "completion", "cmd")
+    assert (done.status, done.out) == (2, "")
+    assert "bash, zsh, fish" in done.err
 
 
 class Terminal:

@@ -117,6 +117,6 @@ def _is_list(item: Option | Argument) -> bool:
 
 def kind(item: Option | Argument) -> str:
     """Which of the things the daemon knows the value of an option or argument is; empty for none."""
-    if item.convert in (ids.parse, ids.parse_one):
+    if item.convert in (ids.parse, ids.parse_one) or (item.metavar or "").startswith("JOB-ID"):
         return "jobs"
     return _LIVE.get(item.dest, "")

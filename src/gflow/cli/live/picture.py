@@ -36,10 +36,10 @@ class Row:
         return self.cells["ST"]
 
     def has(self, words: Iterable[str]) -> bool:
-        """Whether each of the words is in one of the cells, in any case, or begins the name of the state."""
+        """Whether each of the words, in lower case, is in one of the cells or begins the name of the state."""
         texts = [text.lower() for text in self.cells.values()]
         state = _STATE_NAMES.get(self.state, "")
-        return all(state.startswith(word) or any(word in text for text in texts) for word in map(str.lower, words))
+        return all(state.startswith(word) or any(word in text for text in texts) for word in words)
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Picture:
 
     def chosen(self, text: str, now: float) -> list[Row]:
         """The rows in which all words of `text` are, with their times counted on to `now`."""
-        words = text.split()
+        words = text.lower().split()
         secs = 0.0 if self.seen_at is None else max(0.0, now - self.seen_at)
-        return [counted_on(row, secs) for row in self.rows if row.has(words)]
+        return [counted_on(row, secs) for row in self.rows if not words or row.has(words)]
 
     @property
     def has_ended(self) -> bool:
