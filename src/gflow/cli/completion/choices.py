@@ -104,6 +104,9 @@ def _values(found: Position, item: Option | Argument, live: Callable[[str, Posit
 
 
 def _fixed(item: Option | Argument) -> Sequence[str]:
+    """The words of which the value is one, or of which it is a list."""
+    if item.convert is states.parse:
+        return tuple(states.STATES)
     if item.dest == "notify_on":
         from gflow.core.notices import JOB_EVENTS
 
