@@ -46,7 +46,7 @@ SERVER |= {
     "gflow.core.engine",
     "gflow.core.model",
 }
-HEAVY = {"asyncclick", "rich", "httpx", "platformdirs"}
+HEAVY = {"asyncclick", "rich", "httpx", "platformdirs", "textual"}
 
 JOB = {
     "id": 7,
@@ -240,6 +240,9 @@ COMMANDS = [
     ("gctl", "notify", "test", "--target", "t"),
     ("umbrella", "queue"),
     ("umbrella", "gjob", "hold", "7"),
+    ("gjob", "__complete", "bash", "2", "gjob show ", "gjob", "show", ""),
+    ("gqueue", "completion", "bash"),
+    ("umbrella", "__complete", "zsh", "3", "", "gflow", "job", "log", ""),
 ]
 
 

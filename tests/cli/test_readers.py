@@ -215,41 +215,6 @@ def test_exclusive_options_are_named(run):
     assert "--all and --completed cannot be used together" in done.err
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-@pytest.mark.parametrize("table", [gqueue.COMMAND, gjob.COMMAND, gbatch.COMMAND], ids=lambda table: table.name)
-def test_completion_scripts(run, table, shell):
-    done = run(table, "completion", shell)
-    assert done.status == 0
-    assert f"_{table.name.upper()}_COMPLETE" in done.out
-
-
-def test_completion_of_another_shell_is_refused(run):
-    done = run(gqueue.COMMAND, "completion", "cmd")
-    assert (done.status, done.out) == (2, "")
-    assert "bash, zsh, fish" in done.err
-
-
-@pytest.mark.parametrize(
-    ("table", "line", "offered"),
-    [
-        (gqueue.COMMAND, "gqueue --sta", "--states"),
-        (gqueue.COMMAND, "gqueue -o ", "json"),
-        (gqueue.COMMAND, "gqueue --states R", "Running"),
-        (gjob.COMMAND, "gjob up", "update"),
-        (gjob.COMMAND, "gjob log --fo", "--follow"),
-        (umbrella.COMMAND, "gflow gq", "gqueue"),
-        (umbrella.COMMAND, "gflow gjob lo", "log"),
-    ],
-)
-def test_completions(run, monkeypatch, table, line, offered):
-    monkeypatch.setenv("COMP_WORDS", line)
-    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
-    monkeypatch.setenv(full.completion_variable(table.name), "bash_complete")
-    done = run(table)
-    assert done.status == 0
-    assert f"plain,{offered}" in done.out.splitlines()
-
-
 def test_usage_errors_of_handlers_are_errors_of_usage(run):
     def refuse(values):
         raise UsageError("no")

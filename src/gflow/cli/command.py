@@ -1,7 +1,8 @@
 """What a command looks like, as data: one table per command, read by two parsers.
 
 `quick` reads command lines that are right, in no time. `full` makes an asyncclick command of the same table for
-everything else: help, completion, and every way to be wrong. Whatever `quick` accepts, `full` reads the same.
+everything else: help, and every way to be wrong. Whatever `quick` accepts, `full` reads the same. `completion` and
+the man pages go by the same tables.
 
 A converter turns the text of a value into what the handler gets, and raises ValueError with one line. A handler gets
 a dictionary with one entry per option and argument, named by `dest`, and returns the exit status.
@@ -138,6 +139,11 @@ class Group:
         """The member called `word`, None if there is none."""
         module = self.members.get(self.aliases.get(word, word))
         return None if module is None else load(module)
+
+    def summary_of(self, word: str) -> str:
+        """What the member called `word` is for."""
+        member = self.load(word)
+        return member.summary if member is not None else ""
 
 
 def load(module: str) -> Command | Group:

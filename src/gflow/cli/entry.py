@@ -66,17 +66,18 @@ def _run(table: Command | Group, argv: list[str], prog: str) -> int:
         module, _ = table.words[argv[0]]
         return _run(load(module), argv[1:], f"{prog} {argv[0]}")
     if len(argv) == 2 and argv[0] == "completion":
-        return _completion(table, prog, argv[1])
+        return _script(table, argv[1])
+    if argv and argv[0] == "__complete":
+        return _complete(table, argv[1:])
     command, given = _read(table, argv, prog)
     return command.run(fill(command.options, given))
 
 
 def _read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values]:
-    if f"_{prog.upper()}_COMPLETE" not in os.environ:
-        try:
-            return _read_quickly(table, argv)
-        except Unclear:
-            pass
+    try:
+        return _read_quickly(table, argv)
+    except Unclear:
+        pass
     from gflow.cli import full
 
     return full.read(table, argv, prog)
@@ -93,11 +94,21 @@ def _read_quickly(table: Command | Group, argv: list[str]) -> tuple[Command, Val
     return command, outer | given
 
 
-def _completion(table: Command | Group, prog: str, shell: str) -> int:
-    from gflow.cli import full
+def _script(table: Command | Group, shell: str) -> int:
+    from gflow.cli.completion.scripts import script
 
     try:
-        print(full.completion(table, prog, shell))
+        sys.stdout.write(script(table.name, shell))
     except ValueError as error:
         raise UsageError(str(error)) from None
+    return 0
+
+
+def _complete(table: Command | Group, asked: list[str]) -> int:
+    from gflow.cli.completion.shells import answer
+
+    try:
+        sys.stdout.write(answer(table, asked))
+    except ValueError as error:
+        raise UsageError(f"__complete is for shells: {error}") from None
     return 0

@@ -1,6 +1,6 @@
 """The full reader of command lines: an asyncclick command made from the same table as the quick one.
 
-It is loaded for help, completion, and every command line `quick` does not take, so its words are what a person reads
+It is loaded for help, and for every command line `quick` does not take, so its words are what a person reads
 when something is wrong. asyncclick's coroutines never wait here, so they are driven by hand and no event loop is
 loaded.
 """
@@ -11,7 +11,6 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import asyncclick as click
-from asyncclick.shell_completion import CompletionItem, get_completion_class
 
 from gflow import __version__
 from gflow.cli.command import Argument, Command, Group, Option
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from gflow.cli.command import Convert, Values
 
-SHELLS = ("bash", "zsh", "fish")
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -51,19 +49,6 @@ def _nothing(**params: Any) -> None:
     """The callback of a command that is only parsed."""
 
 
-def completion(table: Command | Group, prog: str, shell: str) -> str:
-    """The script that teaches `shell` to complete `prog`. Raises ValueError for other shells."""
-    made = get_completion_class(shell) if shell in SHELLS else None
-    if made is None:
-        raise ValueError(f"no completion for '{shell}'; there is one for {', '.join(SHELLS)}")
-    return made(_build(table, table.name), {}, prog, completion_variable(prog)).source()
-
-
-def completion_variable(prog: str) -> str:
-    """The environment variable through which the shell's script asks `prog` for completions."""
-    return f"_{prog.replace('-', '_')}_COMPLETE".upper()
-
-
 def _drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
     try:
         coroutine.send(None)
@@ -88,26 +73,15 @@ def _one_line(error: click.ClickException) -> str:
 class _Value(click.ParamType[Any]):
     """A value read by one of our converters."""
 
-    def __init__(self, convert: Convert, metavar: str, choices: tuple[str, ...] = ()) -> None:
+    def __init__(self, convert: Convert, metavar: str) -> None:
         self.name = metavar.lower()
         self._convert = convert
-        self._choices = choices
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
             return self._convert(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-    def shell_complete(
-        self,
-        ctx: click.Context,  # noqa: ARG002
-        param: click.Parameter,  # noqa: ARG002
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        if not self._choices and self.name in ("path", "script|command", "dir"):
-            return [CompletionItem(incomplete, type="file")]
-        return [CompletionItem(choice) for choice in self._choices if choice.lower().startswith(incomplete.lower())]
 
 
 class _Members(click.Group):
@@ -191,7 +165,7 @@ def _option(option: Option) -> click.Option:
     common: dict[str, Any] = {"help": option.help, "hidden": option.hidden, "default": None}
     if option.convert is None:
         return click.Option([option.dest, *option.names], is_flag=True, flag_value=True, **common)
-    kind = _Value(option.convert, option.metavar or "VALUE", option.choices)
+    kind = _Value(option.convert, option.metavar or "VALUE")
     return click.Option(
         [option.dest, *option.names], type=kind, metavar=option.metavar, multiple=option.multiple, **common
     )

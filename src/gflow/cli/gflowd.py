@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncclick as click
 
 from gflow import __version__, config, paths
+from gflow.cli.completion.choices import SHELLS
+from gflow.cli.completion.scripts import script
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
@@ -210,6 +212,23 @@ def _as_data(found: hosting.Running | None) -> dict[str, Any]:
         return {"status": "not_running", "pid": None, "health": None, "details": None}
     said = (found.health or {}).get("status", "unhealthy") if _is_well(found) else "unhealthy"
     return {"status": said, "pid": found.pid, "health": found.health, "details": found.status}
+
+
+@gflowd.command()
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
+async def completion(shell: str) -> None:
+    """Print the script that completes command lines in bash, zsh or fish."""
+    click.echo(script("gflowd", shell), nl=False)
+
+
+@gflowd.command("__complete", hidden=True, context_settings={"ignore_unknown_options": True})
+@click.argument("asked", nargs=-1, type=click.UNPROCESSED)
+async def complete(asked: tuple[str, ...]) -> None:
+    """Answer a shell that asks what may come next."""
+    from gflow.cli.click_table import of_gflowd
+    from gflow.cli.completion.shells import answer
+
+    click.echo(answer(of_gflowd(), asked), nl=False)
 
 
 def _recovery(health: dict[str, Any]) -> str:

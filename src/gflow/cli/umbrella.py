@@ -15,14 +15,31 @@ if TYPE_CHECKING:
     from gflow.cli.command import Values
 
 _PROGRAMS = ("gbatch", "gqueue", "gjob", "gcancel", "ginfo", "gctl", "gstats", "gflowd")
+_GFLOWD = "The gflow daemon: queues jobs and runs them."
 
-COMMAND = Group(
+
+class _Programs(Group):
+    """The programs; that of the daemon is made with asyncclick itself, and its table of that."""
+
+    def load(self, word: str) -> Command | Group | None:
+        if self.aliases.get(word, word) != "gflowd":
+            return super().load(word)
+        from gflow.cli.click_table import of_gflowd
+
+        return of_gflowd()
+
+    def summary_of(self, word: str) -> str:
+        return _GFLOWD if word == "gflowd" else super().summary_of(word)
+
+
+COMMAND = _Programs(
     "gflow",
     "A job scheduler for one machine with GPUs. Every command is also a program of its own.",
-    {name: f"gflow.cli.{name}" for name in _PROGRAMS},
+    {name: f"gflow.cli.{name}" for name in (*_PROGRAMS, "top")},
     aliases={name.removeprefix("g"): name for name in _PROGRAMS},
     examples=(
         ("gflow batch --gpus 1 python train.py", "the same as gbatch --gpus 1 python train.py"),
+        ("gflow top", "all of it on the whole screen, as it changes"),
         ("gflow job --help", "about one command"),
     ),
 )

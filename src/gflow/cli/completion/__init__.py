@@ -1,0 +1,1 @@
+"""Completing command lines: the shells ask the command itself, which looks into its own option table."""

@@ -1,0 +1,67 @@
+"""gflow top: a live view of the whole machine. The view itself is in `live`, with the library it is made with."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gflow.cli.command import Command, Failure, Option
+from gflow.cli.entry import start
+from gflow.cli.kinds import names, not_empty
+from gflow.client import unix
+from gflow.client.endpoint import find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gflow.cli.command import Values
+
+_EVERYBODY = ("all", "*")
+
+
+def run(values: Values) -> int:
+    path = find(values["url"], values["config"])
+    try:
+        from gflow.cli.live.app import Top
+        from gflow.cli.live.feed import Scope
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "textual":
+            raise
+        raise Failure("this needs the library textual; 'pip install gflow-scheduler[top]' installs it") from None
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        raise Failure("this needs a terminal; gqueue and ginfo print what there is")
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)  # they say how large the terminal once was
+    unix.connect(path).close()  # says what is wrong if there is no daemon
+    users = values["user"]
+    everybody = users is None or any(user in _EVERYBODY for user in users)
+    scope = Scope(users=None if everybody else ",".join(users), project=values["project"], mine=values["mine"])
+    Top(path, scope).run()
+    return 0
+
+
+COMMAND = Command(
+    "top",
+    "Show the queue, the GPUs and a job's output on the whole screen, as they change.",
+    run,
+    options=(
+        Option(
+            "-u",
+            "--user",
+            "--users",
+            convert=names,
+            metavar="LIST",
+            help="Jobs of these users (default: everybody's).",
+        ),
+        Option("-m", "--mine", help="Only your own jobs; m changes that later."),
+        Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
+    ),
+    exclusive=(("user", "mine"),),
+    examples=(
+        ("gflow top", "everybody's jobs; ? shows the keys"),
+        ("gflow top --mine", "your own"),
+    ),
+)
+
+
+def main() -> None:
+    start(COMMAND, prog="gflow top")

@@ -1,0 +1,68 @@
+"""What is made of the source and kept beside it - manual pages, completion scripts - is what would be made now, is
+accepted by what reads it, and is installed where that looks."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import gflow
+from gflow.cli.completion.scripts import PROGRAMS
+
+CHECKOUT = Path(gflow.__file__).parents[2]
+CONTRIB = CHECKOUT / "contrib"
+
+pytestmark = pytest.mark.skipif(not CONTRIB.exists(), reason="installed without its sources")
+
+
+def command(*words):
+    """The output of a command, which must do well and complain about nothing."""
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+@pytest.mark.parametrize("maker", ["man.py", "completions.py"])
+def test_they_are_what_would_be_made_now(maker):
+    assert command(sys.executable, CONTRIB / maker, "--check") == ""
+
+
+@pytest.mark.parametrize("maker", ["man.py", "completions.py"])
+def test_a_stale_one_would_be_noticed(tmp_path, maker):
+    for name in ("written.py", maker):
+        shutil.copy(CONTRIB / name, tmp_path)
+    made = subprocess.run([sys.executable, tmp_path / maker], capture_output=True, check=False)
+    assert made.returncode == 0, made
+    first = next(path for path in sorted(tmp_path.rglob("*")) if "gqueue" in path.name)
+    first.write_text(first.read_text() + "more\n")
+    (first.parent / "extra").touch()
+    checked = subprocess.run([sys.executable, tmp_path / maker, "--check"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 1
+    assert [line.partition(":")[0] for line in checked.stdout.splitlines()] == [str(first), str(first.parent / "extra")]
+
+
+@pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
+def test_groff_has_no_complaint_about_the_pages():
+    command("groff", "-man", "-ww", "-Tutf8", "-z", *sorted((CONTRIB / "man").iterdir()))
+
+
+@pytest.mark.skipif(not shutil.which("man"), reason="man is not installed")
+def test_man_shows_the_pages():
+    shown = command("man", "--warnings=w", "-P", "cat", "-l", CONTRIB / "man" / "gjob.1")
+    assert "Print the output of a job." in shown
+    assert "--follow" in shown
+
+
+def test_the_wheel_installs_them(tmp_path):
+    build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path)
+    subprocess.run(build, cwd=CHECKOUT, capture_output=True, timeout=120, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
+    for program in PROGRAMS:
+        assert f"share/man/man1/{program}.1" in names
+        assert f"share/bash-completion/completions/{program}" in names
+        assert f"share/fish/vendor_completions.d/{program}.fish" in names
+    assert "share/zsh/site-functions/_gflow" in names
