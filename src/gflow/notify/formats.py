@@ -1,8 +1,8 @@
 """The shapes a payload is sent in: as it is, or as a message for Slack or Discord. And the line that says it all.
 
 Pure. Slack: "Sending messages using incoming webhooks", "Text object" (`plain_text`, at most 3000 characters),
-"Escaping text". Discord: "Execute Webhook" (`content` of at most 2000 characters, `allowed_mentions`, `flags`). Names chosen by
-users can mention nobody and style nothing.
+"Escaping text". Discord: "Execute Webhook" (`content` of at most 2000 characters, `allowed_mentions`, `flags`). Names
+chosen by users can mention nobody and style nothing.
 """
 
 import json

@@ -155,7 +155,8 @@ def _command(found: config.Command, environ: Environ, key: str) -> Command:
     if (found.argv is None) == (found.command is None):
         raise ValueError(f"{key}: give argv (a program and its arguments) or command (a line for the shell)")
     argv = found.argv if found.argv is not None else ["/bin/sh", "-c", found.command or ""]
-    if not argv or not argv[0].strip() or not argv[-1 if found.argv is None else 0].strip():
+    program = found.command if found.argv is None else next(iter(argv), "")
+    if not (program or "").strip():
         raise ValueError(f"{key}: the program has no name")
     if any("\0" in word for word in argv):
         raise ValueError(f"{key}: a word has a NUL character in it")

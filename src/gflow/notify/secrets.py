@@ -24,7 +24,7 @@ def expand(text: str, environ: Mapping[str, str], key: str) -> str:
             raise ValueError(f"{key}: ${{{found[1]}}} is not set in the daemon's environment")
         return environ[found[1]]
 
-    if "${" in _VARIABLE.sub("", text):
+    if "${" in _VARIABLE.sub(" ", text):
         raise ValueError(f"{key}: a ${{ in it begins no name of a variable; write ${{NAME}}")
     return _VARIABLE.sub(value, text)
 

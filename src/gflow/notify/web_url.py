@@ -30,7 +30,7 @@ def web_url(text: str, key: str) -> httpx.URL:
 
 
 def is_host(text: str) -> bool:
-    """Whether it could be the name or the address of a host (RFC 1123, section 2.1; underscores are met in practice)."""
+    """Whether it could be a host's name (RFC 1123, section 2.1; underscores are met in practice) or address."""
     try:
         return bool(ip_address(text))
     except ValueError:
