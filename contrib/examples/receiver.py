@@ -10,13 +10,16 @@ import hmac
 import json
 import os
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRET = os.environ["GFLOW_WEBHOOK_SECRET"].encode()
 MAX_AGE_SECS = 300
 MAX_BODY_BYTES = 1 << 20
+MAX_SEEN = 100_000
 seen: dict[str, None] = {}
+lock = threading.Lock()
 
 
 def genuine(headers, body: bytes, now: float) -> bool:
@@ -27,6 +30,17 @@ def genuine(headers, body: bytes, now: float) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode()) and abs(now - int(timestamp)) < MAX_AGE_SECS
 
 
+def new(delivery: str) -> bool:
+    """Whether this one has not come before; of the earliest nothing is known any more."""
+    with lock:
+        if delivery in seen:
+            return False
+        seen[delivery] = None
+        if len(seen) > MAX_SEEN:
+            del seen[next(iter(seen))]
+        return True
+
+
 class Receiver(BaseHTTPRequestHandler):
     """Answers 204 to what is genuine, 403 to what is not."""
 
@@ -34,14 +48,22 @@ class Receiver(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """The name http.server looks for."""
-        body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), MAX_BODY_BYTES))
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            self.send_error(400)
+        elif len(length) > 9 or int(length) > MAX_BODY_BYTES:
+            self.send_error(413)
+        else:
+            self.take(self.rfile.read(int(length)))
+
+    def take(self, body: bytes) -> None:
+        """What counts is in the body: headers are not signed, but for the timestamp."""
         if not genuine(self.headers, body, time.time()):
             self.send_error(403)
             return
-        delivery = self.headers["X-Gflow-Delivery"]
-        if delivery not in seen:  # the same event may come more than once
-            seen[delivery] = None
-            print(self.headers["X-Gflow-Event"], json.loads(body).get("job", {}).get("id", "-"), flush=True)
+        told = json.loads(body)
+        if new(told["delivery"]):
+            print(told["event"], told.get("job", {}).get("id", "-"), flush=True)
         self.send_response(204)
         self.end_headers()
 

@@ -486,6 +486,15 @@ async def test_a_test_goes_to_every_target_whatever_it_wants(nursery, home):
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("word", ["webhook api.example.com (1f3a)", "1f3a9e", "api.example.com", "API.example.com"])
+async def test_a_test_is_for_a_name_a_key_or_a_host(nursery, home, word):
+    one, other = Target("1f3a9e"), Target("77aa00")
+    one.name, other.name = "webhook api.example.com (1f3a)", "webhook example.com (77aa)"
+    pool = await start(nursery, [one, other], home)
+    assert [found["target"] for found in await pool.test(word)] == [one.name]
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_test_that_works_ends_a_pause(nursery, home):
     target = Target(max_retries=0)
     target.down = True

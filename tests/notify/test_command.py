@@ -36,7 +36,7 @@ async def test_it_gets_the_json_and_the_name_of_the_event(tmp_path, monkeypatch)
     monkeypatch.setenv("MINE", "m")
     made = delivery(told("job_failed", notify_emails=("a@b",), notify_on=("*",)))
     await shell(f'cat >{tmp_path}/json; echo "$GFLOW_EVENT $GFLOW_DELIVERY $MINE" >{tmp_path}/said').deliver(made)
-    assert json.loads((tmp_path / "json").read_text()) == public(made.payload)
+    assert json.loads((tmp_path / "json").read_text()) == {**public(made.payload), "delivery": made.id}
     assert (tmp_path / "said").read_text() == f"job_failed {made.id} m\n"
 
 

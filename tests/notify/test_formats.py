@@ -1,13 +1,26 @@
 """Lines for people, and messages for chats in which no name can mention anybody."""
 
+import html
 import json
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gflow.notify.formats import FORMATS, MAX_CHAT, as_discord, as_json, as_slack, headline, one_line, summary
+from gflow.notify.formats import (
+    FORMATS,
+    MAX_BLOCK,
+    MAX_CHAT,
+    addressed,
+    as_discord,
+    as_json,
+    as_slack,
+    headline,
+    one_line,
+    summary,
+)
 from gflow.notify.payloads import public
 from support.told import EVENTS, told
 
@@ -49,16 +62,49 @@ def test_a_headline_says_where_and_whose():
 def test_json_is_the_payload_and_the_others_are_messages(event):
     payload = told(event)
     assert json.loads(as_json(payload)) == public(payload)
-    assert json.loads(as_slack(payload)) == {"text": headline(payload)}
+    message = json.loads(as_slack(payload))
+    assert message["text"] == message["blocks"][0]["text"]["text"] == headline(payload)
     message = json.loads(as_discord(payload))
     assert message["allowed_mentions"] == {"parse": []}
     assert message["content"].replace("\\", "") == headline(payload)
 
 
+def test_the_id_of_a_delivery_comes_early_and_in_json_only():
+    told_ = addressed(told("gpu_available"), "17-key")
+    assert as_json(told_).startswith(b'{"event":"gpu_available","delivery":"17-key",')
+    assert b"17-key" not in as_slack(told_) + as_discord(told_)
+
+
 def test_markup_in_a_name_is_text():
     payload = told(owner="<!channel>&*_`@everyone")
-    assert "(&lt;!channel&gt;&amp;*_`@everyone)" in json.loads(as_slack(payload))["text"]
+    message = json.loads(as_slack(payload))
+    for text in (message["text"], message["blocks"][0]["text"]["text"]):
+        assert "(&lt;!channel&gt;&amp;*_`@everyone)" in text
     assert r"(\<!channel\>&\*\_\`@everyone)" in json.loads(as_discord(payload))["content"]
+
+
+def test_no_name_decorates_or_links_anything():
+    """Slack: text that is plain. Discord: no colon that could begin an emoji or follow the scheme of an address."""
+    payload = told(owner=":tada: https://evil.example [x](http://y)")
+    slack = json.loads(as_slack(payload))
+    (block,) = slack["blocks"]
+    assert (block["type"], block["text"]["type"], block["text"]["emoji"]) == ("section", "plain_text", False)
+    assert (slack["mrkdwn"], slack["unfurl_links"], slack["unfurl_media"]) == (False, False, False)
+    discord = json.loads(as_discord(payload))
+    assert r"(\:tada\: https\://evil.example \[x\](http\://y))" in discord["content"]
+    assert discord["flags"] == 4, "shows no page that is named"
+
+
+@pytest.mark.parametrize("name", ["&" * 300, "*" * 300, "<@&>:" * 60])
+def test_a_long_message_ends_with_a_whole_character(name):
+    payload = told("scheduler_drained")
+    payload["scheduler"]["host"] = name * 6
+    slack, discord = json.loads(as_slack(payload)), json.loads(as_discord(payload))["content"]
+    shown = slack["blocks"][0]["text"]["text"]
+    assert len(shown) <= 3000
+    assert html.unescape(shown) == one_line(headline(payload), MAX_BLOCK)
+    assert len(discord) <= 2000
+    assert headline(payload).startswith(re.sub(r"\\(.)", r"\1", discord))
 
 
 @given(st.text(st.characters()))

@@ -124,6 +124,13 @@ COMMAND = "[[commands]]\n"
         ("[[webhooks]]\nurl = 'ftp://hidden'", "notifications.webhooks[0].url: write http://HOST/PATH"),
         ("[[webhooks]]\nurl = 'hidden'", "notifications.webhooks[0].url: write http://HOST/PATH"),
         ("[[webhooks]]\nurl = 'http://hidden:port'", "notifications.webhooks[0].url: it is no address"),
+        ("[[webhooks]]\nurl = 'http://${'", "notifications.webhooks[0].url: a ${ in it begins no name of a variable"),
+        (WEBHOOK + "events = []", "notifications.webhooks[0].events: it is empty; name events, or leave it out"),
+        (EMAIL + "events = []", "notifications.emails[0].events: it is empty"),
+        (WEBHOOK + "filter_users = ['hidden', ' ']", "notifications.webhooks[0].filter_users: one of the names is em"),
+        (COMMAND + "command = '  '", "notifications.commands[0]: the program has no name"),
+        (COMMAND + "argv = [' ', 'x']", "notifications.commands[0]: the program has no name"),
+        (COMMAND + 'argv = ["x", "\\u0000"]', "notifications.commands[0]: a word has a NUL character in it"),
         ("[[webhooks]]\nurl = '${NO}'", "notifications.webhooks[0].url: ${NO} is not set"),
         (WEBHOOK + WEBHOOK + "max_retries = 101", "notifications.webhooks[1].max_retries"),
         (EMAIL.replace("smtp://h", "http://hidden"), "notifications.emails[0].smtp_url: write smtp://HOST"),
@@ -142,3 +149,8 @@ COMMAND = "[[commands]]\n"
 )
 def test_mistakes_are_named(text, said):
     assert complaint(text).startswith(said)
+
+
+def test_a_token_may_have_blanks_around_it():
+    (made,) = targets(notifications(f"enabled = true\n{WEBHOOK}headers = {{ X = ' ${{TOKEN}} ' }}"), {"TOKEN": "t\n"})
+    assert made.headers == {"X": "t"}

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 
 from gflow.core.events import Event, EventKind
 from gflow.core.model import Reason, ReasonKind
+from gflow.notify.formats import addressed
 from gflow.notify.payloads import MAIL_TO, MAX_TEXT, moment, payload, public
 from support import strategies
-from support.told import AT, EVENTS, FAILED, GROUP, HOST, MEMBER, VERSION, told
+from support.told import AT, EVENTS, FAILED, GROUP, HOST, MEMBER, SAMPLE_DELIVERY, VERSION, told
 
 SAMPLES = Path(__file__).parents[1] / "data" / "payloads"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "notifications.md"
@@ -24,7 +25,7 @@ def test_there_is_a_sample_of_every_event_and_of_nothing_else():
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_payload_is_what_its_sample_says(event):
-    made = payload(EVENTS[event], host=HOST, version=VERSION)
+    made = addressed(payload(EVENTS[event], host=HOST, version=VERSION), SAMPLE_DELIVERY)
     assert json.loads((SAMPLES / f"{event}.json").read_text(encoding="utf-8")) == made
 
 

@@ -11,6 +11,13 @@ def test_variables_are_filled_in_and_a_missing_one_is_named():
         expand("hidden ${OTHER}", {}, "k")
 
 
+@pytest.mark.parametrize("text", ["hidden ${", "${hidden", "${hid-den}", "${}", "${TOKEN}${"])
+def test_what_looks_like_a_variable_and_is_none_is_an_error(text):
+    with pytest.raises(ValueError, match=r"^k: a \$\{ in it begins no name of a variable; write \$\{NAME\}$"):
+        expand(text, {"TOKEN": "t"}, "k")
+    assert expand("$${TOKEN}{", {"TOKEN": "${"}, "k") == "$${{"
+
+
 def test_a_secret_is_a_text_or_a_file(tmp_path, caplog):
     path = tmp_path / "secret"
     path.write_text("hidden\n")

@@ -4,7 +4,9 @@ import hashlib
 import hmac
 import json
 import logging
+import socket
 import ssl
+import threading
 import time
 from email.utils import formatdate
 
@@ -14,10 +16,12 @@ import trio
 import trustme
 
 from gflow import __version__
+from gflow.daemon import lane
 from gflow.notify.base import DeliveryFailed
+from gflow.notify.exchange import LOOK_UPS, MAX_ANSWER_BYTES
 from gflow.notify.payloads import public
 from gflow.notify.subscription import Subscription
-from gflow.notify.webhook import MAX_ANSWER_BYTES, Webhook, retry_after_secs, signature
+from gflow.notify.webhook import MAX_PAUSE_SECS, Webhook, retry_after_secs, signature
 from support.told import delivery, told
 from support.web_server import WebServer, answer, endless, hang_up, nonsense, reset
 
@@ -44,7 +48,7 @@ async def test_a_request_is_the_payload_signed():
     (request,) = server.requests
     headers = request.headers
     assert request.line == "POST /hook HTTP/1.1"
-    assert json.loads(request.body) == public(made.payload)
+    assert json.loads(request.body) == {**public(made.payload), "delivery": made.id}
     assert headers["content-type"] == "application/json"
     assert headers["user-agent"] == f"gflow/{__version__}/webhooks"
     assert headers["authorization"] == "Bearer t"
@@ -66,8 +70,8 @@ async def test_without_a_secret_nothing_is_signed_and_chats_get_their_shape():
         assert await deliver(webhook(server.url, format="discord")) is None
     slack, discord = server.requests
     assert "x-gflow-signature" not in slack.headers
-    assert set(json.loads(slack.body)) == {"text"}
-    assert set(json.loads(discord.body)) == {"content", "allowed_mentions"}
+    assert {"text", "blocks"} < set(json.loads(slack.body))
+    assert {"content", "allowed_mentions"} < set(json.loads(discord.body))
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
@@ -112,15 +116,138 @@ async def test_the_time_is_for_the_whole_exchange():
     ("talk", "why"),
     [
         (reset, "the connection broke: Connection reset by peer"),
-        (hang_up, "no answer that makes sense: Server disconnected without sending a response."),
-        (nonsense, "no answer that makes sense: illegal status line"),
+        (hang_up, "it hung up without an answer"),
+        (nonsense, "what it answered is no HTTP"),
     ],
 )
 async def test_a_connection_that_breaks_is_tried_again(talk, why):
     with WebServer(talk) as server:
         failure = await deliver(webhook(server.url))
-    assert str(failure).startswith(why)
+    assert str(failure) == why
     assert not failure.final
+
+
+def echo(server, before=b"", after=b""):
+    """Answer with the request, as a server in the making does."""
+
+    def talk(connection):
+        request = server.requests[-1]
+        lines = [request.line, *(f"{name}: {value}" for name, value in request.headers.items())]
+        connection.sendall(before + after.join(line.encode() for line in lines) + b"\r\n\r\n")
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("before", "between"), [(b"", b"\r\n"), (b"HTTP/1.1 200 OK\r\n", b"\r\n "), (b"HTTP/1.1 ", b"")]
+)
+async def test_what_the_peer_says_is_never_quoted(before, between, caplog):
+    with WebServer() as server:
+        server.talk = echo(server, before, between)
+        url = f"http://localhost:{server.port}/hidden"
+        failure = await deliver(webhook(url, headers={"Authorization": "Bearer hidden"}))
+    assert str(failure) == "what it answered is no HTTP"
+    assert not failure.final
+    assert "hidden" not in caplog.text
+
+
+async def test_an_answer_that_ends_too_soon_is_tried_again():
+    def half(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhidden")
+        hang_up(connection)
+
+    with WebServer(half) as server:
+        failure = await deliver(webhook(server.url))
+    assert str(failure) == "it hung up in the middle of its answer"
+
+
+async def test_a_header_that_cannot_be_sent_is_not_quoted():
+    with WebServer() as server:
+        failure = await deliver(webhook(server.url, headers={"X": "hidden\n"}))
+    assert str(failure) == "this address and these headers make no request of HTTP"
+    assert failure.final
+
+
+async def test_cookies_are_not_kept():
+    with WebServer(answer(200, Set_Cookie="a=b; Max-Age=3600; Path=/")) as server:
+        target = webhook(server.url)
+        for _ in range(2):
+            await target.deliver(delivery())
+        await target.aclose()
+    assert len(server.requests) == 2
+    assert not any("cookie" in request.headers for request in server.requests)
+
+
+async def test_where_a_redirect_leads_to_is_not_even_read():
+    with WebServer(answer(302, Location="http://[hidden:port/")) as server:
+        failure = await deliver(webhook(server.url))
+    assert failure.final
+    assert "a redirect" in str(failure)
+
+
+def then(end):
+    """Answer the first request of a connection, and end it at the second, as one does that had closed it."""
+    known = set()
+
+    def talk(connection):
+        if id(connection) in known:
+            end(connection)
+        else:
+            known.add(id(connection))
+            answer(200)(connection)
+
+    return talk
+
+
+@pytest.mark.parametrize("end", [hang_up, reset])
+async def test_a_kept_connection_that_was_closed_costs_nothing(end):
+    with WebServer(then(end)) as server:
+        target = webhook(server.url)
+        for _ in range(2):
+            await target.deliver(delivery())
+        await target.aclose()
+    assert (len(server.requests), server.connections) == (3, 2)
+
+
+async def test_a_kept_connection_that_answers_nonsense_is_not_tried_twice():
+    with WebServer(then(nonsense)) as server:
+        target = webhook(server.url)
+        await target.deliver(delivery())
+        failure = await deliver(target)
+    assert str(failure) == "what it answered is no HTTP"
+    assert len(server.requests) == 2
+
+
+async def test_a_new_connection_that_is_closed_is_not_tried_twice():
+    with WebServer(hang_up) as server:
+        assert await deliver(webhook(server.url)) is not None
+    assert len(server.requests) == 1
+
+
+async def test_a_name_server_that_hangs_keeps_no_thread_from_others(monkeypatch):
+    over, asked = threading.Event(), []
+    look_up = socket.getaddrinfo
+
+    def hang(host, *args, **more):
+        if "hangs" not in str(host) or socket.AI_NUMERICHOST & (more.get("flags") or args[-1]):
+            return look_up(host, *args, **more)
+        asked.append(host)
+        over.wait(60)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    target = webhook("http://hangs.example/", timeout_secs=0.02)
+    try:
+        for _ in range(2 * LOOK_UPS):
+            with pytest.raises(DeliveryFailed, match="no complete answer within"):
+                await target.deliver(delivery())
+        assert len(asked) == LOOK_UPS
+        assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        with WebServer() as server:
+            assert await deliver(webhook(server.url)) is None
+    finally:
+        over.set()
+    await target.aclose()
 
 
 async def test_nobody_there_is_tried_again():
@@ -213,6 +340,10 @@ def test_it_wants_what_it_subscribed_to():
     target = Webhook(httpx.URL("http://h"), "http://h", Subscription(["job_failed"], ["alice"]))
     assert target.wants(told("job_failed"))
     assert not target.wants(told("job_completed"))
+
+
+def test_a_pause_that_is_taken_is_kept():
+    assert lane.MOST_RETRY_AFTER_SECS == MAX_PAUSE_SECS == 24 * 3600
 
 
 @pytest.mark.parametrize(

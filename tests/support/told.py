@@ -5,11 +5,13 @@ from dataclasses import replace
 from gflow.core.events import Event, EventKind
 from gflow.core.model import GpuUse, Job, JobId, JobSpec, Reason, ReasonKind, State
 from gflow.notify.base import Delivery
+from gflow.notify.formats import addressed
 from gflow.notify.payloads import payload
 
 AT = 1_770_208_245.25
 """2026-02-04T12:30:45Z, the moment of the samples."""
 
+SAMPLE_DELIVERY = "1042-1f3a5c7e9b2d"
 HOST, VERSION = "gpu-server-01", "0.1.0"
 GROUP = "6f1c2a9e-3d0b-4c57-9a51-0f6d3f0a7b12"
 
@@ -108,6 +110,11 @@ def told(event="job_failed", **changes):
     if changes:
         found = replace(found, job=found.job.with_spec(**changes))
     return payload(found, host=HOST, version=VERSION)
+
+
+def sample(event):
+    """What a webhook is sent of an event, as documented."""
+    return addressed(told(event), SAMPLE_DELIVERY)
 
 
 def delivery(payload=None, number=17, attempt=1):

@@ -34,7 +34,7 @@ WINDOW = 256
 
 FIRST_PAUSE_SECS = 1.0
 LONGEST_PAUSE_SECS = 30.0
-MOST_RETRY_AFTER_SECS = 3600.0
+MOST_RETRY_AFTER_SECS = 86400.0
 """A target that asks for a longer pause is tried again all the same."""
 
 PROBES = 10

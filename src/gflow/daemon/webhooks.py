@@ -236,7 +236,7 @@ class WebhookPool:
 
     async def test(self, name: str | None) -> list[dict[str, Any]]:
         """Try each target, or those called so, once and now; how that went. Raises NotFound."""
-        lanes = [lane for lane in self._lanes.values() if name in (None, lane.target.name, lane.key)]
+        lanes = [lane for lane in self._lanes.values() if name is None or _is_called(lane.target, name)]
         if not lanes:
             known = ", ".join(lane.target.name for lane in self._lanes.values())
             what = f"There is no target '{name}'" if name is not None else "There is no target to test"
@@ -264,6 +264,12 @@ class WebhookPool:
             lane.hurry()
         took = round(trio.current_time() - began, 3)
         results[lane.key] = {"target": lane.target.name, "kind": lane.target.kind, "error": why, "secs": took}
+
+
+def _is_called(target: Target, name: str) -> bool:
+    """By its name as it is shown, its key, or what is between kind and key in the name: a host, or a program."""
+    host = target.name.removeprefix(f"{target.kind} ").rpartition(" (")[0]
+    return name in (target.name, target.key) or (host != "" and name.casefold() == host.casefold())
 
 
 def _status(lane: Lane) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import trio
 
 from gflow.core.stops import signal_name
 from gflow.notify.base import Delivery, DeliveryFailed
-from gflow.notify.formats import as_json, one_line
+from gflow.notify.formats import addressed, as_json, one_line
 from gflow.notify.secrets import digest
 from gflow.notify.subscription import Subscription
 
@@ -57,7 +57,7 @@ class Command:
         output = bytearray()
         with trio.move_on_after(self.timeout_secs) as scope:
             try:
-                await _converse(process, as_json(delivery.payload), output)
+                await _converse(process, as_json(addressed(delivery.payload, delivery.id)), output)
             finally:
                 await _end(process)
         said = one_line(bytes(output[-1000:]).decode(errors="replace"), 200)

@@ -1,7 +1,8 @@
 """The shapes a payload is sent in: as it is, or as a message for Slack or Discord. And the line that says it all.
 
-Pure. Slack: "Sending messages using incoming webhooks" (`text`, mrkdwn escapes). Discord: "Execute Webhook"
-(`content` of at most 2000 characters, `allowed_mentions`). Names chosen by users can mention nobody and style nothing.
+Pure. Slack: "Sending messages using incoming webhooks", "Text object" (`plain_text`, at most 3000 characters),
+"Escaping text". Discord: "Execute Webhook" (`content` of at most 2000 characters, `allowed_mentions`, `flags`). Names
+chosen by users can mention nobody and style nothing.
 """
 
 import json
@@ -14,6 +15,9 @@ from gflow.notify.payloads import public
 Payload = Mapping[str, Any]
 
 MAX_CHAT = 1900
+MAX_BLOCK = 600  # 3000 are allowed, of which an escape takes up to five
+MAX_DISCORD = 2000
+_SUPPRESS_EMBEDS = 1 << 2
 MAX_LINE = 300
 
 _VERBS = {
@@ -126,21 +130,46 @@ def headline(payload: Payload) -> str:
     return one_line(f"[{host}] {summary(payload)}" + (f" ({user})" if user else ""), MAX_CHAT)
 
 
+def addressed(payload: Payload, delivery_id: str) -> Payload:
+    """What goes to one target: with the id of the delivery, so that a signature is for that, too."""
+    return {"event": payload["event"], "delivery": delivery_id, **payload}
+
+
 def as_json(payload: Payload) -> bytes:
     """The payload itself."""
     return json.dumps(public(payload), ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def as_slack(payload: Payload) -> bytes:
-    """A message of plain text. Slack reads three characters as markup; escaped, no name can mention anybody."""
-    text = headline(payload).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return json.dumps({"text": text}).encode()
+    """A message of plain text, in which Slack decorates and links nothing; `text` is what notifications show.
+
+    Three characters are escaped in every text for Slack, so no name can mention anybody where blocks are not read.
+    """
+    line = headline(payload)
+    plain = {"type": "plain_text", "text": _escaped(one_line(line, MAX_BLOCK)), "emoji": False}
+    told = {"text": _escaped(line), "mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
+    return json.dumps({**told, "blocks": [{"type": "section", "text": plain}]}).encode()
+
+
+def _escaped(line: str) -> str:
+    return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def as_discord(payload: Payload) -> bytes:
-    """A message that mentions nobody, whatever is in a name."""
-    content = re.sub(r"([\\*_~`|>#\[\]<])", r"\\\1", headline(payload))[:2000]
-    return json.dumps({"content": content, "allowed_mentions": {"parse": []}}).encode()
+    """A message that mentions nobody and decorates and links nothing, whatever is in a name.
+
+    A colon with a backslash is one that begins neither an emoji nor what follows the scheme of an address.
+    """
+    content = re.sub(r"([\\*_~`|>#\[\]<:])", r"\\\1", headline(payload))
+    told = {"content": _whole(content, MAX_DISCORD), "flags": _SUPPRESS_EMBEDS, "allowed_mentions": {"parse": []}}
+    return json.dumps(told).encode()
+
+
+def _whole(escaped: str, most: int) -> str:
+    """The beginning of a text, without the half of an escape at its end."""
+    cut = escaped[:most]
+    slashes = len(cut) - len(cut.rstrip("\\"))
+    return cut[:-1] if len(cut) < len(escaped) and slashes % 2 else cut
 
 
 FORMATS: dict[str, Callable[[Payload], bytes]] = {"json": as_json, "slack": as_slack, "discord": as_discord}

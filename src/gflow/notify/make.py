@@ -21,8 +21,6 @@ from gflow.notify.smtp_url import smtp_server
 from gflow.notify.subscription import Subscription
 
 if TYPE_CHECKING:
-    import httpx
-
     from gflow.notify.webhook import Webhook
 
 Environ = Mapping[str, str]
@@ -68,6 +66,10 @@ def _subscription(found: config.Webhook | config.Email | config.Command, key: st
         raise ValueError(f"{key}.timeout_secs: use more than 0, at most {MAX_TIMEOUT_SECS}")
     if not 0 <= found.max_retries <= MAX_RETRIES:
         raise ValueError(f"{key}.max_retries: use 0 to {MAX_RETRIES}")
+    if not found.events:
+        raise ValueError(f"{key}.events: it is empty; name events, or leave it out for all")
+    if not all(map(str.strip, found.filter_users)):
+        raise ValueError(f"{key}.filter_users: one of the names is empty")
     try:
         return Subscription(found.events, found.filter_users)
     except ValueError as error:
@@ -78,13 +80,15 @@ def _subscription(found: config.Webhook | config.Email | config.Command, key: st
 
 
 def _webhook(found: config.Webhook, environ: Environ, key: str) -> "Webhook":
-    from gflow.notify.webhook import Webhook  # with httpx, which costs a daemon without webhooks more than it is worth
+    # with httpx, which costs a daemon without webhooks more than it is worth
+    from gflow.notify.web_url import web_url
+    from gflow.notify.webhook import Webhook
 
     subscription = _subscription(found, key)
     if found.format not in FORMATS:
         raise ValueError(f"{key}.format: {found.format!r} is unknown; use {', '.join(FORMATS)}")
     return Webhook(
-        url=_url(expand(found.url, environ, f"{key}.url"), f"{key}.url"),
+        url=web_url(expand(found.url, environ, f"{key}.url"), f"{key}.url"),
         address=found.url,
         subscription=subscription,
         headers={name: _header(name, value, environ, key) for name, value in found.headers.items()},
@@ -96,22 +100,10 @@ def _webhook(found: config.Webhook, environ: Environ, key: str) -> "Webhook":
     )
 
 
-def _url(text: str, key: str) -> "httpx.URL":
-    import httpx
-
-    try:
-        url = httpx.URL(text.strip())
-    except (httpx.InvalidURL, ValueError):
-        raise ValueError(f"{key}: it is no address of the web") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"{key}: write http://HOST/PATH or https://HOST/PATH")
-    return url
-
-
 def _header(name: str, value: str, environ: Environ, key: str) -> str:
     if not name or not _TOKEN.issuperset(name) or name.lower() in _OURS:
         raise ValueError(f"{key}.headers: {name!r} is no header that can be set here")
-    text = expand(value, environ, f"{key}.headers.{name}")
+    text = expand(value, environ, f"{key}.headers.{name}").strip()
     if not text.isascii() or not text.isprintable():
         raise ValueError(f"{key}.headers.{name}: use printable ASCII characters")
     return text
@@ -163,8 +155,11 @@ def _command(found: config.Command, environ: Environ, key: str) -> Command:
     if (found.argv is None) == (found.command is None):
         raise ValueError(f"{key}: give argv (a program and its arguments) or command (a line for the shell)")
     argv = found.argv if found.argv is not None else ["/bin/sh", "-c", found.command or ""]
-    if not argv or not argv[0] or any("\0" in word for word in argv) or found.command == "":
+    program = found.command if found.argv is None else next(iter(argv), "")
+    if not (program or "").strip():
         raise ValueError(f"{key}: the program has no name")
+    if any("\0" in word for word in argv):
+        raise ValueError(f"{key}: a word has a NUL character in it")
     return Command(
         argv=argv,
         subscription=_subscription(found, key),

@@ -17,13 +17,15 @@ _MOST_BYTES = 4096
 
 
 def expand(text: str, environ: Mapping[str, str], key: str) -> str:
-    """`text` with every `${VAR}` replaced by that variable; one that is not set is an error."""
+    """`text` with every `${VAR}` replaced by that variable; one that is not set, or no name, is an error."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in environ:
             raise ValueError(f"{key}: ${{{found[1]}}} is not set in the daemon's environment")
         return environ[found[1]]
 
+    if "${" in _VARIABLE.sub(" ", text):
+        raise ValueError(f"{key}: a ${{ in it begins no name of a variable; write ${{NAME}}")
     return _VARIABLE.sub(value, text)
 
 

@@ -9,10 +9,9 @@ Addresses can be secrets (those of chat services are), so only the host is ever 
 
 import hashlib
 import hmac
-import logging
-import os
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -23,14 +22,11 @@ import trio
 
 from gflow import __version__
 from gflow.notify.base import Delivery, DeliveryFailed
-from gflow.notify.formats import FORMATS, one_line
+from gflow.notify.exchange import Exchange
+from gflow.notify.formats import FORMATS, addressed
 from gflow.notify.secrets import digest
 from gflow.notify.subscription import Subscription
 
-for _name in ("httpx", "httpcore"):  # their lines have whole addresses and headers in them
-    logging.getLogger(_name).setLevel(logging.WARNING)
-
-MAX_ANSWER_BYTES = 64 * 1024
 MAX_PAUSE_SECS = 86400.0
 
 _WORTH_RETRYING = (408, 425, 429)
@@ -72,9 +68,12 @@ class Webhook:
     kind: str = field(default="webhook", init=False)
     key: str = field(init=False)
     name: str = field(init=False)
-    _client: httpx.AsyncClient | None = field(default=None, init=False, repr=False)
+    _exchange: Exchange = field(init=False, repr=False)
+    _fixed: httpx.Headers = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._exchange = Exchange(self.url, self.tls)
+        self._fixed = _merged(self.url, self.headers)
         self.key = digest(self.kind, self.address)
         self.name = f"webhook {self.url.host} ({self.key[:4]})"
 
@@ -84,34 +83,17 @@ class Webhook:
 
     async def deliver(self, delivery: Delivery) -> None:
         """One attempt. Raises DeliveryFailed."""
-        body = FORMATS[self.format](delivery.payload)
+        body = FORMATS[self.format](addressed(delivery.payload, delivery.id))
         with trio.move_on_after(self.timeout_secs) as scope:
-            try:
-                status, pause = await self._exchange(body, self._headers(delivery, body))
-            except httpx.ConnectError as error:
-                raise DeliveryFailed(one_line(f"cannot connect: {_reason(error)}")) from None
-            except httpx.RemoteProtocolError as error:
-                raise DeliveryFailed(one_line(f"no answer that makes sense: {error}")) from None
-            except httpx.HTTPError as error:
-                raise DeliveryFailed(one_line(f"the connection broke: {_reason(error)}")) from None
+            status, pause = await self._exchange.post(body, self._headers(delivery, body))
         if scope.cancelled_caught:
             raise DeliveryFailed(f"no complete answer within {self.timeout_secs:g} s")
-        _judge(status, pause)
-
-    async def _exchange(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, float | None]:
-        """The status of the answer, and the pause it asks for."""
-        async with self._open_client().stream("POST", self.url, content=body, headers=headers) as answer:
-            read = 0
-            with trio.CancelScope() as reading:  # leaving the loop instead would leave generators half-way
-                async for chunk in answer.aiter_raw():  # to its end, so that the connection can be used again
-                    read += len(chunk)
-                    if read > MAX_ANSWER_BYTES:
-                        reading.cancel()
-            return answer.status_code, retry_after_secs(answer.headers.get("Retry-After"), time.time())
+        _judge(status, retry_after_secs(pause, time.time()))
 
     def _headers(self, delivery: Delivery, body: bytes) -> dict[str, str]:
         timestamp = str(int(time.time()))
         ours = {
+            **self._fixed,
             "X-Gflow-Event": delivery.event,
             "X-Gflow-Delivery": delivery.id,
             "X-Gflow-Timestamp": timestamp,
@@ -120,51 +102,25 @@ class Webhook:
             ours["X-Gflow-Signature"] = signature(self.secret, timestamp, body)
         return ours
 
-    def _open_client(self) -> httpx.AsyncClient:
-        if self._client is None:
-            fixed = {
-                "User-Agent": f"gflow/{__version__}/webhooks",
-                "Content-Type": "application/json",
-                "Accept-Encoding": "identity",
-            }
-            self._client = httpx.AsyncClient(
-                headers=_merged(fixed, self.headers),
-                verify=self.tls if self.tls is not None else ssl.create_default_context(),
-                trust_env=False,
-                follow_redirects=False,
-                timeout=None,  # noqa: S113 - the whole exchange has one
-            )
-        return self._client
-
     async def aclose(self) -> None:
         """Close what connections are kept."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._exchange.aclose()
 
 
-def _merged(fixed: Mapping[str, str], configured: Mapping[str, str]) -> httpx.Headers:
-    """Those of the configuration come first."""
-    headers = httpx.Headers(dict(fixed))
+def _merged(url: httpx.URL, configured: Mapping[str, str]) -> httpx.Headers:
+    """Those that all requests have; those of the configuration come first."""
+    headers = httpx.Headers(
+        {
+            "User-Agent": f"gflow/{__version__}/webhooks",
+            "Content-Type": "application/json",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+        }
+    )
+    if url.userinfo:
+        headers["Authorization"] = "Basic " + b64encode(f"{url.username}:{url.password}".encode()).decode()
     headers.update(dict(configured))
     return headers
-
-
-def _first_of(error: BaseException) -> BaseException | None:
-    """Of a group, which has an error for each address of a host, the first."""
-    return error.exceptions[0] if isinstance(error, BaseExceptionGroup) else None
-
-
-def _reason(error: BaseException) -> str:
-    """What the system said at the bottom of it; the layers above keep it to themselves."""
-    below: BaseException | None = error
-    found = ""
-    while below is not None:
-        if isinstance(below, OSError):
-            number = 0 if isinstance(below, ssl.SSLError) else below.errno or 0  # TLS has numbers of its own
-            found = os.strerror(number) if number > 0 else str(below.strerror or below)
-        below = _first_of(below) or below.__cause__ or below.__context__
-    return found or str(error) or type(error).__name__
 
 
 def _judge(status: int, pause: float | None) -> None:

@@ -31,11 +31,11 @@ COMMAND = Command(
     "Send a notification named 'test' to every target, whatever it subscribed to, and say how that went.",
     run,
     options=(
-        Option("--target", convert=not_empty, metavar="NAME", help="Only to this one, as 'gctl webhooks' names it."),
+        Option("--target", convert=not_empty, metavar="NAME", help="Only to this one: its name, key or host."),
         TEXT,
     ),
     examples=(
         ("gctl notify test", "all of them; exit status 1 if one fails"),
-        ("gctl notify test --target https://example.com/hook", "one"),
+        ("gctl notify test --target api.example.com", "what goes to this host"),
     ),
 )
