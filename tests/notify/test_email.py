@@ -210,6 +210,27 @@ async def test_an_answer_without_an_end_is_not_listened_to():
     assert not failure.final
 
 
+# -- tests -------------------------------------------------------------------------------------------------------------
+
+TEST = {"event": "test", "timestamp": "2026-02-04T12:30:45Z", "text": "A test", "scheduler": {"host": "h"}}
+
+
+async def test_a_test_is_a_mail():
+    with MailServer() as server:
+        assert await mailer(f"smtp://localhost:{server.port}", "a@b").deliver(delivery(TEST)) is None
+    assert [mail.subject for mail in server.mails] == ["[gflow h] A test"]
+
+
+async def test_a_test_to_nobody_sees_whether_the_server_would_take_mail(serving, trusting):
+    with MailServer(login=("u", "p"), starttls=serving) as server:
+        url = f"smtp://u:p@localhost:{server.port}?tls=required"
+        said = await mailer(url, tls_context=trusting).deliver(delivery(TEST))
+        assert said == "nobody was written to, for 'to' is empty"
+        failure = await failure_of(mailer(url.replace(":p@", ":q@"), tls_context=trusting), delivery(TEST))
+        assert "refused the user name or password" in str(failure)
+    assert server.mails == []
+
+
 # -- about one job -----------------------------------------------------------------------------------------------------
 
 ASKED = {"notify_emails": ("me@x", "A@x"), "notify_on": ("job_failed",)}
