@@ -1,6 +1,7 @@
 """Mail, through a real server: who gets which, how the connection is secured, and what each refusal means."""
 
 import logging
+import os
 import socket
 import ssl
 
@@ -267,5 +268,13 @@ async def test_a_failure_quotes_the_end_of_the_log(tmp_path, event, quoted):
 async def test_a_job_without_a_log_is_written_about_too(tmp_path):
     with MailServer() as server:
         target = mailer(f"smtp://localhost:{server.port}", "a@b", log_path=lambda job_id: tmp_path / "none")
+        await target.deliver(delivery())
+    assert "of its log" not in server.mails[0].text
+
+
+async def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    with MailServer() as server:
+        target = mailer(f"smtp://localhost:{server.port}", "a@b", log_path=lambda job_id: tmp_path / "log")
         await target.deliver(delivery())
     assert "of its log" not in server.mails[0].text

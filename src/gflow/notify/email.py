@@ -6,6 +6,7 @@ ends too. Of several recipients those who were served are remembered over attemp
 Certificates are verified wherever there is TLS.
 """
 
+import os
 import smtplib
 import socket
 import ssl
@@ -122,7 +123,7 @@ class Email:
         if self.log_path is None:
             return []
         try:
-            with self.log_path(payload["job"]["id"]).open("rb") as file:
+            with open(self.log_path(payload["job"]["id"]), "rb", opener=_without_waiting) as file:
                 size = file.seek(0, 2)
                 file.seek(max(0, size - TAIL_BYTES))
                 return clean_tail(file.read(TAIL_BYTES), whole=size <= TAIL_BYTES)
@@ -131,6 +132,11 @@ class Email:
 
     async def aclose(self) -> None:
         """Nothing is kept open between mails."""
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what might be a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class _Session:
