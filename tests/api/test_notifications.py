@@ -90,12 +90,12 @@ async def test_undelivered_events_go_out_after_a_restart(tmp_path):
 
 async def test_a_test(tmp_path):
     live, dead = Target("live", wanted=OF_JOBS), Target("dead", wanted=OF_JOBS)
-    dead.down = True
+    dead.down, live.note = True, "to nobody"
     async with House(tmp_path, targets=[live, dead]) as house:
         answer = await house.ask("POST", "/notifications/test")
-        assert [(one["target"], one["kind"], one["error"]) for one in answer["results"]] == [
-            ("live", "webhook", None),
-            ("dead", "webhook", "connection refused"),
+        assert [(one["target"], one["kind"], one["error"], one["note"]) for one in answer["results"]] == [
+            ("live", "webhook", None, "to nobody"),
+            ("dead", "webhook", "connection refused", None),
         ]
         answer = await house.ask("POST", "/notifications/test", {"target": "live"})
         assert [one["target"] for one in answer["results"]] == ["live"]

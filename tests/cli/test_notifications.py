@@ -113,6 +113,12 @@ def test_a_test_says_how_it_went(run, daemon):
     daemon.on("POST", "/notifications/test", reply({"results": results}))
     done = run(GCTL, "notify", "test")
     assert (done.status, done.out) == (1, "a: delivered in 0.123 s\nb: failed: refused?\n")
+    assert [asked.json for asked in daemon.asked] == [{"target": None}]
+    empty = {"target": "c", "error": None, "note": "nobody was written to, for 'to' is empty", "secs": 0.5}
+    daemon.on("POST", "/notifications/test", reply({"results": [empty]}))
+    done = run(GCTL, "notify", "test")
+    assert (done.status, done.out) == (0, "c: reached in 0.5 s; nobody was written to, for 'to' is empty\n")
+    daemon.asked.clear()
     daemon.on("POST", "/notifications/test", reply({"results": results[:1]}))
     assert run(GCTL, "notify", "test", "--target", "a").status == 0
-    assert [asked.json for asked in daemon.asked] == [{"target": None}, {"target": "a"}]
+    assert [asked.json for asked in daemon.asked] == [{"target": "a"}]

@@ -36,3 +36,8 @@ def test_an_address_that_is_taken_cannot_end_a_header_or_name_two(text: str) -> 
         return
     assert address.count("@") == 1
     assert not set(address) & set(' \r\n\t,;<>"\\()')
+
+
+def test_an_address_is_no_encoded_word() -> None:
+    with pytest.raises(ValueError, match=r"^invalid e-mail address "):
+        check_address("=?utf-8?q?=0D=0ABcc?=@b")

@@ -1,6 +1,7 @@
 """Mail, through a real server: who gets which, how the connection is secured, and what each refusal means."""
 
 import logging
+import os
 import socket
 import ssl
 
@@ -9,10 +10,11 @@ import trio
 import trustme
 
 from gflow.notify.base import DeliveryFailed
-from gflow.notify.email import Email
+from gflow.notify.email import THREADS, Email
 from gflow.notify.smtp_url import smtp_server
 from gflow.notify.subscription import Subscription
 from support.mail_server import MailServer
+from support.rude_server import RudeServer, drips, endless_answer
 from support.told import delivery, told
 
 
@@ -121,24 +123,55 @@ async def test_of_several_recipients_a_retry_is_for_those_who_were_not_served():
     with MailServer(refuse={"b@x": "451 later", "c@x": "550 nobody"}) as server:
         target = mailer(f"smtp://localhost:{server.port}", "a@x", "b@x", "c@x", "d@x")
         failure = await failure_of(target)
-        assert (str(failure), failure.final) == ("2 not taken: the mail server answered 451 later", False)
-        assert [mail.recipients for mail in server.mails] == [["a@x"], ["d@x"]]
+        assert str(failure) == "2 not taken: the mail server answered 550 nobody, and 451 later"
+        assert (failure.final, failure.target_is_fine) == (False, False)
+        assert recipients(server) == ["a@x", "d@x"]
+        server.refuse.pop("b@x")
+        failure = await failure_of(target, delivery(attempt=2))
+        assert str(failure) == "1 not taken: the mail server answered 550 nobody"
+        assert (failure.final, failure.target_is_fine) == (True, True)
+    assert recipients(server) == ["a@x", "d@x", "b@x"]
+
+
+async def test_who_was_refused_is_written_to_when_somebody_asks_for_it_anew():
+    with MailServer(refuse={"b@x": "550 nobody", "c@x": "550 nobody"}) as server:
+        target = mailer(f"smtp://localhost:{server.port}", "a@x", "b@x", "c@x")
+        await failure_of(target)
+        server.refuse.pop("b@x")
+        failure = await failure_of(target)
+        assert (str(failure), failure.final) == ("1 not taken: the mail server answered 550 nobody", True)
         server.refuse.clear()
-        await target.deliver(delivery(attempt=2))
-    assert [mail.recipients for mail in server.mails] == [["a@x"], ["d@x"], ["b@x"]]
+        await target.deliver(delivery())
+    assert recipients(server) == ["a@x", "b@x", "c@x"]
 
 
 async def test_a_text_that_one_server_does_not_like_is_no_reason_not_to_write_to_others():
     with MailServer(refuse_text={"a@x": "554 spam"}) as server:
         failure = await failure_of(mailer(f"smtp://localhost:{server.port}", "a@x", "b@x"))
-    assert (str(failure), failure.final) == ("1 not taken: the mail server answered 554 spam", True)
-    assert [mail.recipients for mail in server.mails] == [["b@x"]]
+    assert str(failure) == "1 not taken: the mail server answered 554 spam"
+    assert (failure.final, failure.target_is_fine) == (True, True)
+    assert recipients(server) == ["b@x"]
 
 
-async def test_a_refusal_for_good_is_final():
+async def test_a_refusal_for_good_is_final_and_does_not_speak_against_the_server():
     with MailServer(refuse={"c@x": "550 nobody"}) as server:
         failure = await failure_of(mailer(f"smtp://localhost:{server.port}", "c@x"))
-    assert (str(failure), failure.final) == ("1 not taken: the mail server answered 550 nobody", True)
+    assert str(failure) == "1 not taken: the mail server answered 550 nobody"
+    assert (failure.final, failure.target_is_fine) == (True, True)
+
+
+async def test_a_server_that_closes_down_after_a_refusal_has_not_refused_the_others():
+    with MailServer(refuse={"a@x": "550 nobody", "b@x": "421 closing"}) as server:
+        target = mailer(f"smtp://localhost:{server.port}", "a@x", "b@x", "c@x")
+        failure = await failure_of(target)
+        assert (str(failure), failure.final) == ("the mail server answered 421 closing", False)
+        server.refuse.clear()
+        await failure_of(target, delivery(attempt=2))
+    assert recipients(server) == ["b@x", "c@x"]
+
+
+def recipients(server):
+    return [address for mail in server.mails for address in mail.recipients]
 
 
 async def test_nobody_there():
@@ -156,6 +189,47 @@ async def test_a_server_that_says_nothing_has_a_time_limit():
             failure = await failure_of(target)
     assert "0.3 s" in str(failure) or "timed out" in str(failure)
     assert not failure.final
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said"), [("smtp", b"220-wait\r\n"), ("smtps", b"\x16\x03\x03\x40\x00" + b"x" * 16384)]
+)
+async def test_a_server_that_says_a_little_for_ever_is_left(scheme, said):
+    with RudeServer(drips(said)) as server:
+        target = mailer(f"{scheme}://127.0.0.1:{server.port}", "a@b", timeout_secs=0.2)
+        with trio.fail_after(10):
+            for _ in range(THREADS + 1):
+                assert str(await failure_of(target)) == "the mail server did not take it within 0.2 s"
+            while server.left <= THREADS:
+                await trio.sleep(0.01)
+
+
+async def test_an_answer_without_an_end_is_not_listened_to():
+    with RudeServer(endless_answer) as server:
+        failure = await failure_of(mailer(f"smtp://127.0.0.1:{server.port}", "a@b"))
+    assert "it answers more than 64 KiB" in str(failure)
+    assert not failure.final
+
+
+# -- tests -------------------------------------------------------------------------------------------------------------
+
+TEST = {"event": "test", "timestamp": "2026-02-04T12:30:45Z", "text": "A test", "scheduler": {"host": "h"}}
+
+
+async def test_a_test_is_a_mail():
+    with MailServer() as server:
+        assert await mailer(f"smtp://localhost:{server.port}", "a@b").deliver(delivery(TEST)) is None
+    assert [mail.subject for mail in server.mails] == ["[gflow h] A test"]
+
+
+async def test_a_test_to_nobody_sees_whether_the_server_would_take_mail(serving, trusting):
+    with MailServer(login=("u", "p"), starttls=serving) as server:
+        url = f"smtp://u:p@localhost:{server.port}?tls=required"
+        said = await mailer(url, tls_context=trusting).deliver(delivery(TEST))
+        assert said == "nobody was written to, for 'to' is empty"
+        failure = await failure_of(mailer(url.replace(":p@", ":q@"), tls_context=trusting), delivery(TEST))
+        assert "refused the user name or password" in str(failure)
+    assert server.mails == []
 
 
 # -- about one job -----------------------------------------------------------------------------------------------------
@@ -194,5 +268,13 @@ async def test_a_failure_quotes_the_end_of_the_log(tmp_path, event, quoted):
 async def test_a_job_without_a_log_is_written_about_too(tmp_path):
     with MailServer() as server:
         target = mailer(f"smtp://localhost:{server.port}", "a@b", log_path=lambda job_id: tmp_path / "none")
+        await target.deliver(delivery())
+    assert "of its log" not in server.mails[0].text
+
+
+async def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    with MailServer() as server:
+        target = mailer(f"smtp://localhost:{server.port}", "a@b", log_path=lambda job_id: tmp_path / "log")
         await target.deliver(delivery())
     assert "of its log" not in server.mails[0].text

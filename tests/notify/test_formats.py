@@ -28,7 +28,7 @@ LINES = {
     "job_submitted": "job 42 train submitted",
     "job_updated": "job 42 train changed",
     "job_started": "job 42 train started: on GPU 0, 1",
-    "job_completed": "job 42 train completed: after 01:10:05",
+    "job_completed": "job 42 train completed in 01:10:05",
     "job_failed": "job 42 train failed: exit code 3 after 01:10:05; tried again as job 43",
     "job_cancelled": "job 42 train cancelled: dependency 41 did not finish",
     "job_timeout": "job 42 train timed out: time limit of 02:00:00 reached after 02:00:00",
@@ -39,7 +39,7 @@ LINES = {
     "gpu_available": "GPU 1 is available",
     "reservation_created": "reservation 7 of bob created: 2 GPUs, 2026-02-04T14:00:00Z to 2026-02-04T16:00:00Z",
     "reservation_cancelled": "reservation 7 of bob cancelled: GPU 0, 3, 2026-02-04T14:00:00Z to 2026-02-04T16:00:00Z",
-    "group_completed": "all 10 jobs of the group of job 33 have ended: 9 Finished, 1 Failed",
+    "group_completed": "all 10 jobs of group sweep have ended: 9 Finished, 1 Failed",
     "group_held": (
         "17 jobs are on hold: 3 jobs in a row of its group 'lr' failed within a minute (the last: job 42, exit code 1)"
     ),
@@ -51,6 +51,31 @@ LINES = {
 
 def test_every_event_has_a_line():
     assert {event: summary(told(event)) for event in EVENTS} == LINES
+
+
+@pytest.mark.parametrize(
+    ("secs", "lasted"),
+    [(0.0, "0 s"), (0.04, "0 s"), (2.04, "2 s"), (2.5, "2.5 s"), (9.99, "10 s"), (59.4, "59 s"), (59.6, "01:10:05")],
+)
+def test_what_was_short_is_told_in_seconds(secs, lasted):
+    completed, failed = told("job_completed"), told("job_failed")
+    completed["job"]["runtime_secs"] = failed["job"]["runtime_secs"] = secs
+    assert summary(completed) == f"job 42 train completed in {lasted}"
+    assert summary(failed) == f"job 42 train failed: exit code 3 after {lasted}; tried again as job 43"
+
+
+def test_a_completed_job_that_never_said_when_it_started():
+    payload = told("job_completed")
+    del payload["job"]["runtime_secs"], payload["job"]["runtime"]
+    assert summary(payload) == "job 42 train completed"
+
+
+def test_a_group_without_a_name_is_that_of_its_first_job():
+    payload = told("group_completed")
+    del payload["group"]["name"]
+    assert summary(payload) == "all 10 jobs of the group of job 33 have ended: 9 Finished, 1 Failed"
+    payload["group"] |= {"jobs": 1, "counts": {"Finished": 1}}
+    assert summary(payload) == "the only job of the group of job 33 has ended: 1 Finished"
 
 
 def test_a_headline_says_where_and_whose():

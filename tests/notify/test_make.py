@@ -79,6 +79,23 @@ def test_only_the_first_way_of_mail_is_for_jobs():
     assert list(first.to) == ["admin@example.com"]
 
 
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [
+        ("a@b.c", "a@b.c"),
+        ("<a@b.c>", "a@b.c"),
+        (" The lab <a@b.c> ", '"The lab" <a@b.c>'),
+        ('"Lab, the" <a@b.c>', '"Lab, the" <a@b.c>'),
+        ('"lab@home" <a@b.c>', '"lab@home" <a@b.c>'),
+        ("B\u00fcro <a@b.c>", "=?utf-8?b?QsO8cm8=?= <a@b.c>"),
+        ("=?utf-8?q?=0D=0AX:_y?= <a@b.c>", "=?utf-8?b?PT91dGYtOD9xPz0wRD0wQVg6X3k/PQ==?= <a@b.c>"),
+    ],
+)
+def test_who_sends(text, header):
+    (target,) = targets(notifications("enabled = true\n" + EMAIL.replace("'a@b'", f"'''{text}'''")), {})
+    assert (target.sender, target.envelope_from) == (header, "a@b.c")
+
+
 def test_nothing_is_told_unless_it_is_switched_on():
     assert targets(notifications(ALL.replace("true", "false", 1)), {}) == []
     assert targets(config.Notifications(), {}) == []
@@ -140,7 +157,16 @@ COMMAND = "[[commands]]\n"
         ),
         (EMAIL.replace("smtp://h", "smtp://u:hidden@h?tls=never"), "notifications.emails[0].smtp_url: a password is"),
         (EMAIL.replace("a@b", "gflow"), "notifications.emails[0].from: 'gflow' is no e-mail address"),
+        (EMAIL.replace("a@b", "a@b.c, d@e.f"), "notifications.emails[0].from: 'a@b.c, d@e.f' is no e-mail address"),
+        (EMAIL.replace("a@b", "a@b.c, D <d@e.f>"), "notifications.emails[0].from: 'a@b.c, D <d@e.f>' is no e-mail add"),
+        (EMAIL.replace("a@b", "<a@b> <c@d>"), "notifications.emails[0].from: '<a@b> <c@d>' is no e-mail address"),
+        (EMAIL.replace("a@b", "x" * 101 + " <a@b>"), "notifications.emails[0].from: use printable characters, and at"),
+        (EMAIL.replace("a@b", "=?utf-8?q?=0D=0A?=@b"), "notifications.emails[0].from: '=?utf-8?q?=0D=0A?=@b' is no"),
         (EMAIL.replace("c@d", "c"), "notifications.emails[0].to: 'c' is no e-mail address"),
+        (EMAIL.replace("c@d", ""), "notifications.emails[0].to: '' is no e-mail address"),
+        (EMAIL.replace("c@d", "c@d, e@f"), "notifications.emails[0].to: 'c@d, e@f' is no e-mail address"),
+        (EMAIL.replace("//h", "//:hidden@h"), "notifications.emails[0].smtp_url: before @ there must be both, USER"),
+        (EMAIL.replace("//h", "//u:hidden\u00fc@h"), "notifications.emails[0].smtp_url: user name and password can be"),
         (COMMAND, "notifications.commands[0]: give argv"),
         (COMMAND + "argv = ['x']\ncommand = 'x'", "notifications.commands[0]: give argv"),
         (COMMAND + "argv = []", "notifications.commands[0]: the program has no name"),

@@ -56,7 +56,11 @@ def test_what_has_nothing_to_say_is_left_out():
 
 def test_the_limit_of_a_group_goes_along():
     event = Event(EventKind.COMPLETED, AT, MEMBER)
-    assert payload(event, host=HOST, version=VERSION, max_concurrent=3)["group"] == {"id": GROUP, "max_concurrent": 3}
+    assert payload(event, host=HOST, version=VERSION, max_concurrent=3)["group"] == {
+        "id": GROUP,
+        "name": "sweep",
+        "max_concurrent": 3,
+    }
 
 
 def test_an_event_of_a_signal_and_one_of_the_system():

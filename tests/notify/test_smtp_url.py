@@ -26,8 +26,20 @@ def test_addresses_of_mail_servers(url, server):
 
 @pytest.mark.parametrize(
     "url",
-    ["smtp://", "smtp://h:x", "smtp://h/path", "h", "smtp://[::1", "smtp://h?x=1", "smtp://u:p@h?tls=opportunistic"],
+    [
+        *("smtp://", "smtp://h:x", "smtp://h:0", "smtp://h/path", "h", "smtp://[::1", "smtp://h?x=1", "smtp://h:1#x@y"),
+        *("smtp://u:p@h?tls=opportunistic", "smtp://:hidden@h", "smtp://u@h", "smtp://u:@h", "smtp://@h"),
+    ],
 )
 def test_what_is_no_address_of_a_mail_server(url):
     with pytest.raises(ValueError, match=r"^k: "):
         smtp_server(url, "k")
+
+
+@pytest.mark.parametrize("password", ["gr\u00fcn", "gr%C3%BCn", "%FFhidden", "hidden%00x", "hidden%0D%0A"])
+def test_a_password_that_cannot_be_sent_is_refused_and_not_shown(password):
+    with pytest.raises(ValueError, match=r"^k: .*ASCII") as caught:
+        smtp_server(f"smtps://user:{password}@h", "k")
+    said = str(caught.value)
+    assert said.isascii()
+    assert not any(part in said for part in ("gr", "hidden", "%"))

@@ -16,7 +16,7 @@ class Target:
     until `open` is set.
 
     - attempts: (event number, when) of each. ids: of each. delivered: numbers.
-    - most: how many ever were at work at once.
+    - most: how many ever were at work at once. note: what an attempt that works returns.
     """
 
     at_work = 0
@@ -28,6 +28,7 @@ class Target:
         self.max_retries = max_retries
         self.failures, self.final, self.retry_after = failures, final, retry_after
         self.secs = secs
+        self.note = None
         self.hanging = self.down = self.closed = False
         self.open = trio.Event()
         self.attempts = []
@@ -48,6 +49,7 @@ class Target:
             await self._answer(delivery)
         finally:
             Target.at_work -= 1
+        return self.note
 
     async def _answer(self, delivery):
         if self.hanging:

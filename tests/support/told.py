@@ -29,7 +29,7 @@ WAITING = Job(id=JobId(42), spec=SPEC, run_name="train", state=State.QUEUED, sub
 RUNNING = replace(WAITING, state=State.RUNNING, gpu_ids=(0, 1), run_id="r", started_at=AT - 4205)
 ENDED = replace(RUNNING, finished_at=AT, gpu_use=GpuUse(samples=420, mean_pct=91.5, peak_pct=99.0, peak_mb=11468))
 FAILED = replace(ENDED, state=State.FAILED, exit_code=3, retried_as=JobId(43))
-MEMBER = replace(ENDED, state=State.FINISHED, exit_code=0).with_spec(group_id=GROUP, task_id=10)
+MEMBER = replace(ENDED, state=State.FINISHED, exit_code=0).with_spec(group_id=GROUP, group_name="sweep", task_id=10)
 SHARING = RUNNING.with_spec(shared=True, gpus=1, gpu_memory_mb=6144)
 
 RESERVATION = {

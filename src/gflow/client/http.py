@@ -251,7 +251,7 @@ class Client:
         return self._record("GET", "/notifications")
 
     def test_notifications(self, target_name: str | None = None) -> list[Record]:
-        """Try every target, or those called so, now: [{"target", "kind", "error", "secs"}]."""
+        """Try every target, or those called so, now: [{"target", "kind", "error", "note", "secs"}]."""
         body = {"target": target_name}
         answer = _as_record(_decode(self._ask("POST", "/notifications/test", body=body, timeout_secs=None)))
         return [_as_record(result) for result in answer["results"]]

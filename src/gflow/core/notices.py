@@ -32,9 +32,10 @@ _SPECIAL = frozenset('()<>[]:;@\\,"')
 
 
 def check_address(address: str) -> str:
-    """`address`, if mail can be sent to it: plain ASCII, one `@`, nothing that could end a header."""
+    """`address`, if mail can be sent to it: plain ASCII, one `@`, nothing that means more than itself in a header."""
     local, _, domain = address.rpartition("@")
     plain = address.isascii() and address.isprintable() and " " not in address and len(address) <= _MAX_ADDRESS
+    plain = plain and "=?" not in address  # encoded words, which RFC 2047, section 5, forbids in addresses
     if not (plain and local and domain.strip(".-") == domain != "") or _SPECIAL & {*local, *domain}:
         raise ValueError(f"invalid e-mail address {address!r}: write NAME@HOST")
     return address

@@ -249,12 +249,12 @@ class WebhookPool:
 
     async def _test(self, lane: Lane, results: dict[str, dict[str, Any]]) -> None:
         delivery = Delivery(f"test-{secrets.token_hex(4)}-{lane.key}", 0, "test", self._test_payload(), 1)
-        why = None
+        why = note = None
         began = trio.current_time()
         try:
             async with self._limiter:
                 began = trio.current_time()
-                await lane.target.deliver(delivery)
+                note = await lane.target.deliver(delivery)
         except DeliveryFailed as failure:
             why = str(failure)
         except Exception as error:
@@ -262,8 +262,8 @@ class WebhookPool:
             why = f"{type(error).__name__}: {error}"
         else:
             lane.hurry()
-        took = round(trio.current_time() - began, 3)
-        results[lane.key] = {"target": lane.target.name, "kind": lane.target.kind, "error": why, "secs": took}
+        went = {"error": why, "note": note, "secs": round(trio.current_time() - began, 3)}
+        results[lane.key] = {"target": lane.target.name, "kind": lane.target.kind, **went}
 
 
 def _is_called(target: Target, name: str) -> bool:

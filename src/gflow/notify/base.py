@@ -26,12 +26,23 @@ class Delivery:
 
 
 class DeliveryFailed(Exception):
-    """An attempt failed. `final`: trying again cannot help. `retry_after_secs`: the target asked for that pause."""
+    """An attempt failed. `final`: trying again cannot help. `retry_after_secs`: the target asked for that pause.
 
-    def __init__(self, why: str, *, final: bool = False, retry_after_secs: float | None = None) -> None:
+    `target_is_fine`: the target itself answered properly, and only this delivery is refused.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        *,
+        final: bool = False,
+        retry_after_secs: float | None = None,
+        target_is_fine: bool = False,
+    ) -> None:
         super().__init__(why)
         self.final = final
         self.retry_after_secs = retry_after_secs
+        self.target_is_fine = target_is_fine
 
 
 class Target(Protocol):
@@ -51,8 +62,11 @@ class Target(Protocol):
     def wants(self, payload: Mapping[str, Any]) -> bool:
         """Whether this event is of interest."""
 
-    async def deliver(self, delivery: Delivery) -> None:
-        """One attempt, which honours the target's own time-out. Raises DeliveryFailed."""
+    async def deliver(self, delivery: Delivery) -> str | None:
+        """One attempt, which honours the target's own time-out. Raises DeliveryFailed.
+
+        What it returns is for who has asked for a test, and is not to take more for granted than there is.
+        """
 
     async def aclose(self) -> None:
         """Give back what is open."""

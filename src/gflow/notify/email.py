@@ -1,17 +1,17 @@
 """Mail: one to each recipient for each event, through an SMTP server.
 
-`smtplib` blocks, so an attempt is made in a thread; when its time is up the socket is shut under it, so that the thread
+An attempt is made in a thread, as `smtplib` blocks; when its time is up the line is cut under it, so that the thread
 ends too. Of several recipients those who were served are remembered over attempts: a retry is for the others.
 
 Certificates are verified wherever there is TLS.
 """
 
+import os
 import smtplib
 import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,31 @@ from gflow.notify.formats import one_line
 from gflow.notify.letter import FAILURES, clean_tail, letter
 from gflow.notify.payloads import MAIL_TO
 from gflow.notify.secrets import digest
+from gflow.notify.smtp import Conversation, Line
 from gflow.notify.smtp_url import Server
-from gflow.notify.subscription import Subscription
+from gflow.notify.subscription import TEST, Subscription
 
 TAIL_BYTES = 16 * 1024
 THREADS = 4
 REMEMBERED = 1000
+
+Answer = tuple[int, bytes | str]
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What became of a delivery so far: addresses that were served, and those that the server wants no mail for."""
+
+    served: set[str] = field(default_factory=set)
+    refused: dict[str, Answer] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
 class Email:
     """A target that is written to.
 
-    - sender: as in a header; envelope_from: the address alone. to: addresses that get the events of the subscription.
+    - sender: as `headers.mailbox` writes it; envelope_from: the address alone.
+    - to: addresses that get the events of the subscription.
     - jobs_too: this target also writes to whom a job names. Exactly one target does, so that nobody gets two.
     - log_path: where the log of a job is.
     """
@@ -56,7 +68,7 @@ class Email:
     key: str = field(init=False)
     name: str = field(init=False)
     _limiter: trio.CapacityLimiter = field(init=False, repr=False)
-    _served: OrderedDict[str, set[str]] = field(default_factory=OrderedDict, init=False, repr=False)
+    _progress: OrderedDict[str, _Progress] = field(default_factory=OrderedDict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.key = digest(self.kind, self.address, *self.to)
@@ -72,37 +84,46 @@ class Email:
         asked = payload.get(MAIL_TO) or () if self.jobs_too else ()
         return list({address.lower(): address for address in (*asked, *subscribed)}.values())
 
-    async def deliver(self, delivery: Delivery) -> None:
-        """One attempt for all who have not been served yet. Raises DeliveryFailed."""
-        served = self._served.setdefault(delivery.id, set())
-        while len(self._served) > REMEMBERED:
-            self._served.popitem(last=False)
-        session = _Session(self, delivery, served)
+    async def deliver(self, delivery: Delivery) -> str | None:
+        """One attempt for all who have not been served yet. Raises DeliveryFailed.
+
+        A test where there is nobody to write to sees whether the server would take mail, and says so.
+        """
+        session = _Session(self, delivery, self._so_far(delivery))
         with trio.move_on_after(self.timeout_secs) as scope:
             try:
                 await trio.to_thread.run_sync(session.run, abandon_on_cancel=True, limiter=self._limiter)
             finally:
-                session.abandon()
+                session.line.cut()
         if scope.cancelled_caught:
             raise DeliveryFailed(f"the mail server did not take it within {self.timeout_secs:g} s")
-        self._served.pop(delivery.id, None)
+        self._progress.pop(delivery.id, None)
+        return None if self.wants(delivery.payload) else "nobody was written to, for 'to' is empty"
 
-    def letters(self, delivery: Delivery, served: set[str]) -> list[tuple[str, bytes]]:
-        """(address, message) for those who have not been served. Reads the log."""
+    def _so_far(self, delivery: Delivery) -> _Progress:
+        """A first attempt is one for those, too, who were refused before: somebody asked for it anew."""
+        progress = self._progress.setdefault(delivery.id, _Progress())
+        if delivery.attempt == 1:
+            progress.refused = {}
+        while len(self._progress) > REMEMBERED:
+            self._progress.popitem(last=False)
+        return progress
+
+    def letters(self, delivery: Delivery, done: Collection[str]) -> list[tuple[str, bytes]]:
+        """(address, message) for all but those who are done with. Reads the log."""
         told = delivery.payload
         tail = self._tail(told) if told["event"] in FAILURES else []
 
         def written(to: str) -> bytes:
-            mail = letter(told, sender=self.sender, to=to, prefix=self.prefix, delivery_id=delivery.id, tail=tail)
-            return mail.as_bytes()
+            return letter(told, sender=self.sender, to=to, prefix=self.prefix, delivery_id=delivery.id, tail=tail)
 
-        return [(to, written(to)) for to in self._recipients(told) if to not in served]
+        return [(to, written(to)) for to in self._recipients(told) if to not in done]
 
     def _tail(self, payload: Mapping[str, Any]) -> list[str]:
         if self.log_path is None:
             return []
         try:
-            with self.log_path(payload["job"]["id"]).open("rb") as file:
+            with open(self.log_path(payload["job"]["id"]), "rb", opener=_without_waiting) as file:
                 size = file.seek(0, 2)
                 file.seek(max(0, size - TAIL_BYTES))
                 return clean_tail(file.read(TAIL_BYTES), whole=size <= TAIL_BYTES)
@@ -113,52 +134,58 @@ class Email:
         """Nothing is kept open between mails."""
 
 
-class _Session:
-    """One connection to the server, in a thread of its own."""
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what might be a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
-    def __init__(self, target: Email, delivery: Delivery, served: set[str]) -> None:
+
+class _Session:
+    """One attempt, in a thread of its own. Whoever cuts its `line` ends it."""
+
+    def __init__(self, target: Email, delivery: Delivery, progress: _Progress) -> None:
+        self.line = Line()
         self._target = target
         self._delivery = delivery
-        self._served = served
-        self._smtp: smtplib.SMTP | None = None
-        self._abandoned = False
-
-    def abandon(self) -> None:
-        """Wake the thread, wherever in the conversation it is; without a connection there is nothing to do."""
-        self._abandoned = True
-        sock = self._smtp.sock if self._smtp is not None else None
-        if sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self._progress = progress
+        self._later: dict[str, Answer] = {}
 
     def run(self) -> None:
         """Connect, send, and say in a DeliveryFailed what went wrong."""
-        letters = self._target.letters(self._delivery, self._served)
-        if not letters:
-            return
+        letters = self._target.letters(self._delivery, {*self._progress.served, *self._progress.refused})
+        if letters or self._delivery.payload["event"] == TEST:
+            try:
+                self._converse(letters)
+            finally:
+                self.line.release()
+        self._conclude()
+
+    def _converse(self, letters: Sequence[tuple[str, bytes]]) -> None:
         try:
-            with self._connect() as smtp:
-                self._smtp = smtp
+            smtp = self._connect()
+            try:
                 self._secure(smtp)
                 self._send(smtp, letters)
+            finally:
+                smtp.leave()
         except smtplib.SMTPAuthenticationError as error:
             why = f"the mail server refused the user name or password ({error.smtp_code})"
             raise DeliveryFailed(why, final=error.smtp_code >= 500) from None
         except smtplib.SMTPResponseException as error:
-            raise DeliveryFailed(_answer(error.smtp_code, error.smtp_error), final=error.smtp_code >= 500) from None
+            why = _said([(error.smtp_code, error.smtp_error)])
+            raise DeliveryFailed(why, final=error.smtp_code >= 500) from None
         except smtplib.SMTPNotSupportedError:
             raise DeliveryFailed("the mail server offers no STARTTLS, or no log-in", final=True) from None
-        except (smtplib.SMTPException, OSError, ValueError) as error:
+        except (smtplib.SMTPException, OSError) as error:
             raise DeliveryFailed(
                 one_line(f"no conversation with the mail server: {str(error) or 'it hung up'}")
             ) from None
+        except ValueError as error:  # whose text might have a part of the password
+            raise DeliveryFailed(f"no conversation with the mail server: {type(error).__name__}") from None
 
-    def _connect(self) -> smtplib.SMTP:
-        target, server = self._target, self._target.server
+    def _connect(self) -> Conversation:
+        target = self._target
         here = one_line(socket.gethostname().encode("ascii", "replace").decode()).replace(" ", "-") or "localhost"
-        if server.tls == "wrapper":
-            return smtplib.SMTP_SSL(server.host, server.port, here, timeout=target.timeout_secs, context=self._tls())
-        return smtplib.SMTP(server.host, server.port, here, timeout=target.timeout_secs)
+        return Conversation(target.server, here, line=self.line, tls=self._tls(), timeout_secs=target.timeout_secs)
 
     def _tls(self) -> ssl.SSLContext:
         return self._target.tls_context or ssl.create_default_context()
@@ -173,19 +200,29 @@ class _Session:
             smtp.login(*server.login)
 
     def _send(self, smtp: smtplib.SMTP, letters: Sequence[tuple[str, bytes]]) -> None:
-        """All of them, even if the server does not want some. Raises DeliveryFailed at the end if it did not."""
-        refused: list[tuple[int, bytes | str]] = []
-        for to, message in letters if not self._abandoned else ():
-            code, text = self._send_one(smtp, to, message)
-            if code:
-                refused.append((code, text))
-            if not code or code >= 500:  # then for this one trying again cannot help
-                self._served.add(to)
-        if refused:
-            code, text = min(refused, key=lambda answer: answer[0])
-            raise DeliveryFailed(f"{len(refused)} not taken: {_answer(code, text)}", final=code >= 500)
+        """All of them, even if the server does not want some."""
+        if not letters:
+            code, text = smtp.noop()
+            if code >= 400:
+                raise smtplib.SMTPResponseException(code, text)
+        for to, message in letters:
+            if smtp.sock is None or self.line.is_cut:
+                raise smtplib.SMTPServerDisconnected("it hung up")
+            self._note(to, self._send_one(smtp, to, message))
 
-    def _send_one(self, smtp: smtplib.SMTP, to: str, message: bytes) -> tuple[int, bytes | str]:
+    def _note(self, to: str, answer: Answer) -> None:
+        """What the server said about one mail; 421 is about all of them."""
+        code, text = answer
+        if not code:
+            self._progress.served.add(to)
+        elif code == 421:
+            raise smtplib.SMTPResponseException(code, text)
+        elif code >= 500:  # trying again cannot help
+            self._progress.refused[to] = answer
+        else:
+            self._later[to] = answer
+
+    def _send_one(self, smtp: smtplib.SMTP, to: str, message: bytes) -> Answer:
         """The answer of the server if it does not take it, else 0."""
         try:
             smtp.sendmail(self._target.envelope_from, [to], message)
@@ -195,7 +232,19 @@ class _Session:
             return error.smtp_code, error.smtp_error
         return 0, b""
 
+    def _conclude(self) -> None:
+        """Raises DeliveryFailed if there is anybody who was not served. The server itself is well if it said so."""
+        answers = [*self._progress.refused.values(), *self._later.values()]
+        if answers:
+            why = f"{len(answers)} not taken: {_said(answers)}"
+            raise DeliveryFailed(why, final=not self._later, target_is_fine=not self._later)
 
-def _answer(code: int, text: bytes | str) -> str:
-    said = text.decode(errors="replace") if isinstance(text, bytes) else text
-    return one_line(f"the mail server answered {code} {said}", 200)
+
+def _said(answers: Iterable[Answer]) -> str:
+    """Each answer once."""
+    return f"the mail server answered {', and '.join(dict.fromkeys(map(_shown, answers)))}"
+
+
+def _shown(answer: Answer) -> str:
+    code, text = answer
+    return one_line(f"{code} {text.decode(errors='replace') if isinstance(text, bytes) else text}", 160)

@@ -62,6 +62,8 @@ def summary(payload: Payload) -> str:
 
 def _job(event: str, job: Payload) -> str:
     line = f"{_called(job)} {_VERBS.get(event, event)}"
+    if event == "job_completed" and (lasted := _lasted(job)):
+        line = f"{line} in {lasted}"
     facts = list(filter(None, _facts(event, job)))
     return one_line(f"{line}: {'; '.join(facts)}" if facts else line)
 
@@ -80,10 +82,20 @@ def _facts(event: str, job: Payload) -> list[str]:
 
 
 def _how(event: str, job: Payload) -> str:
-    """How it ended and after how long."""
-    what = _failure(job) if event == "job_failed" else "" if event == "job_completed" else job.get("detail") or ""
-    after = f"after {job['runtime']}" if job.get("runtime") else ""
+    """How it ended, if not well, and after how long."""
+    if event == "job_completed":
+        return ""
+    what = _failure(job) if event == "job_failed" else job.get("detail") or ""
+    after = f"after {lasted}" if (lasted := _lasted(job)) else ""
     return " ".join(filter(None, (one_line(what, 160), after)))
+
+
+def _lasted(job: Payload) -> str:
+    """How long it ran: `01:10:05`, but `2.5 s` of what is shorter than a minute."""
+    secs = job.get("runtime_secs")
+    if secs is None or secs >= 59.5:
+        return job.get("runtime") or ""
+    return f"{round(secs, 1 if secs < 9.95 else 0):g} s"
 
 
 def _failure(job: Payload) -> str:
@@ -96,7 +108,10 @@ def _failure(job: Payload) -> str:
 
 def _group(group: Payload) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in group["counts"].items())
-    return one_line(f"all {group['jobs']} jobs of the group of job {group.get('first_job_id')} have ended: {counts}")
+    name = one_line(group.get("name") or "", 60)
+    which = f"group {name}" if name else f"the group of job {group.get('first_job_id')}"
+    whole = f"all {group['jobs']} jobs of {which} have" if group["jobs"] != 1 else f"the only job of {which} has"
+    return one_line(f"{whole} ended: {counts}")
 
 
 def _held(group: Payload) -> str:

@@ -1,6 +1,6 @@
 """What a mail says: a subject that is understood alone, and a body of plain facts.
 
-Pure. No text of a user gets into a header but in one line without control characters, so none can add a header.
+Pure. A text of a user gets into a header as one line that says just this text (see `headers`); none can add a header.
 """
 
 import hashlib
@@ -12,16 +12,20 @@ from email.utils import format_datetime
 from typing import Any
 
 from gflow.notify.formats import one_line, summary
+from gflow.notify.headers import header, words
 from gflow.notify.payloads import user_of
 
 Payload = Mapping[str, Any]
 
 MAX_SUBJECT = 200
+MAX_SUBJECT_BYTES = 500
+"""In UTF-8: so much is still one line when it is encoded."""
+
 MAX_TAIL_LINES = 30
 MAX_TAIL_LINE = 400
 
-_POLICY = SMTP.clone(max_line_length=MAX_SUBJECT + 50, cte_type="7bit")
-"""Subjects are not folded, which some readers show; and no server needs to take more than ASCII."""
+_POLICY = SMTP.clone(max_line_length=250, cte_type="7bit")
+"""No server needs to take more than ASCII."""
 
 FAILURES = ("job_failed", "job_timeout")
 """Events whose mail has the end of the job's log."""
@@ -86,19 +90,31 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u
 
 def letter(
     payload: Payload, *, sender: str, to: str, prefix: str | None, delivery_id: str, tail: Iterable[str] = ()
-) -> EmailMessage:
-    """The mail about a payload to one address. The same delivery to the same address has the same Message-ID."""
+) -> bytes:
+    """The mail about a payload to one address. `sender` is as `headers.mailbox` writes it.
+
+    The same delivery to the same address has the same Message-ID.
+    """
     host = one_line(payload["scheduler"]["host"], 100)
-    message = EmailMessage(_POLICY)
-    message["From"] = sender
-    message["To"] = to
-    message["Subject"] = one_line(f"{f'[gflow {host}]' if prefix is None else prefix} {summary(payload)}", MAX_SUBJECT)
-    message["Date"] = _date(payload["timestamp"])
-    message["Message-ID"] = _message_id(delivery_id, to, host)
-    message["Auto-Submitted"] = "auto-generated"
-    message["X-Gflow-Event"] = payload["event"]
-    message.set_content("\n".join(body(payload, tail)) + "\n")
-    return message
+    head = (
+        header("From", sender),
+        header("To", to),
+        header("Subject", words(_subject(payload, f"[gflow {host}]" if prefix is None else prefix))),
+        header("Date", _date(payload["timestamp"])),
+        header("Message-ID", _message_id(delivery_id, to, host)),
+        header("Auto-Submitted", "auto-generated"),
+        header("X-Gflow-Event", payload["event"]),
+    )
+    content = EmailMessage(_POLICY)
+    content.set_content("\n".join(body(payload, tail)) + "\n")
+    return b"".join(head) + content.as_bytes()
+
+
+def _subject(payload: Payload, prefix: str) -> str:
+    subject = one_line(f"{prefix} {summary(payload)}", MAX_SUBJECT)
+    if len(subject.encode()) <= MAX_SUBJECT_BYTES:
+        return subject
+    return subject.encode()[: MAX_SUBJECT_BYTES - 3].decode(errors="ignore") + "…"
 
 
 def body(payload: Payload, tail: Iterable[str] = ()) -> list[str]:

@@ -3,9 +3,9 @@
 Every error is a ValueError of one line that names the key, and shows no secret.
 """
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
-from email.utils import parseaddr
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from gflow.notify.base import Target
 from gflow.notify.command import Command
 from gflow.notify.email import Email
 from gflow.notify.formats import FORMATS
+from gflow.notify.headers import mailbox
 from gflow.notify.secrets import expand, secret_from
 from gflow.notify.smtp_url import smtp_server
 from gflow.notify.subscription import Subscription
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
 Environ = Mapping[str, str]
 LogPath = Callable[[int], Path]
 
+MAX_NAME = 100
 MAX_TIMEOUT_SECS = 3600
 MAX_RETRIES = 100
+
+_MAILBOX = re.compile(r'(?:(?:"(?P<quoted>[^"\\]*)"|(?P<name>[^<>"@;\\]*))\s*<(?P<address>[^<>]*)>)|(?P<alone>[^<>]*)')
+"""One address. A name with an @ that is not quoted is rather another address."""
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _OURS = ("content-length", "transfer-encoding", "host", "connection")
@@ -137,15 +142,18 @@ def _email(found: config.Email, environ: Environ, key: str, *, jobs_too: bool, l
 
 
 def _address(text: str, key: str) -> tuple[str, str]:
-    """The text of a header, and the address in it: of `Name <a@b>` both, of `a@b` the same twice."""
-    name, address = parseaddr(text)
+    """The text of a header, and the address in it, of `a@b`, `Name <a@b>` or `"Name" <a@b>`."""
+    found = _MAILBOX.fullmatch(text.strip())
     try:
-        check_address(address)
+        if found is None:
+            raise ValueError
+        address = check_address(found["address"] or found["alone"] or "")
     except ValueError:
         raise ValueError(f"{key}: {text!r} is no e-mail address; write NAME@HOST or 'Name <NAME@HOST>'") from None
-    if not text.isprintable():
-        raise ValueError(f"{key}: use printable characters")
-    return (f'"{name}" <{address}>' if name and '"' not in name and "\\" not in name else address), address
+    name = (found["quoted"] or found["name"] or "").strip()
+    if not text.isprintable() or len(name) > MAX_NAME:
+        raise ValueError(f"{key}: use printable characters, and at most {MAX_NAME} for the name")
+    return mailbox(name, address), address
 
 
 # -- programs ----------------------------------------------------------------------------------------------------------

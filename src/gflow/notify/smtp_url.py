@@ -6,7 +6,7 @@ only.
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 _TLS = ("never", "opportunistic", "required")
 _PORTS = {"never": 25, "opportunistic": 25, "required": 587, "wrapper": 465}
@@ -35,13 +35,24 @@ def smtp_server(text: str, key: str) -> Server:
         port, host = url.port, url.hostname
     except ValueError:
         raise ValueError(shape) from None
-    if url.scheme not in ("smtp", "smtps") or not host or url.path not in ("", "/"):
+    if url.scheme not in ("smtp", "smtps") or not host or port == 0 or url.path not in ("", "/") or url.fragment:
         raise ValueError(shape)
-    login = (unquote(url.username), unquote(url.password or "")) if url.username else None
+    login = _login(url, key)
     tls = "wrapper" if url.scheme == "smtps" else _starttls(url.query, key, default=_default_tls(login, host))
     if login is not None and tls in ("never", "opportunistic") and not _is_here(host):
         raise ValueError(f"{key}: a password is sent over TLS only; use smtps:// or tls=required")
     return Server(host, _PORTS[tls] if port is None else port, tls, login)
+
+
+def _login(url: SplitResult, key: str) -> tuple[str, str] | None:
+    if "@" not in url.netloc:
+        return None
+    login = unquote(url.username or ""), unquote(url.password or "")
+    if not all(login):
+        raise ValueError(f"{key}: before @ there must be both, USER:PASSWORD")
+    if not all(word.isascii() and word.isprintable() for word in login):
+        raise ValueError(f"{key}: user name and password can be sent in printable ASCII characters only")
+    return login
 
 
 def _starttls(query: str, key: str, *, default: str) -> str:

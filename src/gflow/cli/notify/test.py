@@ -11,6 +11,8 @@ from gflow.client.http import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gflow.cli.command import Values
 
 
@@ -20,10 +22,15 @@ def run(values: Values) -> int:
     if values["output"] != "text":
         print_document({"results": results}, values["output"])
     for result in results if values["output"] == "text" else ():
-        error = result["error"]
-        told = f"delivered in {result['secs']:.3g} s" if error is None else f"failed: {error}"
-        print(harmless(f"{result['target']}: {told}"))
+        print(harmless(f"{result['target']}: {_went(result)}"))
     return 1 if any(result["error"] is not None for result in results) else 0
+
+
+def _went(result: dict[str, Any]) -> str:
+    if result["error"] is not None:
+        return f"failed: {result['error']}"
+    took, note = f"in {result['secs']:.3g} s", result.get("note")
+    return f"delivered {took}" if note is None else f"reached {took}; {note}"
 
 
 COMMAND = Command(
