@@ -23,6 +23,8 @@ def even(monkeypatch):
 class Book:
     """What a lane writes down: how each delivery stands at last."""
 
+    origin = "abcdef"
+
     def __init__(self):
         self.rows = {}
 

@@ -13,6 +13,7 @@ from gflow.core.events import Event, EventKind
 from gflow.daemon import keeper as keeper_module
 from gflow.daemon import lane as lane_module
 from gflow.notify.outbox import NAME, Outbox, OutboxError
+from gflow.store.recovery.opening import EVENTS_STEP
 from support.desk import eventually
 from support.ledger import make_job
 from support.target import Target, make_pool
@@ -43,7 +44,7 @@ def left(home, key="t"):
     """What waits in the outbox, once the pool is gone."""
     outbox = Outbox(home)
     try:
-        outbox.stock({key})
+        outbox.stock({key}, 0.0)
         return [one.number for one in outbox.waiting(key, 0, (), 100_000)]
     finally:
         outbox.close()
@@ -278,6 +279,65 @@ async def test_a_burst_that_is_larger_than_what_the_state_remembers_is_not_lost_
     assert target.delivered == [1, 90, 91]
     assert (pool.lost, pool.status()["events_lost"]) == (88, 88)
     assert "88 events, from 2 on, were not told to anybody" in caplog.text
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home, past=past(90, 91))
+        assert pool.status()["events_lost"] == 88, "that stays told"
+        pool.drain()
+
+
+async def test_numbers_that_were_skipped_as_the_state_was_put_back_are_no_lost_events(home, caplog):
+    target = Target()
+    for events in (past(1), past(EVENTS_STEP + 1, EVENTS_STEP + 2)):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, [target], home, past=events)
+            pool.drain()
+            await pool.drained.wait()
+    assert (target.delivered, pool.lost) == ([EVENTS_STEP + 1, EVENTS_STEP + 2], 0)
+    assert "the state was put back or mended" in caplog.text
+
+
+async def test_events_that_the_outbox_has_not_got_are_known_until_it_has(home):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool, outbox = failing_pool([target], home)
+        pool.offer(1, EVENT)
+        assert pool.untold() == [(1, EVENT)]
+        await nursery.start(pool.run)
+        await eventually(lambda: pool.untold() == [], "it is in the outbox")
+        outbox.broken = True
+        for number in range(2, 1502):
+            pool.offer(number, EVENT)
+        await eventually(lambda: len(target.delivered) == 1501, "all of them")
+        assert [number for number, _ in pool.untold()] == list(range(2, 1502)), "the outbox has not got them"
+        outbox.broken = False
+        await eventually(lambda: pool.untold() == [], "now it has")
+        pool.drain()
+        pool.offer(1502, EVENT)
+        assert pool.untold() == [(1502, EVENT)], "the next daemon tells it"
+
+
+async def test_ids_are_the_same_after_a_restart_and_other_ones_elsewhere(home, tmp_path_factory):
+    target = Target()
+    places = (home, home, tmp_path_factory.mktemp("elsewhere"))
+    for number, place in enumerate(places, 1):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, [target], place, past=past(number - 1))
+            pool.offer(number, EVENT)
+            pool.drain()
+            await pool.drained.wait()
+        assert len(target.origins) == (1 if place == home else 2)
+
+
+async def test_ids_that_are_used_again_get_other_letters(home, caplog):
+    target = Target()
+    for number in (7, 3):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, [target], home, past=past(number - 1))
+            pool.offer(number, EVENT)
+            pool.drain()
+            await pool.drained.wait()
+    assert "numbers of events are used again" in caplog.text
+    assert (target.delivered, len(target.origins)) == ([7, 3], 2)
 
 
 async def test_a_new_outbox_begins_now(home):
@@ -312,7 +372,7 @@ async def test_a_pool_without_targets_makes_no_file(nursery, home):
     assert await pool.given_up() == []
 
 
-async def test_what_waits_for_a_target_that_is_gone_is_dropped_and_said(home, caplog):
+async def test_what_waits_for_a_target_that_is_gone_is_given_up_and_said(home, caplog):
     down, other = Target("down"), Target("other")
     down.hanging = True
     with trio.move_on_after(10):
@@ -322,10 +382,19 @@ async def test_what_waits_for_a_target_that_is_gone_is_dropped_and_said(home, ca
             await eventually(lambda: down.attempts, "an attempt")
             nursery.cancel_scope.cancel()
     async with trio.open_nursery() as nursery:
-        pool = await start(nursery, [other], home)
+        pool = await start(nursery, [other], home, past=past(1))
+        (given_up,) = await pool.given_up()
+        assert (given_up["target"], given_up["why"]) == ("down", "its target is not configured any more")
+        with pytest.raises(NotFound, match="not configured any more"):
+            await pool.redeliver(given_up["id"])
         pool.drain()
         await pool.drained.wait()
-    assert "1 deliveries to targets that are not configured any more were dropped" in caplog.text
+    assert "1 deliveries to targets that are not configured any more are given up" in caplog.text
+    up = Target("down")
+    async with trio.open_nursery() as nursery:
+        await start(nursery, [up, other], home, past=past(1))
+        await eventually(lambda: up.delivered == [1], "it, now that the target is back")
+        nursery.cancel_scope.cancel()
 
 
 # -- a bad disk ------------------------------------------------------------------------------------------------------
@@ -450,9 +519,10 @@ async def test_a_delivery_that_was_given_up_can_be_made_after_all(nursery, home)
     pool.offer(1, EVENT)
     await eventually(lambda: pool.status()["targets"][0]["given_up"], "the end of it")
     (given_up,) = await pool.given_up()
-    assert given_up.items() >= {"id": "1-t", "target": "t", "event": "job_completed", "attempts": 1}.items()
+    delivery_id = f"1-t-{pool._outbox.origin}"
+    assert given_up.items() >= {"id": delivery_id, "target": "t", "event": "job_completed", "attempts": 1}.items()
     assert given_up["why"] == "connection refused"
-    assert await pool.redeliver("1-t") == {"id": "1-t", "target": "t"}
+    assert await pool.redeliver(delivery_id) == {"id": delivery_id, "target": "t"}
     await eventually(lambda: target.delivered == [1], "it")
     assert target.ids == [("1-t", 1), ("1-t", 1)]
     assert await pool.given_up() == []
@@ -465,11 +535,13 @@ async def test_what_cannot_be_delivered_again(nursery, home):
     pool = await start(nursery, [target], home)
     pool.offer(1, EVENT)
     await eventually(lambda: target.attempts, "an attempt")
-    for delivery_id in ("", "x", "1", "1-", "-t", "9" * 30 + "-t", "7-t", "1-other"):
+    ours = f"-{pool._outbox.origin}"
+    wrong = ["", "x", "1", "1-", "-t", "1-t", "1-t-ABCDEF"]
+    for delivery_id in wrong + [one + ours for one in ("-t", "9" * 30 + "-t", "7-t", "1-other", "1")]:
         with pytest.raises(NotFound):
             await pool.redeliver(delivery_id)
     with pytest.raises(WrongState, match="waits for its turn"):
-        await pool.redeliver("1-t")
+        await pool.redeliver("1-t" + ours)
     nursery.cancel_scope.cancel()
 
 

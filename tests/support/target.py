@@ -15,7 +15,8 @@ class Target:
     """Fails the first `failures` attempts of each event, all while `down`, hangs while `hanging`
     until `open` is set.
 
-    - attempts: (event number, when) of each. ids: of each. delivered: numbers.
+    - attempts: (event number, when) of each. ids: of each, without the letters of the outbox, which are in `origins`.
+      delivered: numbers.
     - most: how many ever were at work at once.
     """
 
@@ -32,6 +33,7 @@ class Target:
         self.open = trio.Event()
         self.attempts = []
         self.ids = []
+        self.origins = set()
         self.delivered = []
         self.payloads = []
         self._wanted = wanted
@@ -41,7 +43,9 @@ class Target:
 
     async def deliver(self, delivery):
         self.attempts.append((delivery.number, trio.current_time()))
-        self.ids.append((delivery.id, delivery.attempt))
+        delivery_id, _, origin = delivery.id.rpartition("-")
+        self.ids.append((delivery_id, delivery.attempt))
+        self.origins.add(origin)
         Target.at_work += 1
         Target.most = max(Target.most, Target.at_work)
         try:

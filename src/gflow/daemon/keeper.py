@@ -39,6 +39,7 @@ class Keeper:
     """Between the lanes and the outbox. `wall` tells seconds since the epoch.
 
     `stocked` is called with what the outbox holds, as soon as it can be read: at the start, if all is well.
+    `written` is the last event that is in the outbox, with all before it.
     """
 
     def __init__(self, outbox: Outbox, wall: Callable[[], float], stocked: Callable[[Stock], None]) -> None:
@@ -49,6 +50,7 @@ class Keeper:
         self._stocked = stocked
         self._changes = Changes()
         self._taken = 0
+        self.written = 0
         self._open = False
         self._wake, self._many = Wake(), Wake()
         self._turn = trio.Lock()
@@ -69,6 +71,16 @@ class Keeper:
         """All events up to this one were taken over."""
         self._changes.taken = self._taken = max(number, self._taken)
         self._wake.set()
+
+    def note(self, name: str, value: str) -> None:
+        """A fact to keep."""
+        self._changes.facts[name] = value
+        self._wake.set()
+
+    @property
+    def origin(self) -> str:
+        """What tells the deliveries of this outbox from those of others."""
+        return self.outbox.origin
 
     def put(self, key: str, number: int, row: Row | None) -> None:
         """How a delivery stands; None: there is nothing more to do about it."""
@@ -157,8 +169,10 @@ class Keeper:
 
     async def _look(self) -> None:
         if not self._open:
-            stock = await self._in_thread(self.outbox.stock, frozenset(lane.key for lane in self.lanes))
+            keys = frozenset(lane.key for lane in self.lanes)
+            stock = await self._in_thread(self.outbox.stock, keys, self._wall())
             self._open = True
+            self.written = stock.taken or 0
             self._stocked(stock)
 
     async def _write(self) -> None:
@@ -174,6 +188,7 @@ class Keeper:
         try:
             await self._in_thread(self.outbox.save, batch)
             written = True
+            self.written = batch.taken or self.written
         finally:
             if not written:
                 self._changes = batch.with_later(self._changes)

@@ -42,7 +42,10 @@ PROBES = 10
 
 
 class Book(Protocol):
-    """Where a lane writes down what becomes of its deliveries."""
+    """Where a lane writes down what becomes of its deliveries. `origin` is a part of their ids."""
+
+    @property
+    def origin(self) -> str: ...
 
     def put(self, key: str, number: int, row: Row | None) -> None:
         """How a delivery stands; None: there is nothing more to do about it."""
@@ -199,7 +202,8 @@ class Lane:
             payload = json.loads(entry.payload)
         except ValueError:
             raise DeliveryFailed("what was to be sent cannot be read any more", final=True) from None
-        return Delivery(f"{entry.number}-{self.key}", entry.number, entry.event, payload, entry.attempts + 1)
+        delivery_id = f"{entry.number}-{self.key}-{self._book.origin}"
+        return Delivery(delivery_id, entry.number, entry.event, payload, entry.attempts + 1)
 
     def _succeeded(self) -> None:
         if self.standing.paused:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 class Delivery:
     """One event on its way to one target.
 
-    - id: the same at every attempt, also after a restart: "<event number>-<target key>".
+    - id: the same at every attempt, also after a restart: "<event number>-<target key>-<letters of this outbox>".
     - number: id of the event, as in /events. event: its name.
     - payload: what `payloads.payload` made at the transition, JSON-like.
     - attempt: 1 for the first.
@@ -26,12 +26,24 @@ class Delivery:
 
 
 class DeliveryFailed(Exception):
-    """An attempt failed. `final`: trying again cannot help. `retry_after_secs`: the target asked for that pause."""
+    """An attempt failed.
 
-    def __init__(self, why: str, *, final: bool = False, retry_after_secs: float | None = None) -> None:
+    - final: trying again cannot help. retry_after_secs: the target asked for that pause.
+    - target_is_fine: it answered as it should, and refuses only this delivery.
+    """
+
+    def __init__(
+        self,
+        why: str,
+        *,
+        final: bool = False,
+        retry_after_secs: float | None = None,
+        target_is_fine: bool = False,
+    ) -> None:
         super().__init__(why)
         self.final = final
         self.retry_after_secs = retry_after_secs
+        self.target_is_fine = target_is_fine
 
 
 class Target(Protocol):
