@@ -23,12 +23,14 @@ class Target:
     at_work = 0
     most = 0
 
-    def __init__(self, name="t", *, failures=0, final=False, max_retries=3, wanted=None, retry_after=None, secs=0.0):
+    def __init__(
+        self, name="t", *, failures=0, final=False, max_retries=3, wanted=None, retry_after=None, secs=0.0, fine=False
+    ):
         self.name = self.key = name
         self.kind = "webhook"
         self.max_retries = max_retries
         self.failures, self.final, self.retry_after = failures, final, retry_after
-        self.secs = secs
+        self.secs, self.fine = secs, fine
         self.hanging = self.down = self.closed = False
         self.open = trio.Event()
         self.attempts = []
@@ -59,7 +61,12 @@ class Target:
         await trio.sleep(self.secs)
         tries = [attempted for attempted, _ in self.attempts].count(delivery.number)
         if self.down or tries <= self.failures:
-            raise DeliveryFailed("connection refused", final=self.final, retry_after_secs=self.retry_after)
+            raise DeliveryFailed(
+                "connection refused",
+                final=self.final,
+                retry_after_secs=self.retry_after,
+                target_is_fine=self.fine,
+            )
         self.delivered.append(delivery.number)
         self.payloads.append(delivery.payload)
 

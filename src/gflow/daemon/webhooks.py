@@ -17,7 +17,7 @@ import trio
 from gflow.core.errors import NotFound, Unavailable, WrongState
 from gflow.core.events import Event
 from gflow.daemon.keeper import Keeper
-from gflow.daemon.lane import MOST_WAITING, Lane
+from gflow.daemon.lane import Lane
 from gflow.daemon.pace import Pace
 from gflow.daemon.standing import Standing, read
 from gflow.notify.base import Delivery, DeliveryFailed, Target
@@ -30,6 +30,9 @@ FLUSH_SECS = 3.0
 """What writing the rest to the outbox gets at the end."""
 
 SHOWN_GIVEN_UP = 100
+
+LONG_QUEUE = 8_000
+"""A lane in which more wait does not keep apart for the sake of launches any longer."""
 
 MOST_UNTOLD = 200_000
 """While the outbox cannot be written so many events are kept for it in the state; earlier ones a crash would lose."""
@@ -67,7 +70,7 @@ class WebhookPool:
         self._wall = wall
         self._closing = trio.Event()
         self._keeper = Keeper(outbox, wall, self._take_stock)
-        self._pace = Pace(launching, MOST_WAITING * 4 // 5)
+        self._pace = Pace(launching, LONG_QUEUE)
         self._lanes = {target.key: Lane(target, self._limiter, self._pace, self._keeper, wall) for target in targets}
         self._keeper.lanes = tuple(self._lanes.values())
         self._early: list[tuple[int, Event]] | None = []
