@@ -322,6 +322,14 @@ async def test_what_is_too_much_is_dropped_oldest_first_counted_and_said_once(
     assert [record.getMessage() for record in said] == ["t: 5 deliveries wait; from now on the oldest are dropped"]
 
 
+async def test_a_burst_of_tens_of_thousands_is_kept(nursery, autojump_clock):
+    target = Target()
+    target.hanging = True
+    lane = await start(nursery, target, *range(1, 50_001))
+    assert (lane.waiting, lane.standing.dropped) == (50_000, 0)
+    lane.close()
+
+
 async def test_only_a_window_is_in_memory(nursery, autojump_clock):
     target = Target()
     target.hanging = True

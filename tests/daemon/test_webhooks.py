@@ -12,6 +12,7 @@ from gflow.core.errors import NotFound, WrongState
 from gflow.core.events import Event, EventKind
 from gflow.daemon import keeper as keeper_module
 from gflow.daemon import lane as lane_module
+from gflow.daemon import webhooks as webhooks_module
 from gflow.notify.outbox import NAME, Outbox, OutboxError
 from gflow.store.recovery.opening import EVENTS_STEP
 from support.desk import eventually
@@ -296,7 +297,8 @@ async def test_numbers_that_were_skipped_as_the_state_was_put_back_are_no_lost_e
     assert "the state was put back or mended" in caplog.text
 
 
-async def test_events_that_the_outbox_has_not_got_are_known_until_it_has(home):
+async def test_events_that_the_outbox_has_not_got_are_known_until_it_has(home, monkeypatch):
+    monkeypatch.setattr(keeper_module, "SURE_EVERY", 1)
     target = Target()
     async with trio.open_nursery() as nursery:
         pool, outbox = failing_pool([target], home)
@@ -314,6 +316,19 @@ async def test_events_that_the_outbox_has_not_got_are_known_until_it_has(home):
         pool.drain()
         pool.offer(1502, EVENT)
         assert pool.untold() == [(1502, EVENT)], "the next daemon tells it"
+
+
+async def test_events_that_a_power_cut_may_take_from_the_outbox_are_known(home):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        for number in range(1, keeper_module.SURE_EVERY):
+            pool.offer(number, EVENT)
+        await eventually(lambda: written(pool), "the outbox has them")
+        assert len(pool.untold()) == keeper_module.SURE_EVERY - 1
+        pool.offer(keeper_module.SURE_EVERY, EVENT)
+        await eventually(lambda: pool.untold() == [], "it is sure of them")
+        nursery.cancel_scope.cancel()
 
 
 async def test_ids_are_the_same_after_a_restart_and_other_ones_elsewhere(home, tmp_path_factory):
@@ -409,11 +424,11 @@ class Failing(Outbox):
         self.stuck = threading.Event()
         self.stuck.set()
 
-    def save(self, changes):
+    def save(self, changes, sure=False):
         self.stuck.wait(30)
         if self.broken:
             raise OutboxError(f"{self.path}: database or disk is full")
-        super().save(changes)
+        super().save(changes, sure)
 
 
 def failing_pool(targets, home):
@@ -555,6 +570,17 @@ async def test_a_test_goes_to_every_target_whatever_it_wants(nursery, home):
     assert [one["target"] for one in await pool.test("live")] == ["live"]
     with pytest.raises(NotFound, match="no target 'x'; targets: live, dead"):
         await pool.test("x")
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_test_of_a_target_that_hangs_has_an_end(nursery, home, monkeypatch):
+    monkeypatch.setattr(webhooks_module, "TEST_SECS", 0.2)
+    live, dead = Target("live"), Target("dead")
+    dead.hanging = True
+    pool = await start(nursery, [live, dead], home)
+    with trio.fail_after(10):
+        results = await pool.test(None)
+    assert [one["error"] for one in results] == [None, "not done within 0.2 s"]
     nursery.cancel_scope.cancel()
 
 

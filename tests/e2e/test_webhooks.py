@@ -1,6 +1,7 @@
 """Webhooks, with a real daemon and a real server that fails, hangs, resets, and takes its time."""
 
 import itertools
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -212,6 +213,29 @@ def test_no_target_slows_another_or_a_job(receiver: Receiver):
         receiver.wait_for(30, "/ok", 5)
         assert Counter(unrepeated(receiver.received("/ok"))) == dict.fromkeys(job_ids, 3)
         assert daemon.stop(15) == 0, "nor the end"
+
+
+def test_a_restart_with_bad_settings_leaves_the_daemon_alone(receiver: Receiver):
+    with daemon_for(receiver, "/ok") as daemon:
+        pid = daemon.pid
+        file = daemon.root / "config/gflow/gflow.toml"
+        good = file.read_text()
+        for bad, what in (("job_done", "events"), ("${NOBODY_SET_THIS}", "NOBODY_SET_THIS")):
+            file.write_text(good.replace("job_failed" if what == "events" else receiver.url("/ok"), bad))
+            done = daemon.cli("gflowd", "restart")
+            assert (done.returncode, what in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+            assert daemon.get("/health")["pid"] == pid
+
+
+def test_a_test_asked_for_in_pieces_is_of_the_target_named_there(receiver: Receiver):
+    with daemon_for(receiver, "/ok", "/slow/0.1") as daemon:
+        name = targets(daemon)[1]["name"]
+        connection = daemon.connection()
+        pieces = iter([b'{"target": ', json.dumps(name).encode() + b"}"])
+        connection.request("POST", "/notifications/test", pieces, {"content-type": "application/json"})
+        results = json.loads(connection.getresponse().read())["results"]
+        connection.close()
+        assert [one["target"] for one in results] == [name]
 
 
 def test_bad_settings_are_said_in_a_line(receiver: Receiver):

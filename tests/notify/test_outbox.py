@@ -169,6 +169,21 @@ def test_the_one_that_is_left_of_two_targets_with_one_address_gets_what_waits_fo
     assert (stock.waiting, numbers(outbox)) == ({"a": 5}, [1, 2, 3, 4, 5])
 
 
+def test_a_write_is_synced_where_that_is_asked_for(outbox):
+    said = []
+    outbox.stock(BOTH, 0.0)
+    outbox._connection.set_trace_callback(said.append)
+    for number, sure in ((1, False), (2, True), (3, False)):
+        outbox.save(events(number), sure)
+        level = outbox._connection.execute("PRAGMA synchronous").fetchone()[0]
+        assert level == (2 if sure else 1)
+    begun = [line for line in said if line.startswith(("PRAGMA synchronous =", "BEGIN"))]
+    assert begun == [
+        f"PRAGMA synchronous = {level}" if level else "BEGIN "
+        for level in ("NORMAL", None, "FULL", None, "NORMAL", None)
+    ]
+
+
 def test_ids_of_one_outbox_are_no_others(tmp_path, outbox):
     (tmp_path / "other").mkdir()
     other, same = Outbox(tmp_path / "other"), Outbox(tmp_path)

@@ -103,6 +103,11 @@ class CannotStart(Exception):
     """There cannot be a daemon here; the message is one line that says why."""
 
 
+def check_notifications(config: Config) -> None:
+    """Raises CannotStart if a daemon could not begin to tell whom it is to tell, as for a variable that is not set."""
+    _targets(config, lambda job_id: Path(str(job_id)))
+
+
 def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
     try:

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 FLUSH_SECS = 3.0
 """What writing the rest to the outbox gets at the end."""
 
+TEST_SECS = 30.0
+"""What somebody who tries out a target waits for it, its turn included."""
+
 SHOWN_GIVEN_UP = 100
 
 LONG_QUEUE = 8_000
@@ -42,7 +45,8 @@ class WebhookPool:
     """Delivers to all targets, at most `max_concurrent` attempts at once.
 
     - payload: makes what is told of an event. test_payload: what is told when nothing has happened.
-    - past: the latest events before this life, with their ids, oldest first. next_event_id: what comes after them.
+    - past: events before this life that the outbox may not have, with their ids, oldest first.
+      next_event_id: what comes after them.
     - wall: seconds since the epoch. launching: whether jobs are being launched.
     """
 
@@ -95,12 +99,12 @@ class WebhookPool:
             self._take(number, event)
 
     def untold(self) -> list[tuple[int, Event]]:
-        """The events that are not in the outbox yet, with their ids: a snapshot has to keep them."""
+        """The events that may not be in the outbox, with their ids: a snapshot has to keep them."""
         self._trim()
         return list(self._untold)
 
     def _trim(self) -> None:
-        while self._untold and self._untold[0][0] <= self._keeper.written:
+        while self._untold and self._untold[0][0] <= self._keeper.sure:
             self._untold.popleft()
 
     def _take(self, number: int, event: Event) -> None:
@@ -135,7 +139,7 @@ class WebhookPool:
             log.warning("%s is ahead of the state: numbers of events are used again", self._outbox.path)
             self._outbox.origin = new_origin()
             self._keeper.note("origin", self._outbox.origin)
-            self._keeper.written = 0
+            self._keeper.sure = 0
             self._keeper.took(newest)
         else:
             self._take_over(stock.taken, newest)
@@ -281,19 +285,22 @@ class WebhookPool:
 
     async def _test(self, lane: Lane, results: dict[str, dict[str, Any]]) -> None:
         delivery = Delivery(f"test-{secrets.token_hex(4)}-{lane.key}", 0, "test", self._test_payload(), 1)
-        why = None
+        why: str | None = f"not done within {TEST_SECS:g} s"
         began = trio.current_time()
         try:
-            async with self._limiter:
-                began = trio.current_time()
-                await lane.target.deliver(delivery)
+            with trio.move_on_after(TEST_SECS) as scope:
+                async with self._limiter:
+                    began = trio.current_time()
+                    await lane.target.deliver(delivery)
         except DeliveryFailed as failure:
             why = str(failure)
         except Exception as error:
             log.exception("%s: a test met a bug", lane.target.name)
             why = f"{type(error).__name__}: {error}"
         else:
-            lane.hurry()
+            if not scope.cancelled_caught:
+                why = None
+                lane.hurry()
         took = round(trio.current_time() - began, 3)
         results[lane.key] = {"target": lane.target.name, "kind": lane.target.kind, "error": why, "secs": took}
 

@@ -3,7 +3,7 @@
 A transition is on disk before it is told, in the state's own log; this file is behind it by some moments, and says how
 far it got, so that after a crash the events in between are taken over once more. It is never ahead. What it forgets
 in a power cut (`synchronous = NORMAL`: the file stays whole, its last moments may be missing) is delivered again,
-under the same id.
+under the same id. Now and then a write is made sure of: what comes before it the state need not keep any longer.
 
     event     number, name, payload (JSON): what is sent; there as long as a delivery is.
     delivery  target (its key), number, attempts, next_try; given_up_at and why, if it was given up.
@@ -147,9 +147,10 @@ class Outbox:
             (lost,) = database.execute("SELECT max(CAST(value AS INTEGER)) FROM fact WHERE name = 'lost'").fetchone()
         return Stock(taken[0] if taken else None, dict(waiting), dict(standings), set_aside, lost or 0)
 
-    def save(self, changes: Changes) -> None:
-        """Write all of it or nothing."""
+    def save(self, changes: Changes, sure: bool = False) -> None:
+        """Write all of it or nothing; `sure`: a power cut does not take it back, nor anything before it."""
         with self._database() as database, database:
+            database.execute(f"PRAGMA synchronous = {'FULL' if sure else 'NORMAL'}")
             _save(database, changes)
 
     def waiting(self, target: str, after: int, besides: Iterable[int], most: int) -> list[Stored]:
