@@ -15,8 +15,7 @@ class Target:
     """Fails the first `failures` attempts of each event, all while `down`, hangs while `hanging`
     until `open` is set.
 
-    - attempts: (event number, when) of each. ids: of each, without the letters of the outbox, which are in `origins`.
-      delivered: numbers.
+    - attempts: (event number, when) of each. ids: of each. delivered: numbers.
     - most: how many ever were at work at once.
     """
 
@@ -30,7 +29,7 @@ class Target:
         self.kind = "webhook"
         self.max_retries = max_retries
         self.failures, self.final, self.retry_after = failures, final, retry_after
-        self.secs, self.fine = secs, fine
+        self.secs = secs
         self.hanging = self.down = self.closed = False
         self.open = trio.Event()
         self.attempts = []
@@ -38,6 +37,7 @@ class Target:
         self.origins = set()
         self.delivered = []
         self.payloads = []
+        self.fine = fine
         self._wanted = wanted
 
     def wants(self, payload):
@@ -46,7 +46,7 @@ class Target:
     async def deliver(self, delivery):
         self.attempts.append((delivery.number, trio.current_time()))
         delivery_id, _, origin = delivery.id.rpartition("-")
-        self.ids.append((delivery_id, delivery.attempt))
+        self.ids.append((delivery_id, delivery.attempt))  # without the letters of the outbox
         self.origins.add(origin)
         Target.at_work += 1
         Target.most = max(Target.most, Target.at_work)

@@ -26,10 +26,9 @@ class Delivery:
 
 
 class DeliveryFailed(Exception):
-    """An attempt failed.
+    """An attempt failed. `final`: trying again cannot help. `retry_after_secs`: the target asked for that pause.
 
-    - final: trying again cannot help. retry_after_secs: the target asked for that pause.
-    - target_is_fine: it answered as it should, and refuses only this delivery.
+    `target_is_fine`: the target itself answered properly, and only this delivery is refused.
     """
 
     def __init__(
