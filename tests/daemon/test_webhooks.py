@@ -573,17 +573,6 @@ async def test_a_test_goes_to_every_target_whatever_it_wants(nursery, home):
     nursery.cancel_scope.cancel()
 
 
-async def test_a_test_of_a_target_that_hangs_has_an_end(nursery, home, monkeypatch):
-    monkeypatch.setattr(webhooks_module, "TEST_SECS", 0.2)
-    live, dead = Target("live"), Target("dead")
-    dead.hanging = True
-    pool = await start(nursery, [live, dead], home)
-    with trio.fail_after(10):
-        results = await pool.test(None)
-    assert [one["error"] for one in results] == [None, "not done within 0.2 s"]
-    nursery.cancel_scope.cancel()
-
-
 async def test_a_test_that_works_ends_a_pause(nursery, home):
     target = Target(max_retries=1)
     target.down = True
@@ -598,4 +587,15 @@ async def test_a_test_that_works_ends_a_pause(nursery, home):
     target.down = False
     await pool.test("t")
     await eventually(lambda: target.delivered[1:] == [1, 2, 3, 4], "all of them")
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_test_of_a_target_that_hangs_has_an_end(nursery, home, monkeypatch):
+    monkeypatch.setattr(webhooks_module, "TEST_SECS", 0.2)
+    live, dead = Target("live"), Target("dead")
+    dead.hanging = True
+    pool = await start(nursery, [live, dead], home)
+    with trio.fail_after(10):
+        results = await pool.test(None)
+    assert [one["error"] for one in results] == [None, "not done within 0.2 s"]
     nursery.cancel_scope.cancel()
