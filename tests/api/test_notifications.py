@@ -62,13 +62,14 @@ async def test_every_transition_is_told_in_order_with_the_job_as_it_then_was(tmp
     assert [identity for identity, _ in target.ids] == [f"{number}-t" for number in target.delivered]
 
 
-async def test_a_dead_target_is_seen_to_be_paused(tmp_path):
-    dead, live = Target("dead", wanted=OF_JOBS, max_retries=0), Target("live", wanted=OF_JOBS)
+async def test_a_dead_target_is_seen_to_be_paused(tmp_path, monkeypatch):
+    monkeypatch.setattr("gflow.daemon.lane.FIRST_PAUSE_SECS", 0.01)
+    dead, live = Target("dead", wanted=OF_JOBS, max_retries=1), Target("live", wanted=OF_JOBS)
     dead.down = True
     async with House(tmp_path, targets=[dead, live]) as house:
         for _ in range(5):
             await house.submit(hold=True)
-        await eventually(lambda: len(live.delivered) == 5 and len(dead.attempts) == 3, "the attempts")
+        await eventually(lambda: len(live.delivered) == 5 and len(dead.attempts) == 6, "the attempts")
         told = await target_of(house)
         assert (told["paused"], told["queued"], told["last_failure"]) == (True, 5, "connection refused")
         assert told["paused_until"] > house.runtime.clock().wall + 10

@@ -46,6 +46,12 @@ def utc(monkeypatch):
     time.tzset()
 
 
+def test_what_was_dropped_is_told(run, daemon):
+    notifications(daemon, target(), target(name="b", dropped=7))
+    done = run(GCTL, "webhooks")
+    assert (done.status, done.err) == (0, "b: 7 deliveries were dropped, for too many waited\n")
+
+
 def test_every_target_has_a_line(run, daemon):
     dead = {"name": "https://b.example", "queued": 7, "last_result": "failed", "paused": True, "next_try": MOMENT + 60}
     notifications(daemon, target(), target(**dead))

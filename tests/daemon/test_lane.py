@@ -23,6 +23,8 @@ def even(monkeypatch):
 class Book:
     """What a lane writes down: how each delivery stands at last."""
 
+    origin = "abcdef"
+
     def __init__(self):
         self.rows = {}
 
@@ -148,56 +150,132 @@ async def test_what_rotted_is_not_sent(nursery, autojump_clock, caplog):
 # -- the circuit breaker ---------------------------------------------------------------------------------------------
 
 
-async def test_a_dead_target_is_paused_and_probed_with_its_oldest_delivery(nursery, autojump_clock, caplog):
-    target = Target(max_retries=0)
+async def test_a_dead_target_is_paused_and_probed_with_its_oldest_delivery_first(nursery, autojump_clock, caplog):
+    target = Target(max_retries=1)
     target.down = True
     lane = await start(nursery, target, 1, 2, 3, 4, 5)
-    await trio.sleep(0.5)
-    assert target.tried == [1, 2, 3], "three in a row"
+    await trio.sleep(3.5)
+    assert target.tried == [1, 1, 2, 2, 3, 3], "three in a row"
     assert "3 deliveries in a row have failed, the last with: connection refused; it is paused, 5 del" in caplog.text
     assert (lane.standing.paused, lane.waiting, lane.standing.given_up) == (True, 5, 0)
-    assert lane.next_try == pytest.approx(1030)
-    await trio.sleep(30 + 60 + 120)
-    assert target.tried == [1, 2, 3, 1, 1, 1]
-    assert target.pauses[2:] == [30, 60, 120]
+    assert lane.next_try == pytest.approx(1033)
+    await trio.sleep(30 * 4 + 60)
+    assert target.tried[6:] == [1, 2, 3, 4, 5], "then each in its turn"
+    assert target.pauses[5:] == [30, 30, 30, 30, 60]
     target.down = False
-    await trio.sleep(240)
+    await trio.sleep(60)
     assert target.delivered == [1, 2, 3, 4, 5], "an outage costs nothing"
     assert (lane.standing.paused, lane.standing.failed_in_a_row, lane.standing.given_up) == (False, 0, 0)
     assert "t: it answers again; 4 deliveries wait" in caplog.text
 
 
 async def test_pauses_of_a_dead_target_grow_to_a_longest_one(nursery, autojump_clock):
-    target = Target(max_retries=0)
+    target = Target(max_retries=1)
     target.down = True
-    await start(nursery, target, 1, 2, 3)
+    lane = await start(nursery, target, *range(1, 1000))
     await trio.sleep(4 * 3600)
-    assert target.pauses[2:9] == [30, 60, 120, 240, 480, 960, 1800]
-    assert set(target.pauses[9:]) == {1800}
+    assert target.pauses[5:22] == [30] * 4 + [60] * 4 + [120] * 4 + [240] * 4 + [300]
+    assert set(target.pauses[22:]) == {300}
+    target.down = False
+    await trio.sleep(300)
+    assert (len(target.delivered), lane.standing.given_up, lane.waiting) == (module.WINDOW, 0, 999 - module.WINDOW)
+    assert sorted(target.delivered) == list(range(1, module.WINDOW + 1)), "nothing was given up, all hours long"
 
 
-async def test_one_poisonous_delivery_does_not_stop_the_others_for_ever(nursery, autojump_clock):
-    target = Target(max_retries=0)
-    target.down = True
-    lane = await start(nursery, target, 1, 2, 3, 4)
+def choking(target, *poison):
+    """Let the target fail for these events only."""
     answer = target._answer
 
-    async def choke_on_the_first(delivery):
-        target.down = (target.down and len(target.attempts) < 4) or delivery.number == 1
+    async def choke(delivery):
+        target.down = delivery.number in poison
         await answer(delivery)
 
-    target._answer = choke_on_the_first
+    target._answer = choke
+
+
+async def test_a_few_poisonous_deliveries_do_not_stop_the_others_for_long(nursery, autojump_clock):
+    target = Target(max_retries=1)
+    choking(target, 1, 2, 3)
+    lane = await start(nursery, target, *range(1, 11))
+    await trio.sleep(4 + 4 * 30)
+    assert target.delivered == [4, *range(5, 11)], "the fourth was the probe that showed life"
+    assert (lane.standing.paused, lane.standing.given_up, lane.waiting) == (False, 3, 0)
+
+
+async def test_many_poisonous_deliveries_do_not_begin_pause_after_pause(nursery, autojump_clock):
+    target = Target(max_retries=1)
+    choking(target, *range(1, 11))
+    lane = await start(nursery, target, *range(1, 21))
+    await trio.sleep(15 * 60)
+    assert target.delivered == list(range(11, 21))
+    assert (lane.standing.paused, lane.standing.given_up, lane.waiting) == (False, 10, 0)
+
+
+async def test_a_target_that_dies_again_gets_what_was_tried_in_vain_before(nursery, autojump_clock):
+    target = Target(max_retries=1)
+    target.down = True
+    lane = await start(nursery, target, 1, 2, 3, 4, 5, 6, 7, 8)
+    answer = target._answer
+
+    async def live_for_one_delivery(delivery):
+        target.down = len(target.attempts) != 10 and trio.current_time() - began < 600
+        await answer(delivery)
+
+    began = trio.current_time()
+    target._answer = live_for_one_delivery
+    await trio.sleep(590)
+    assert (target.delivered, lane.standing.paused) == ([4], True)
+    await trio.sleep(900)
+    assert sorted(target.delivered) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert lane.standing.given_up == 0
+
+
+async def test_each_delivery_is_given_up_after_so_many_probes(nursery, autojump_clock):
+    target = Target(max_retries=1)
+    target.down = True
+    lane = await start(nursery, target, 1, 2, 3)
     await trio.sleep(24 * 3600)
-    assert target.delivered == [2, 3, 4]
-    assert target.tried.count(1) == module.PROBES
-    assert (lane.standing.paused, lane.standing.given_up) == (False, 1)
+    assert target.tried.count(1) == target.tried.count(2) == module.PROBES
+    assert (lane.waiting, lane.standing.given_up) == (0, 3)
+
+
+async def test_refusals_of_a_target_that_is_fine_are_no_sign_of_its_end(nursery, autojump_clock):
+    target = Target(final=True, fine=True)
+    target.down = True
+    lane = await start(nursery, target, *range(1, 11))
+    await trio.sleep(1)
+    assert target.tried == list(range(1, 11))
+    assert (lane.standing.paused, lane.standing.failed_in_a_row, lane.standing.given_up) == (False, 0, 10)
+
+
+async def test_a_refusal_of_a_target_that_is_fine_ends_a_pause(nursery, autojump_clock):
+    target = Target()
+    target.down = True
+    lane = await start(nursery, target, *range(1, 6))
+    await trio.sleep(30)
+    assert lane.standing.paused
+    target.fine = target.final = True
+    lane.hurry()
+    await trio.sleep(1)
+    assert (lane.standing.paused, lane.waiting) == (False, 0)
+
+
+@pytest.mark.parametrize(("kind", "max_retries"), [("command", 2), ("webhook", 0)])
+async def test_what_may_not_be_repeated_is_not(nursery, autojump_clock, kind, max_retries):
+    target = Target(max_retries=max_retries)
+    target.kind, target.down = kind, True
+    lane = await start(nursery, target, *range(1, 6))
+    await trio.sleep(3600)
+    tries = [target.tried.count(number) for number in range(1, 6)]
+    assert tries == [max_retries + 1] * 5
+    assert (lane.waiting, lane.standing.given_up) == (0, 5)
 
 
 async def test_a_target_that_refuses_for_good_loses_one_delivery_for_each_pause(nursery, autojump_clock):
     target = Target(final=True)
     target.down = True
     lane = await start(nursery, target, *range(1, 11))
-    await trio.sleep(80)
+    await trio.sleep(50)
     assert target.tried == [1, 2, 3, 4]
     assert (lane.waiting, lane.standing.given_up) == (6, 4)
 
@@ -214,10 +292,10 @@ async def test_one_success_in_between_and_there_is_no_pause(nursery, autojump_cl
 
 
 async def test_a_paused_target_can_be_hurried(nursery, autojump_clock):
-    target = Target(max_retries=0)
+    target = Target(max_retries=1)
     target.down = True
     lane = await start(nursery, target, 1, 2, 3)
-    await trio.sleep(1)
+    await trio.sleep(4)
     target.down = False
     lane.hurry()
     await trio.sleep(1)
@@ -244,6 +322,14 @@ async def test_what_is_too_much_is_dropped_oldest_first_counted_and_said_once(
     assert [record.getMessage() for record in said] == ["t: 5 deliveries wait; from now on the oldest are dropped"]
 
 
+async def test_a_burst_of_tens_of_thousands_is_kept(nursery, autojump_clock):
+    target = Target()
+    target.hanging = True
+    lane = await start(nursery, target, *range(1, 50_001))
+    assert (lane.waiting, lane.standing.dropped) == (50_000, 0)
+    lane.close()
+
+
 async def test_only_a_window_is_in_memory(nursery, autojump_clock):
     target = Target()
     target.hanging = True
@@ -260,7 +346,10 @@ async def test_what_is_brought_late_goes_where_it_belongs(nursery, autojump_cloc
     await idle()
     lane.found(3)
     lane.feed([entry(2), entry(7), entry(11)], 11)
-    assert [one.number for one in lane.window] == [5, 2, 7, 9, 11], "behind the one under way"
+    assert [one.number for one in lane.window] == [2, 5, 7, 9, 11]
+    target.open.set()
+    await trio.sleep(1)
+    assert target.delivered == [5, 2, 7, 9, 11], "after the one under way"
     assert (lane.beyond, lane.cursor) == (0, 11)
 
 

@@ -90,6 +90,7 @@ def test_a_snapshot_has_the_events_that_are_not_on_disk_yet(desk):
     desk.log.write(1)
     assert [number for number, _ in desk.runtime.latest_events(10)] == [1, 2, 3]
     assert [number for number, _ in desk.runtime.latest_events(2)] == [2, 3]
+    assert [number for number, _ in desk.runtime.latest_events(1)] == [2, 3], "none that is not on disk is left out"
 
 
 def test_a_change_wakes_the_scheduler_and_one_of_a_running_job_the_enforcer_too(desk):

@@ -27,5 +27,5 @@ def test_a_record_of_another_version():
 
 
 def test_pauses_grow_to_a_longest_one():
-    pauses = [Standing(pauses=count).pause_secs for count in (1, 2, 3, 7, 8, 10**9)]
-    assert pauses == [FIRST_PAUSE_SECS, 60, 120, LONGEST_PAUSE_SECS, LONGEST_PAUSE_SECS, LONGEST_PAUSE_SECS]
+    pauses = [Standing(pauses=count).pause_secs for count in (1, 4, 5, 8, 9, 13, 17, 10**9)]
+    assert pauses == [FIRST_PAUSE_SECS, 30, 60, 60, 120, 240, LONGEST_PAUSE_SECS, LONGEST_PAUSE_SECS]

@@ -12,7 +12,9 @@ from gflow.core.errors import NotFound, WrongState
 from gflow.core.events import Event, EventKind
 from gflow.daemon import keeper as keeper_module
 from gflow.daemon import lane as lane_module
+from gflow.daemon import webhooks as webhooks_module
 from gflow.notify.outbox import NAME, Outbox, OutboxError
+from gflow.store.recovery.opening import EVENTS_STEP
 from support.desk import eventually
 from support.ledger import make_job
 from support.target import Target, make_pool
@@ -43,7 +45,7 @@ def left(home, key="t"):
     """What waits in the outbox, once the pool is gone."""
     outbox = Outbox(home)
     try:
-        outbox.stock({key})
+        outbox.stock({key}, 0.0)
         return [one.number for one in outbox.waiting(key, 0, (), 100_000)]
     finally:
         outbox.close()
@@ -207,13 +209,13 @@ async def test_an_event_after_draining_began_is_for_the_next_daemon(home):
 
 
 async def test_what_could_not_be_delivered_goes_out_after_a_restart_under_the_same_id(home):
-    down, up = Target(max_retries=0), Target()
+    down, up = Target(max_retries=1), Target()
     down.down = True
     async with trio.open_nursery() as nursery:
         pool = await start(nursery, [down], home)
         for number in range(1, 401):
             pool.offer(number, EVENT)
-        await eventually(lambda: len(down.attempts) == 3, "three attempts")
+        await eventually(lambda: len(down.attempts) == 6, "six attempts")
         pool.drain()
         with trio.fail_after(10):
             await pool.drained.wait()
@@ -225,7 +227,7 @@ async def test_what_could_not_be_delivered_goes_out_after_a_restart_under_the_sa
         assert pool.lost == 0
         pool.drain()
     assert up.delivered == list(range(1, 401))
-    assert (up.ids[0], up.ids[3], up.ids[399]) == (("1-t", 2), ("4-t", 1), ("400-t", 1))
+    assert (up.ids[0], up.ids[3], up.ids[399]) == (("1-t", 3), ("4-t", 1), ("400-t", 1))
     assert left(home) == []
 
 
@@ -278,6 +280,79 @@ async def test_a_burst_that_is_larger_than_what_the_state_remembers_is_not_lost_
     assert target.delivered == [1, 90, 91]
     assert (pool.lost, pool.status()["events_lost"]) == (88, 88)
     assert "88 events, from 2 on, were not told to anybody" in caplog.text
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home, past=past(90, 91))
+        assert pool.status()["events_lost"] == 88, "that stays told"
+        pool.drain()
+
+
+async def test_numbers_that_were_skipped_as_the_state_was_put_back_are_no_lost_events(home, caplog):
+    target = Target()
+    for events in (past(1), past(EVENTS_STEP + 1, EVENTS_STEP + 2)):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, [target], home, past=events)
+            pool.drain()
+            await pool.drained.wait()
+    assert (target.delivered, pool.lost) == ([EVENTS_STEP + 1, EVENTS_STEP + 2], 0)
+    assert "the state was put back or mended" in caplog.text
+
+
+async def test_events_that_the_outbox_has_not_got_are_known_until_it_has(home, monkeypatch):
+    monkeypatch.setattr(keeper_module, "SURE_EVERY", 1)
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool, outbox = failing_pool([target], home)
+        pool.offer(1, EVENT)
+        assert pool.untold() == [(1, EVENT)]
+        await nursery.start(pool.run)
+        await eventually(lambda: pool.untold() == [], "it is in the outbox")
+        outbox.broken = True
+        for number in range(2, 1502):
+            pool.offer(number, EVENT)
+        await eventually(lambda: len(target.delivered) == 1501, "all of them")
+        assert [number for number, _ in pool.untold()] == list(range(2, 1502)), "the outbox has not got them"
+        outbox.broken = False
+        await eventually(lambda: pool.untold() == [], "now it has")
+        pool.drain()
+        pool.offer(1502, EVENT)
+        assert pool.untold() == [(1502, EVENT)], "the next daemon tells it"
+
+
+async def test_events_that_a_power_cut_may_take_from_the_outbox_are_known(home):
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        for number in range(1, keeper_module.SURE_EVERY):
+            pool.offer(number, EVENT)
+        await eventually(lambda: written(pool), "the outbox has them")
+        assert len(pool.untold()) == keeper_module.SURE_EVERY - 1
+        pool.offer(keeper_module.SURE_EVERY, EVENT)
+        await eventually(lambda: pool.untold() == [], "it is sure of them")
+        nursery.cancel_scope.cancel()
+
+
+async def test_ids_are_the_same_after_a_restart_and_other_ones_elsewhere(home, tmp_path_factory):
+    target = Target()
+    places = (home, home, tmp_path_factory.mktemp("elsewhere"))
+    for number, place in enumerate(places, 1):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, [target], place, past=past(number - 1))
+            pool.offer(number, EVENT)
+            pool.drain()
+            await pool.drained.wait()
+        assert len(target.origins) == (1 if place == home else 2)
+
+
+async def test_ids_that_are_used_again_get_other_letters(home, caplog):
+    target = Target()
+    for number in (7, 3):
+        async with trio.open_nursery() as nursery:
+            pool = await start(nursery, [target], home, past=past(number - 1))
+            pool.offer(number, EVENT)
+            pool.drain()
+            await pool.drained.wait()
+    assert "numbers of events are used again" in caplog.text
+    assert (target.delivered, len(target.origins)) == ([7, 3], 2)
 
 
 async def test_a_new_outbox_begins_now(home):
@@ -312,7 +387,7 @@ async def test_a_pool_without_targets_makes_no_file(nursery, home):
     assert await pool.given_up() == []
 
 
-async def test_what_waits_for_a_target_that_is_gone_is_dropped_and_said(home, caplog):
+async def test_what_waits_for_a_target_that_is_gone_is_given_up_and_said(home, caplog):
     down, other = Target("down"), Target("other")
     down.hanging = True
     with trio.move_on_after(10):
@@ -322,10 +397,19 @@ async def test_what_waits_for_a_target_that_is_gone_is_dropped_and_said(home, ca
             await eventually(lambda: down.attempts, "an attempt")
             nursery.cancel_scope.cancel()
     async with trio.open_nursery() as nursery:
-        pool = await start(nursery, [other], home)
+        pool = await start(nursery, [other], home, past=past(1))
+        (given_up,) = await pool.given_up()
+        assert (given_up["target"], given_up["why"]) == ("down", "its target is not configured any more")
+        with pytest.raises(NotFound, match="not configured any more"):
+            await pool.redeliver(given_up["id"])
         pool.drain()
         await pool.drained.wait()
-    assert "1 deliveries to targets that are not configured any more were dropped" in caplog.text
+    assert "1 deliveries to targets that are not configured any more are given up" in caplog.text
+    up = Target("down")
+    async with trio.open_nursery() as nursery:
+        await start(nursery, [up, other], home, past=past(1))
+        await eventually(lambda: up.delivered == [1], "it, now that the target is back")
+        nursery.cancel_scope.cancel()
 
 
 # -- a bad disk ------------------------------------------------------------------------------------------------------
@@ -340,11 +424,11 @@ class Failing(Outbox):
         self.stuck = threading.Event()
         self.stuck.set()
 
-    def save(self, changes):
+    def save(self, changes, sure=False):
         self.stuck.wait(30)
         if self.broken:
             raise OutboxError(f"{self.path}: database or disk is full")
-        super().save(changes)
+        super().save(changes, sure)
 
 
 def failing_pool(targets, home):
@@ -450,9 +534,10 @@ async def test_a_delivery_that_was_given_up_can_be_made_after_all(nursery, home)
     pool.offer(1, EVENT)
     await eventually(lambda: pool.status()["targets"][0]["given_up"], "the end of it")
     (given_up,) = await pool.given_up()
-    assert given_up.items() >= {"id": "1-t", "target": "t", "event": "job_completed", "attempts": 1}.items()
+    delivery_id = f"1-t-{pool._outbox.origin}"
+    assert given_up.items() >= {"id": delivery_id, "target": "t", "event": "job_completed", "attempts": 1}.items()
     assert given_up["why"] == "connection refused"
-    assert await pool.redeliver("1-t") == {"id": "1-t", "target": "t"}
+    assert await pool.redeliver(delivery_id) == {"id": delivery_id, "target": "t"}
     await eventually(lambda: target.delivered == [1], "it")
     assert target.ids == [("1-t", 1), ("1-t", 1)]
     assert await pool.given_up() == []
@@ -465,11 +550,13 @@ async def test_what_cannot_be_delivered_again(nursery, home):
     pool = await start(nursery, [target], home)
     pool.offer(1, EVENT)
     await eventually(lambda: target.attempts, "an attempt")
-    for delivery_id in ("", "x", "1", "1-", "-t", "9" * 30 + "-t", "7-t", "1-other"):
+    ours = f"-{pool._outbox.origin}"
+    wrong = ["", "x", "1", "1-", "-t", "1-t", "1-t-ABCDEF"]
+    for delivery_id in wrong + [one + ours for one in ("-t", "9" * 30 + "-t", "7-t", "1-other", "1")]:
         with pytest.raises(NotFound):
             await pool.redeliver(delivery_id)
     with pytest.raises(WrongState, match="waits for its turn"):
-        await pool.redeliver("1-t")
+        await pool.redeliver("1-t" + ours)
     nursery.cancel_scope.cancel()
 
 
@@ -496,7 +583,7 @@ async def test_a_test_is_for_a_name_a_key_or_a_host(nursery, home, word):
 
 
 async def test_a_test_that_works_ends_a_pause(nursery, home):
-    target = Target(max_retries=0)
+    target = Target(max_retries=1)
     target.down = True
     pool = await start(nursery, [target], home)
     for number in (1, 2, 3, 4):
@@ -509,4 +596,15 @@ async def test_a_test_that_works_ends_a_pause(nursery, home):
     target.down = False
     await pool.test("t")
     await eventually(lambda: target.delivered[1:] == [1, 2, 3, 4], "all of them")
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_test_of_a_target_that_hangs_has_an_end(nursery, home, monkeypatch):
+    monkeypatch.setattr(webhooks_module, "TEST_SECS", 0.2)
+    live, dead = Target("live"), Target("dead")
+    dead.hanging = True
+    pool = await start(nursery, [live, dead], home)
+    with trio.fail_after(10):
+        results = await pool.test(None)
+    assert [one["error"] for one in results] == [None, "not done within 0.2 s"]
     nursery.cancel_scope.cancel()

@@ -1,6 +1,7 @@
 """Webhooks, with a real daemon and a real server that fails, hangs, resets, and takes its time."""
 
 import itertools
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_what_a_target_does_and_what_becomes_of_a_delivery(receiver: Receiver):
         given_up = daemon.get("/notifications")["given_up"]
         assert len(given_up) == sum(1 - made for _, made, _ in BEHAVIOURS.values())
         key = told["/flaky/404/1"]["key"]
-        (again,) = [one["id"] for one in given_up if one["id"].partition("-")[2] == key]
+        (again,) = [one["id"] for one in given_up if one["id"].split("-")[1] == key]
         assert daemon.cli("gctl", "webhooks", "redeliver", again).returncode == 0
         assert [one["id"] for one in receiver.wait_for(2, "/flaky/404/1")] == [again, again]
 
@@ -147,8 +148,34 @@ def test_killed_with_500_undelivered_events_all_of_them_arrive_after_a_restart(r
         made = receiver.received("/gate")[before:]
         assert unrepeated(made) == list(range(1, 501)), "each of them, in order"
         assert len(made) == 500
-        assert {one["id"].partition("-")[2] for one in receiver.received("/gate")} == {targets(daemon)[0]["key"]}
+        assert {one["id"].split("-")[1] for one in receiver.received("/gate")} == {targets(daemon)[0]["key"]}
+        assert len({one["id"].split("-")[2] for one in receiver.received("/gate")}) == 1
         assert daemon.get("/notifications")["events_lost"] == 0
+
+
+WITH_A_SLOW_OUTBOX = """
+import time
+from gflow.cli.gflowd import main
+from gflow.notify.outbox import Outbox
+Outbox.save = lambda *_: time.sleep(60)  # what is to be written stays in memory
+main()
+"""
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_killed_in_a_burst_no_event_of_an_acknowledged_job_is_lost(receiver: Receiver, compact: bool):
+    with daemon_for(receiver, "/gate") as daemon:
+        daemon.stop()
+        usual, daemon.program = daemon.program, ("-c", WITH_A_SLOW_OUTBOX)
+        daemon.start()
+        made = [job_id for _ in range(3) for job_id in hold(daemon, 800)]
+        if compact:
+            assert daemon.http("POST", "/state/compact").status == 200
+        daemon.kill9()
+        daemon.program = usual
+        daemon.start()
+        assert daemon.get("/notifications")["events_lost"] == 0
+        assert targets(daemon)[0]["queued"] == len(made), "one of each"
 
 
 def test_killed_again_and_again_while_it_delivers(receiver: Receiver):
@@ -186,6 +213,29 @@ def test_no_target_slows_another_or_a_job(receiver: Receiver):
         receiver.wait_for(30, "/ok", 5)
         assert Counter(unrepeated(receiver.received("/ok"))) == dict.fromkeys(job_ids, 3)
         assert daemon.stop(15) == 0, "nor the end"
+
+
+def test_a_restart_with_bad_settings_leaves_the_daemon_alone(receiver: Receiver):
+    with daemon_for(receiver, "/ok") as daemon:
+        pid = daemon.pid
+        file = daemon.root / "config/gflow/gflow.toml"
+        good = file.read_text()
+        for bad, what in (("job_done", "events"), ("${NOBODY_SET_THIS}", "NOBODY_SET_THIS")):
+            file.write_text(good.replace("job_failed" if what == "events" else receiver.url("/ok"), bad))
+            done = daemon.cli("gflowd", "restart")
+            assert (done.returncode, what in done.stderr, done.stderr.count("\n")) == (1, True, 1)
+            assert daemon.get("/health")["pid"] == pid
+
+
+def test_a_test_asked_for_in_pieces_is_of_the_target_named_there(receiver: Receiver):
+    with daemon_for(receiver, "/ok", "/slow/0.1") as daemon:
+        name = targets(daemon)[1]["name"]
+        connection = daemon.connection()
+        pieces = iter([b'{"target": ', json.dumps(name).encode() + b"}"])
+        connection.request("POST", "/notifications/test", pieces, {"content-type": "application/json"})
+        results = json.loads(connection.getresponse().read())["results"]
+        connection.close()
+        assert [one["target"] for one in results] == [name]
 
 
 def test_bad_settings_are_said_in_a_line(receiver: Receiver):

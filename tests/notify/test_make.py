@@ -101,6 +101,17 @@ def test_nothing_is_told_unless_it_is_switched_on():
     assert targets(config.Notifications(), {}) == []
 
 
+def test_targets_with_one_address_have_names_of_their_own():
+    made = targets(notifications("enabled = true\n" + WEBHOOK * 3 + EMAIL), ENVIRON)
+    short = made[0].key[:4]
+    assert [target.name for target in made[:3]] == [
+        f"webhook h ({short})",
+        f"webhook h ({short}-2)",
+        f"webhook h ({short}-3)",
+    ]
+    assert [target.key for target in made[1:3]] == [f"{made[0].key}-2", f"{made[0].key}-3"]
+
+
 def test_keys_stay_when_others_come_and_go():
     keys = [target.key for target in targets(notifications(ALL), ENVIRON)]
     other = [target.key for target in targets(notifications(ALL), {"HOST": "moved.example.com", "TOKEN": "other"})]

@@ -59,8 +59,8 @@ def test_what_is_written_is_there_for_the_next_daemon(tmp_path, outbox):
     outbox.save(standing)
     outbox.close()
     again = Outbox(tmp_path)
-    stock = again.stock(BOTH)
-    assert (stock.taken, stock.waiting, stock.standings, stock.forgotten) == (3, {"a": 2, "b": 3}, {"a": "{}"}, 0)
+    stock = again.stock(BOTH, 0.0)
+    assert (stock.taken, stock.waiting, stock.standings, stock.set_aside) == (3, {"a": 2, "b": 3}, {"a": "{}"}, 0)
     assert again.waiting("a", 0, (), 10) == [
         Stored(2, "job_started", b'{"n":2}', 2, 1700.5),
         Stored(3, "job_started", b'{"n":3}', 0, 0.0),
@@ -71,7 +71,7 @@ def test_what_is_written_is_there_for_the_next_daemon(tmp_path, outbox):
 def test_a_new_one_is_empty_and_for_its_owner_only(tmp_path, outbox):
     before = os.umask(0o022)
     try:
-        assert outbox.stock(BOTH) == module.Stock(None, {}, {}, 0)
+        assert outbox.stock(BOTH, 0.0) == module.Stock(None, {}, {})
         outbox.save(events(1))
     finally:
         os.umask(before)
@@ -123,21 +123,112 @@ def test_only_the_last_given_up_ones_are_kept(tmp_path, outbox, monkeypatch):
     assert count_events(tmp_path / NAME) == 5
 
 
-def test_what_is_for_targets_that_are_gone_goes(tmp_path, outbox):
+def test_what_waits_for_targets_that_are_gone_is_given_up_and_goes_after_a_day(tmp_path, outbox):
     outbox.save(events(1, 2, 3))
     outbox.save(rows(b1=Row(1, 0.0, 100.0, "no")))
     outbox.save(Changes(standings={"b": "{}"}))
-    stock = outbox.stock({"a"})
-    assert (stock.waiting, stock.standings, stock.forgotten) == ({"a": 3}, {}, 2)
+    stock = outbox.stock({"a"}, 200.0)
+    assert (stock.waiting, stock.standings, stock.set_aside) == ({"a": 3}, {}, 2)
+    assert [(one.target, one.number, one.why) for one in outbox.given_up(9)] == [
+        ("b", 3, module.GONE),
+        ("b", 2, module.GONE),
+        ("b", 1, "no"),
+    ]
     outbox.save(rows(a1=None, a2=None))
+    assert outbox.stock({"a"}, 200.0 + module.KEPT_GONE_SECS).set_aside == 0
+    assert [one.number for one in outbox.given_up(9)] == [3, 2]
+    outbox.stock({"a"}, 201.0 + module.KEPT_GONE_SECS)
     outbox.close()
     assert count_events(tmp_path / NAME) == 1
+
+
+def test_many_that_are_gone_do_not_push_out_those_that_failed(outbox, monkeypatch):
+    monkeypatch.setattr(module, "KEPT_GIVEN_UP", 2)
+    outbox.save(events(*range(1, 6)))
+    outbox.save(rows(a1=Row(1, 0.0, 100.0, "no")))
+    outbox.stock({"a"}, 200.0)
+    outbox.save(rows(a2=Row(1, 0.0, 300.0, "no")))
+    assert [one.number for one in outbox.given_up(99) if one.target == "a"] == [2, 1]
+    assert [one.number for one in outbox.given_up(99) if one.target == "b"] == [5, 4, 3, 2, 1]
+
+
+def test_what_waited_for_a_target_that_comes_back_waits_again(outbox):
+    outbox.save(events(1, 2))
+    outbox.save(rows(b1=Row(1, 0.0, 100.0, "no")))
+    assert outbox.stock({"a"}, 200.0).set_aside == 1
+    stock = outbox.stock(BOTH, 300.0)
+    assert (stock.waiting, stock.set_aside) == ({"a": 2, "b": 1}, 0)
+    assert numbers(outbox, "b") == [2]
+
+
+def test_the_one_that_is_left_of_two_targets_with_one_address_gets_what_waits_for_both(outbox):
+    outbox.save(events(1, 2, keys={"a"}))
+    outbox.save(events(3, 4, keys={"a-2"}))
+    outbox.save(events(5, keys={"a", "a-2"}))
+    stock = outbox.stock({"a"}, 200.0)
+    assert (stock.waiting, numbers(outbox)) == ({"a": 5}, [1, 2, 3, 4, 5])
+
+
+def test_a_write_is_synced_where_that_is_asked_for(outbox):
+    said = []
+    outbox.stock(BOTH, 0.0)
+    outbox._connection.set_trace_callback(said.append)
+    for number, sure in ((1, False), (2, True), (3, False)):
+        outbox.save(events(number), sure)
+        level = outbox._connection.execute("PRAGMA synchronous").fetchone()[0]
+        assert level == (2 if sure else 1)
+    begun = [line for line in said if line.startswith(("PRAGMA synchronous =", "BEGIN"))]
+    assert begun == [
+        f"PRAGMA synchronous = {level}" if level else "BEGIN "
+        for level in ("NORMAL", None, "FULL", None, "NORMAL", None)
+    ]
+
+
+def test_ids_of_one_outbox_are_no_others(tmp_path, outbox):
+    (tmp_path / "other").mkdir()
+    other, same = Outbox(tmp_path / "other"), Outbox(tmp_path)
+    assert outbox.origin != other.origin
+    first = outbox.origin
+    outbox.stock(BOTH, 0.0)
+    outbox.close()
+    same.stock(BOTH, 0.0)
+    assert (same.origin, len(first), first.isalpha()) == (first, 6, True)
+    same.close()
+
+
+def test_an_empty_file_is_said(tmp_path, outbox, caplog):
+    outbox.stock(BOTH, 0.0)
+    outbox.close()
+    assert caplog.text == ""
+    (tmp_path / NAME).write_bytes(b"")
+    for companion in tmp_path.glob(f"{NAME}-*"):
+        companion.unlink()
+    assert outbox.stock(BOTH, 0.0).waiting == {}
+    assert f"{NAME} is empty: the deliveries that were in it are lost" in caplog.text
+
+
+def test_how_far_it_got_can_be_seen_before_it_is_there(tmp_path, outbox):
+    assert (outbox.taken(), list(tmp_path.iterdir())) == (None, [])
+    outbox.save(events(1, 2))
+    outbox.save(Changes(facts={"lost": "7"}))
+    assert (outbox.taken(), outbox.stock(BOTH, 0.0).lost) == (2, 7)
+
+
+def test_one_of_the_first_format_is_taken_up(tmp_path, outbox):
+    outbox.save(events(1, 2))
+    outbox.close()
+    database = sqlite3.connect(tmp_path / NAME)
+    database.executescript("DROP TABLE fact; PRAGMA user_version = 1;")
+    database.close()
+    again = Outbox(tmp_path)
+    assert again.stock(BOTH, 0.0).waiting == {"a": 2, "b": 2}
+    again.close()
 
 
 def test_forgetting_how_far_it_got(outbox):
     outbox.save(events(1))
     outbox.forget_taken()
-    assert (outbox.stock(BOTH).taken, numbers(outbox)) == (None, [1])
+    assert (outbox.stock(BOTH, 0.0).taken, numbers(outbox)) == (None, [1])
 
 
 def test_numbers_that_are_used_again_are_of_the_later_event(outbox):
@@ -207,7 +298,7 @@ def test_killed_at_any_moment_it_has_all_that_was_acknowledged(tmp_path, seed):
         writer.stdout.close()
         acknowledged = int(rest[-1]) if rest else acknowledged
         outbox = Outbox(tmp_path)
-        stock = outbox.stock(BOTH)
+        stock = outbox.stock(BOTH, 0.0)
         outbox_a, outbox_b = numbers(outbox, most=9999), numbers(outbox, "b", most=9999)
         outbox.close()
         assert stock.taken in (acknowledged, acknowledged + 1), "a batch may be there whose acknowledgement is not"
@@ -223,7 +314,7 @@ def test_a_full_disk_leaves_what_was_there_and_goes_when_there_is_room(outbox):
     full = events(*range(2, 200), size=4000)
     with pytest.raises(OutboxError, match=r"outbox\.sqlite: database or disk is full"):
         outbox.save(full)
-    assert outbox.stock(BOTH).taken == 1
+    assert outbox.stock(BOTH, 0.0).taken == 1
     assert numbers(outbox) == [1]
     outbox.save(full)
     assert numbers(outbox) == list(range(1, 200))
@@ -232,7 +323,7 @@ def test_a_full_disk_leaves_what_was_there_and_goes_when_there_is_room(outbox):
 def test_a_directory_in_its_place_and_one_that_may_not_be_written(tmp_path):
     (tmp_path / NAME).mkdir()
     with pytest.raises(OutboxError, match=r"outbox\.sqlite: "):
-        Outbox(tmp_path).stock(BOTH)
+        Outbox(tmp_path).stock(BOTH, 0.0)
     with pytest.raises(OutboxError, match=r"outbox\.sqlite: No such file"):
         Outbox(tmp_path / "missing").save(events(1))
 
@@ -244,7 +335,7 @@ def test_what_is_no_outbox_is_told_apart_and_set_aside(tmp_path, content):
     (tmp_path / NAME).write_bytes(content)
     outbox = Outbox(tmp_path)
     with pytest.raises(OutboxDamaged, match=r"outbox\.sqlite: "):
-        outbox.stock(BOTH)
+        outbox.stock(BOTH, 0.0)
     aside = outbox.set_aside(1700.9)
     assert (aside.name, aside.read_bytes()) == (f"{NAME}.corrupt.1700", content)
     outbox.save(events(1))
@@ -263,7 +354,7 @@ def test_another_programs_database_and_a_later_version_are_not_touched(tmp_path,
         database.execute(f"PRAGMA {pragma}")
         database.close()
         with pytest.raises(OutboxDamaged, match=says):
-            outbox.stock(BOTH)
+            outbox.stock(BOTH, 0.0)
 
 
 def test_rot_in_the_middle_is_noticed(tmp_path, outbox):
@@ -274,4 +365,4 @@ def test_rot_in_the_middle_is_noticed(tmp_path, outbox):
     content[4096 * 3 : 4096 * (len(content) // 4096 - 1)] = os.urandom(len(content) - 4096 * 4)
     path.write_bytes(content)
     with pytest.raises(OutboxDamaged):
-        outbox.stock(BOTH)
+        outbox.stock(BOTH, 0.0)

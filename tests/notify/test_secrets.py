@@ -1,5 +1,8 @@
 """Secrets come from variables and files, and errors about them do not show them."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from gflow.notify.secrets import digest, expand, secret_from
@@ -44,6 +47,14 @@ def test_a_file_without_a_secret_is_an_error(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(ValueError, match=r"^k\.secret_file: "):
         secret_from(None, str(path), {}, "k")
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo, 0o600)
+    for path in (fifo, Path("/dev/null")):
+        with pytest.raises(ValueError, match=rf"^k\.secret_file: {path} is no regular file$"):
+            secret_from(None, str(path), {}, "k")
 
 
 def test_two_secrets_or_an_empty_one_are_errors():

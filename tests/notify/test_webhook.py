@@ -87,6 +87,16 @@ async def test_what_will_not_become_better(status):
     assert (str(failure), failure.final, failure.retry_after_secs) == (f"answered {status}", True, None)
 
 
+@pytest.mark.parametrize(
+    ("status", "fine"),
+    [(400, True), (413, True), (422, True), (401, False), (404, False), (302, False), (429, False), (500, False)],
+)
+async def test_a_refusal_of_one_delivery_is_told_from_one_of_all(status, fine):
+    with WebServer(answer(status)) as server:
+        failure = await deliver(webhook(server.url))
+    assert failure.target_is_fine is fine
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 async def test_what_may_become_better(status):
     with WebServer(answer(status, Retry_After="7")) as server:

@@ -117,6 +117,15 @@ def test_only_the_latest_events_are_kept(book, tmp_path):
     assert_same(loaded, book.ledger)
 
 
+@pytest.mark.parametrize(("told", "first"), [(0, 1), (3, 4), (5, 6), (900, 6)])
+def test_events_that_were_not_told_are_all_kept_also_by_the_next_snapshot(book, tmp_path, told, first):
+    book.write(book.ledger.submitted(KEPT_EVENTS), book.ledger.submitted(5))
+    loaded = load(tmp_path, told)
+    assert [loaded.events[0][0], len(loaded.events)] == [first, KEPT_EVENTS + 6 - first]
+    write_snapshot(tmp_path, Snapshot(loaded.seq, loaded.segment, loaded.state()))
+    assert load(tmp_path, told).events == loaded.events
+
+
 def test_equal_jobs_in_events_and_state_are_one_object(book, tmp_path):
     book.write(book.ledger.submitted())
     for _ in range(2):

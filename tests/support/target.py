@@ -22,7 +22,9 @@ class Target:
     at_work = 0
     most = 0
 
-    def __init__(self, name="t", *, failures=0, final=False, max_retries=3, wanted=None, retry_after=None, secs=0.0):
+    def __init__(
+        self, name="t", *, failures=0, final=False, max_retries=3, wanted=None, retry_after=None, secs=0.0, fine=False
+    ):
         self.name = self.key = name
         self.kind = "webhook"
         self.max_retries = max_retries
@@ -33,8 +35,10 @@ class Target:
         self.open = trio.Event()
         self.attempts = []
         self.ids = []
+        self.origins = set()
         self.delivered = []
         self.payloads = []
+        self.fine = fine
         self._wanted = wanted
 
     def wants(self, payload):
@@ -42,7 +46,9 @@ class Target:
 
     async def deliver(self, delivery):
         self.attempts.append((delivery.number, trio.current_time()))
-        self.ids.append((delivery.id, delivery.attempt))
+        delivery_id, _, origin = delivery.id.rpartition("-")
+        self.ids.append((delivery_id, delivery.attempt))  # without the letters of the outbox
+        self.origins.add(origin)
         Target.at_work += 1
         Target.most = max(Target.most, Target.at_work)
         try:
@@ -57,7 +63,12 @@ class Target:
         await trio.sleep(self.secs)
         tries = [attempted for attempted, _ in self.attempts].count(delivery.number)
         if self.down or tries <= self.failures:
-            raise DeliveryFailed("connection refused", final=self.final, retry_after_secs=self.retry_after)
+            raise DeliveryFailed(
+                "connection refused",
+                final=self.final,
+                retry_after_secs=self.retry_after,
+                target_is_fine=self.fine,
+            )
         self.delivered.append(delivery.number)
         self.payloads.append(delivery.payload)
 

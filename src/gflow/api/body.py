@@ -27,13 +27,15 @@ def _finite(digits: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
-async def json_body() -> Any:
-    """The body as JSON. Raises Malformed.
+async def json_body(none: Any = None) -> Any:
+    """The body as JSON; `none`, if that is given and there is no body. Raises Malformed.
 
     The standard library's reader, not msgspec's: it keeps the lone surrogates by which Python clients send bytes that
     are no text. Other surrogates stand for nothing and are refused.
     """
     data = cast(bytes, await request.get_data(cache=False))
+    if not data and none is not None:
+        return none
     if not data:
         raise Malformed("The request has no body; a JSON body is expected")
     try:

@@ -151,7 +151,7 @@ async def restart(given: _Context, /, **flags: str | None) -> None:
     found = hosting.find(given.socket(), Path(paths.data_dir()))
     if found is not None:
         given.flags = {**hosting.flags_of(found.pid), **given.flags}
-    given.settings()  # a bad setting must not leave us without a daemon
+    _check(given)  # a bad setting must not leave us without a daemon
     _stop(given)
     _start(given)
 
@@ -304,6 +304,17 @@ def _start(given: _Context) -> None:
     click.echo(f"gflowd started (pid {started.pid}).")
     if started.health is not None and started.health.get("status") != "ok":
         click.echo(f"gflowd: {started.health['status']}: {started.health['detail']}", err=True)
+
+
+def _check(given: _Context) -> None:
+    settings = given.settings()
+    if settings.notifications.enabled:
+        from gflow.daemon import run as daemon
+
+        try:
+            daemon.check_notifications(settings)
+        except daemon.CannotStart as error:
+            raise ConfigError(str(error)) from error
 
 
 def _stop(given: _Context) -> None:

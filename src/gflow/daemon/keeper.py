@@ -23,7 +23,10 @@ GATHER_SECS = 0.1
 """Between two batches: most deliveries have come and gone by then, and are nothing to write."""
 
 MOST_GATHERED = 250
-"""So many events are written at once. A crash may cost more than the state remembers, but not because of the wait."""
+"""So many events do not wait any longer to be written."""
+
+SURE_EVERY = 500
+"""After so many events what was written is synced, too: until then the state keeps them, for the power may fail."""
 
 ANSWER_SECS = 10.0
 """A disk that does not answer in this time counts as one that fails."""
@@ -39,6 +42,7 @@ class Keeper:
     """Between the lanes and the outbox. `wall` tells seconds since the epoch.
 
     `stocked` is called with what the outbox holds, as soon as it can be read: at the start, if all is well.
+    `sure` is the last event that is in the outbox for certain, with all before it.
     """
 
     def __init__(self, outbox: Outbox, wall: Callable[[], float], stocked: Callable[[Stock], None]) -> None:
@@ -49,6 +53,7 @@ class Keeper:
         self._stocked = stocked
         self._changes = Changes()
         self._taken = 0
+        self.sure = 0
         self._open = False
         self._wake, self._many = Wake(), Wake()
         self._turn = trio.Lock()
@@ -69,6 +74,16 @@ class Keeper:
         """All events up to this one were taken over."""
         self._changes.taken = self._taken = max(number, self._taken)
         self._wake.set()
+
+    def note(self, name: str, value: str) -> None:
+        """A fact to keep."""
+        self._changes.facts[name] = value
+        self._wake.set()
+
+    @property
+    def origin(self) -> str:
+        """What tells the deliveries of this outbox from those of others."""
+        return self.outbox.origin
 
     def put(self, key: str, number: int, row: Row | None) -> None:
         """How a delivery stands; None: there is nothing more to do about it."""
@@ -157,7 +172,8 @@ class Keeper:
 
     async def _look(self) -> None:
         if not self._open:
-            stock = await self._in_thread(self.outbox.stock, frozenset(lane.key for lane in self.lanes))
+            keys = frozenset(lane.key for lane in self.lanes)
+            stock = await self._in_thread(self.outbox.stock, keys, self._wall())
             self._open = True
             self._stocked(stock)
 
@@ -170,10 +186,12 @@ class Keeper:
             return
         batch, self._changes = self._changes, Changes()
         batch.attempt()
+        sure = batch.taken if (batch.taken or 0) - self.sure >= SURE_EVERY else None
         written = False
         try:
-            await self._in_thread(self.outbox.save, batch)
+            await self._in_thread(self.outbox.save, batch, sure is not None)
             written = True
+            self.sure = sure or self.sure
         finally:
             if not written:
                 self._changes = batch.with_later(self._changes)

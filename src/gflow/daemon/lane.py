@@ -3,8 +3,10 @@
 Of the deliveries that wait only the oldest are in memory, the window; those beyond it are in the outbox, from where the
 keeper feeds the lane. There is a bound to both together, and then the oldest goes.
 
-A target that fails several deliveries in a row is paused: its deliveries stay where they are, and the oldest is tried
-again after pauses that grow. Those that led to it are taken back, for it was not their fault.
+A target that fails several deliveries in a row is paused: its deliveries stay where they are, and one is tried after
+pauses that grow, the oldest first and each time the next one, for it may be that the target chokes on some only. Those
+that led to the pause are taken back, for it may not have been their fault; not so programs, and targets that are to
+be tried once: there, being told twice may be worse than not at all.
 """
 
 import json
@@ -26,8 +28,8 @@ from gflow.notify.outbox import Stored
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 10_000
-"""Deliveries that wait for one target, at most."""
+MOST_WAITING = 100_000
+"""Deliveries that wait for one target, at most; about 1 kB each, in the outbox."""
 
 WINDOW = 256
 """Deliveries of a lane that are in memory, about; 1 to 2 kB each."""
@@ -38,11 +40,14 @@ MOST_RETRY_AFTER_SECS = 86400.0
 """A target that asks for a longer pause is tried again all the same."""
 
 PROBES = 10
-"""How often a delivery to a paused target is tried before the next one gets its turn: it might be its own fault."""
+"""So often a delivery is tried that meets a paused target: it might be its own fault."""
 
 
 class Book(Protocol):
-    """Where a lane writes down what becomes of its deliveries."""
+    """Where a lane writes down what becomes of its deliveries. `origin` is a part of their ids."""
+
+    @property
+    def origin(self) -> str: ...
 
     def put(self, key: str, number: int, row: Row | None) -> None:
         """How a delivery stands; None: there is nothing more to do about it."""
@@ -69,7 +74,9 @@ class Lane:
         self._wall = wall
         self._window: deque[Stored] = deque()
         self._suspects: list[Stored] = []
-        self._busy = False
+        self._unlucky: set[int] = set()
+        self._probed = -1
+        self._under_way: int | None = None
         self._full = False
         self._closing = False
         self._not_before = -math.inf
@@ -108,11 +115,11 @@ class Lane:
         if not self._full:
             self._full = True
             log.error("%s: %d deliveries wait; from now on the oldest are dropped", self.target.name, self.waiting)
-        oldest = 1 if self._busy else 0
-        if len(self._window) <= oldest:
+        oldest = next((one for one in self._window if one.number != self._under_way), None)
+        if oldest is None:
             return False
-        self._book.put(self.key, self._window[oldest].number, None)
-        del self._window[oldest]
+        self._book.put(self.key, oldest.number, None)
+        self._window.remove(oldest)
         self.standing.dropped += 1
         self.unsaved = True
         return True
@@ -123,8 +130,7 @@ class Lane:
         if brought and not self._window:
             rest = min(brought[0].next_try - self._wall(), MOST_RETRY_AFTER_SECS)
             self._not_before = max(self._not_before, trio.current_time() + rest)
-        under_way = [self._window.popleft()] if self._busy else []
-        self._window = deque([*under_way, *sorted([*self._window, *brought])])
+        self._window = deque(sorted([*self._window, *brought]))
         self.beyond = max(0, self.beyond - len(brought))
         self.cursor = max(self.cursor, cursor)
         self._wake.set()
@@ -169,14 +175,23 @@ class Lane:
             self._wake.clear()
             due = self._not_before if self._window else math.inf
             if due <= trio.current_time():
-                return self._window[0]
+                return self._choose()
             if self._closing and (self._window or not self.beyond):
                 return None
             with trio.move_on_at(due):
                 await self._wake.wait()
 
+    def _choose(self) -> Stored:
+        """The oldest; while the target is paused, the one after the last that was tried."""
+        if self.standing.paused:
+            after = (entry for entry in self._window if entry.number > self._probed)
+            entry = next(after, self._window[0])
+            self._probed = entry.number
+            return entry
+        return self._window[0]
+
     async def _attempt(self, entry: Stored) -> None:
-        self._busy = True
+        self._under_way = entry.number
         try:
             if not self._closing:
                 await self._pace.turn(self.waiting)
@@ -188,9 +203,9 @@ class Lane:
             log.exception("%s: a delivery met a bug", self.target.name)
             self._failed(entry, DeliveryFailed(f"{type(error).__name__}: {error}"))
         else:
-            self._succeeded()
+            self._succeeded(entry)
         finally:
-            self._busy = False
+            self._under_way = None
         self.unsaved = True
         self._book.stir(hungry=self.room > 0)
 
@@ -199,40 +214,64 @@ class Lane:
             payload = json.loads(entry.payload)
         except ValueError:
             raise DeliveryFailed("what was to be sent cannot be read any more", final=True) from None
-        return Delivery(f"{entry.number}-{self.key}", entry.number, entry.event, payload, entry.attempts + 1)
+        delivery_id = f"{entry.number}-{self.key}-{self._book.origin}"
+        return Delivery(delivery_id, entry.number, entry.event, payload, entry.attempts + 1)
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, entry: Stored) -> None:
+        self._lives()
+        self.standing.succeeded(self._wall())
+        self._not_before = -math.inf
+        self._leave(entry.number, None)
+
+    def _lives(self) -> None:
+        """The target answers. Those that failed before go on being tried, but are no sign of its end any more."""
         if self.standing.paused:
             log.warning("%s: it answers again; %d deliveries wait", self.target.name, self.waiting - 1)
-        self.standing.succeeded(self._wall())
+            self._unlucky = {entry.number for entry in self._window if entry.attempts}
+        self.standing.lives()
         self._suspects.clear()
-        self._not_before = -math.inf
-        self._leave(None)
+        self._probed = -1
 
-    def _leave(self, row: Row | None) -> None:
-        """The first is done with; `row`: what is kept of it."""
-        self._book.put(self.key, self._window.popleft().number, row)
+    def _leave(self, number: int, row: Row | None) -> None:
+        """One is done with; `row`: what is kept of it."""
+        self._book.put(self.key, number, row)
+        if self._window[0].number == number:
+            self._window.popleft()
+        else:
+            self._window = deque(entry for entry in self._window if entry.number != number)
+        self._unlucky.discard(number)
         if self.waiting < MOST_WAITING // 2:
             self._full = False
 
     def _failed(self, entry: Stored, failure: DeliveryFailed) -> None:
         tried = entry._replace(attempts=entry.attempts + 1)
         self.standing.failed(str(failure), self._wall())
-        most = 1 + self.target.max_retries
-        if failure.final or tried.attempts >= (max(most, PROBES) if self.standing.paused else most):
+        if failure.target_is_fine:
+            self._lives()
+        if failure.final or tried.attempts >= self._most_attempts:
             self._give_up(tried, failure)
         else:
             self.standing.retried += 1
             said = logging.DEBUG if self.standing.paused else logging.WARNING
             log.log(said, "%s: event %d, attempt %d: %s", self.target.name, tried.number, tried.attempts, failure)
-        still = bool(self._window) and self._window[0].number == tried.number
-        self._pause(tried.attempts if still else 0, failure.retry_after_secs)
-        if still:
-            self._again(tried)
+        place = next((at for at, entry in enumerate(self._window) if entry.number == tried.number), None)
+        self._pause(tried.attempts if place is not None else 0, failure.retry_after_secs)
+        if place is not None:
+            self._again(place, tried)
 
-    def _again(self, tried: Stored) -> None:
+    @property
+    def _patient(self) -> bool:
+        """Whether it may be tried more often than was asked for, while the target seems to be dead."""
+        return self.target.max_retries > 0 and self.target.kind != "command"
+
+    @property
+    def _most_attempts(self) -> int:
+        most = 1 + self.target.max_retries
+        return max(most, PROBES) if self.standing.paused and self._patient else most
+
+    def _again(self, place: int, tried: Stored) -> None:
         next_try = 0.0 if self.standing.paused else self._wall() + self._not_before - trio.current_time()
-        self._window[0] = tried._replace(next_try=next_try)
+        self._window[place] = tried._replace(next_try=next_try)
         self._book.put(self.key, tried.number, Row(tried.attempts, next_try))
 
     def _pause(self, attempts: int, asked_secs: float | None) -> None:
@@ -247,10 +286,11 @@ class Lane:
     def _give_up(self, tried: Stored, failure: DeliveryFailed) -> None:
         name, number = self.target.name, tried.number
         log.error("%s: event %d given up after %d attempts: %s", name, number, tried.attempts, failure)
-        self._leave(Row(tried.attempts, 0.0, self._wall(), str(failure)))
+        counts = not failure.target_is_fine and number not in self._unlucky
+        self._leave(number, Row(tried.attempts, 0.0, self._wall(), str(failure)))
         self.standing.given_up += 1
-        self.standing.failed_in_a_row += 1
-        if not failure.final and not self.standing.paused:
+        self.standing.failed_in_a_row += counts
+        if self._patient and not failure.final and not self.standing.paused:
             self._suspects.append(tried)
         if self.standing.failed_in_a_row >= FAILURES_TO_PAUSE and not self.standing.paused:
             self._begin_pauses()
@@ -260,7 +300,7 @@ class Lane:
         self.standing.given_up -= len(self._suspects)
         for suspect in self._suspects:
             self._book.put(self.key, suspect.number, Row(suspect.attempts))
-        self._window.extendleft(reversed(self._suspects))
+        self._window = deque(sorted([*self._suspects, *self._window]))
         self._suspects.clear()
         log.error(
             "%s: %d deliveries in a row have failed, the last with: %s; it is paused, %d deliveries wait",

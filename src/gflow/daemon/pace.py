@@ -1,7 +1,7 @@
 """Jobs first: while jobs are being launched, deliveries keep apart and leave the time to the launches.
 
 A delivery costs this process about as much as a good part of a launch does, and whoever is told can wait. So they
-catch up when all is launched, or before a queue is so long that something would be dropped.
+catch up when all is launched, or when a queue gets long.
 """
 
 import math

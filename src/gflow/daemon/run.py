@@ -61,7 +61,7 @@ from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux, session_name
 from gflow.launch.tmux_server import TmuxUnusable
 from gflow.notify.base import Target
-from gflow.notify.outbox import Outbox
+from gflow.notify.outbox import Outbox, OutboxDamaged, OutboxError
 from gflow.notify.payloads import payload
 from gflow.store.disk import private_directory
 from gflow.store.errors import Unreadable
@@ -101,6 +101,11 @@ class Settings:
 
 class CannotStart(Exception):
     """There cannot be a daemon here; the message is one line that says why."""
+
+
+def check_notifications(config: Config) -> None:
+    """Raises CannotStart if a daemon could not begin to tell whom it is to tell, as for a variable that is not set."""
+    _targets(config, lambda job_id: Path(str(job_id)))
 
 
 def serve(settings: Settings) -> None:
@@ -182,7 +187,9 @@ class _Daemon:
         self._leave = trio.Event()
         self._again = False
         first_start(settings.data_dir)
-        opened = open_state(settings.data_dir, clock.read().wall)
+        targets = _targets(settings.config, self._log_path)
+        outbox = Outbox(settings.data_dir)
+        opened = open_state(settings.data_dir, clock.read().wall, told=_told(outbox) if targets else None)
         self._loaded = opened.loaded
         self._recovery = opened.recovery
         self._boot_id = clock.boot_id()
@@ -203,7 +210,7 @@ class _Daemon:
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
         self._tally = Tally()
-        self._pool = self._make_pool(_targets(settings.config, self._log_path), self._loaded)
+        self._pool = self._make_pool(targets, outbox, self._loaded)
         self._persistence = Persistence(
             settings.data_dir,
             self._loaded,
@@ -255,11 +262,11 @@ class _Daemon:
         self._tally.count(event)
         self._pool.offer(number, event)
 
-    def _make_pool(self, targets: Sequence[Target], loaded: Loaded) -> WebhookPool:
+    def _make_pool(self, targets: Sequence[Target], outbox: Outbox, loaded: Loaded) -> WebhookPool:
         return WebhookPool(
             targets,
             self._settings.config.notifications.max_concurrent_deliveries,
-            Outbox(self._settings.data_dir),
+            outbox,
             payload=self._payload,
             test_payload=self._test_payload,
             past=tuple(loaded.events),
@@ -291,11 +298,17 @@ class _Daemon:
             jobs=tuple(engine.jobs.values()),
             groups=tuple(engine.groups.values()),
             settings=dict(self._runtime.settings),
-            events=tuple(self._runtime.latest_events(KEPT_EVENTS)),
+            events=self._kept_events(),
             next_job_id=engine.next_job_id,
             next_event_id=self._runtime.next_event_id,
             boot_id=self._boot_id,
         )
+
+    def _kept_events(self) -> tuple[tuple[int, Event], ...]:
+        """The latest, and before those all that the outbox has not got: the log has them no more after a snapshot."""
+        latest = self._runtime.latest_events(KEPT_EVENTS)
+        first = latest[0][0] if latest else self._runtime.next_event_id
+        return (*(pair for pair in self._pool.untold() if pair[0] < first), *latest)
 
     def _log_start(self) -> None:
         counts = self._runtime.engine.counts
@@ -505,6 +518,16 @@ def _targets(config: Config, log_path: Callable[[JobId], Path]) -> list[Target]:
         return make.targets(config.notifications, environment(), log_path=lambda job_id: log_path(JobId(job_id)))
     except ValueError as error:
         raise CannotStart(str(error)) from error
+
+
+def _told(outbox: Outbox) -> int | None:
+    """The last event that need not be kept for the outbox; None: no event needs to be."""
+    try:
+        return outbox.taken()
+    except OutboxDamaged:
+        return None
+    except OutboxError:
+        return 0  # it may be readable soon
 
 
 def _policy(config: Config) -> Policy:

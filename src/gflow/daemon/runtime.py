@@ -79,8 +79,9 @@ class Runtime:
         return self._next_seq - 1
 
     def latest_events(self, count: int) -> list[tuple[int, Event]]:
-        """The newest events, those that are not on disk yet among them: what a snapshot keeps."""
-        return [*self.bus.latest(count), *self._pending_events][-count:]
+        """The newest events, among them all that are not on disk yet, however many: what a snapshot keeps."""
+        most = max(count, len(self._pending_events))
+        return [*self.bus.latest(count), *self._pending_events][-most:]
 
     def connect(
         self, journal: Journal, perform: Callable[[Effect], None], notify: Callable[[int, Event], None]

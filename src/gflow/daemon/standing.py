@@ -12,7 +12,9 @@ FAILURES_TO_PAUSE = 3
 """A target to which so many deliveries in a row could not be made is paused."""
 
 FIRST_PAUSE_SECS = 30.0
-LONGEST_PAUSE_SECS = 1800.0
+LONGEST_PAUSE_SECS = 300.0
+PAUSES_ALIKE = FAILURES_TO_PAUSE + 1
+"""So many pauses before they get longer: those that failed have had a turn by then, and so has another one."""
 
 
 @dataclass(slots=True)
@@ -43,14 +45,18 @@ class Standing:
     @property
     def pause_secs(self) -> float:
         """How long the present pause is, but for the jitter."""
-        doublings = min(self.pauses - 1, 16)
+        doublings = min((self.pauses - 1) // PAUSES_ALIKE, 16)
         return float(min(FIRST_PAUSE_SECS * 2**doublings, LONGEST_PAUSE_SECS))
 
     def succeeded(self, at: float) -> None:
         """A delivery was made."""
         self.delivered += 1
-        self.failed_in_a_row = self.pauses = 0
+        self.lives()
         self.last_result, self.last_result_at = "delivered", at
+
+    def lives(self) -> None:
+        """The target has answered as it should."""
+        self.failed_in_a_row = self.pauses = 0
 
     def failed(self, why: str, at: float) -> None:
         """An attempt failed."""

@@ -8,6 +8,7 @@ that a restart loses nothing; events that are on disk, but that the outbox does 
 import json
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,25 +17,36 @@ import trio
 from gflow.core.errors import NotFound, Unavailable, WrongState
 from gflow.core.events import Event
 from gflow.daemon.keeper import Keeper
-from gflow.daemon.lane import MOST_WAITING, Lane
+from gflow.daemon.lane import Lane
 from gflow.daemon.pace import Pace
 from gflow.daemon.standing import Standing, read
 from gflow.notify.base import Delivery, DeliveryFailed, Target
-from gflow.notify.outbox import Outbox, OutboxError, Stock, Stored
+from gflow.notify.outbox import Outbox, OutboxError, Stock, Stored, new_origin
+from gflow.store.recovery.opening import EVENTS_STEP
 
 log = logging.getLogger(__name__)
 
 FLUSH_SECS = 3.0
 """What writing the rest to the outbox gets at the end."""
 
+TEST_SECS = 30.0
+"""What somebody who tries out a target waits for it, its turn included."""
+
 SHOWN_GIVEN_UP = 100
+
+LONG_QUEUE = 8_000
+"""A lane in which more wait does not keep apart for the sake of launches any longer."""
+
+MOST_UNTOLD = 200_000
+"""While the outbox cannot be written so many events are kept for it in the state; earlier ones a crash would lose."""
 
 
 class WebhookPool:
     """Delivers to all targets, at most `max_concurrent` attempts at once.
 
     - payload: makes what is told of an event. test_payload: what is told when nothing has happened.
-    - past: the latest events before this life, with their ids, oldest first. next_event_id: what comes after them.
+    - past: events before this life that the outbox may not have, with their ids, oldest first.
+      next_event_id: what comes after them.
     - wall: seconds since the epoch. launching: whether jobs are being launched.
     """
 
@@ -62,10 +74,11 @@ class WebhookPool:
         self._wall = wall
         self._closing = trio.Event()
         self._keeper = Keeper(outbox, wall, self._take_stock)
-        self._pace = Pace(launching, MOST_WAITING * 4 // 5)
+        self._pace = Pace(launching, LONG_QUEUE)
         self._lanes = {target.key: Lane(target, self._limiter, self._pace, self._keeper, wall) for target in targets}
         self._keeper.lanes = tuple(self._lanes.values())
         self._early: list[tuple[int, Event]] | None = []
+        self._untold: deque[tuple[int, Event]] = deque(past if targets else (), maxlen=MOST_UNTOLD)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
@@ -74,12 +87,25 @@ class WebhookPool:
 
         After `drain` nothing is taken: the next daemon takes it over.
         """
-        if self._closing.is_set() or not self._lanes:
+        if not self._lanes:
+            return
+        self._untold.append((number, event))
+        self._trim()
+        if self._closing.is_set():
             return
         if self._early is not None:
             self._early.append((number, event))
         else:
             self._take(number, event)
+
+    def untold(self) -> list[tuple[int, Event]]:
+        """The events that may not be in the outbox, with their ids: a snapshot has to keep them."""
+        self._trim()
+        return list(self._untold)
+
+    def _trim(self) -> None:
+        while self._untold and self._untold[0][0] <= self._keeper.sure:
+            self._untold.popleft()
 
     def _take(self, number: int, event: Event) -> None:
         try:
@@ -102,29 +128,37 @@ class WebhookPool:
                 lane.standing = read(stock.standings.get(key))
             if count := stock.waiting.get(key, 0):
                 lane.found(count)
-        if stock.forgotten:
-            log.warning("%d deliveries to targets that are not configured any more were dropped", stock.forgotten)
+        if stock.set_aside:
+            what = "%d deliveries to targets that are not configured any more are given up; 'gctl webhooks' lists them"
+            log.warning(what, stock.set_aside)
+        self.lost = stock.lost
         newest = self._next_event_id - 1
         if stock.taken is None:
             self._keeper.took(newest)
         elif stock.taken > newest:
             log.warning("%s is ahead of the state: numbers of events are used again", self._outbox.path)
+            self._outbox.origin = new_origin()
+            self._keeper.note("origin", self._outbox.origin)
+            self._keeper.sure = 0
+            self._keeper.took(newest)
         else:
             self._take_over(stock.taken, newest)
 
     def _take_over(self, taken: int, newest: int) -> None:
         missed = [(number, event) for number, event in self._past if taken < number <= newest]
-        self.lost = newest - taken - len(missed)
-        if self.lost:
-            log.error(
-                "%d events, from %d on, were not told to anybody: the daemon was killed before the outbox had them",
-                self.lost,
-                taken + 1,
-            )
+        self._count_lost(newest - taken - len(missed), taken + 1)
         if missed:
             log.warning("%d events are taken over that the outbox has not got from the daemon before", len(missed))
         for number, event in missed:
             self._take(number, event)
+
+    def _count_lost(self, lost: int, first: int) -> None:
+        if lost >= EVENTS_STEP // 2:
+            log.warning("the state was put back or mended: whether events before that were told is not known")
+        elif lost:
+            log.error("%d events, from %d on, were not told to anybody: nothing is known of them any more", lost, first)
+            self.lost += lost
+            self._keeper.note("lost", str(self.lost))
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -206,7 +240,7 @@ class WebhookPool:
             return []
         return [
             {
-                "id": f"{one.number}-{one.target}",
+                "id": f"{one.number}-{one.target}-{self._keeper.origin}",
                 "target": self._lanes[one.target].target.name if one.target in self._lanes else one.target,
                 "event": one.event,
                 "attempts": one.attempts,
@@ -218,8 +252,10 @@ class WebhookPool:
 
     async def redeliver(self, delivery_id: str) -> dict[str, Any]:
         """Let a delivery that was given up be made after all. Raises NotFound, WrongState, Unavailable."""
-        number, _, key = delivery_id.partition("-")
-        if not (number.isascii() and number.isdigit() and len(number) < 19 and key):
+        number, _, rest = delivery_id.partition("-")
+        key, _, origin = rest.rpartition("-")
+        digits = number.isascii() and number.isdigit() and len(number) < 19
+        if not (digits and key and origin == self._keeper.origin):
             raise NotFound(f"There is no delivery '{delivery_id}'; 'gctl webhooks' lists those that were given up")
         lane = self._lanes.get(key)
         if lane is None:
@@ -244,8 +280,14 @@ class WebhookPool:
         results: dict[str, dict[str, Any]] = {}
         async with trio.open_nursery() as nursery:
             for lane in lanes:
-                nursery.start_soon(self._test, lane, results)
+                nursery.start_soon(self._test_in_time, lane, results)
         return [results[lane.key] for lane in lanes]
+
+    async def _test_in_time(self, lane: Lane, results: dict[str, dict[str, Any]]) -> None:
+        why = f"not done within {TEST_SECS:g} s"
+        results[lane.key] = {"target": lane.target.name, "kind": lane.target.kind, "error": why, "secs": TEST_SECS}
+        with trio.move_on_after(TEST_SECS):
+            await self._test(lane, results)
 
     async def _test(self, lane: Lane, results: dict[str, dict[str, Any]]) -> None:
         delivery = Delivery(f"test-{secrets.token_hex(4)}-{lane.key}", 0, "test", self._test_payload(), 1)

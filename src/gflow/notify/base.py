@@ -12,7 +12,7 @@ from typing import Any, Protocol
 class Delivery:
     """One event on its way to one target.
 
-    - id: the same at every attempt, also after a restart: "<event number>-<target key>".
+    - id: the same at every attempt, also after a restart: "<event number>-<target key>-<letters of this outbox>".
     - number: id of the event, as in /events. event: its name.
     - payload: what `payloads.payload` made at the transition, JSON-like.
     - attempt: 1 for the first.

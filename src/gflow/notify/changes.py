@@ -45,15 +45,17 @@ class Changes:
 
     - taken: the number of the last event that was taken over, None if none was.
     - rows: by target and number; None: it was delivered or dropped. standings: by target, see `daemon/standing.py`.
+    - facts: by name, see `outbox.py`.
     """
 
     taken: int | None = None
     events: dict[int, Fresh] = field(default_factory=dict)
     rows: dict[tuple[str, int], Row | None] = field(default_factory=dict)
     standings: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return self.taken is not None or bool(self.rows) or bool(self.standings)
+        return self.taken is not None or bool(self.rows) or bool(self.standings) or bool(self.facts)
 
     def add(self, number: int, name: str, payload: bytes, keys: set[str]) -> None:
         """An event, on its way to the targets with these keys."""
@@ -82,7 +84,8 @@ class Changes:
         """This, and what happened after it. A thread may still be reading this, so it stays as it is."""
         taken = later.taken if later.taken is not None else self.taken
         events = {number: replace(fresh, targets=set(fresh.targets)) for number, fresh in self.events.items()}
-        joined = Changes(taken, events | later.events, dict(self.rows), self.standings | later.standings)
+        standings, facts = self.standings | later.standings, self.facts | later.facts
+        joined = Changes(taken, events | later.events, dict(self.rows), standings, facts)
         for (key, number), row in later.rows.items():
             joined.put(key, number, row)
         return joined

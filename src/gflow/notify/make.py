@@ -57,12 +57,13 @@ def targets(notifications: config.Notifications, environ: Environ, *, log_path: 
 
 
 def _tell_apart(made: list[Target]) -> None:
-    """Give targets with one address keys of their own, by their order."""
+    """Give targets with one address keys and names of their own, by their order."""
     seen: dict[str, int] = {}
     for target in made:
-        seen[target.key] = seen.get(target.key, 0) + 1
-        if seen[target.key] > 1:
-            target.key = f"{target.key}-{seen[target.key]}"
+        seen[target.key] = count = seen.get(target.key, 0) + 1
+        if count > 1:
+            target.key = f"{target.key}-{count}"
+            target.name = f"{target.name.removesuffix(')')}-{count})"
 
 
 def _subscription(found: config.Webhook | config.Email | config.Command, key: str) -> Subscription:

@@ -3,12 +3,14 @@
 A transition is on disk before it is told, in the state's own log; this file is behind it by some moments, and says how
 far it got, so that after a crash the events in between are taken over once more. It is never ahead. What it forgets
 in a power cut (`synchronous = NORMAL`: the file stays whole, its last moments may be missing) is delivered again,
-under the same id.
+under the same id. Now and then a write is made sure of: what comes before it the state need not keep any longer.
 
     event     number, name, payload (JSON): what is sent; there as long as a delivery is.
     delivery  target (its key), number, attempts, next_try; given_up_at and why, if it was given up.
     standing  target, record (JSON): how it goes with a target, see `daemon/standing.py`.
     taken     number: of the last event that was taken over; no row: none was.
+    fact      name, value: `origin`, a part of the ids of deliveries, so that those of two outboxes differ; `lost`, how
+              many events were never told.
 
 Nobody but the daemon opens it, so it is locked for good, which also keeps it from needing memory that is shared
 between processes: that does not work on network file systems.
@@ -16,8 +18,11 @@ between processes: that does not work on network file systems.
 
 import contextlib
 import json
+import logging
 import os
+import secrets
 import sqlite3
+import string
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +32,22 @@ from urllib.parse import quote
 
 from gflow.notify.changes import Changes, Row
 
+log = logging.getLogger(__name__)
+
 NAME = "outbox.sqlite"
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x67666C6F  # "gflo"
 
 KEPT_GIVEN_UP = 500
-"""So many deliveries that were given up can still be sent again."""
+"""So many deliveries to a target that were given up can still be sent again."""
 
+GONE = "its target is not configured any more"
+KEPT_GONE_SECS = 86_400.0
+"""What waited for a target that is gone is kept so long, and waits again if the target comes back."""
+
+_ORIGIN_LETTERS = 6
+
+_ADD_FACTS = f"CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL); PRAGMA user_version = {VERSION};"
 _CREATE = f"""
 CREATE TABLE event (number INTEGER PRIMARY KEY, name TEXT NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE delivery (
@@ -45,7 +59,7 @@ CREATE INDEX delivery_given_up ON delivery (given_up_at) WHERE given_up_at IS NO
 CREATE TABLE standing (target TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE taken (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
 PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
+{_ADD_FACTS}
 """
 _UNUSED = "DELETE FROM event WHERE number = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE number = event.number)"
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -88,37 +102,55 @@ class GivenUp(NamedTuple):
 class Stock:
     """What an outbox holds: the last event taken over, deliveries waiting by target, standings by target.
 
-    `forgotten` deliveries waited for other targets, and are gone.
+    - set_aside: so many deliveries waited for targets that are gone now. lost: so many events were never told.
     """
 
     taken: int | None
     waiting: dict[str, int]
     standings: dict[str, str]
-    forgotten: int
+    set_aside: int = 0
+    lost: int = 0
 
 
 class Outbox:
-    """The outbox in `data_dir`. Any thread may call, one at a time gets its turn. Everything may raise OutboxError."""
+    """The outbox in `data_dir`. Any thread may call, one at a time gets its turn. Everything may raise OutboxError.
+
+    `origin` is what tells this outbox from all others. Until it has been opened that is what a new one would get.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / NAME
+        self.origin = new_origin()
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
 
-    def stock(self, targets: Collection[str]) -> Stock:
-        """What is there for these targets; what is for others goes. The file is made if it is missing."""
+    def taken(self) -> int | None:
+        """The last event that was taken over; None if there was none, or there is no outbox."""
+        if not self.path.exists():
+            return None
+        with self._database() as database:
+            taken = database.execute("SELECT number FROM taken").fetchone()
+        return taken[0] if taken else None
+
+    def stock(self, targets: Collection[str], wall: float) -> Stock:
+        """What is there for these targets; what waits for others is given up. The file is made if it is missing.
+
+        `wall` is now, in seconds since the epoch.
+        """
         with self._database() as database, database:
-            forgotten = _forget_others(database, targets)
+            set_aside = _set_others_aside(database, targets, wall)
             taken = database.execute("SELECT number FROM taken").fetchone()
             waiting = database.execute(
                 "SELECT target, count(*) FROM delivery WHERE given_up_at IS NULL GROUP BY target"
             ).fetchall()
             standings = database.execute("SELECT target, record FROM standing").fetchall()
-        return Stock(taken[0] if taken else None, dict(waiting), dict(standings), forgotten)
+            (lost,) = database.execute("SELECT max(CAST(value AS INTEGER)) FROM fact WHERE name = 'lost'").fetchone()
+        return Stock(taken[0] if taken else None, dict(waiting), dict(standings), set_aside, lost or 0)
 
-    def save(self, changes: Changes) -> None:
-        """Write all of it or nothing."""
+    def save(self, changes: Changes, sure: bool = False) -> None:
+        """Write all of it or nothing; `sure`: a power cut does not take it back, nor anything before it."""
         with self._database() as database, database:
+            database.execute(f"PRAGMA synchronous = {'FULL' if sure else 'NORMAL'}")
             _save(database, changes)
 
     def waiting(self, target: str, after: int, besides: Iterable[int], most: int) -> list[Stored]:
@@ -199,8 +231,7 @@ class Outbox:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
+            self._make_file()
             target = f"file:{quote(os.fsencode(self.path))}?mode=rw"
             connection = sqlite3.connect(target, uri=True, timeout=_BUSY_SECS, check_same_thread=False)
             try:
@@ -210,6 +241,13 @@ class Outbox:
                 raise
             self._connection = connection
         return self._connection
+
+    def _make_file(self) -> None:
+        try:
+            os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE))
+        except FileExistsError:
+            if self.path.is_file() and not self.path.stat().st_size:
+                log.error("%s is empty: the deliveries that were in it are lost, and a new one begins", self.path)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -229,9 +267,19 @@ class Outbox:
             raise OutboxDamaged(f"{self.path}: it was not written by this program")
         elif version > VERSION:
             raise OutboxDamaged(f"{self.path}: has format version {version}; this gflow reads up to {VERSION}")
+        elif version < 2:
+            connection.executescript(f"BEGIN; {_ADD_FACTS} COMMIT;")
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise OutboxDamaged(f"{self.path}: {str(problem).splitlines()[0]}")
+        with connection:
+            connection.execute("INSERT OR IGNORE INTO fact VALUES ('origin', ?)", [self.origin])
+            self.origin = str(connection.execute("SELECT value FROM fact WHERE name = 'origin'").fetchone()[0])
+
+
+def new_origin() -> str:
+    """Letters that no other outbox has."""
+    return "".join(secrets.choice(string.ascii_lowercase) for _ in range(_ORIGIN_LETTERS))
 
 
 def _save(database: sqlite3.Connection, changes: Changes) -> None:
@@ -247,6 +295,7 @@ def _save(database: sqlite3.Connection, changes: Changes) -> None:
     if any(values[4] is not None for values in there):
         _keep_the_last(database)
     database.executemany("INSERT OR REPLACE INTO standing VALUES (?, ?)", list(changes.standings.items()))
+    database.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", list(changes.facts.items()))
     if changes.taken is not None:
         database.execute("INSERT OR REPLACE INTO taken VALUES (1, ?)", [changes.taken])
 
@@ -257,21 +306,42 @@ def _values(place: tuple[str, int], row: Row) -> tuple[Any, ...]:
 
 def _keep_the_last(database: sqlite3.Connection) -> None:
     old = database.execute(
-        "SELECT target, number FROM delivery WHERE given_up_at IS NOT NULL"
-        " ORDER BY given_up_at DESC, number DESC LIMIT -1 OFFSET ?",
-        [KEPT_GIVEN_UP],
+        "SELECT target, number FROM (SELECT target, number, row_number() OVER"
+        " (PARTITION BY target ORDER BY given_up_at DESC, number DESC) AS place"
+        " FROM delivery WHERE given_up_at IS NOT NULL AND why <> ?) WHERE place > ?",
+        [GONE, KEPT_GIVEN_UP],
     ).fetchall()
     database.executemany("DELETE FROM delivery WHERE target = ? AND number = ?", old)
     database.executemany(_UNUSED, [(number,) for _, number in old])
 
 
-def _forget_others(database: sqlite3.Connection, targets: Collection[str]) -> int:
-    """Whatever is for other targets goes; returns how many deliveries among that waited."""
-    others = "target NOT IN (SELECT value FROM json_each(?))"
-    known = json.dumps(list(targets))
-    waiting = f"SELECT count(*) FROM delivery WHERE {others} AND given_up_at IS NULL"
-    forgotten = int(database.execute(waiting, [known]).fetchone()[0])
-    if database.execute(f"DELETE FROM delivery WHERE {others}", [known]).rowcount:
+# -- targets come and go -----------------------------------------------------------------------------------------------
+
+_OTHERS = "target NOT IN (SELECT value FROM json_each(:known))"
+
+
+def _set_others_aside(database: sqlite3.Connection, targets: Collection[str], wall: float) -> int:
+    """What waits for targets that are gone is given up; what waited for those that are back waits again.
+
+    Returns how many deliveries were set aside just now.
+    """
+    given = {"known": json.dumps(list(targets)), "gone": GONE, "now": wall, "old": wall - KEPT_GONE_SECS}
+    _hand_over(database, targets)
+    database.execute(f"UPDATE delivery SET given_up_at = NULL, why = NULL WHERE why = :gone AND NOT {_OTHERS}", given)
+    set_aside = database.execute(
+        f"UPDATE delivery SET given_up_at = :now, why = :gone WHERE {_OTHERS} AND given_up_at IS NULL", given
+    ).rowcount
+    if database.execute(f"DELETE FROM delivery WHERE {_OTHERS} AND given_up_at < :old", given).rowcount:
         database.execute("DELETE FROM event WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE number = event.number)")
-    database.execute(f"DELETE FROM standing WHERE {others}", [known])
-    return forgotten
+    database.execute(f"DELETE FROM standing WHERE {_OTHERS}", given)
+    return set_aside
+
+
+def _hand_over(database: sqlite3.Connection, targets: Collection[str]) -> None:
+    """Of two targets with one address the one that is left gets what waited for the other: it may be its own."""
+    for (gone,) in database.execute("SELECT DISTINCT target FROM delivery WHERE target LIKE '%-%'").fetchall():
+        heir = gone.rpartition("-")[0]
+        if gone not in targets and heir in targets:
+            database.execute(
+                "UPDATE OR IGNORE delivery SET target = ? WHERE target = ? AND given_up_at IS NULL", [heir, gone]
+            )

@@ -5,6 +5,7 @@ Every error names the key, and the variable or file, but nothing of what is in i
 
 import hashlib
 import logging
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -46,16 +47,24 @@ def secret_from(secret: str | None, file: str | None, environ: Mapping[str, str]
 def _read(path: Path, key: str) -> bytes:
     """What is in a file, without the end of its line. One that others can read is warned of."""
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(path.stat().st_mode)
-            text = file.read(_MOST_BYTES + 1).strip()
+        with open(path, "rb", opener=_without_waiting) as file:
+            about = os.fstat(file.fileno()).st_mode
+            text = file.read(_MOST_BYTES + 1).strip() if stat.S_ISREG(about) else None
     except OSError as error:
         raise ValueError(f"{key}: {path} cannot be read: {error.strerror}") from None
+    if text is None:
+        raise ValueError(f"{key}: {path} is no regular file")
+    mode = stat.S_IMODE(about)
     if not text or len(text) > _MOST_BYTES:
         raise ValueError(f"{key}: {path} is empty or longer than {_MOST_BYTES} bytes")
     if mode & 0o077:
         log.warning("%s: %s can be read by others (mode %03o): chmod 600 it", key, path, mode)
     return text
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A FIFO would have the daemon wait for somebody who writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def digest(*words: str) -> str:

@@ -32,6 +32,9 @@ MAX_PAUSE_SECS = 86400.0
 _WORTH_RETRYING = (408, 425, 429)
 """Answers below 500 that say "not now" instead of "not so"."""
 
+_MEETS_ALL = (401, 402, 403, 404, 405, 407, 410)
+"""Refusals that say nothing about the delivery: the next one would be refused, too."""
+
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
     """What `X-Gflow-Signature` says of a body sent at `timestamp` (seconds since the epoch, as text)."""
@@ -130,4 +133,7 @@ def _judge(status: int, pause: float | None) -> None:
     if 300 <= status < 400:
         raise DeliveryFailed(f"answered {status}, a redirect, which is not followed: configure the new url", final=True)
     final = 400 <= status < 500 and status not in _WORTH_RETRYING
-    raise DeliveryFailed(f"answered {status}", final=final, retry_after_secs=None if final else pause)
+    fine = final and status not in _MEETS_ALL
+    raise DeliveryFailed(
+        f"answered {status}", final=final, retry_after_secs=None if final else pause, target_is_fine=fine
+    )

@@ -6,7 +6,7 @@ warning; whatever else does not fit together raises, so that no wrong state is e
 
 import gc
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,13 +31,14 @@ class Loaded:
     - warnings: one line each, for the daemon's log.
     - segment: the number of the newest log segment. first_segment: where replay started.
     - tail: the last batch in the log; it may not be on disk yet.
+    - told: the last event that others have, too; all after it are among `events`, however many. None: nobody asks.
     - log_changes, log_bytes: what a snapshot would save reading; see `Transaction.changes`.
     """
 
     jobs: dict[JobId, Job] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
-    events: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=KEPT_EVENTS))
+    events: deque[tuple[int, Event]] = field(default_factory=deque)
     next_job_id: int = 1
     next_event_id: int = 1
     seq: int = 0
@@ -48,6 +49,7 @@ class Loaded:
     tail: Tail | None = None
     log_changes: int = 0
     log_bytes: int = 0
+    told: int | None = None
 
     def state(self) -> SnapshotState:
         """What a snapshot of it holds."""
@@ -73,17 +75,26 @@ class Loaded:
                 self.settings.pop(key, None)
             else:
                 self.settings[key] = value
-        self.events.extend(transaction.numbered_events)
+        self.remember(transaction.numbered_events)
         self.next_event_id = max(self.next_event_id, transaction.next_event_id)
         highest = max((job.id for job in transaction.jobs), default=JobId(0))
         self.next_job_id = max(self.next_job_id, transaction.next_job_id, highest + 1)
         if transaction.boot_id is not None:
             self.boot_id = transaction.boot_id
 
+    def remember(self, events: Iterable[tuple[int, Event]]) -> None:
+        """Take over later events; of those that are not needed the latest are kept."""
+        self.events.extend(events)
+        while len(self.events) > KEPT_EVENTS and (self.told is None or self.events[0][0] <= self.told):
+            self.events.popleft()
 
-def load(data_dir: Path) -> Loaded:
-    """The state kept in `data_dir`; an empty one if there is none. Raises Damaged, Newer, Foreign or OSError."""
-    loaded = Loaded()
+
+def load(data_dir: Path, told: int | None = None) -> Loaded:
+    """The state kept in `data_dir`; an empty one if there is none. Raises Damaged, Newer, Foreign or OSError.
+
+    All events after the one with the number `told` are kept, else the latest.
+    """
+    loaded = Loaded(told=told)
     if data_dir.is_dir():
         with _no_garbage_collection():
             _load(data_dir, loaded)
@@ -136,7 +147,7 @@ def start_from(snapshot: Snapshot, loaded: Loaded) -> None:
     loaded.jobs = {job.id: job for job in state.jobs}
     loaded.groups = {group.id: group for group in state.groups}
     loaded.settings = dict(state.settings)
-    loaded.events.extend(state.events)
+    loaded.remember(state.events)
     loaded.next_event_id = state.next_event_id
     loaded.next_job_id = max(state.next_job_id, max(loaded.jobs, default=JobId(0)) + 1)
     loaded.seq = snapshot.seq

@@ -76,6 +76,8 @@ def _troubles(found: Record) -> list[str]:
         said.append(f"deliveries would not outlive the daemon: {found['outbox_trouble']}")
     if found["events_lost"]:
         said.append(f"{found['events_lost']} events were lost when the daemon was killed")
+    dropping = [target for target in found["targets"] if target["dropped"]]
+    said += [f"{one['name']}: {one['dropped']} deliveries were dropped, for too many waited" for one in dropping]
     return said
 
 
@@ -111,6 +113,6 @@ COMMAND = Command(
     arguments=(Argument("words", "[redeliver ID]", not_empty, required=False, variadic=True),),
     examples=(
         ("gctl webhooks", "every target: what waits, the last result, the next try; and what was given up"),
-        ("gctl webhooks redeliver 1042-3f9a0c", "one that was given up"),
+        ("gctl webhooks redeliver 1042-3f9a0c12b7de-qxkbvd", "one that was given up"),
     ),
 )

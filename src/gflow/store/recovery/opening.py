@@ -12,7 +12,6 @@ import contextlib
 import os
 import re
 import secrets
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +41,7 @@ from gflow.store.recovery.backup import keep_copy, set_aside
 from gflow.store.recovery.journal import Changes, Entry, read_journal, truncate_journal
 from gflow.store.recovery.mend import Evidence, mend
 from gflow.store.recovery.salvage import Salvage, salvage
-from gflow.store.snapshot import KEPT_EVENTS, NAME, PREVIOUS, Snapshot, write_snapshot
+from gflow.store.snapshot import NAME, PREVIOUS, Snapshot, write_snapshot
 
 MERGED = "journal_merged"
 """The setting that names the journal a state has taken over."""
@@ -99,6 +98,7 @@ class _Opening:
     data_dir: Path
     wall: float
     disk: Disk
+    told: int | None = None
     files: Mapping[str, tuple[int, ...]] | None = None
     warnings: list[str] = field(default_factory=list)
     mark: Mark | None = None
@@ -131,18 +131,19 @@ class _Opening:
         return Evidence(logged, runs, self.history)
 
 
-def open_state(data_dir: Path, wall: float, *, disk: Disk = DISK) -> Opened:
+def open_state(data_dir: Path, wall: float, *, told: int | None = None, disk: Disk = DISK) -> Opened:
     """The state kept in `data_dir`; `wall` is now, in seconds since the epoch. The caller holds the lock.
 
-    Raises nothing for what is wrong with a file; that is in the warnings of what was loaded.
+    All events after the one with the number `told` are kept, else the latest. Raises nothing for what is wrong with a
+    file; that is in the warnings of what was loaded.
     """
-    opening = _Opening(data_dir, wall, disk)
+    opening = _Opening(data_dir, wall, disk, told)
     with contextlib.suppress(OSError):
         opening.files = state_files(data_dir)
     _read_mark(opening)
     _read_journal(opening)
     try:
-        loaded = load(data_dir)
+        loaded = load(data_dir, told)
     except (Unreadable, OSError) as error:
         return _recover(opening, error)
     opening.warnings[:0] = loaded.warnings
@@ -296,7 +297,8 @@ def _put_on_top(loaded: Loaded, entry: Entry, *, newer: bool) -> None:
         key: value for key, value in state.settings.items() if not keeps(key, loaded.settings, changed.settings)
     }
     events = sorted((dict(loaded.events) | dict(state.events)).items())
-    loaded.events = deque(events, maxlen=KEPT_EVENTS)
+    loaded.events.clear()
+    loaded.remember(events)
     loaded.jobs = dict(sorted(loaded.jobs.items()))
     loaded.next_job_id = max(loaded.next_job_id, state.next_job_id, max(loaded.jobs, default=JobId(0)) + 1)
     loaded.next_event_id = max(loaded.next_event_id, state.next_event_id)
@@ -376,7 +378,7 @@ def _forgotten(opening: _Opening, opened: Opened) -> Opened:
 
 
 def _recover(opening: _Opening, error: Unreadable | OSError) -> Opened:
-    found = salvage(opening.data_dir)
+    found = salvage(opening.data_dir, opening.told)
     loaded, mark = found.loaded, opening.mark
     if opening.entry is not None and loaded.settings.get(MERGED) == opening.entry.id:
         opening.entry = None

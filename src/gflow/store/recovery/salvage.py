@@ -43,9 +43,10 @@ class Salvage:
         self.left_out.append(f"left out {error if isinstance(error, Unreadable) else f'{path}: {error.strerror}'}")
 
 
-def salvage(data_dir: Path) -> Salvage:
-    """What can be read of the state in `data_dir`; never raises for what is wrong with a file."""
+def salvage(data_dir: Path, told: int | None = None) -> Salvage:
+    """What can be read of the state in `data_dir`; never raises for what is wrong with a file. `told`: as in `load`."""
     found = Salvage()
+    found.loaded.told = told
     snapshot = _snapshot(data_dir, found)
     if snapshot is not None:
         start_from(snapshot, found.loaded)

@@ -33,7 +33,7 @@ class NotTidy(Exception):
 
 def compact(data_dir: Path, *, disk: Disk = DISK) -> Compacted:
     """Write the state as a new snapshot. Raises NotTidy or OSError."""
-    loaded = _current(data_dir)
+    loaded = _current(data_dir, told=0)  # of which events notifications may still have to tell is not known here
     before = bytes_to_read(data_dir, loaded.first_segment)
     log = Log(data_dir, loaded.segment, loaded.tail, disk=disk)
     with closing(log):
@@ -62,10 +62,10 @@ def prune(data_dir: Path, before: float, *, logs: bool, dry_run: bool, wall: flo
     return Pruned(len(gone), len(here), len(past), kept, of_logs)
 
 
-def _current(data_dir: Path) -> Loaded:
+def _current(data_dir: Path, told: int | None = None) -> Loaded:
     """The state, if it is whole and the latest there was."""
     try:
-        loaded, entry = load(data_dir), read_journal(data_dir)
+        loaded, entry = load(data_dir, told), read_journal(data_dir)
         mark = furthest(read_mark(data_dir), read_latest(data_dir))
     except Unreadable as error:
         raise NotTidy(f"{error}; see 'gctl state check'") from error
