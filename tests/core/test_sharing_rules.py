@@ -103,7 +103,7 @@ class SharingRules(RuleBasedStateMachine):
 
     @rule(allowed=st.none() | st.sets(st.integers(0, DEVICES - 1)))
     def set_gpus(self, allowed: set[int] | None) -> None:
-        self.attempt(self.engine.allow_gpus, allowed)
+        self.attempt(self.engine.allow_gpus, allowed, self.bench.now)
 
     @rule(user=users, jobs=st.none() | st.integers(0, 3), devices=st.none() | st.integers(0, 3))
     def set_quota(self, user: str, jobs: int | None, devices: int | None) -> None:

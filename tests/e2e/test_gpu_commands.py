@@ -14,6 +14,8 @@ from support.daemon import Daemon
 from support.nvml import DRIVER_NOT_LOADED, Driver, compile_stub
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 INTERVAL = {"GFLOW_DAEMON_GPU_POLL_INTERVAL_SECS": "0.2"}
 
 

@@ -10,6 +10,8 @@ import pytest
 from gflow.daemon.hosting import flags_of
 from support.daemon import Daemon
 
+pytestmark = pytest.mark.once
+
 ALL = [0, 1, 2, 3]
 SINGLE, DOUBLE = "GFLOW_DAEMON_", "GFLOW_DAEMON__"
 
@@ -114,7 +116,6 @@ def test_a_gpu_that_does_not_exist_is_warned_of_and_no_error(place: Daemon):
     assert "that this machine does not have: 9; it has none of those\n" in place.said()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("hosting", ["tmux", "detached"])
 def test_every_setting_reaches_a_daemon_in_the_background(place: Daemon, hosting: str):
     write_file(place, gpus="[0, 2]", gpu_allocation_strategy='"random"')

@@ -14,6 +14,8 @@ from support.daemon import Daemon
 from support.older import SAMPLE_JSON, SAMPLE_MSGPACK, old_job, old_state, packed, span, stamp
 from support.older_session import OlderSessions, fake_gcancel, wait_busy
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def place() -> Iterator[Daemon]:

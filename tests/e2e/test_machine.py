@@ -13,6 +13,8 @@ from support.daemon import Daemon, moment
 from support.older import old_state, span, stamp
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 AT_ONCE_SECS = 2.0
 """Far less than any interval at which somebody might look again."""
 

@@ -20,6 +20,8 @@ from gflow.store.wal import read_segment, segment_numbers, segment_path
 from support.daemon import Daemon
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 
 def export(daemon, *options):
     """The lines of an export that must succeed."""

@@ -11,6 +11,8 @@ import pytest
 from support.daemon import Daemon
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 
 class Screen:
     """A terminal of tmux in which a program of the daemon runs."""

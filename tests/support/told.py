@@ -11,7 +11,7 @@ from gflow.notify.payloads import payload
 AT = 1_770_208_245.25
 """2026-02-04T12:30:45Z, the moment of the samples."""
 
-SAMPLE_DELIVERY = "1042-1f3a5c7e9b2d"
+SAMPLE_DELIVERY = "1042-1f3a5c7e9b2d-qxkbvd"
 HOST, VERSION = "gpu-server-01", "0.1.0"
 GROUP = "6f1c2a9e-3d0b-4c57-9a51-0f6d3f0a7b12"
 
