@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import sys
+import time
 from itertools import count
 
 import pytest
@@ -582,6 +583,17 @@ def test_slurm_s_lines_are_read_when_asked_for(gbatch, submitted, tmp_path):
     assert job["early_signal"] == {"signal": 10, "secs_before": 300}
     assert job["notifications"] == {"emails": ["a@b"], "events": ["job_started", "job_failed", "job_timeout"]}
     assert len(submitted.jobs) == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "secs"), [("now+90", 90), ("now+2hours", 7200), ("now+1week", 604800), ("NOW+5minutes", 300)]
+)
+def test_slurm_begins_in_seconds_where_no_unit_is_given(gbatch, submitted, tmp_path, written, secs):
+    (tmp_path / "job.sh").write_text(f"#!/bin/sh\n#SBATCH --begin={written}\ntrue\n")
+    before = time.time()
+    gbatch("--sbatch", "job.sh")
+    begins = submitted.jobs[0]["scheduled_at"]
+    assert before + secs - 1 <= begins <= time.time() + secs
 
 
 def test_otherwise_they_are_pointed_out(gbatch, submitted, tmp_path):

@@ -100,6 +100,15 @@ def test_a_log_need_not_be_text(daemon):
     assert (process.returncode, out) == (0, bytes(range(256)))
 
 
+def test_a_name_that_the_terminal_cannot_show_is_no_error(daemon, monkeypatch):
+    daemon.on("GET", "/queue", reply("1\x1fü日\x1fR\x1f-\x1f0\x1f-\n"))
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with start("gqueue") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert b" 1       ??     R " in out
+
+
 def test_a_reader_that_leaves_early_is_no_error(daemon):
     daemon.on("GET", "/jobs/7/log/stream", lambda asked: [b"HTTP/1.1 200 OK\r\n\r\n", *[b"line\r\n" * 1000] * 200])
     with start("gjob", "log", "7", "-f") as process:

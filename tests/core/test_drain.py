@@ -75,11 +75,11 @@ def test_asked_again_only_the_reason_is_new(make_bench: MakeBench) -> None:
     bench = drained(make_bench)
     since = bench.now.wall
     bench.sleep(60)
-    bench.step(bench.engine.drain, "ann", "  ", bench.now)
+    bench.step(bench.engine.drain, "ann", " new cables ", bench.now)
     assert bench.told() == [("scheduler_drained", 0)]
     now = bench.engine.drained
     assert now is not None
-    assert (now.since, now.by, now.reason, now.words) == (since, "ann", None, "Drained")
+    assert (now.since, now.by, now.reason, now.words) == (since, "ann", "new cables", "Drained: new cables")
 
 
 def test_a_resume_of_what_runs_changes_nothing(make_bench: MakeBench) -> None:
@@ -92,3 +92,12 @@ def test_reasons_are_one_short_line(make_bench: MakeBench, reason: str) -> None:
     bench = make_bench()
     with pytest.raises(Malformed, match="one line"):
         bench.step(bench.engine.drain, "root", reason, bench.now)
+
+
+def test_to_drain_once_more_keeps_the_reason_unless_there_is_a_new_one(make_bench: MakeBench) -> None:
+    bench = drained(make_bench)
+    for reason in (None, "  ", "new disks"):
+        bench.step(bench.engine.drain, "eve", reason, bench.now)
+        assert bench.told() == []
+        assert bench.engine.drained is not None
+        assert (bench.engine.drained.by, bench.engine.drained.reason) == ("root", "new disks")

@@ -64,7 +64,7 @@ def test_time_limits_that_are_read(text: str, secs: int) -> None:
         *[(text, "at most 366 days") for text in ("8784:00:01", "999999999999", "367-00:00:00")],
         *[(text, "go up to 59") for text in ("1:60", "99:99", "1:60:00", "1:00:60")],
         *[
-            (text, "use MM, MM:SS or HH:MM:SS")
+            (text, "use MM, MM:SS, HH:MM:SS or D-HH:MM:SS")
             for text in (
                 "",
                 "x",

@@ -26,6 +26,7 @@ def start(table: Command | Group, argv: list[str] | None = None, prog: str | Non
 def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
     if sys.stdout is None or sys.stderr is None:
         return 1  # closed by whoever started us: there is nowhere to say anything
+    _take_any_text()
     try:
         status = _run(table, argv, prog)
         if sys.stdout is not None:
@@ -42,6 +43,13 @@ def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
         _leave_quietly(1)
         return _say(f"{prog}: {error}", 1)
     return status
+
+
+def _take_any_text() -> None:
+    """A name that the terminal's encoding has no characters for is shown as well as can be, not a reason to end."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict":
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def _say(message: str, status: int) -> int:

@@ -143,9 +143,34 @@ def _events(value: str) -> str:
     return "" if words == ["NONE"] else ",".join(_MAIL.get(word, word.lower()) for word in words)
 
 
+def _begin(value: str) -> str:
+    """Slurm's `now+60` is seconds, ours are minutes; its units are whole words."""
+    now, plus, rest = value.partition("+")
+    number = rest.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = _UNITS.get(rest[len(number) :])
+    if now.lower() != "now" or not plus or not number.isdigit() or unit is None:
+        return value
+    return f"now+{int(number) * unit}s"
+
+
 def _signal(value: str) -> str:
     """Without the prefix that says whether the shell gets it, too: here all processes do."""
     return value.partition(":")[2] if value[:2].upper() in ("B:", "R:") else value
 
 
-_CHANGED: dict[str, Callable[[str], str]] = {"--time": _time, "--notify-on": _events, "--signal": _signal}
+_UNITS = {
+    "": 1,
+    **dict.fromkeys(("second", "seconds"), 1),
+    **dict.fromkeys(("minute", "minutes"), 60),
+    **dict.fromkeys(("hour", "hours"), 3600),
+    **dict.fromkeys(("day", "days"), 86400),
+    **dict.fromkeys(("week", "weeks"), 7 * 86400),
+}
+"""Of `--begin=now+...`, in seconds."""
+
+_CHANGED: dict[str, Callable[[str], str]] = {
+    "--time": _time,
+    "--notify-on": _events,
+    "--signal": _signal,
+    "--begin": _begin,
+}

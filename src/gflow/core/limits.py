@@ -13,7 +13,7 @@ MAX_MEMORY_MB = 1 << 34
 MAX_PROJECT = 64
 """Characters of a project's code."""
 
-_TIME_FORMS = "use MM, MM:SS or HH:MM:SS, e.g. 30 or 2:30:00"
+_TIME_FORMS = "use MM, MM:SS, HH:MM:SS or D-HH:MM:SS, e.g. 30 or 2:30:00"
 _MEMORY_FORMS = "use a number of MB, or a number with M, G or T, e.g. 512M or 1.5G"
 _MOST_DIGITS = 15
 _MEMORY_UNITS = {"": 1.0, "K": 1 / 1024, "M": 1.0, "G": 1024.0, "T": 1024.0 * 1024.0}

@@ -232,8 +232,10 @@ class Machine(Table):
     # -- draining --------------------------------------------------------------------------------------------------
 
     def drain(self, by: str, reason: str | None, now: Now) -> Outcome:
-        """Start nothing new from now on. When that is so already, only the reason is replaced. Raises Malformed."""
+        """Start nothing new from now on. When that is so already, a reason replaces the one before. Raises Malformed."""
         reason, before = check_reason(reason), self.drained
+        if before is not None and reason in (None, before.reason):
+            return Outcome()
         self.drained = Drain(now.wall, by, reason) if before is None else Drain(before.since, by, reason)
         out = Outcome(settings={"drained": self.drained.to_map()})
         out.tell(EventKind.SCHEDULER_DRAINED, None, now.wall, {"by": by, "reason": reason})

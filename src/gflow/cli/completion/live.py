@@ -85,8 +85,9 @@ def _rows(path: str, columns: str, *, states: str, mine: int | None = None) -> l
 def _reservations(path: str, _position: Position) -> Found:
     import json
 
-    found = json.loads(_get(path, target("/reservations", {"active_only": "true"})))
-    return [(str(one["id"]), f"of {one['user']}, {one['status']}") for one in found]
+    found = json.loads(_get(path, "/reservations"))
+    ahead = [one for one in found if one["status"] in ("Active", "Pending")]
+    return [(str(one["id"]), f"of {one['user']}, {one['status']}") for one in ahead]
 
 
 def _get(path: str, resource: str) -> bytes:

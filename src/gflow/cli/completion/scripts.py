@@ -22,7 +22,7 @@ _gflow_complete() {
         :command*)
             if [[ ${own#* } -eq COMP_CWORD ]]; then
                 compopt -o filenames -o default
-                COMPREPLY+=($(compgen -c -- "$2"))
+                COMPREPLY+=($(compgen -c -- "$2" | sort -u))
             elif declare -F _command_offset >/dev/null; then
                 _command_offset "${own#* }"
             else
