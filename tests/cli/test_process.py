@@ -106,7 +106,7 @@ def test_a_name_that_the_terminal_cannot_show_is_no_error(daemon, monkeypatch):
     with start("gqueue") as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"")
-    assert b" 1       ??     R " in out
+    assert b" 1       ??    R    " in out
 
 
 def test_a_reader_that_leaves_early_is_no_error(daemon):

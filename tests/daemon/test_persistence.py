@@ -683,7 +683,7 @@ async def test_shutdown_does_not_wait_for_ever_on_a_disk_that_hangs(tmp_path, ho
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize("call", ["write", "create"])
 async def test_whatever_a_disk_says_when_it_fails_nothing_is_lost(tmp_path, call, number):
-    desk = Desk(tmp_path, grace_secs=0.05)
+    desk = Desk(tmp_path, grace_secs=0.5)
     async with running(desk):
         await desk.submit_and_wait()
         desk.disk.failing = {call: number, "write": number}
@@ -700,7 +700,7 @@ async def test_whatever_a_disk_says_when_it_fails_nothing_is_lost(tmp_path, call
 
 
 async def test_an_id_is_set_aside_before_it_is_acknowledged(tmp_path):
-    desk = Desk(tmp_path, grace_secs=0.05)
+    desk = Desk(tmp_path, grace_secs=0.5)
     async with running(desk):
         for _ in range(600):
             seq = desk.submit()

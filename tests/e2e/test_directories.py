@@ -6,6 +6,8 @@ import pytest
 
 from support.daemon import Daemon
 
+pytestmark = pytest.mark.once
+
 NAMES = {
     "blanks": " two  blanks ",
     "single quote": "it's",

@@ -13,6 +13,8 @@ from support.daemon import Daemon
 from support.nvml import DRIVER_NOT_LOADED, LOST, Driver, compile_stub
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 INTERVAL = {"GFLOW_DAEMON_GPU_POLL_INTERVAL_SECS": "0.1"}
 SLEEPER = "echo $$; exec sleep 600"
 

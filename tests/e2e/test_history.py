@@ -13,6 +13,8 @@ from support.daemon import Daemon
 from support.older import old_job, old_state, stamp
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 ENDED = 1200
 KEPT = 3
 

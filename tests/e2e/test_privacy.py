@@ -4,9 +4,13 @@ import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from support.daemon import Daemon
 from support.events import Events
 from support.wait import until
+
+pytestmark = pytest.mark.once
 
 SECRET = "s3cr3t-t0k3n-of-somebody"
 

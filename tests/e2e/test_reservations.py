@@ -18,6 +18,8 @@ from support.daemon import Daemon, moment
 from support.stepped_clock import Clock, build_library
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 ME = pwd.getpwuid(os.geteuid()).pw_name
 SLOT = 1800
 PROMPT_SECS = 2.0

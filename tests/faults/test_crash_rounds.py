@@ -37,7 +37,7 @@ HASTY = """\
 import sys
 from gflow.cli.gflowd import main
 from gflow.daemon import historian
-historian.FRESH_SECS, historian.PAUSE_SECS = 4.0, 0.1
+historian.FRESH_SECS, historian.PAUSE_SECS, historian.LOOK_AGAIN_SECS = 4.0, 0.1, 1.0
 sys.argv[0] = "gflowd"
 main()
 """

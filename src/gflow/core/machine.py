@@ -232,7 +232,7 @@ class Machine(Table):
     # -- draining --------------------------------------------------------------------------------------------------
 
     def drain(self, by: str, reason: str | None, now: Now) -> Outcome:
-        """Start nothing new from now on. When that is so already, a reason replaces the one before. Raises Malformed."""
+        """Start nothing new from now on. Asked for again, a reason replaces the one before. Raises Malformed."""
         reason, before = check_reason(reason), self.drained
         if before is not None and reason in (None, before.reason):
             return Outcome()

@@ -6,7 +6,7 @@ from gflow.core.engine import Engine
 
 
 def group_json(engine: Engine, group_id: str) -> dict[str, Any]:
-    """A group, by its name or that of its first job: whose it is, and how many of its jobs are in each state, each task once."""
+    """A group by its name or its first job: whose it is, and how many jobs are in which state, each task once."""
     first = engine.jobs[min(engine.members(group_id))]
     counts = engine.group_counts(group_id)
     return {
