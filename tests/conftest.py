@@ -1,8 +1,11 @@
-"""Every test begins with default signals. Whoever runs the tests in the background, from a script or under nohup, hands
+"""What holds for every test.
+
+Every test begins with default signals. Whoever runs the tests in the background, from a script or under nohup, hands
 down that some are ignored, and programs that are started here would go on ignoring them."""
 
 import signal
 
+import hypothesis
 import pytest
 
 from support.effort import EFFORT
@@ -17,6 +20,10 @@ def _listen_to_signals() -> None:
 
 
 _listen_to_signals()
+
+# How long an example takes says more about the machine than about it.
+hypothesis.settings.register_profile("gflow", deadline=None)
+hypothesis.settings.load_profile("gflow")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
