@@ -30,7 +30,7 @@ def test_it_refuses_the_same(text):
         with pytest.raises(ValueError):
             loads(text.encode())
     else:
-        assert loads(text.encode()) == expected
+        assert repr(loads(text.encode())) == repr(expected)  # NaN is not equal to itself
 
 
 def test_bytes_that_are_no_text_are_no_json():

@@ -55,9 +55,10 @@ async def test_it_knows_nothing_of_its_surroundings(machine: Machine, monkeypatc
 
 
 async def test_orphans_of_jobs_become_its_children(tmux: Machine) -> None:
-    job = tmux.job("(setsid sh -c 'echo $$ >orphan; exec sleep 600' </dev/null >/dev/null 2>&1 &)")
+    orphan_is_there = "until [ -s orphan ]; do sleep 0.01; done"  # else the end of the terminal may be sooner
+    job = tmux.job(f"(setsid sh -c 'echo $$ >orphan; exec sleep 600' </dev/null >/dev/null 2>&1 &); {orphan_is_there}")
     await tmux.end_of(job)
-    orphan = int(await until(lambda: (file := tmux.work / "orphan").exists() and file.read_text().strip(), "an orphan"))
+    orphan = int((tmux.work / "orphan").read_text())
     stat = read_stat(orphan)
     assert stat is not None
     assert stat.parent == server_pid(tmux)
