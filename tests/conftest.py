@@ -21,8 +21,9 @@ def _listen_to_signals() -> None:
 
 _listen_to_signals()
 
-# How long an example takes says more about the machine than about it.
-hypothesis.settings.register_profile("gflow", deadline=None)
+# How long an example takes says more about the machine than about it, and one fixture may serve all examples of a test.
+_NOT_FAULTS = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("gflow", deadline=None, print_blob=True, suppress_health_check=_NOT_FAULTS)
 hypothesis.settings.load_profile("gflow")
 
 

@@ -137,7 +137,7 @@ def _stopped_clock():
         yield
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.data())
 def test_both_readers_accept_the_same_and_read_the_same(data):
     table = data.draw(st.sampled_from(TABLES))
@@ -145,7 +145,7 @@ def test_both_readers_accept_the_same_and_read_the_same(data):
     assert _quick(table, argv) == _full(table, argv)
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(_right())
 def test_what_is_right_is_read_quickly(right):
     command, argv = right

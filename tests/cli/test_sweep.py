@@ -194,7 +194,7 @@ def test_nonsense_is_a_value_error(parse, text):
     assert complaint
 
 
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(60))
 @given(
     option=st.sampled_from(["--param", "--array", "--dependency", "--export", "--gres", "--signal", "--name-template"]),
     text=st.text(max_size=12) | st.from_regex(r"\A[a-z0-9,:%@~?=.\n{}-]{0,10}\Z"),

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.client import unix
@@ -56,7 +56,7 @@ def test_interim_answers_are_skipped(daemon):
     assert get(daemon).read() == b"yes"
 
 
-@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(25))
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.integers(1, 40))
 def test_it_does_not_matter_how_the_bytes_are_cut(daemon, pieces, size):
     data = chunked(*pieces)

@@ -9,7 +9,7 @@ from hypothesis import settings
 from support.effort import examples
 from support.jobs import Bench
 
-settings.register_profile("core", deadline=None, print_blob=True, max_examples=examples(100))
+settings.register_profile("core", max_examples=examples(100))
 settings.load_profile("core")
 
 

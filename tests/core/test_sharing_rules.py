@@ -224,4 +224,4 @@ class SharingRules(RuleBasedStateMachine):
 
 
 SharingRulesTest = SharingRules.TestCase
-SharingRulesTest.settings = settings(max_examples=examples(150), stateful_step_count=60, deadline=None)
+SharingRulesTest.settings = settings(max_examples=examples(150), stateful_step_count=60)

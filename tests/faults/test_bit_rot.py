@@ -215,7 +215,7 @@ def earlier_marks(kept: Kept) -> Iterator[bytes]:
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=examples(250), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(250), suppress_health_check=list(HealthCheck))
 def test_much_at_once(kept, seed):
     """Without the mark an earlier state may come of it, but not without a warning."""
     chance = random.Random(seed)

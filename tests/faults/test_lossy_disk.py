@@ -105,7 +105,7 @@ class History:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=examples(150), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
 def test_a_power_cut_at_any_call_loses_nothing_acknowledged(tmp_path_factory, data):
     root = tmp_path_factory.mktemp("disk") / "root"
     History(root, lambda n: data.draw(st.integers(0, n - 1))).run(3)

@@ -54,7 +54,7 @@ PLACES = ["{p}", '"{p}"', "'{p}'", "$'{p}'", '"$(printf %s {p})"', '`printf %s "
 
 
 @pytest.mark.parametrize("place", PLACES)
-@settings(max_examples=examples(8), deadline=None)
+@settings(max_examples=examples(8))
 @given(value=st.text(alphabet=st.sampled_from("ab '\"\\$`!*;&|(){}[]#~<>\t\n\u00fc"), min_size=1, max_size=12))
 def test_a_value_is_data_wherever_it_lands(place: str, value: str) -> None:
     if "$(" in place:

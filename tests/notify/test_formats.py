@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.notify.formats import (
@@ -133,7 +133,6 @@ def test_a_long_message_ends_with_a_whole_character(name):
 
 
 @given(st.text(st.characters()))
-@settings(deadline=None)
 def test_whatever_a_name_is_a_line_is_one_line(text):
     payload = told()
     payload["job"]["name"] = payload["job"]["user"] = text

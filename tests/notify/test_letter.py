@@ -5,7 +5,7 @@ import email.header
 import email.policy
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.notify.formats import one_line, summary
@@ -84,7 +84,6 @@ def test_an_encoded_word_in_a_name_is_text(name):
 
 
 @given(st.text(st.characters()))
-@settings(deadline=None)
 def test_no_name_gets_into_a_header_of_its_own(name):
     check_headers(name)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from gflow.core.events import Event, EventKind
 from gflow.core.model import Reason, ReasonKind
@@ -73,7 +73,6 @@ def test_an_event_of_a_signal_and_one_of_the_system():
 
 
 @given(strategies.events)
-@settings(deadline=None)
 def test_every_event_has_a_payload_that_is_json(event):
     if event.kind is EventKind.GROUP_COMPLETED or (event.job is None and event.kind.value.startswith("job_")):
         return  # what these say is theirs alone, and never missing

@@ -17,19 +17,16 @@ def through_msgpack(value):
 
 
 @given(strategies.jobs)
-@settings(deadline=None)
 def test_a_job_comes_back_exactly(job):
     assert codec.job_from_map(through_msgpack(codec.job_to_map(job))) == job
 
 
 @given(strategies.groups)
-@settings(deadline=None)
 def test_a_group_comes_back_exactly(group):
     assert codec.group_from_map(through_msgpack(codec.group_to_map(group))) == group
 
 
 @given(strategies.events)
-@settings(deadline=None)
 def test_an_event_comes_back_exactly(event):
     assert codec.event_from_map(through_msgpack(codec.event_to_map(event))) == event
 
@@ -56,7 +53,7 @@ def test_the_format_has_every_field_of_the_model_with_the_same_default(model, al
 
 
 @given(strategies.jobs)
-@settings(deadline=None, max_examples=examples(30))
+@settings(max_examples=examples(30))
 def test_types_survive_too(job):
     """1 is not True and 60 is not 60.0 in what the API answers, though Python calls them equal."""
     back = codec.job_from_map(through_msgpack(codec.job_to_map(job)))

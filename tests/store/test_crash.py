@@ -65,7 +65,7 @@ class Recorded:
 
 
 @given(st.lists(st.integers(0, 2**20), min_size=1, max_size=5))
-@settings(deadline=None, max_examples=examples(6), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(6), suppress_health_check=list(HealthCheck))
 def test_a_death_at_any_byte_leaves_a_prefix_with_everything_acknowledged(tmp_path_factory, seeds):
     root = tmp_path_factory.mktemp("crash")
     recorded = Recorded(root / "disk")

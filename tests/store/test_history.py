@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.days import day_start
@@ -92,7 +92,7 @@ def test_of_a_job_that_comes_again_the_later_record_counts(history):
 
 
 @given(job=any_jobs)
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60))
 def test_every_ended_job_comes_back_as_it_was(tmp_path_factory, job):
     job = replace(job, state=State.CANCELLED, finished_at=job.submitted_at)
     found = Selection(owners=frozenset({job.spec.owner}), names=frozenset({job.run_name}), project=job.spec.project)
@@ -168,7 +168,7 @@ RUNS = st.tuples(st.floats(0, 5 * 86400), st.floats(0, 3 * 86400), st.integers(0
 
 
 @given(runs=st.lists(RUNS, min_size=1, max_size=8), since=st.floats(SPRING - 86400, SPRING + 4 * 86400))
-@settings(max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(8))
 def test_every_day_has_what_was_used_on_it(tmp_path_factory, zone, runs, since):
     first = day_start(since)
     jobs = [
@@ -207,7 +207,7 @@ over = any_jobs.filter(lambda job: job.state in FINAL and job.finished_at is not
 
 
 @given(some=st.lists(over, min_size=1, max_size=6, unique_by=lambda job: job.id))
-@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10))
 def test_lists_say_the_same_of_jobs_told_briefly(tmp_path_factory, some):
     columns = [COLUMNS[name] for name in BRIEF]
     with closing(History(tmp_path_factory.mktemp("brief"))) as history:
@@ -423,7 +423,7 @@ def test_what_is_not_a_database(history, tmp_path):
 
 
 @given(at=st.integers(0, 1 << 20), flip=st.integers(1, 255))
-@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(150))
 def test_a_changed_byte_gives_the_right_job_or_an_error(tmp_path_factory, at, flip):
     directory = tmp_path_factory.mktemp("rot")
     jobs = {JobId(number): ended(number, project="p" * 50) for number in range(1, 40)}

@@ -2,7 +2,7 @@ import errno
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.events import EventKind
@@ -293,7 +293,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40))
 def test_any_history_with_snapshots_and_restarts_comes_back_exactly(tmp_path, steps):
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()

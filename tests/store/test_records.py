@@ -35,7 +35,7 @@ transactions = st.builds(
 
 
 @given(transactions)
-@settings(deadline=None, max_examples=examples(50))
+@settings(max_examples=examples(50))
 def test_a_transaction_comes_back_exactly(transaction):
     assert decode(encode(transaction)) == transaction
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgpack
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.model import Group, JobId
@@ -65,7 +65,7 @@ states = st.builds(
 
 
 @given(states)
-@settings(deadline=None, max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25))
 def test_any_state_comes_back_exactly(tmp_path, state):
     write_snapshot(tmp_path, Snapshot(5, 3, state))
     assert read_snapshot(tmp_path / NAME) == Snapshot(5, 3, state)

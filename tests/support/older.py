@@ -36,7 +36,7 @@ def span(secs: float) -> dict[str, int]:
 def old_job(job_id: int, **fields: Any) -> dict[str, Any]:
     """A queued job as gflow records one; only the fields that matter."""
     work = {} if fields.keys() & {"command", "script"} else {"command": "true"}
-    defaults = {"run_dir": "/work", "submitted_by": "alice", "run_name": f"gjob-{job_id}", "state": "Queued"}
+    defaults = {"run_dir": "/somewhere", "submitted_by": "alice", "run_name": f"gjob-{job_id}", "state": "Queued"}
     return {"id": job_id, **work, **defaults, **fields}
 
 

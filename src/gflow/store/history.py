@@ -369,7 +369,7 @@ def _row(job: Job) -> _Row:
         job.state.value,
         float(job.submitted_at),
         None if job.started_at is None else float(job.started_at),
-        float(job.finished_at or job.submitted_at),
+        float(job.submitted_at if job.finished_at is None else job.finished_at),
         spec.gpus,
         len(job.gpu_ids or ()),
         _mean_pct(job),

@@ -47,7 +47,7 @@ def test_columns_that_say_nothing_are_left_out():
     assert "PROJECT" in dict(columns([row(PROJECT="p1")], 200))
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.text(max_size=60), max_size=5), st.integers(30, 200))
 def test_lines_fit(names, wide):
     rows = [row(at, name=name) for at, name in enumerate(names, 1)]
@@ -55,7 +55,7 @@ def test_lines_fit(names, wide):
     assert all(width(text) <= wide for text in (header(shown), *(line(one, shown) for one in rows)))
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.text(max_size=20), st.integers(0, 30))
 def test_fitted_text_has_the_width_asked_for(text, wide):
     assert width(fit(text.translate({0x0A: None}), wide)) == wide
@@ -133,7 +133,7 @@ def test_of_a_long_log_the_end_is_kept():
     assert len(tail.lines()[-1]) < 5000
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.binary(max_size=30), max_size=8))
 def test_nothing_of_a_log_steers_the_terminal(pieces):
     tail = Tail()

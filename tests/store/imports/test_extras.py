@@ -257,7 +257,7 @@ users = st.sampled_from(["alice", "bob", "carol"])
     st.none() | st.lists(whole | st.integers(0, 5), max_size=4),
     st.lists(st.tuples(users, st.integers(0, 3), st.none() | st.integers(1, 99_999)), max_size=6),
 )
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 def test_an_engine_goes_on_from_any_settings(reservations, quotas, usage, allowed, wanted):
     jobs = [
         old_job(number, submitted_by=user, gpus=gpus_, time_limit=None if secs is None else span(secs))
@@ -285,7 +285,7 @@ def check_specs(plan: Plan) -> None:
 
 
 @given(changed_samples())
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 def test_samples_with_anything_in_any_place_are_sound_or_refused(state):
     survive(packed(state))
 
@@ -294,7 +294,7 @@ def test_samples_with_anything_in_any_place_are_sound_or_refused(state):
     st.sampled_from([SAMPLE_JSON.read_bytes(), SAMPLE_MSGPACK.read_bytes()]),
     st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=4)), min_size=1, max_size=4),
 )
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 def test_samples_with_other_bytes_are_sound_or_refused(data, changes):
     for place, new in changes:
         data = data[:place] + new + data[place + len(new) :]
@@ -302,7 +302,7 @@ def test_samples_with_other_bytes_are_sound_or_refused(data, changes):
 
 
 @given(st.sampled_from([SAMPLE_JSON.read_bytes(), SAMPLE_MSGPACK.read_bytes()]), st.integers(0, 10_300))
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 def test_a_file_that_was_cut_short_is_refused(data, length):
     if length < len(data):
         refused(data[:length])
@@ -321,7 +321,7 @@ def test_a_file_that_was_cut_short_is_refused(data, length):
         max_size=8,
     )
 )
-@settings(max_examples=examples(500), deadline=None)
+@settings(max_examples=examples(500))
 def test_whatever_jobs_say_of_each_other_they_hold_together(described):
     jobs = [
         old_job(

@@ -157,7 +157,7 @@ def test_the_text_of_a_script_is_read_now_and_kept():
         around(read_script=read),
     )
     digest = hashlib.sha256(b"#!/bin/sh\necho hi\n").hexdigest()
-    assert asked == ["/work/run.sh", "/a/b.sh"]
+    assert asked == ["/somewhere/run.sh", "/a/b.sh"]
     assert plan.scripts == {digest: b"#!/bin/sh\necho hi\n"}
     for job, path in zip(plan.jobs, asked, strict=True):
         assert (job.spec.script, job.spec.script_digest, job.spec.command) == (path, digest, None)

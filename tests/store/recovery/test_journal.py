@@ -5,7 +5,7 @@ import zlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.model import Group, JobId
@@ -154,7 +154,7 @@ def test_truncating_leaves_an_empty_file(tmp_path, ledger):
     assert read_journal(tmp_path) is None
 
 
-@settings(deadline=None, max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40))
 @given(jobs=st.lists(strategies.jobs, max_size=5, unique_by=lambda job: job.id))
 def test_whatever_a_job_is_comes_back(tmp_path, jobs):
     ledger = Ledger()

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.model import JobId, State
@@ -310,7 +310,7 @@ def test_a_record_that_makes_no_sense_though_its_checksum_is_right(book):
     assert "makes no sense" in found["wal-00000004.log"].problems[0].what
 
 
-@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(120))
 @given(data=st.data())
 def test_what_cannot_be_loaded_is_never_called_well(tmp_path, data):
     """Whatever happens to any file of the state: either it can be loaded, or something is named."""

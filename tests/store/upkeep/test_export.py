@@ -8,7 +8,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.model import Group, JobId, State
@@ -127,7 +127,7 @@ def test_groups_settings_and_events_are_in_it(directory):
     assert (found["id"], event_from_map(found)) == (number, event)
 
 
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=examples(60))
 @given(jobs=st.lists(strategies.jobs, max_size=4, unique_by=lambda job: job.id))
 def test_a_job_is_told_whole_and_in_plain_ascii(tmp_path, jobs):
     ledger = Ledger()
