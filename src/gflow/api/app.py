@@ -12,6 +12,7 @@ from gflow.api import (
     logs,
     metrics,
     notifications,
+    openapi,
     queue,
     quotas,
     redo,
@@ -41,6 +42,7 @@ _RESOURCES = (
     state,
     notifications,
     metrics,
+    openapi,
 )
 
 

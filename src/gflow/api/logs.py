@@ -103,6 +103,8 @@ async def _stream(
 def _read(path: Path, offset: int) -> bytes:
     try:
         with path.open("rb") as file:
+            if offset >= os.fstat(file.fileno()).st_size:  # further than a file can be, perhaps
+                return b""
             file.seek(offset)
             return file.read(CHUNK_BYTES)
     except FileNotFoundError:
