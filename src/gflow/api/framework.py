@@ -18,8 +18,12 @@ from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.routing import MapAdapter
 
 from gflow.api import browsers
+from gflow.api.crowd import Crowd, Leave
 from gflow.daemon.hangup import HANG_UP
 from gflow.daemon.peer import Stranger
+
+_LEAVE = "gflow.leave"
+"""In the scope of a request: what gives back the place it has taken in the crowd."""
 
 _Receive = Callable[[], Awaitable[Any]]
 
@@ -64,6 +68,16 @@ class _Exchange(TrioASGIHTTPConnection):
             return
         request = cast(_Request, self._create_request_from_scope(send))
         request.body.receive = receive
+        try:
+            await self._answer(request, send, cancel_on_hang_up)
+        finally:
+            leave = cast(Leave | None, cast(dict[str, Any], self.scope).pop(_LEAVE, None))
+            if leave is not None:
+                leave()
+
+    async def _answer(
+        self, request: _Request, send: Any, cancel_on_hang_up: Callable[[trio.CancelScope], None]
+    ) -> None:
         with trio.CancelScope() as scope:
             cancel_on_hang_up(scope)
             response = await self.app.handle_request(request)
@@ -89,6 +103,10 @@ class Framework(QuartTrio):
     request_class = _Request
     session_interface = _NoSessions()  # type: ignore[assignment]
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._crowd = Crowd()
+
     def create_url_adapter(self, request: Any) -> MapAdapter | None:
         """Paths and methods alone say which route it is."""
         if request is None:
@@ -101,9 +119,11 @@ class Framework(QuartTrio):
         """The route's answer, or that of an error handler."""
         result: Any
         try:
-            state = cast(dict[str, Any], request.scope).get("state") or {}
-            if isinstance(peer := state.get("peer"), Stranger):
+            scope = cast(dict[str, Any], request.scope)
+            if isinstance(peer := (scope.get("state") or {}).get("peer"), Stranger):
                 browsers.check(request, peer)
+            if request.url_rule is not None:
+                scope[_LEAVE] = await self._crowd.enter(request.url_rule.endpoint, peer)
             result = await self.dispatch_request(request_context)
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - there is a handler for each
             result = await self.handle_user_exception(error)

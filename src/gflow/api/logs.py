@@ -2,9 +2,9 @@
 
 import io
 import os
-from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import trio
 from quart import Blueprint, Response
@@ -119,14 +119,27 @@ def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
 
 
 def _offset_of_last(path: Path, lines: int) -> int:
-    """Where the last `lines` lines begin."""
-    starts: deque[int] = deque(maxlen=lines)
+    """Where the last `lines` lines begin: read from the end, piece by piece, for a line may be longer than memory."""
     try:
         with path.open("rb") as file:
-            offset = 0
-            for text in file:
-                starts.append(offset)
-                offset += len(text)
+            end = os.fstat(file.fileno()).st_size
+            return _back(file, end, lines)
     except FileNotFoundError:
         return 0
-    return starts[0] if starts else 0
+
+
+def _back(file: BinaryIO, end: int, lines: int) -> int:
+    """The place behind the newline before the last `lines` lines; the newline at the very end ends the last of them."""
+    left, at = lines, end
+    while at > 0:
+        start = max(0, at - CHUNK_BYTES)
+        file.seek(start)
+        data = file.read(at - start)
+        stop = len(data) - (at == end)
+        count = data.count(b"\n", 0, stop)
+        if count >= left:
+            for _ in range(left):
+                stop = data.rindex(b"\n", 0, stop)
+            return start + stop + 1
+        left, at = left - count, start
+    return 0

@@ -21,12 +21,14 @@ _STATES = {state.value.lower(): state for state in State} | {code.lower(): state
 
 
 def allow(*names: str) -> None:
-    """Refuse parameters that are not among `names`."""
+    """Refuse parameters that are not among `names`, and those that are given more than once."""
     if not request.query_string:
         return  # as with most requests
-    for name in request.args:
+    for name, values in request.args.lists():
         if name not in names:
             raise Malformed(f"Unknown parameter '{name}'; allowed: {', '.join(names) or 'none'}")
+        if len(values) > 1:
+            raise Malformed(f"Parameter '{name}' is given {len(values)} times; give it once")
 
 
 def text(name: str) -> str | None:

@@ -1,0 +1,77 @@
+"""How much may be under way at once: requests that take long or much, and streams.
+
+What takes much is made one step at a time in any case, so a few at once are enough; more of them wait for their turn, a
+while. Streams stay as long as their client likes, so more of them are refused. Who is over his bound keeps nobody else
+waiting, and administrators have places of their own.
+"""
+
+import os
+from collections.abc import Callable, Hashable
+
+import trio
+
+from gflow.core.errors import TooMany
+from gflow.daemon.gate import Gate
+from gflow.daemon.peer import Peer, Stranger
+
+HEAVY = frozenset(
+    "jobs.list_jobs queue.queue control.stats logs.content submissions.submit_batch ending.cancel_many redo.redo"
+    " state.prune state.compact metrics.metrics watching.terminals watching.processes".split()
+)
+"""The endpoints that take much."""
+
+STREAMS = frozenset("events.events jobs.wait logs.stream".split())
+"""The endpoints whose answers take as long as their client stays."""
+
+HEAVY_AT_ONCE, HEAVY_OF_ONE, HEAVY_KEPT = 32, 8, 8
+STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT = 1024, 128, 64
+PATIENCE_SECS = 10.0
+"""How long a request waits for its turn."""
+
+Leave = Callable[[], None]
+
+
+class Crowd:
+    """Who is asking for what takes much, and who follows streams."""
+
+    def __init__(self) -> None:
+        self._heavy = Gate(HEAVY_AT_ONCE, HEAVY_OF_ONE, HEAVY_KEPT)
+        self._streams = Gate(STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT)
+        self._left = trio.Event()
+
+    async def enter(self, endpoint: str, peer: object) -> Leave | None:
+        """Take a place for a request, if it needs one; what gives it back. Raises TooMany."""
+        if endpoint in STREAMS:
+            return self._follow(peer)
+        if endpoint in HEAVY:
+            return await self._take_turn(peer)
+        return None
+
+    def _follow(self, peer: object) -> Leave:
+        who, admin = _party(peer)
+        if not self._streams.has_room(who, admin=admin):
+            raise TooMany(f"You follow {STREAMS_OF_ONE} streams, or all together {STREAMS_AT_ONCE}; end some first")
+        self._streams.enter(who)
+        return lambda: self._streams.leave(who)
+
+    async def _take_turn(self, peer: object) -> Leave:
+        who, admin = _party(peer)
+        with trio.move_on_after(PATIENCE_SECS):
+            while not self._heavy.has_room(who, admin=admin):
+                await self._left.wait()
+        if not self._heavy.has_room(who, admin=admin):
+            raise TooMany(f"{HEAVY_OF_ONE} large requests of yours, or {HEAVY_AT_ONCE} in all, are under way; wait")
+        self._heavy.enter(who)
+        return lambda: self._give_back(who)
+
+    def _give_back(self, who: Hashable) -> None:
+        self._heavy.leave(who)
+        self._left.set()
+        self._left = trio.Event()
+
+
+def _party(peer: object) -> tuple[Hashable, bool]:
+    """Whose requests count together, and whether that is an administrator. Over TCP all are one."""
+    if isinstance(peer, Peer):
+        return peer.uid, peer.uid in (0, os.geteuid())
+    return Stranger, False
