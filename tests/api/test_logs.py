@@ -192,3 +192,11 @@ async def test_following_the_first_lines_ends_with_them(house):
     house.write_log(job_id, b"wo\nthree\n")
     await eventually(follower.over.is_set, "the end")
     assert follower.received == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("offset", [10**6, 2**62, 10**17, 10**40])
+async def test_behind_the_end_of_a_log_there_is_nothing(house, offset):
+    job_id = await house.submit(hold=True)
+    house.write_log(job_id, b"one\n")
+    answer = await house.client.get(f"/jobs/{job_id}/log/stream?offset={offset}")
+    assert (answer.status_code, answer.content) == (200, b"")

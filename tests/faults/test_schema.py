@@ -97,6 +97,12 @@ def schema(daemon: Daemon) -> Any:
     return schemathesis.openapi.from_dict(document)
 
 
+def has_empty(answer: Any) -> bool:
+    """Whether a parameter is empty, which is as good as absent."""
+    url = str(answer.request.url)
+    return url.endswith("=") or "=&" in url
+
+
 def try_out(operation: Any, session: requests.Session, mode: GenerationMode) -> None:
     is_long = operation.path in LONG
 
@@ -115,7 +121,7 @@ def try_out(operation: Any, session: requests.Session, mode: GenerationMode) -> 
             assert is_long
             return
         assert answer.status_code < 500
-        assert mode is GenerationMode.POSITIVE or answer.status_code >= 300, answer.request.url
+        assert mode is GenerationMode.POSITIVE or answer.status_code >= 300 or has_empty(answer), answer.request.url
         case.validate_response(answer, checks=CHECKS)
 
     answered()

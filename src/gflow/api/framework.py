@@ -15,7 +15,7 @@ from quart.sessions import NullSession, SessionInterface
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import IntegerConverter, MapAdapter
 
 from gflow.api import browsers
 from gflow.api.crowd import Crowd, Leave
@@ -96,6 +96,12 @@ class _NoSessions(SessionInterface):
         return self._none
 
 
+class _Id(IntegerConverter):
+    """Ids are written in the usual digits, and no id has more than these."""
+
+    regex = "[0-9]{1,18}"
+
+
 class Framework(QuartTrio):
     """The application class."""
 
@@ -106,6 +112,7 @@ class Framework(QuartTrio):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._crowd = Crowd()
+        self.url_map.converters["int"] = _Id
 
     def create_url_adapter(self, request: Any) -> MapAdapter | None:
         """Paths and methods alone say which route it is."""
