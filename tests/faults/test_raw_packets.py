@@ -21,7 +21,8 @@ from support.effort import examples
 from support.packets import PACKETS
 from support.wait import until
 
-PACKETS_TRIED = examples(1200) * int(os.environ.get("GFLOW_FUZZ", "1"))
+TIMES = int(os.environ.get("GFLOW_FUZZ", "1"))
+PACKETS_TRIED = examples(1200) * TIMES
 SEED = int(os.environ.get("GFLOW_FUZZ_SEED", "1"))
 CLIENTS = 6
 LATE_SECS = 5.0
@@ -176,6 +177,7 @@ def descriptors(daemon: Daemon) -> int:
 
 
 @pytest.mark.once
+@pytest.mark.timeout(180 * TIMES)
 def test_no_packet_does_any_harm_and_nobody_waits_for_it(victim: Daemon, port: int):
     before, pid, slowest = descriptors(victim), victim.pid, 0.0
     clients = [Client(victim, port, SEED * 1000 + number) for number in range(CLIENTS)]

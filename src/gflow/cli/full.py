@@ -29,7 +29,7 @@ def read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, V
     try:
         outcome = _drive(_build(table, table.name).main(args=argv, prog_name=prog, standalone_mode=False))
     except click.ClickException as error:
-        _refuse(error, prog)
+        refuse(error, prog)
     if isinstance(outcome, int):
         sys.exit(outcome)
     return cast("tuple[Command, Values]", outcome)
@@ -58,7 +58,8 @@ def _drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("reading a command line must not wait for anything")
 
 
-def _refuse(error: click.ClickException, prog: str) -> NoReturn:
+def refuse(error: click.ClickException, prog: str) -> NoReturn:
+    """Say in one line why a command line cannot be meant so, and end."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else prog
     print(f"{path}: {_one_line(error)} See '{path} --help'.", file=sys.stderr)

@@ -14,6 +14,7 @@ import asyncclick as click
 from gflow import __version__, config, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.full import refuse
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
@@ -352,21 +353,26 @@ def main() -> None:
         asked = _parse()
         if isinstance(asked, _Import):
             _import(asked)
-        elif asked is not None:
+        else:
             _serve(asked)
     except (ConfigError, hosting.HostingFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 
-def _parse() -> _Context | _Import | None:
+def _parse() -> _Context | _Import:
     """Do what the command line says; if that is to be a daemon or an import, return what was asked."""
+    prog = os.path.basename(sys.argv[0])
     try:
-        gflowd(_anyio_backend="trio")
+        status = gflowd(_anyio_backend="trio", prog_name=prog, standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.ClickException as error:
+        refuse(error, prog)
+    except click.Abort:
+        sys.exit(130)
     except _Serve as asked:
         return asked.given
     except _Import as asked_import:
         return asked_import
-    return None
 
 
 if __name__ == "__main__":
