@@ -91,3 +91,18 @@ async def test_places_are_given_back_however_a_request_ends(hall):
             await stream.send_all(b"GET /jobs HTTP/1.1\r\nHost: x\r\n\r\n")
             nursery.start_soon(stream.aclose)
     await eventually(lambda: gate.inside == 0, "the places")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_body_is_a_large_request(hall, chunked):
+    await hall.come_as(ANA)
+    for _ in range(2):
+        await hall.crowd.enter("jobs.list_jobs", hall.peer)
+
+    async def body():
+        yield b"{}" if chunked else b" " * crowd.LARGE_BYTES + b"{}"
+
+    headers = {} if chunked else {"content-length": str(crowd.LARGE_BYTES + 2)}
+    answer = await hall.client.post("/jobs", content=body(), headers=headers)
+    assert answer.status_code == 429
+    await hall.submit(hold=True)

@@ -25,6 +25,9 @@ STREAMS = frozenset("events.events jobs.wait logs.stream".split())
 
 HEAVY_AT_ONCE, HEAVY_OF_ONE, HEAVY_KEPT = 32, 8, 8
 STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT = 1024, 128, 64
+LARGE_BYTES = 256 << 10
+"""A body from which on a request counts as one that takes much, whatever it asks for."""
+
 PATIENCE_SECS = 10.0
 """How long a request waits for its turn."""
 
@@ -39,11 +42,14 @@ class Crowd:
         self._streams = Gate(STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT)
         self._left = trio.Event()
 
-    async def enter(self, endpoint: str, peer: object) -> Leave | None:
-        """Take a place for a request, if it needs one; what gives it back. Raises TooMany."""
+    async def enter(self, endpoint: str, peer: object, body_bytes: int = 0) -> Leave | None:
+        """Take a place for a request, if it needs one; what gives it back. Raises TooMany.
+
+        body_bytes: how long its body is said to be.
+        """
         if endpoint in STREAMS:
             return self._follow(peer)
-        if endpoint in HEAVY:
+        if endpoint in HEAVY or body_bytes > LARGE_BYTES:
             return await self._take_turn(peer)
         return None
 

@@ -18,6 +18,7 @@ from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.routing import IntegerConverter, MapAdapter
 
 from gflow.api import browsers
+from gflow.api.body import MAX_BODY_BYTES
 from gflow.api.crowd import Crowd, Leave
 from gflow.daemon.hangup import HANG_UP
 from gflow.daemon.peer import Stranger
@@ -102,6 +103,13 @@ class _Id(IntegerConverter):
     regex = "[0-9]{1,18}"
 
 
+def _body_bytes() -> int:
+    """How long the body of the request is said to be: one in chunks may be of any length."""
+    if "Transfer-Encoding" in request.headers:
+        return MAX_BODY_BYTES
+    return request.content_length or 0
+
+
 class Framework(QuartTrio):
     """The application class."""
 
@@ -130,7 +138,7 @@ class Framework(QuartTrio):
             if isinstance(peer := (scope.get("state") or {}).get("peer"), Stranger):
                 browsers.check(request, peer)
             if request.url_rule is not None:
-                scope[_LEAVE] = await self._crowd.enter(request.url_rule.endpoint, peer)
+                scope[_LEAVE] = await self._crowd.enter(request.url_rule.endpoint, peer, _body_bytes())
             result = await self.dispatch_request(request_context)
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - there is a handler for each
             result = await self.handle_user_exception(error)
