@@ -98,7 +98,7 @@ class Host:
         return _runtime_dir() / "gflow/gflowd.sock"
 
     def install(self, program: Sequence[str], options: Sequence[str], environ: Mapping[str, str]) -> list[Path]:
-        """Write the units; returns the files. A command line of gflowd begins with `program`; `options` are of `run`."""
+        """Write the units; returns the files. Command lines of gflowd begin with `program`; `options` are of `run`."""
         kept = {name: environ[name] for name in _KEPT if environ.get(name)}
         self.directory.mkdir(parents=True, exist_ok=True)
         files = {
