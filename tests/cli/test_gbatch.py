@@ -109,8 +109,9 @@ def test_one_quoted_word_is_a_line_for_the_shell(gbatch, submitted, line):
     assert "argv" not in job
 
 
-@pytest.mark.parametrize("word", ["true", "./run", "/bin/ls", "a=b", "x{1}"])
-def test_one_plain_word_is_a_program(gbatch, submitted, word):
+@pytest.mark.parametrize("word", ["true", "./run", "/bin/ls", "a=b", "x{1}", "./{model}/run", "nvidia-smi-nowhere"])
+def test_one_plain_word_is_a_program(gbatch, submitted, tmp_path, word):
+    (tmp_path / "run").write_bytes(b"\x7fELF\0\0")
     gbatch(word)
     assert job_of(submitted)["argv"] == [word]
 
@@ -141,10 +142,53 @@ def test_other_files_are_programs(gbatch, submitted, tmp_path, name, content):
     assert job_of(submitted)["argv"] == [name, "arg"]
 
 
-def test_a_directory_is_no_script(gbatch, submitted, tmp_path):
-    (tmp_path / "python.sh").mkdir()
-    gbatch("python.sh", "x")
-    assert job_of(submitted)["argv"] == ["python.sh", "x"]
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nope.sh"], "there is no script nope.sh here, and no such program on your PATH"),
+        (["nope.py", "--lr", "1"], "there is no script nope.py here, and no such program on your PATH"),
+        (["./nope.py"], "there is no ./nope.py in {here}"),
+        (["/no/such/program", "x"], "there is no /no/such/program"),
+        (["somewhere"], "somewhere is a directory, neither a program nor a script"),
+        (["{here}/somewhere"], "{here}/somewhere is a directory, neither a program nor a script"),
+        (["some.py"], "some.py is a directory, neither a program nor a script"),
+        (["-D", "somewhere", "./run"], "there is no ./run in {here}/somewhere"),
+        (["-D", "somewhere", "x.py"], "there is no script x.py here, and no such program on your PATH; for the one in"),
+    ],
+)
+def test_what_is_not_there_is_not_queued(gbatch, submitted, tmp_path, words, complaint):
+    for name in ("somewhere", "some.py"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "run").write_bytes(b"\0")
+    done = gbatch(*[word.replace("{here}", str(tmp_path)) for word in words], status=1)
+    assert done.err.startswith("gbatch: " + complaint.replace("{here}", str(tmp_path)))
+    assert done.err.count("\n") == 1
+    assert submitted.jobs == []
+
+
+def test_a_program_that_may_be_there_later_is_queued_and_remarked_upon(gbatch, submitted, tmp_path, monkeypatch):
+    later = "the job fails if it is still missing when it starts\n"
+    assert gbatch("-d", "3", "./made", "x").err == f"gbatch: there is no ./made yet; {later}"
+    assert gbatch("no-such-program").err == f"gbatch: no-such-program is not on your PATH; {later}"
+    assert gbatch("-c", "env", "no-such-program").err == "", "it may be in the environment"
+    assert gbatch("--export", "PATH=/x", "no-such-program").err == ""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "go.sh").write_text("true\n")
+    (tmp_path / "bin" / "go.sh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert gbatch("go.sh").err == "", "a program may be called like a script"
+    assert [job["argv"][0] for job in submitted.jobs] == ["./made", *["no-such-program"] * 3, "go.sh"]
+
+
+def test_slurm_s_habits_are_remarked_upon(gbatch, submitted):
+    assert (
+        gbatch("--nice", "9", "true").err == "gbatch: --nice is --priority here: unlike in Slurm, higher runs first\n"
+    )
+    assert gbatch("-c", "4", "true").err == "gbatch: -c is --conda-env here: the job will run in one called '4'\n"
+    assert [job.get("priority") for job in submitted.jobs] == [9, None]
+    refused = gbatch("-p", "gpu", "true", status=2)
+    assert "'gpu' is not a number from 0 to 255; it is a priority, and there are no partitions here" in refused.err
+    assert "--priority and --nice cannot be used together" in gbatch("-p1", "--nice=2", "true", status=2).err
 
 
 def test_directives_count_and_the_command_line_wins(gbatch, submitted, tmp_path):
@@ -197,7 +241,8 @@ def test_a_script_from_standard_input(gbatch, submitted, monkeypatch, argv):
 
 def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
     monkeypatch.setattr(sys, "stdin", _Stdin(b" \n"))
-    assert "No content provided via stdin" in gbatch(status=1).err
+    assert "No content provided via stdin: give a command" in gbatch(status=2).err
+    assert gbatch("-", status=1).err == "gbatch: No content provided via stdin\n"
     monkeypatch.setattr(sys, "stdin", _Stdin(b"", tty=True))
     assert "nothing to submit" in gbatch(status=2).err
     assert submitted.jobs == []

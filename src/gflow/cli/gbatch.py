@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gflow.cli import directives, ids, request, sweep, work
+from gflow.cli import directives, ids, program, request, sweep, work
 from gflow.cli.command import Argument, Command
 from gflow.cli.entry import start
 from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
@@ -35,7 +35,8 @@ def run(values: Values) -> int:
 
         values = values | {"conda_env": active()}
     request.check(values)
-    for remark in request.remarks(values):
+    about_program = program.check(found.fields["argv"][0], values) if "argv" in found.fields else None
+    for remark in [*request.remarks(values), *filter(None, [about_program])]:
         print(f"gbatch: {remark}", file=sys.stderr)
     job, jobs = request.build(values, found.fields), sweep.members(values)
     if values["dry_run"]:

@@ -78,7 +78,8 @@ DIRECTIVES: tuple[Option, ...] = (
         metavar="NAME[@SECS]",
         help="Send a signal that long before the time limit, e.g. USR1@120 (default 60).",
     ),
-    Option("-p", "--priority", "--nice", convert=priority, metavar="0-255", help="Higher runs first (default 10)."),
+    Option("-p", "--priority", convert=priority, metavar="0-255", help="Higher runs first (default 10)."),
+    Option("--nice", convert=priority, metavar="0-255", help="As --priority: higher runs first, unlike in Slurm."),
     Option(
         "-d",
         "--depends-on",
@@ -198,6 +199,7 @@ SUBMISSION: tuple[Option, ...] = (
 EXCLUSIVE = (
     ("gpus", "gpu_ids"),
     ("depends_on", "depends_on_all", "depends_on_any"),
+    ("priority", "nice"),
     ("auto_close", "keep_session"),
     ("name", "name_template"),
     ("array", "param"),

@@ -51,6 +51,9 @@ def gpu_ids(text: str) -> list[int]:
 
 
 def priority(text: str) -> int:
+    """From 0 to 255. What is no number may be the name of one of Slurm's partitions, which -p is there."""
+    if not text.isdigit():
+        raise ValueError(f"'{text}' is not a number from 0 to 255; it is a priority, and there are no partitions here")
     number = count(text)
     if number > 255:
         raise ValueError(f"{number} is not in the range 0-255")
