@@ -180,6 +180,26 @@ def test_a_program_that_may_be_there_later_is_queued_and_remarked_upon(gbatch, s
     assert [job["argv"][0] for job in submitted.jobs] == ["./made", *["no-such-program"] * 3, "go.sh"]
 
 
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--mail-type=ALL"], "No such option '--mail-type': --notify-on says"),
+        (["--mail-user", "a@b"], "No such option '--mail-user': --notify-email ADDR sends"),
+        (["-e", "err.txt"], "No such option '-e': gjob log shows what a job prints"),
+        (["--nodes=1"], "No such option '--nodes': there is one machine here"),
+        (["-N1"], "No such option '-N': there is one machine here"),
+        (["--gpu", "1"], "No such option '--gpu'. (Did you mean"),
+    ],
+)
+def test_options_of_sbatch_that_there_are_not_here_say_what_to_do(gbatch, submitted, tmp_path, argv, hint):
+    done = gbatch(*argv, "true", status=2)
+    assert done.err.startswith(f"gbatch: {hint}")
+    assert done.err.count("\n") == 1
+    (tmp_path / "job.sh").write_text(f"# GFLOW {' '.join(argv)}\n")
+    assert gbatch("job.sh", status=2).err.startswith(f"gbatch: job.sh:1: # GFLOW: {hint.partition(' See')[0]}")
+    assert submitted.jobs == []
+
+
 def test_slurm_s_habits_are_remarked_upon(gbatch, submitted):
     assert (
         gbatch("--nice", "9", "true").err == "gbatch: --nice is --priority here: unlike in Slurm, higher runs first\n"
@@ -660,7 +680,8 @@ def test_otherwise_they_are_pointed_out(gbatch, submitted, tmp_path):
         ("--time=x", "invalid time 'x'"),
         ("--time", "--time needs a value"),
         ("--time --hold", "--time needs a value"),
-        ("--gres=gpu:a100:2", "asks for a kind of GPU"),
+        ("--gpus=a100", "is not a whole number"),
+        ("--gres=gpu:", "is not a whole number"),
         ("--dependency=singleton", "singleton"),
         ("--mail-type=NEWS", "unknown event 'news'"),
         ("--job-name='x", "No closing quotation"),
@@ -673,6 +694,40 @@ def test_a_wrong_line_is_named(gbatch, submitted, tmp_path, line, complaint):
     assert complaint in done.err
     assert done.err.count("\n") == 1
     assert submitted.jobs == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "fields", "remarks"),
+    [
+        ("--gpus=a100:3", {"gpus": 3}, ["--gpus: the type a100 does not count here"]),
+        ("--gres=gpu:a100:2", {"gpus": 2}, ["--gres: the type a100 does not count here"]),
+        ("--gres=gpu:a100", {"gpus": 1}, ["--gres: the type a100 does not count here"]),
+        ("--gres=gpu,gres/gpu:2(S:0-1)", {"gpus": 3}, []),
+        ("--gres=gpu:1,tmpfs:10G", {"gpus": 1}, ["--gres: gflow has nothing like tmpfs:10G"]),
+        ("--gres=tmpfs:10G", {}, ["--gres: gflow has nothing like tmpfs:10G"]),
+        ("--mem=0", {}, []),
+        ("--mem=0G --time=UNLIMITED", {}, []),
+        ("--time=0", {}, []),
+        ("--time=2-12", {"time_limit": 60 * 3600}, []),
+        ("--job-name=my job", {"run_name": "my"}, ["'job' belongs to no option and is left out; quote values with"]),
+        ("-J 'my job'", {"run_name": "my job"}, []),
+    ],
+)
+def test_what_slurm_s_lines_say_that_has_no_meaning_here_is_named(gbatch, submitted, tmp_path, lines, fields, remarks):
+    (tmp_path / "job.sh").write_text(f"#!/bin/sh\n#SBATCH {lines}\n")
+    said = gbatch("--sbatch", "job.sh").err.splitlines()
+    assert len(said) == len(remarks)
+    assert all(
+        line.startswith(f"gbatch: job.sh:2: #SBATCH: {start}") for line, start in zip(said, remarks, strict=True)
+    )
+    job = job_of(submitted)
+    assert {name: job[name] for name in ("gpus", "memory_limit_mb", "time_limit", "run_name") if name in job} == fields
+
+
+def test_without_slurm_s_lines_there_is_nothing_to_go_by(gbatch, submitted, tmp_path):
+    assert "and this is none" in gbatch("--sbatch", "true", status=2).err
+    (tmp_path / "job.sh").write_text("#!/bin/sh\n")
+    assert gbatch("--sbatch", "job.sh").err == "gbatch: job.sh has no #SBATCH lines\n"
 
 
 def test_parsable_prints_only_ids(gbatch):

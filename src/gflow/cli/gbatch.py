@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from gflow.cli import directives, ids, program, request, sweep, work
-from gflow.cli.command import Argument, Command
+from gflow.cli.command import Argument, Command, UsageError
 from gflow.cli.entry import start
 from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
 from gflow.cli.render.words import what_runs
@@ -28,6 +28,8 @@ _ADDED = ("notify_email", "param")
 def run(values: Values) -> int:
     found = work.find(values["command"], values["wrap"])
     sweep.check_once(values["param"] or (), "--param")
+    if values["sbatch"] and found.text is None:
+        raise UsageError("--sbatch goes by the #SBATCH lines of a script, and this is none; give the script's path")
     if found.text is not None:
         values = _with_script(values, found.text, found.origin)
     elif values["export"] in (None, "ALL") and values["conda_env"] is None:
@@ -61,13 +63,15 @@ def _with_script(values: Values, text: str, origin: str) -> Values:
     sweep.check_once(said.get("param", ()), f"{origin}: {directives.MARK}")
     values = directives.merge(values, said, EXCLUSIVE, _ADDED)
     if "#SBATCH" not in text:
+        if values["sbatch"]:
+            print(f"gbatch: {origin} has no #SBATCH lines", file=sys.stderr)
         return values
     from gflow.cli import sbatch
 
     if values["sbatch"]:
-        also, ignored = sbatch.read(text, origin, DIRECTIVES)
-        if ignored:
-            print(f"gbatch: {origin}: gflow has nothing like #SBATCH {', '.join(ignored)}", file=sys.stderr)
+        also, remarks = sbatch.read(text, origin, DIRECTIVES)
+        for remark in remarks:
+            print(f"gbatch: {remark}", file=sys.stderr)
         for name in sbatch.variables(text):
             print(f"gbatch: {origin} uses {name}; a job has {sbatch.VARIABLES[name]} here", file=sys.stderr)
         return directives.merge(values, also, EXCLUSIVE)

@@ -172,8 +172,12 @@ def pattern(text: str) -> Pattern[str]:
 
 
 def early_signal(text: str) -> tuple[int, int]:
-    """(signal number, seconds before the end) of `USR1@120`; a minute before where that is left out, as with Slurm."""
+    """(signal number, seconds before the end) of `USR1@120`; a minute before where that is left out, as with Slurm.
+
+    Slurm's `B:` and `R:` in front, which say whether the shell gets it, do not count: here all processes do.
+    """
     name, at, secs = text.partition("@")
+    name = name[2:] if name[:2].upper() in ("B:", "R:") else name
     number = signal_number(name)
     return number, positive(secs) if at else 60
 
