@@ -1,6 +1,8 @@
 """gbatch: what is submitted for which command line, and what is printed."""
 
+import errno
 import io
+import json
 import os
 import stat
 import sys
@@ -9,7 +11,9 @@ from itertools import count
 
 import pytest
 
+from gflow.cli.command import Failure
 from gflow.cli.gbatch import COMMAND, DIRECTIVES
+from gflow.cli.submitted import report
 from support.fake_daemon import reply
 
 
@@ -510,7 +514,7 @@ def test_cells_that_are_there_already_are_said(gbatch, submitted):
     submitted.answers = {43: {"id": 7, "run_name": "old", "dropped_env": [], "already": "Finished"}}
     argv = ["--group", "lr", "--key", "run", "--param", "lr=1,2", "--hold-after-failures", "3", "true"]
     assert gbatch(*argv).out.splitlines() == [
-        "Submitted 1 batch jobs to group lr; 1 is there already",
+        "Submitted 1 batch job to group lr; 1 is there already",
         "Submitted batch job 42 (elegant-mountain-1234)",
         "Kept batch job 7 (old): Finished",
     ]
@@ -549,7 +553,7 @@ def test_a_test_asks_the_daemon_and_queues_nothing(gbatch, daemon, submitted):
         return reply([{"id": None, "run_name": None}, {"id": 3, "run_name": "x", "already": "Running"}])
 
     daemon.on("POST", "/jobs/batch", look)
-    assert gbatch("--test-only", "true").out == "Accepted: 1 job would be queued; 1 is there already\n"
+    assert gbatch("--test-only", "true").out == "Would queue 1 job; 1 is there already; nothing was submitted\n"
     assert asked == [({"dry_run": "1"}, [{}])]
     daemon.on("POST", "/jobs/batch", reply({"error": "too many GPUs", "code": "impossible"}, 422))
     assert gbatch("--test-only", "-g", "9", "true", status=1).err == "gbatch: too many GPUs\n"
@@ -735,6 +739,67 @@ def test_parsable_prints_only_ids(gbatch):
     assert gbatch("--parsable", "--array", "1-2", "--max-concurrent", "1", "true").out == "43\n44\n"
 
 
+def test_answers_as_data(gbatch, submitted, daemon):
+    submitted.answers = {43: {"id": 7, "run_name": "b", "already": "Running"}}
+    sweep = ("--group", "g", "--key", "{lr}", "--param", "lr=1,2", "-o", "json")
+    told = json.loads(gbatch(*sweep, "echo", "{lr}").out)
+    assert (told["group"], told["group_id"]) == ("g", None)
+    about = [(job["id"], job["name"], job["submitted"], job["already"], job["key"]) for job in told["jobs"]]
+    assert about == [(42, "elegant-mountain-1234", True, None, "1"), (7, "b", False, "Running", "2")]
+    assert [job["parameters"] for job in told["jobs"]] == [{"lr": "1"}, {"lr": "2"}]
+    dry = json.loads(gbatch("--dry-run", "-o", "json", "--name", "x", "true").out)["jobs"]
+    assert [(job["id"], job["name"], job["submitted"]) for job in dry] == [(None, "x", False)]
+    daemon.on("POST", "/jobs/batch", reply([{"id": None, "run_name": None}]))
+    test = json.loads(gbatch("--test-only", "-o", "json", "true").out)["jobs"]
+    assert [(job["id"], job["submitted"]) for job in test] == [(None, False)]
+    refused = gbatch("-o", "out.log", "true", status=2).err
+    assert "'out.log' is not one of text, json, yaml; gjob log shows what a job prints; to have it in a file" in refused
+    assert "--parsable and --output cannot be used together" in gbatch("--parsable", "-ojson", "true", status=2).err
+
+
+@pytest.mark.parametrize(
+    ("argv", "hints"),
+    [
+        (["echo", "{lrr}", "{lr}"], ["lrr"]),
+        (["echo", "x{Lr}y{lR}"], ["Lr", "lR"]),
+        (["echo {l_r} | awk '{print}'"], ["l_r"]),
+        (["echo", "{lr}", "${lrr}", "{0}", "{", "{print}", "{lrr"], []),
+    ],
+)
+def test_a_parameter_that_looks_mistyped_is_pointed_out(gbatch, submitted, argv, hints):
+    said = gbatch("--param", "lr=1,2", *argv).err
+    line = "gbatch: there is no parameter {0}, so {{{0}}} stays as it is; is {{lr}} meant?\n"
+    assert said == "".join(line.format(name) for name in hints)
+    assert gbatch("echo", "{lrr}").err == "", "there are no parameters"
+
+
+class _Full(io.StringIO):
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def flush(self):
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_ids_that_cannot_be_written_are_told_on_stderr(submitted, capsys):
+    answers, values = [{"id": 4, "run_name": "a"}, {"id": 3, "run_name": "b"}], {"parsable": True, "output": "text"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", _Full(errno.ENOSPC))
+        with pytest.raises(Failure, match="jobs 3-4 were submitted, but stdout cannot be written: No space left"):
+            report(answers, {}, [{}, {}], values)
+        patch.setattr(sys, "stdout", _Full(errno.EPIPE))
+        with pytest.raises(BrokenPipeError):
+            report(answers[:1], {}, [{}], values)
+    assert capsys.readouterr().err == "gbatch: job 4 was submitted, and nobody reads that\n"
+
+
+def test_one_new_job_of_a_group_is_one(gbatch, submitted):
+    submitted.answers = {43: {"id": 7, "run_name": "b", "already": "Running"}}
+    told = gbatch("--group", "g", "--key", "k", "--array", "1-2", "true").out
+    assert told.startswith("Submitted 1 batch job to group g; 1 is there already\n")
+
+
 def test_dry_runs_submit_nothing(gbatch, daemon, tmp_path):
     (tmp_path / "t.sh").write_text("# GFLOW --gpus 2\n")
     assert gbatch("--dry-run", "echo", "a b").out == "Would submit 1 batch job:\n  [1] echo 'a b' (GPUs: 0)\n"
@@ -886,4 +951,4 @@ def test_no_daemon_is_one_line_with_the_endpoint(run, home):
 
 def test_every_option_about_the_job_can_be_a_directive():
     names = {option.dest for option in COMMAND.options} - {option.dest for option in DIRECTIVES}
-    assert names == {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "url", "config"}
+    assert names == {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "output", "url", "config"}

@@ -15,6 +15,7 @@ from gflow.cli.kinds import (
     gpu_ids,
     gpus,
     job_events,
+    kind_of_answer,
     memory_mb,
     not_empty,
     param,
@@ -194,6 +195,15 @@ SUBMISSION: tuple[Option, ...] = (
     Option("--test-only", help="Let the daemon say whether it would take it; queue nothing."),
     Option("-W", "--wait", help="Wait for the end; exit with the job's exit code (the largest of several)."),
     Option("--parsable", help="Print only the job id, one per line."),
+    Option(
+        "-o",
+        "--output",
+        convert=kind_of_answer,
+        metavar="KIND",
+        default="text",
+        choices=("text", "json", "yaml"),
+        help="What gbatch itself prints: text, json or yaml. The output of the job is shown by gjob log.",
+    ),
 )
 
 EXCLUSIVE = (

@@ -236,6 +236,15 @@ def before(text: str) -> float:
     return moment
 
 
+def kind_of_answer(text: str) -> str:
+    """How gbatch is to answer. What is no such word is likely to be the name of a file, which -o takes in Slurm."""
+    try:
+        return choice("text", "json", "yaml")(text)
+    except ValueError as error:
+        hint = "gjob log shows what a job prints; to have it in a file, too: gbatch 'COMMAND 2>&1 | tee FILE'"
+        raise ValueError(f"{error}; {hint}") from None
+
+
 def choice(*allowed: str) -> Callable[[str], str]:
     """One of `allowed`, in any case."""
 

@@ -6,7 +6,7 @@ _CPUS = "processors are not counted here; leave it out"
 _PARTITION = "there are no partitions and no qualities of service here; leave it out"
 
 _HINTS = {
-    _LOG: ("-o", "-e", "--output", "--error"),
+    _LOG: ("-e", "--error"),
     _ONE_MACHINE: ("-N", "--nodes", "-w", "--nodelist", "-x", "--exclude", "-C", "--constraint"),
     _CPUS: ("--ntasks", "--ntasks-per-node", "--cpus-per-task", "--cpus-per-gpu", "-s"),
     _PARTITION: ("--partition", "-q", "--qos"),
