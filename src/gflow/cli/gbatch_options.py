@@ -71,7 +71,7 @@ DIRECTIVES: tuple[Option, ...] = (
         "--timelimit",
         convert=time_limit,
         metavar="SPEC",
-        help="Time limit: MM (minutes), MM:SS or HH:MM:SS.",
+        help="Time limit: MM (minutes), MM:SS, HH:MM:SS, or D-HH with days in front.",
     ),
     Option(
         "--signal",
@@ -142,7 +142,7 @@ DIRECTIVES: tuple[Option, ...] = (
         "--begin",
         convert=begin,
         metavar="TIME",
-        help="Not before: now+2h, +30 (minutes), HH:MM, YYYY-MM-DD[THH:MM].",
+        help="Not before: now+2h, +30 (minutes), HH:MM, noon, tomorrow, YYYY-MM-DD[THH:MM].",
     ),
     Option("-H", "--hold", help="Queue the job on hold; gjob release lets it go."),
     Option(

@@ -442,7 +442,7 @@ def _doubt(path: str) -> str:
     """What a person has to know whose request to `path` may or may not have been heard."""
     _, what, *rest = path.split("/")
     shows = f"gjob show {rest[0]}" if what == "jobs" and rest and rest[0].isdigit() else _SHOWN_BY.get(what, "ginfo")
-    return f"; it may have been done nevertheless, or yet be: look with {shows}"
+    return f"; it may have been done nevertheless: {shows} tells"
 
 
 def _is_dry(asked: Any) -> bool:
