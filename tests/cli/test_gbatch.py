@@ -791,7 +791,7 @@ def test_ids_that_cannot_be_written_are_told_on_stderr(submitted, capsys):
         patch.setattr(sys, "stdout", _Full(errno.EPIPE))
         with pytest.raises(BrokenPipeError):
             report(answers[:1], {}, [{}], values)
-    assert capsys.readouterr().err == "gbatch: job 4 was submitted, and nobody reads that\n"
+    assert capsys.readouterr().err == "gbatch: job 4 was submitted, but nobody reads stdout\n"
 
 
 def test_one_new_job_of_a_group_is_one(gbatch, submitted):

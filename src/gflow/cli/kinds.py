@@ -85,6 +85,9 @@ def time_limit_change(text: str) -> tuple[str, int]:
 
 
 def memory_mb(text: str) -> int:
+    """MiB. Slurm's 0, all there is, is told how to be had."""
+    if text.strip() and not text.strip().strip("0"):
+        raise ValueError(f"'{text}' is no memory size; where there is to be no limit, leave the option out")
     return parse_memory_mb(text)
 
 
@@ -241,7 +244,7 @@ def kind_of_answer(text: str) -> str:
     try:
         return choice("text", "json", "yaml")(text)
     except ValueError as error:
-        hint = "gjob log shows what a job prints; to have it in a file, too: gbatch 'COMMAND 2>&1 | tee FILE'"
+        hint = "gjob log shows what a job prints; to have it in a file: gbatch 'COMMAND >FILE 2>&1'"
         raise ValueError(f"{error}; {hint}") from None
 
 

@@ -1,6 +1,6 @@
 """Options of sbatch that gbatch has not, and what to do instead: looked at only when somebody has typed one."""
 
-_LOG = "gjob log shows what a job prints; to have it in a file, too: gbatch 'COMMAND 2>&1 | tee FILE'"
+_LOG = "gjob log shows what a job prints, both together; to have it in a file: gbatch 'COMMAND >FILE 2>&1'"
 _ONE_MACHINE = "there is one machine here; leave it out"
 _CPUS = "processors are not counted here; leave it out"
 _PARTITION = "there are no partitions and no qualities of service here; leave it out"

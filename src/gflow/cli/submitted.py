@@ -31,7 +31,7 @@ def report(answers: list[Record], job: Record, jobs: list[Record], values: Value
         listed = ids.show(ids.compact(sorted(answer["id"] for answer in answers)))
         jobs_are = f"job {listed} was" if len(answers) == 1 else f"jobs {listed} were"
         if isinstance(error, BrokenPipeError):
-            print(f"gbatch: {jobs_are} submitted, and nobody reads that", file=sys.stderr)
+            print(f"gbatch: {jobs_are} submitted, but nobody reads stdout", file=sys.stderr)
             raise
         raise Failure(f"{jobs_are} submitted, but stdout cannot be written: {error.strerror}") from error
 
