@@ -1,9 +1,11 @@
-"""What is made of the source and kept beside it - manual pages, completion scripts - is what would be made now, is
-accepted by what reads it, and is installed where that looks."""
+"""What is made of the source and kept beside it - manual pages, completion scripts, units of systemd - is what would be
+made now, is accepted by what reads it, and is installed where that looks."""
 
+import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -25,21 +27,23 @@ def command(*words):
     return done.stdout
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py"])
+@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
 def test_they_are_what_would_be_made_now(maker):
     assert command(sys.executable, CONTRIB / maker, "--check") == ""
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py"])
+@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
 def test_a_stale_one_would_be_noticed(tmp_path, maker):
+    made_by = tmp_path / "contrib" / maker
+    made_by.parent.mkdir()
     for name in ("written.py", maker):
-        shutil.copy(CONTRIB / name, tmp_path)
-    made = subprocess.run([sys.executable, tmp_path / maker], capture_output=True, check=False)
+        shutil.copy(CONTRIB / name, made_by.parent)
+    made = subprocess.run([sys.executable, made_by], capture_output=True, check=False)
     assert made.returncode == 0, made
-    first = next(path for path in sorted(tmp_path.rglob("*")) if "gqueue" in path.name)
+    first = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file() and "gflowd" in path.name)
     first.write_text(first.read_text() + "more\n")
     (first.parent / "extra").touch()
-    checked = subprocess.run([sys.executable, tmp_path / maker, "--check"], capture_output=True, text=True, check=False)
+    checked = subprocess.run([sys.executable, made_by, "--check"], capture_output=True, text=True, check=False)
     assert checked.returncode == 1
     assert [line.partition(":")[0] for line in checked.stdout.splitlines()] == [str(first), str(first.parent / "extra")]
 
@@ -56,13 +60,50 @@ def test_man_shows_the_pages():
     assert "--follow" in shown
 
 
-def test_the_wheel_installs_them(tmp_path):
-    build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path)
-    subprocess.run(build, cwd=CHECKOUT, capture_output=True, timeout=120, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("whose", ["user", "system"])
+def test_systemd_has_no_complaint_about_the_units(tmp_path, whose):
+    program = tmp_path / "gflowd"
+    program.touch(mode=0o755)
+    for unit in (CHECKOUT / "systemd" / whose).iterdir():
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/gflowd", str(program)))
+    words = ("systemd-analyze", "--man=no", f"--{whose}", "verify", tmp_path / "gflowd.service")
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    checked = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    complaints = [line for line in checked.stderr.splitlines() if "gflowd" in line]
+    assert (checked.returncode, complaints) == (0, [])
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built as an installer would, from a source archive."""
+    place = tmp_path_factory.mktemp("built")
+    build = (sys.executable, "-m", "hatchling", "build", "-t")
+    subprocess.run([*build, "sdist", "-d", place], cwd=CHECKOUT, capture_output=True, timeout=120, check=True)
+    (archive,) = place.glob("*.tar.gz")
+    with tarfile.open(archive) as members:
+        members.extractall(place, filter="data")
+    (source,) = place.glob("gflow_scheduler-*/")
+    subprocess.run([*build, "wheel", "-d", place], cwd=source, capture_output=True, timeout=120, check=True)
+    return next(place.glob("*.whl"))
+
+
+def test_the_wheel_installs_them(wheel):
     names = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
     for program in PROGRAMS:
         assert f"share/man/man1/{program}.1" in names
         assert f"share/bash-completion/completions/{program}" in names
         assert f"share/fish/vendor_completions.d/{program}.fish" in names
     assert "share/zsh/site-functions/_gflow" in names
+
+
+def test_what_is_installed_runs(wheel, tmp_path):
+    """As by pip into an environment of its own; the packages it needs are those of this one."""
+    words = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--prefix", tmp_path, wheel)
+    subprocess.run([sys.executable, *words], capture_output=True, timeout=120, check=True)
+    (packages,) = tmp_path.glob("lib/python*/site-packages")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(packages)}
+    for words in ([sys.executable, "-m", "gflow", "--version"], [tmp_path / "bin/gflow", "--version"]):
+        done = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"gflow {gflow.__version__}\n", "")
+    assert (tmp_path / "share/man/man1/gqueue.1").is_file()

@@ -494,3 +494,19 @@ async def test_an_answer_nobody_reads_is_given_up(path, monkeypatch):
         await eventually(lambda: server.app.peers, "the request")
         await eventually(lambda: not server.api._open, "the end of the connection")
         await server.is_well()
+
+
+async def test_an_answer_that_meets_the_end_of_its_connection_is_no_fault(path, monkeypatch, caplog):
+    """trio says so when one task closes a stream while another is about to send."""
+
+    async def busy(stream, data):
+        raise trio.BusyResourceError("another task is currently sending data on this SocketStream")
+
+    async with serving(path) as server:
+        stream = await server.connect()
+        with monkeypatch.context() as patched:
+            patched.setattr(trio.SocketStream, "send_all", busy)
+            await trio.to_thread.run_sync(lambda: stream.socket._sock.send(REQUEST % b"/"))
+            assert await rest(stream) == b""
+        await server.is_well()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -279,7 +279,7 @@ class Connection(TCPServer):
         try:
             with trio.CancelScope(shield=True):
                 await self.stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):  # busy: with its own end
             self._end()
             await self.protocol.handle(Closed())
             await trio.lowlevel.checkpoint()  # who sends on and on must let himself be told to stop
