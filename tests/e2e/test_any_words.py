@@ -19,7 +19,7 @@ from support.effort import examples
 from support.forker import CRASHED, PROGRAMS, Ended, Forker
 
 TIMES = int(os.environ.get("GFLOW_FUZZ", "1"))
-LINES = examples(100) * TIMES
+LINES = examples(60) * TIMES
 
 NONSENSE = [
     "",

@@ -22,7 +22,7 @@ from support.packets import PACKETS
 from support.wait import until
 
 TIMES = int(os.environ.get("GFLOW_FUZZ", "1"))
-PACKETS_TRIED = examples(1200) * TIMES
+PACKETS_TRIED = examples(800) * TIMES
 SEED = int(os.environ.get("GFLOW_FUZZ_SEED", "1"))
 CLIENTS = 6
 LATE_SECS = 5.0

@@ -29,7 +29,7 @@ from support.daemon import Daemon, UnixConnection
 from support.effort import examples
 
 TIMES = int(os.environ.get("GFLOW_FUZZ", "1"))
-CASES = examples(4) * TIMES
+CASES = examples(3) * TIMES
 """Of each kind for each operation; `GFLOW_FUZZ=50` for a long night."""
 
 LONG = ("/events", "/jobs/{job_id}/wait", "/jobs/{job_id}/log/stream")

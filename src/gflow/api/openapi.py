@@ -104,4 +104,5 @@ def _error(status: int) -> _Document:
     from gflow.api.description import SENTENCES
 
     schema = {"$ref": "#/components/schemas/Error"}
-    return {"description": SENTENCES[status], "content": {"application/json": {"schema": schema}}}
+    told = {"description": SENTENCES[status], "content": {"application/json": {"schema": schema}}}
+    return {**told, "headers": {"Retry-After": {"schema": {"type": "integer"}}}} if status == 429 else told
