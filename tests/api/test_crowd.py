@@ -106,3 +106,18 @@ async def test_a_large_body_is_a_large_request(hall, chunked):
     answer = await hall.client.post("/jobs", content=body(), headers=headers)
     assert answer.status_code == 429
     await hall.submit(hold=True)
+
+
+async def test_not_many_wait_for_their_turn(hall, monkeypatch):
+    monkeypatch.setattr(crowd, "PATIENCE_SECS", 20)
+    monkeypatch.setattr(crowd, "WAITING_OF_ONE", 3)
+    await hall.come_as(ANA)
+    for _ in range(2):
+        await hall.crowd.enter("jobs.list_jobs", hall.peer)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(hall.client.get, "/jobs")
+        await eventually(lambda: hall.crowd._waiting[ANA] == 3, "those who wait")
+        assert (await hall.client.get("/jobs")).status_code == 429
+        nursery.cancel_scope.cancel()
+    await eventually(lambda: not hall.crowd._waiting, "the end of those who waited")

@@ -6,6 +6,7 @@ waiting, and administrators have places of their own.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Hashable
 
 import trio
@@ -24,12 +25,12 @@ STREAMS = frozenset("events.events jobs.wait logs.stream".split())
 """The endpoints whose answers take as long as their client stays."""
 
 HEAVY_AT_ONCE, HEAVY_OF_ONE, HEAVY_KEPT = 32, 8, 8
-STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT = 1024, 128, 64
-LARGE_BYTES = 256 << 10
+STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT = 2048, 512, 64
+LARGE_BYTES = 64 << 10
 """A body from which on a request counts as one that takes much, whatever it asks for."""
 
-PATIENCE_SECS = 10.0
-"""How long a request waits for its turn."""
+PATIENCE_SECS, WAITING_OF_ONE = 10.0, 64
+"""How long a request waits for its turn, and how many of one user's do; what they bring is in memory meanwhile."""
 
 Leave = Callable[[], None]
 
@@ -40,6 +41,7 @@ class Crowd:
     def __init__(self) -> None:
         self._heavy = Gate(HEAVY_AT_ONCE, HEAVY_OF_ONE, HEAVY_KEPT)
         self._streams = Gate(STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT)
+        self._waiting: Counter[Hashable] = Counter()
         self._left = trio.Event()
 
     async def enter(self, endpoint: str, peer: object, body_bytes: int = 0) -> Leave | None:
@@ -62,13 +64,23 @@ class Crowd:
 
     async def _take_turn(self, peer: object) -> Leave:
         who, admin = _party(peer)
-        with trio.move_on_after(PATIENCE_SECS):
-            while not self._heavy.has_room(who, admin=admin):
-                await self._left.wait()
+        if not self._heavy.has_room(who, admin=admin) and self._waiting[who] < WAITING_OF_ONE:
+            await self._wait(who, admin=admin)
         if not self._heavy.has_room(who, admin=admin):
             raise TooMany(f"{HEAVY_OF_ONE} large requests of yours, or {HEAVY_AT_ONCE} in all, are under way; wait")
         self._heavy.enter(who)
         return lambda: self._give_back(who)
+
+    async def _wait(self, who: Hashable, *, admin: bool) -> None:
+        self._waiting[who] += 1
+        try:
+            with trio.move_on_after(PATIENCE_SECS):
+                while not self._heavy.has_room(who, admin=admin):
+                    await self._left.wait()
+        finally:
+            self._waiting[who] -= 1
+            if not self._waiting[who]:
+                del self._waiting[who]
 
     def _give_back(self, who: Hashable) -> None:
         self._heavy.leave(who)

@@ -43,7 +43,7 @@ STALL_SECS = 3600.0
 LOOK_SECS = 5.0
 """How often connections are looked at for one of these."""
 
-MAX_CONNECTIONS, OF_ONE, KEPT = 4096, 256, 64
+MAX_CONNECTIONS, OF_ONE, KEPT = 4096, 1024, 64
 """Open connections in all (at most half of the files the daemon may have open), those of one user, or of one address
 over TCP, and those of the first that are for administrators only."""
 
