@@ -103,8 +103,7 @@ def terminals(daemon):
 )
 def test_terminals_are_closed_by_ids_names_patterns_and_states(run, terminals, argv, closed, summary, status):
     done = run(COMMAND, "close-sessions", *argv)
-    assert done.out == "".join(f"gjob-{job_id}\n" for job_id in closed)
-    assert done.err.splitlines()[-1] == f"gjob close-sessions: {summary}"
+    assert done.out.splitlines() == [*(f"gjob-{job_id}" for job_id in closed), f"gjob close-sessions: {summary}"]
     assert done.status == status
 
 

@@ -18,7 +18,16 @@ def running(secs: float) -> tuple[Job, Now]:
 
 @pytest.mark.parametrize(
     ("percent", "age_secs", "left_secs"),
-    [(50, 0, 100), (10, 0, 900), (100, 0, 0), (0, 0, None), (50, 20, 60), (25, 100, None), (90, 99, None), (100, 99, 0)],
+    [
+        (50, 0, 100),
+        (10, 0, 900),
+        (100, 0, 0),
+        (0, 0, None),
+        (50, 20, 60),
+        (25, 100, None),
+        (90, 99, None),
+        (100, 99, 0),
+    ],
 )
 def test_without_a_word_of_the_job_it_goes_on_as_until_now(
     percent: float, age_secs: float, left_secs: float | None

@@ -14,6 +14,7 @@ import asyncclick as click
 from gflow import __version__, config, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.full import refuse
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
@@ -360,13 +361,18 @@ def main() -> None:
 
 def _parse() -> _Context | _Import | None:
     """Do what the command line says; if that is to be a daemon or an import, return what was asked."""
+    prog = Path(sys.argv[0]).name.removesuffix(".py")
     try:
-        gflowd(_anyio_backend="trio")
+        status = gflowd(prog_name=prog, standalone_mode=False, _anyio_backend="trio")
+    except click.ClickException as error:
+        refuse(error, prog)
+    except click.Abort:
+        sys.exit(130)
     except _Serve as asked:
         return asked.given
     except _Import as asked_import:
         return asked_import
-    return None
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gflow.cli import ids
+from gflow.cli.fetching import missing_of
 from gflow.cli.matching import is_pattern, matches
 
 TYPE_CHECKING = False
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 _EVERYBODY = ("all", "*")
 
 
-def select(client: Client, among: list[int], values: Values) -> tuple[list[int], list[int]]:
+def select(client: Client, among: list[int], values: Values) -> tuple[list[int], set[int]]:
     """The ids of the jobs for which all conditions hold, of those in `among` if there are any; and which of `among` no
     job has."""
     users, wanted = values["user"], values["names"]
@@ -29,12 +30,4 @@ def select(client: Client, among: list[int], values: Values) -> tuple[list[int],
         group=values["group"],
     )
     found = sorted(int(row[0]) for row in rows if not patterns or matches(row[1], wanted))
-    return found, _missing(client, among)
-
-
-def _missing(client: Client, among: list[int]) -> list[int]:
-    """Those of the ids that no job has."""
-    if not among:
-        return []
-    rows, _ = client.queue(("JOBID",), states="all", ids=ids.show(ids.compact(among)))
-    return sorted(set(among) - {int(row[0]) for row in rows})
+    return found, missing_of(client, ids.compact(among), found)

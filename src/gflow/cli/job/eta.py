@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     client, job_ids = many(values)
     if values["output"] != "text":
-        return print_each("gjob eta", "jobs", job_ids, lambda one: document(client.why(one)), values["output"])
-    return each("gjob eta", job_ids, lambda job_id: print(line(client.why(job_id), time.time())))
+        return print_each("jobs", job_ids, lambda one: document(client.why(one)), values["output"])
+    return each(job_ids, lambda job_id: print(line(client.why(job_id), time.time())))
 
 
 def document(answer: dict[str, Any]) -> dict[str, Any]:

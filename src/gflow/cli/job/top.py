@@ -44,7 +44,7 @@ def run(values: Values) -> int:
     def show(job_id: int) -> None:
         print("\n".join(lines(client.processes(job_id), before[job_id], width)))
 
-    status = each("gjob top", job_ids, look)
+    status = each(job_ids, look)
     if not before:
         return status
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -52,7 +52,7 @@ def run(values: Values) -> int:
     if values["watch"]:
         _watch(client, before, values["interval"])
         return status
-    return max(status, each("gjob top", list(before), show))
+    return max(status, each(list(before), show))
 
 
 def lines(now: Record, before: Record | None, width: int | None = None) -> list[str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     client, job_ids = many(values)
     if values["output"] != "text":
-        return print_each("gjob why", "jobs", job_ids, lambda one: document(client.why(one)), values["output"])
-    return each("gjob why", job_ids, lambda job_id: print("\n".join(lines(client.why(job_id)))))
+        return print_each("jobs", job_ids, lambda one: document(client.why(one)), values["output"])
+    return each(job_ids, lambda job_id: print("\n".join(lines(client.why(job_id)))))
 
 
 def document(answer: dict[str, Any]) -> dict[str, Any]:

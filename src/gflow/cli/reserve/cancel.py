@@ -18,7 +18,7 @@ def run(values: Values) -> int:
         client.cancel_reservation(reservation_id)
         print(f"Reservation {reservation_id} cancelled successfully")
 
-    return each("gctl reserve cancel", reservation_ids, cancel)
+    return each(reservation_ids, cancel)
 
 
 COMMAND = Command(
