@@ -107,6 +107,14 @@ def test_terminals_are_closed_by_ids_names_patterns_and_states(run, terminals, a
     assert done.status == status
 
 
+@pytest.mark.parametrize("argv", [["-p", "["], ["--names", "train-1,x[1"]])
+def test_a_pattern_that_is_none_is_refused(run, terminals, argv):
+    done = run(COMMAND, "close-sessions", *argv)
+    assert (done.status, done.out) == (2, "")
+    assert "has a [ without its ]" in done.err
+    assert terminals.asked == []
+
+
 def test_a_dry_run_closes_nothing(run, terminals):
     done = run(COMMAND, "close", "--all", "--dry-run")
     assert (done.status, done.out) == (0, "gjob-1\ngjob-2\n")

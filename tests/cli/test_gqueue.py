@@ -46,6 +46,7 @@ def test_the_table_of_the_manual(run, daemon):
         (["-c"], {"mine": "1", "states": "Finished,Failed,Cancelled,Timeout"}),
         (["-s", "Running,PD"], {"mine": "1", "states": "Running,Queued"}),
         (["-N", "a b,c"], {"mine": "1", "names": "a b,c"}),
+        (["-N", r"lr=1\,2,c"], {"mine": "1", "names": r"lr=1\,2,c"}),
         (["-P", "ml"], {"mine": "1", "project": "ml"}),
         (["-n", "5"], {"mine": "1", "limit": "5"}),
         (["-n", "-5"], {"mine": "1", "limit": "-5"}),

@@ -8,7 +8,7 @@ from gflow.cli.each import each
 from gflow.cli.entry import start
 from gflow.cli.fetching import tell_missing
 from gflow.cli.job.arguments import many
-from gflow.cli.kinds import names, not_empty, signal_number
+from gflow.cli.kinds import names, not_empty, signal_number, wildcards
 from gflow.cli.output import TEXT, print_document
 from gflow.client.voice import say
 
@@ -143,7 +143,9 @@ COMMAND = Command(
             metavar="LIST",
             help="Jobs of these users (all: everybody's); without it, conditions mean yours.",
         ),
-        Option("-n", "--names", "--name", convert=names, metavar="LIST", help="Jobs with these names; * and ? match."),
+        Option(
+            "-n", "--names", "--name", convert=wildcards, metavar="LIST", help="Jobs with these names; * and ? match."
+        ),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
         Option(
             "-s",

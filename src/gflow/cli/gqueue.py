@@ -18,6 +18,7 @@ from gflow.cli.view import View
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 from gflow.client.voice import say
+from gflow.core.listed import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _filters(values: Values, asked: list[tuple[int, int]]) -> dict[str, Any]:
         "users": users,
         "mine": mine,
         "ids": ids.show(asked) or None,
-        "names": ",".join(values["names"]) if values["names"] else None,
+        "names": join(values["names"]) if values["names"] else None,
         "project": values["project"],
         "group": values["group"],
         "limit": values["limit"] or None,
@@ -197,7 +198,14 @@ COMMAND = Command(
             default=(),
             help="These jobs, in whatever state: 7, 1,3-5, @.",
         ),
-        Option("-N", "--names", "--name", convert=names, metavar="LIST", help="Jobs with exactly these names."),
+        Option(
+            "-N",
+            "--names",
+            "--name",
+            convert=names,
+            metavar="LIST",
+            help="Jobs with exactly these names (\\, is a comma in one).",
+        ),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
         Option("-T", "--tmux", help="Jobs that have a terminal to attach to, in whatever state."),
         Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gflow.cli import ids
 from gflow.cli.fetching import missing_of
 from gflow.cli.matching import is_pattern, matches
+from gflow.core.listed import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def select(client: Client, among: list[int], values: Values) -> tuple[list[int],
         users=None if users is None or any(user in _EVERYBODY for user in users) else ",".join(users),
         mine=1 if users is None and not among else None,
         ids=ids.show(ids.compact(among)) or None,
-        names=",".join(wanted) if wanted and not patterns else None,
+        names=join(wanted) if wanted and not patterns else None,
         project=values["project"],
         group=values["group"],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gflow.cli import ids, states
 from gflow.cli.command import Argument, Command, Option, UsageError
 from gflow.cli.job.arguments import many
-from gflow.cli.kinds import names
+from gflow.cli.kinds import wildcard, wildcards
 from gflow.cli.matching import matches
 from gflow.client.errors import Declined
 from gflow.client.voice import say
@@ -87,10 +87,19 @@ COMMAND = Command(
             help="Of these jobs.",
         ),
         Option(
-            "-n", "--names", "--name", convert=names, metavar="LIST", help="Of jobs with these names; * and ? match."
+            "-n",
+            "--names",
+            "--name",
+            convert=wildcards,
+            metavar="LIST",
+            help="Of jobs with these names; * and ? match.",
         ),
         Option(
-            "-p", "--pattern", convert=str, metavar="TEXT", help="Whose name, or session's name, has or matches this."
+            "-p",
+            "--pattern",
+            convert=wildcard,
+            metavar="TEXT",
+            help="Whose name, or session's name, has or matches this.",
         ),
         Option("-s", "--states", "--state", convert=states.parse, metavar="LIST", help="Of jobs that ended so."),
         Option("-a", "--all", help="Of all jobs that have ended."),
