@@ -331,13 +331,13 @@ class TestAttribution:
             assert await post.look() == GpuStatus(job_mb={job_id: 500})
 
     async def test_another_process_under_the_same_id_is_foreign_at_once(self):
-        post, job_id = occupied()
+        post, _ = occupied()
         async with post.open():
             post.process(10, start_ticks=8)
             assert await post.look() == GpuStatus(foreign=foreign(10, start_ticks=8))
 
     async def test_an_id_that_was_not_listed_for_a_while_says_nothing_of_who_has_it_now(self):
-        post, job_id = occupied()
+        post, _ = occupied()
         async with post.open():
             del post.owners[10]
             post.probe.show()
