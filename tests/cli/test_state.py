@@ -145,7 +145,7 @@ def test_export_ends_quietly_when_nobody_reads_on(run, data, monkeypatch):
             next(iter(lines))
             raise BrokenPipeError
 
-    monkeypatch.setattr("gflow.cli.entry._leave_quietly", lambda status: status)
+    monkeypatch.setattr("gflow.cli.entry.leave_quietly", lambda status: status)
     monkeypatch.setattr(sys, "stdout", Closed())
     done = run(GCTL, "state", "export")
     assert (done.status, done.err) == (141, "")

@@ -37,11 +37,11 @@ def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
     except (ClientError, Failure) as error:
         return _say(error, 1)
     except KeyboardInterrupt:
-        return _leave_quietly(130)
+        return leave_quietly(130)
     except BrokenPipeError:
-        return _leave_quietly(141)
+        return leave_quietly(141)
     except OSError as error:
-        _leave_quietly(1)
+        leave_quietly(1)
         return _say(error, 1)
     return status
 
@@ -57,12 +57,12 @@ def _say(error: Exception, status: int) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        _leave_quietly(status)
+        leave_quietly(status)
     say(str(error))
     return status
 
 
-def _leave_quietly(status: int) -> int:
+def leave_quietly(status: int) -> int:
     """Nothing more can reach stdout: the interpreter's last flush must not complain about it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)

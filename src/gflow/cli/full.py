@@ -31,9 +31,6 @@ def read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, V
     """
     try:
         outcome = _drive(_build(table, table.name).main(args=argv, prog_name=prog, standalone_mode=False))
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.message)
-        sys.exit(0)
     except click.ClickException as error:
         refuse(error, prog)
     if isinstance(outcome, int):
@@ -65,7 +62,10 @@ def _drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def refuse(error: click.ClickException, prog: str) -> NoReturn:
-    """Say in one line what is wrong with a command line, and end the process."""
+    """Say in one line what is wrong with a command line, and end the process. Verbs alone are a question for help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.message, flush=True)
+        sys.exit(0)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else prog
     print(f"{path}: {_one_line(error)} See '{path} --help'.", file=sys.stderr)
