@@ -31,7 +31,7 @@ FENCE, END = "```console", "```"
 PROMPT, MORE = "$ ", "> "
 _SETUP = re.compile(r"<!-- setup\n(.*?)-->", re.DOTALL)
 _MARK = "===8<=== "
-_SECS = 60
+_SECS = 150
 _RUNNING = 'running() { for job; do until gqueue -j "$job" -f ST | grep -qw R; do sleep 0.1; done; done; }'
 
 _MASKS = (
@@ -99,7 +99,7 @@ def run(text: str) -> str:
     """The page with what its commands print now."""
     pieces = blocks(text)
     steps = list(_steps(pieces))
-    with Daemon("--simulated-gpus", "2", environment={"TZ": "UTC"}) as daemon:
+    with Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"}) as daemon:
         outputs = _printed(daemon, [step if isinstance(step, str) else step.command for step in steps])
     for step, printed in zip(steps, outputs, strict=True):
         if isinstance(step, Example):
