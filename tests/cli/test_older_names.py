@@ -110,17 +110,22 @@ def test_what_is_left_out_is_left_out_and_said_to_be():
     assert [name for name in LEFT_OUT if f"`{name}`" not in told] == []
 
 
-ON_A_TERMINAL = {("gqueue", "-w"), ("gqueue", "--watch"), ("gqueue", "--interval")}
-"""Pages have none, so they show what is said of that."""
+NOT_ON_PAGES = {
+    *(("gqueue", name) for name in ("-w", "--watch", "--interval")),
+    *((f"gflowd service {verb}", "") for verb in ("install", "uninstall")),
+}
+"""What needs a terminal or a systemd, which pages have not."""
 
 
 def test_every_name_is_on_a_page():
-    missing = {name for name in OLDER - shown() - ON_A_TERMINAL if not left_out(name)}
+    missing = {name for name in OLDER - shown() - NOT_ON_PAGES if not left_out(name)}
     assert sorted(missing) == []
 
 
 def test_a_page_uses_what_it_types():
-    example = Example(["$ FOO=1 gbatch -n x --time=5 sh -c 'a; b' | gjob l -l1 $(gqueue -j 7) && gctl quota set --user=u"])
+    example = Example(
+        ["$ FOO=1 gbatch -n x --time=5 sh -c 'a; b' | gjob l -l1 $(gqueue -j 7) && gctl quota set --user=u"]
+    )
     names = [set(used(words)) for words in commands(example)]
     assert names == [
         {("gbatch", "-n"), ("gbatch", "--time"), ("gbatch", "")},
@@ -159,7 +164,9 @@ def test_what_older_programs_print_is_on_a_page():
 def test_the_table_of_older_clients_has_every_name():
     """What it lists was tried; that is all there is but what asks nothing of a daemon."""
     rows = re.findall(r"^\| `(g[^`]*)` \| (.*?) \| .*? \| (.*?) \|$", MOVING.read_text(encoding="utf-8"), re.MULTILINE)
-    tried = {(verb, name) for verb, names, without in rows for name in ("", *re.findall(r"`(--[^`]*)`", names + without))}
+    tried = {
+        (verb, name) for verb, names, without in rows for name in ("", *re.findall(r"`(--[^`]*)`", names + without))
+    }
     verbs = {verb for verb, _ in tried}
     asked = {(verb, name) for verb, name in OLDER if verb.split()[0] not in ("gflowd", "gflow") and is_main(verb, name)}
     assert sorted(asked - tried - ALIASES) == []

@@ -8,8 +8,8 @@ _LIMITS = "--max-running-jobs --max-running-gpus --max-queued-jobs"
 _WHOSE = "--user --project --default-user --default-project"
 _START = "--gpus --gpu-allocation-strategy --gpu-poll-interval-secs"
 _UPDATE = (
-    "-c --command -s --script -g --gpus -e --conda-env --clear-conda-env -p --priority -t --time-limit --clear-time-limit"
-    " -m --memory-limit --clear-memory-limit --gpu-memory --max-gpu-mem --clear-gpu-memory-limit -d --depends-on"
+    "-c --command -s --script -g --gpus -e --conda-env --clear-conda-env -p --priority -t --time-limit"
+    " --clear-time-limit -m --memory-limit --clear-memory-limit --gpu-memory --max-gpu-mem --clear-gpu-memory-limit -d --depends-on"
     " --depends-on-all --depends-on-any --auto-cancel-on-dep-failure --no-auto-cancel-on-dep-failure --max-concurrent"
     " --clear-max-concurrent --max-retries --clear-max-retries --param"
 )
@@ -27,8 +27,8 @@ OPTIONS: dict[str, str] = {
     "gflowd status": "",
     "gflowd service install": "",
     "gflowd service uninstall": "",
-    "gbatch": "-c --conda-env -g --gpus --gres --shared -p --priority --nice -d --depends-on --dependency --depends-on-all"
-    " --depends-on-any --no-auto-cancel --array -t --time --time-limit --timelimit -m --memory --max-mem --max-memory"
+    "gbatch": "-c --conda-env -g --gpus --gres --shared -p --priority --nice -d --depends-on --dependency"
+    " --depends-on-all --depends-on-any --no-auto-cancel --array -t --time --time-limit --timelimit -m --memory --max-mem --max-memory"
     " --gpu-memory --max-gpu-mem --max-gpu-memory -n -J --name --job-name --auto-close --param --param-file"
     " --name-template --max-concurrent --max-retries --begin -P --project --notify-email --notify-on --dry-run",
     "gbatch new": "",
@@ -71,7 +71,6 @@ OPTIONS: dict[str, str] = {
 LEFT_OUT: dict[str, str] = {
     "gflowd init": "there is no wizard",
     "gflowd reload": "a restart leaves running jobs alone",
-    "gflowd service": "there is no verb for it",
     "gflow mcp": "there is no MCP server",
     "gjob log -f": "it follows the output, as in tail; --first is spelled out",
 }
@@ -92,9 +91,22 @@ FORMS: dict[str, tuple[str, ...]] = {
     "begin": (*(f"now+{moment} " for moment in _MOMENTS[1:]), "+30 ", "+2h ", " 23:59 ", " 23:59:59;", " 2031-02-01 "),
     "begin with a date": ("2031-02-01T14:00 ", "2031-02-01T14:00:30", "'2031-02-01 14:00:30'"),
     "at": ("--at now+2h",),
-    "reservation": ('"2031-02-01 14:00"', "2031-02-02T14:00:00Z", "--duration 2h", "--duration 1h30m", "--duration 30m"),
+    "reservation": (
+        '"2031-02-01 14:00"',
+        "2031-02-02T14:00:00Z",
+        "--duration 2h",
+        "--duration 1h30m",
+        "--duration 30m",
+    ),
     "range of a timeline": ("--range 48h", "--range -24h", "--range=-24h:+24h"),
-    "GPUs": ("set-gpus 0\n", "set-gpus 0-1\n", "set-gpus 0-1,3,5-6\n", "set-gpus all\n", "--gpus 0,2 ", " 0 1,3 0-3 0-1,3;"),
+    "GPUs": (
+        "set-gpus 0\n",
+        "set-gpus 0-1\n",
+        "set-gpus 0-1,3,5-6\n",
+        "set-gpus all\n",
+        "--gpus 0,2 ",
+        " 0 1,3 0-3 0-1,3;",
+    ),
     "param": ("lr=0.1,0.01", "seed=1:2", "seed=0:10:5", "x=3:1", "host=node:eth0"),
     "array": ("--array 1-10:4", "--array 0-3%2", "--array 1-4 "),
     "users": ("-u all", "--user '*'"),

@@ -96,13 +96,13 @@ def written(pieces: list[str | list[Example]]) -> str:
 
 
 def run(text: str) -> str:
-    """The page with what its commands print now."""
+    """The page with what its commands print now, where that differs from what is there."""
     pieces = blocks(text)
     steps = list(_steps(pieces))
     with Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"}) as daemon:
         outputs = _printed(daemon, [step if isinstance(step, str) else step.command for step in steps])
     for step, printed in zip(steps, outputs, strict=True):
-        if isinstance(step, Example):
+        if isinstance(step, Example) and [*map(_masked_line, printed)] != [*map(_masked_line, step.printed)]:
             step.printed = printed
     return written(pieces)
 
