@@ -7,12 +7,21 @@ something else, and why. What a user types for values is in `FORMS`.
 _LIMITS = "--max-running-jobs --max-running-gpus --max-queued-jobs"
 _WHOSE = "--user --project --default-user --default-project"
 _START = "--gpus --gpu-allocation-strategy --gpu-poll-interval-secs"
-_UPDATE = (
-    "-c --command -s --script -g --gpus -e --conda-env --clear-conda-env -p --priority -t --time-limit"
-    " --clear-time-limit -m --memory-limit --clear-memory-limit --gpu-memory --max-gpu-mem --clear-gpu-memory-limit -d --depends-on"
-    " --depends-on-all --depends-on-any --auto-cancel-on-dep-failure --no-auto-cancel-on-dep-failure --max-concurrent"
-    " --clear-max-concurrent --max-retries --clear-max-retries --param"
-)
+_UPDATE = """
+    -c --command -s --script -g --gpus -e --conda-env --clear-conda-env -p --priority -t --time-limit
+    --clear-time-limit -m --memory-limit --clear-memory-limit --gpu-memory --max-gpu-mem
+    --clear-gpu-memory-limit -d --depends-on --depends-on-all --depends-on-any
+    --auto-cancel-on-dep-failure --no-auto-cancel-on-dep-failure --max-concurrent
+    --clear-max-concurrent --max-retries --clear-max-retries
+    --param
+"""
+_SUBMIT = """
+    -c --conda-env -g --gpus --gres --shared -p --priority --nice -d --depends-on --dependency
+    --depends-on-all --depends-on-any --no-auto-cancel --array -t --time --time-limit --timelimit -m
+    --memory --max-mem --max-memory --gpu-memory --max-gpu-mem --max-gpu-memory -n -J --name --job-name
+    --auto-close --param --param-file --name-template --max-concurrent --max-retries --begin -P
+    --project --notify-email --notify-on --dry-run
+"""
 _SESSIONS = "-j -s -p -a"
 
 OPTIONS: dict[str, str] = {
@@ -27,10 +36,7 @@ OPTIONS: dict[str, str] = {
     "gflowd status": "",
     "gflowd service install": "",
     "gflowd service uninstall": "",
-    "gbatch": "-c --conda-env -g --gpus --gres --shared -p --priority --nice -d --depends-on --dependency"
-    " --depends-on-all --depends-on-any --no-auto-cancel --array -t --time --time-limit --timelimit -m --memory --max-mem --max-memory"
-    " --gpu-memory --max-gpu-mem --max-gpu-memory -n -J --name --job-name --auto-close --param --param-file"
-    " --name-template --max-concurrent --max-retries --begin -P --project --notify-email --notify-on --dry-run",
+    "gbatch": _SUBMIT,
     "gbatch new": "",
     "gqueue": "-u --user --users -n --limit -a --all -c --completed --since -r --sort -s --states -j --jobs --job -N"
     " --names -P --project -f --format -g --group -t --tree -T --tmux -o --output -w --watch --interval",
@@ -70,7 +76,9 @@ OPTIONS: dict[str, str] = {
 
 LEFT_OUT: dict[str, str] = {
     "gflowd init": "there is no wizard",
-    "gflowd reload": "a restart leaves running jobs alone",
+    "gflowd reload --gpus": "it goes by the file",
+    "gflowd reload --gpu-allocation-strategy": "it goes by the file",
+    "gflowd reload --gpu-poll-interval-secs": "it goes by the file",
     "gflow mcp": "there is no MCP server",
     "gjob log -f": "it follows the output, as in tail; --first is spelled out",
 }
