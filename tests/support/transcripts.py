@@ -11,8 +11,9 @@ is in it, or wait for what the next commands need; they are run where they stand
     shell commands; `running ID...` waits until these jobs run
     -->
 
-Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are the same if they differ in nothing but
-moments, durations below a minute, process ids, names that were made up, and widths that follow from those.
+Who runs it is `alice` on `gpubox`, at home in /home/alice; `alice` in a command is that user. Two outputs are the same
+if they differ in nothing but moments, durations below a minute, process ids, names that were made up, and widths that
+follow from those.
 """
 
 import contextlib
