@@ -75,7 +75,6 @@ OPTIONS: dict[str, str] = {
 }
 
 LEFT_OUT: dict[str, str] = {
-    "gflowd init": "there is no wizard",
     "gflowd reload --gpus": "it goes by the file",
     "gflowd reload --gpu-allocation-strategy": "it goes by the file",
     "gflowd reload --gpu-poll-interval-secs": "it goes by the file",
