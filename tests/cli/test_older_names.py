@@ -174,9 +174,11 @@ def test_the_table_of_older_clients_has_every_name():
 
 
 ALIASES = {(f"gjob {word}", "") for word in ("a", "l", "h", "r", "u", "s", "close")} | {
+    ("gbatch", "--nice"),
     ("gcancel", "--cancel"),
     ("gcancel", "--kill"),
 }
+"""Other words for what is in the table."""
 
 
 def is_main(verb: str, name: str) -> bool:
