@@ -69,6 +69,7 @@ class Services:
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
+    - memory_kept_by: what sees to limits of memory, "cgroup" or "watch".
     """
 
     runtime: Runtime
@@ -92,6 +93,7 @@ class Services:
     start_ticks: Callable[[int], int | None]
     notifications: Notifications
     tally: Tally
+    memory_kept_by: str = "watch"
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)

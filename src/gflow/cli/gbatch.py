@@ -12,6 +12,7 @@ from gflow.cli.render.words import what_runs
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 from gflow.core.gpu_list import format_gpu_list
+from gflow.core.limits import format_memory_mb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -109,11 +110,25 @@ def _report(answers: list[Record], job: Record, values: Values) -> None:
     if values["parsable"]:
         print("\n".join(str(answer["id"]) for answer in answers))
         return
+    _say_who_keeps_limits(answers, job)
     if len(answers) > 1:
         _head(answers, job)
     for answer in answers:
         what, state = ("Kept", f": {answer['already']}") if "already" in answer else ("Submitted", "")
         print(f"{what} batch job {answer['id']} ({answer['run_name']}){state}")
+
+
+_KEEPERS = {
+    "cgroup": "kept by the kernel (cgroup)",
+    "watch": "watched about once a second, not kept by the kernel (see gflowd status)",
+}
+
+
+def _say_who_keeps_limits(answers: list[Record], job: Record) -> None:
+    keeper = next((answer["memory_kept_by"] for answer in answers if "memory_kept_by" in answer), None)
+    if keeper is not None and "memory_limit_mb" in job:
+        limit = format_memory_mb(job["memory_limit_mb"])
+        print(f"gbatch: the memory limit of {limit} is {_KEEPERS.get(keeper, keeper)}", file=sys.stderr)
 
 
 def _head(answers: list[Record], job: Record) -> None:

@@ -42,7 +42,9 @@ from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
+from gflow.daemon.limits import Limits
 from gflow.daemon.loopback import CannotListen, bind_loopback
+from gflow.daemon.memory_watch import MemoryWatch
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
@@ -55,6 +57,7 @@ from gflow.gpu.base import Probe
 from gflow.gpu.nvml import Nvml
 from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
+from gflow.launch.cpu_sets import usable_cpus
 from gflow.launch.processes import read_stat
 from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
@@ -199,15 +202,20 @@ class _Daemon:
         self._history = History(settings.data_dir)
         self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
+        self._limits = Limits.of(settings.data_dir)
         tmux = Tmux(
             settings.data_dir,
             settings.socket.parent,
             clock.read,
             lambda digest: self._spool.path("env", digest),
             lambda digest: self._spool.path("script", digest),
+            cgroups=self._limits.cgroups,
         )
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
-        self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
+        self._memory = MemoryWatch(self._runtime, self._launcher)
+        self._watcher = Watcher(
+            self._runtime, self._launcher, self._log_path, recovering=self.recovering, watching=self._memory.watching
+        )
         self._gpus = self._make_gpu_watch()
         self._tally = Tally()
         self._pool = self._make_pool(targets, outbox, self._loaded)
@@ -234,7 +242,7 @@ class _Daemon:
         daemon = self._settings.config.daemon
         shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
         engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=_policy(self._settings.config))
-        engine.set_machine((), _memory_total_mb())  # the GPUs are told of by the watch, before anything is scheduled
+        engine.set_machine((), _memory_total_mb(), len(usable_cpus()))  # the watch tells of GPUs before any pass
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
             engine,
@@ -395,6 +403,7 @@ class _Daemon:
         await start("webhooks", self._pool)
         await start("launcher", self._launcher)
         await start("watcher", self._watcher)
+        await start("memory", self._memory)
         await start("gpus", self._gpus)
         await start("scheduler", Scheduler(self._runtime))
         await start("timeouts", TimeoutEnforcer(self._runtime))
@@ -444,7 +453,7 @@ class _Daemon:
         self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
+        for name in ("state watch", "scheduler", "timeouts", "memory", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
@@ -479,7 +488,9 @@ class _Daemon:
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
+                "limits": self._limits.told,
             },
+            memory_kept_by=self._limits.kept_by,
             health=self._health,
             gpu_trouble=lambda: self._gpus.trouble,
             render_environment=render_environment,
