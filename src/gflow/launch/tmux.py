@@ -46,7 +46,7 @@ from gflow.launch.tmux_server import Answer, TmuxServer
 
 _CONCURRENT_LAUNCHES = 4
 _LOG_DEADLINE_SECS = 60.0
-_LAST_WORD_SECS = 0.2
+_LAST_WORD_SECS = 1.0
 _CTRL_C_SECS = 2.0
 _BOOT = "boot"
 _ENVIRONMENT = "environment"

@@ -163,7 +163,7 @@ OPTIONS = (
     Option("--gpu-ids", convert=gpu_ids, metavar="LIST", help="Reserve these very GPUs, e.g. 0,3 or 0-2."),
     Option("--shared", help="Share the GPUs with other jobs that do; it must say its --gpu-memory."),
     Option("--exclusive", help="Have the GPUs alone."),
-    Option("-m", "--memory-limit", "--memory", convert=memory_mb, metavar="SIZE", help="Host memory needed."),
+    Option("-m", "--memory-limit", "--memory", convert=memory_mb, metavar="SIZE", help="Host memory it may use."),
     Option("--clear-memory-limit", help="No host memory request."),
     Option("--cpus", "--cpus-per-task", convert=positive, metavar="N", help="CPUs the job may use."),
     Option("--clear-cpus", help="Any of the CPUs."),
