@@ -601,8 +601,8 @@ def test_slurm_begins_in_seconds_where_no_unit_is_given(gbatch, submitted, tmp_p
 def test_otherwise_they_are_pointed_out(gbatch, submitted, tmp_path):
     (tmp_path / "job.sh").write_text(SLURM)
     assert gbatch("job.sh").err == (
-        "gbatch: job.sh has #SBATCH --job-name, --time, --gres, --mem, -a, -d, --mail-user, --mail-type, --signal, -H;"
-        " with --sbatch gflow goes by that\n"
+        "gbatch: job.sh has #SBATCH --job-name, --time, --gres, -c, --mem, -a, -d, --mail-user, --mail-type, --signal,"
+        " -H; with --sbatch gflow goes by that\n"
     )
     assert "time_limit" not in job_of(submitted)
     (tmp_path / "job.sh").write_text("#SBATCH --time=5\n# GFLOW --time 6\ntrue\n")

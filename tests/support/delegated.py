@@ -3,6 +3,7 @@
 On a machine without them, `contrib/cgroups` runs these tests under a kernel of their own.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gflow.launch.cgroups import Cgroups, Unavailable
 def _why_not() -> str | None:
     with tempfile.TemporaryDirectory() as directory:
         try:
-            made = Cgroups.open(Path(directory))
+            made = Cgroups.open(Path(directory), os.getpid())
         except Unavailable as trouble:
             return str(trouble)
     made.directory.rmdir()

@@ -56,9 +56,18 @@ def blueprint(services: Services) -> Blueprint:
                 "gpu_simulated": sum(gpu.simulated for gpu in resources.gpus.values()),
                 "gpu_trouble": services.gpu_trouble(),
                 "drained": drained_json(engine),
+                "limits": services.limits(),
                 "jobs": {state.value: engine.counts[state] for state in State},
             }
         )
+
+    @routes.post("/reload")
+    async def reload() -> Response:
+        query.allow()
+        check_admin(caller(), "reload the configuration")
+        runtime.check_open()
+        applied, later = await services.reload()
+        return answer({"applied": applied, "needs_restart": later})
 
     @routes.get("/stats")
     async def stats() -> Response:

@@ -90,7 +90,7 @@ async def _submit(
             f"{trouble}. Job {ids} is queued, but not safe yet, and starts when it is: do not submit it again"
         ) from None
     earlier = [job.id < first_new and not _same_request(spec, job) for spec, job in zip(specs, jobs, strict=True)]
-    mailed, kept_by = services.notifications.sends_mail, services.memory_kept_by
+    mailed, kept_by = services.notifications.sends_mail, services.limits()["memory"]
     return [
         _receipt(job, spooled.dropped, earlier=was, mailed=mailed, kept_by=kept_by)
         for job, was in zip(jobs, earlier, strict=True)

@@ -1,40 +1,44 @@
-"""Who keeps jobs to their limits on this machine: the kernel, where the daemon may have cgroups, else a watch."""
+"""Who keeps jobs to their limits on this machine: the kernel, where they may have cgroups, else a watch."""
 
 import logging
-from dataclasses import dataclass
+import threading
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from gflow.launch.cgroups import Cgroups, Unavailable
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Limits:
-    """`cgroups` or, without them, `why` there are none."""
+    """What there is for the jobs of one data directory. It is known once the tmux server is there."""
 
-    cgroups: Cgroups | None
-    why: str | None
+    def __init__(self, data_dir: Path) -> None:
+        self._data_dir = data_dir
+        self._server_pid: int | None = None
+        self._cgroups: Cgroups | None = None
+        self._why: str | None = "no cgroup has been looked for"
+        self._lock = threading.Lock()
 
-    @classmethod
-    def of(cls, data_dir: Path) -> Self:
-        """What there is for the daemon of this data directory; its own process may move to another cgroup for it."""
+    def of(self, server_pid: int | None) -> Cgroups | None:
+        """The cgroups of the jobs of this tmux server, None if it can have none; without a server those there were."""
+        with self._lock:
+            if server_pid is not None and server_pid != self._server_pid:
+                self._server_pid = server_pid
+                self._look(server_pid)
+            return self._cgroups
+
+    def _look(self, server_pid: int) -> None:
         try:
-            cgroups = Cgroups.open(data_dir)
+            self._cgroups, self._why = Cgroups.open(self._data_dir, server_pid), None
+            log.info("limits of jobs are kept by cgroups in %s", self._cgroups.directory)
         except Unavailable as trouble:
+            self._cgroups, self._why = None, str(trouble)
             log.info("limits of memory are watched once a second: %s", trouble)
-            return cls(None, str(trouble))
-        log.info("limits of jobs are kept by cgroups in %s", cgroups.directory)
-        return cls(cgroups, None)
-
-    @property
-    def kept_by(self) -> str:
-        """ "cgroup" or "watch": what sees to limits of memory."""
-        return "watch" if self.cgroups is None else "cgroup"
 
     @property
     def told(self) -> dict[str, Any]:
-        """For `/status`: what sees to limits of memory and of CPUs, and why it is no cgroup."""
-        cpus = "cgroup" if self.cgroups is not None and "cpu" in self.cgroups.controllers else "affinity"
-        return {"memory": self.kept_by, "cpus": cpus, "why": self.why}
+        """For `/status`: what sees to limits of `memory` and of `cpus`, and `why` it is no cgroup."""
+        if self._cgroups is None:
+            return {"memory": "watch", "cpus": "affinity", "why": self._why}
+        return {"memory": "cgroup", "cpus": "cgroup" if "cpu" in self._cgroups.controllers else "affinity", "why": None}

@@ -1,17 +1,19 @@
 """Limits that the kernel keeps: a cgroup (version 2) for each job that has one. The only file that knows cgroups.
 
-Where the daemon may: at the root of the hierarchy, in a container of its own, or in a unit of systemd that has
-`Delegate=yes` and `DelegateSubgroup=gflowd`. The layout is
+They are made in the cgroup of the tmux server, which jobs are in anyway: its unit of systemd, one that the daemon is in
+as well and may divide, or the root of the hierarchy. The layout is
 
-    BASE/gflowd               the daemon, and the tmux server
+    BASE/gflowd               the tmux server, and jobs without limits; the daemon, if it is in the same cgroup
     BASE/gflow-NNNNNNNN/      of one data directory
         ID.RUN_ID/            a job
 
 Rules it keeps:
 
-- Processes are in leaves only, as the kernel demands of cgroups whose children have controllers. So a daemon that is
-  alone in its cgroup moves into a leaf of it. In a unit of systemd without a leaf of its own it does not: with jobs
-  still running there, systemd could start no daemon in the unit again.
+- Processes are in leaves only, as the kernel demands of cgroups whose children have controllers. So what is in BASE
+  moves into the leaf: all of it in the server's own unit, which nobody else starts anything in; elsewhere only the
+  server and the daemon, and if others are there, too, there are no cgroups. Other units of systemd's are left alone,
+  unless they have the leaf already (`DelegateSubgroup=gflowd`): with jobs still running there, systemd could start no
+  daemon in its unit again.
 - A job enters its cgroup itself, before its first instruction, so nothing it starts is ever outside. Its wrapper stays
   outside, and lives to record how the job ended.
 - Whatever else can be seen of a job follows from its directory, so a later daemon finds it again.
@@ -23,6 +25,8 @@ import os
 from collections.abc import Set
 from pathlib import Path
 from typing import NamedTuple
+
+from gflow.launch.unit import UNIT_PREFIX
 
 LEAF = "gflowd"
 CPU_PERIOD_USECS = 100_000
@@ -36,7 +40,7 @@ class Unavailable(Exception):
 
 
 class Own(NamedTuple):
-    """The cgroup of this process, and where the hierarchy it is in begins."""
+    """The cgroup of a process, and where the hierarchy it is in begins."""
 
     directory: Path
     root: Path
@@ -50,15 +54,16 @@ class Cgroups:
         self.controllers = controllers
 
     @classmethod
-    def open(cls, data_dir: Path) -> "Cgroups":
-        """Those of the daemon of this data directory. Raises Unavailable."""
-        own = _own()
+    def open(cls, data_dir: Path, server_pid: int) -> "Cgroups":
+        """Those of the jobs of this data directory, whose tmux server this is. Raises Unavailable."""
+        own = _own(server_pid)
         if own is None:
             raise Unavailable("there is no cgroup v2 here")
         base = own.directory.parent if own.directory.name == LEAF else own.directory
-        _check(base, own)
+        alone = base.name.startswith(UNIT_PREFIX)
+        _check(base, own, alone=alone)
         try:
-            controllers = _enable(base, own)
+            controllers = _enable(base, _movers(base, own, server_pid, alone=alone))
             name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
             directory = base / f"gflow-{name}"
             directory.mkdir(exist_ok=True)
@@ -120,10 +125,10 @@ class Cgroups:
                 self.remove(directory.name)
 
 
-def _own() -> Own | None:
-    """Where this process is in the hierarchy of version 2; None if there is none, or it cannot be seen from here."""
+def _own(pid: int) -> Own | None:
+    """Where a process is in the hierarchy of version 2; None if there is none, or it cannot be seen from here."""
     try:
-        lines = _read(Path("/proc/self/cgroup")).splitlines()
+        lines = _read(Path(f"/proc/{pid}/cgroup")).splitlines()
         mounts = [line.split() for line in _read(Path("/proc/self/mountinfo")).splitlines()]
     except OSError:
         return None
@@ -136,10 +141,13 @@ def _own() -> Own | None:
     return None
 
 
-def _check(base: Path, own: Own) -> None:
-    """Raise Unavailable if cgroups must not be made in `base`, or could not keep a limit of memory."""
+def _check(base: Path, own: Own, *, alone: bool) -> None:
+    """Raise Unavailable if cgroups must not be made in `base`, or could not keep a limit of memory.
+
+    `alone`: it is the server's own unit.
+    """
     if not base.is_relative_to(own.root):
-        raise Unavailable("the daemon's cgroup is not one of this container")
+        raise Unavailable("the tmux server is in a cgroup outside of this container")
     try:
         there = _read(base / "cgroup.controllers").split()
     except OSError as error:
@@ -147,12 +155,23 @@ def _check(base: Path, own: Own) -> None:
     if "memory" not in there:
         raise Unavailable("cgroup v2 has no memory controller here")
     if not os.access(base / "cgroup.subtree_control", os.W_OK):
-        raise Unavailable(f"{base} is not the daemon's to change (systemd: Delegate=yes)")
-    if base == own.directory and base.name.endswith(_UNITS):
-        raise Unavailable(f"the daemon has no cgroup of its own in {base.name} (systemd: DelegateSubgroup={LEAF})")
+        raise Unavailable(f"{base} is not the daemon's to divide")
+    if base == own.directory and base.name.endswith(_UNITS) and not alone:
+        raise Unavailable(f"jobs have no unit of their own, and the daemon no cgroup of its own in {base.name}")
 
 
-def _enable(base: Path, own: Own) -> frozenset[str]:
+def _movers(base: Path, own: Own, server_pid: int, *, alone: bool) -> set[int]:
+    """The processes that have to move from `base` into its leaf; none at the root, which may have some.
+
+    Raises OSError.
+    """
+    if base != own.directory or not (base / "cgroup.type").exists():
+        return set()
+    there = set(map(int, _read(base / "cgroup.procs").split()))
+    return there if alone else there & {server_pid, os.getpid()}
+
+
+def _enable(base: Path, movers: Set[int]) -> frozenset[str]:
     """Let the children of `base` have limits; return which controllers keep them. Raises OSError."""
     there = _read(base / "cgroup.controllers").split()
     wanted = [name for name in _CONTROLLERS if name in there]
@@ -160,19 +179,22 @@ def _enable(base: Path, own: Own) -> frozenset[str]:
     missing = [name for name in wanted if name not in enabled]
     if not missing:
         return frozenset(wanted)
-    is_root = not (base / "cgroup.type").exists()
-    leaf = base / LEAF if base == own.directory and not is_root else None
-    if leaf is not None:
-        leaf.mkdir(exist_ok=True)
-        _write(leaf / "cgroup.procs", str(os.getpid()))
+    if movers:
+        (base / LEAF).mkdir(exist_ok=True)
+        _move(movers, base / LEAF)
     try:
         _write(base / "cgroup.subtree_control", " ".join(f"+{name}" for name in missing))
     except OSError:
-        if leaf is not None:  # others are in it, too: all stays as it was
-            _write(base / "cgroup.procs", str(os.getpid()))
-            leaf.rmdir()
+        _move(movers, base)  # others are in it, too: all stays as it was
         raise
     return frozenset(wanted)
+
+
+def _move(pids: Set[int], cgroup: Path) -> None:
+    """Raises OSError. What is gone by now need not be moved."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            _write(cgroup / "cgroup.procs", str(pid))
 
 
 def _bottom_up(directory: Path) -> list[Path]:

@@ -52,11 +52,16 @@ _BOOT = "boot"
 _ENVIRONMENT = "environment"
 
 
+def _no_cgroups(_server_pid: int | None) -> None:
+    """Limits are watched."""
+
+
 class Tmux:
     """See `base.Launcher`.
 
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
-    what the spool keeps under a digest. `cgroups` keep the limits of jobs, where there are some.
+    what the spool keeps under a digest. `own_unit`: see `TmuxServer`. `cgroups` are those of the jobs of the tmux
+    server with this process id, where it may have some.
     """
 
     def __init__(
@@ -67,14 +72,15 @@ class Tmux:
         environment_file: Callable[[str], Path],
         script_file: Callable[[str], Path],
         *,
-        cgroups: Cgroups | None = None,
+        own_unit: bool = False,
+        cgroups: Callable[[int | None], Cgroups | None] = _no_cgroups,
     ) -> None:
         self._logs = data_dir / "logs"
         self._runs = data_dir / "runs"
         for directory in (data_dir, self._logs, self._runs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
-        self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs)
+        self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs, own_unit=own_unit)
         self._clock = clock
         self._environment_file = environment_file
         self._script_file = script_file
@@ -84,7 +90,7 @@ class Tmux:
         self._table = ProcessTable()
         self._wrappers: dict[str, Process | None] = {}
         self._visited: set[str] = set()
-        self._cgroups = cgroups
+        self._cgroups_of = cgroups
         self._cpu_sets = CpuSets(usable_cpus())
         self._taskset = shutil.which("taskset")
         self._prepared = False
@@ -116,9 +122,8 @@ class Tmux:
         seen_at = self._clock().wall if process else None
         await self._log_complete(job, directory)
         how = exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
-        limit_mb = (
-            self._cgroups.ran_out_at(directory.path.name) if self._cgroups is not None and job.spec.memory_mb else None
-        )
+        cgroups = self._cgroups() if job.spec.memory_mb is not None else None
+        limit_mb = cgroups.ran_out_at(directory.path.name) if cgroups is not None else None
         return how if limit_mb is None else ran_out(how, limit_mb)
 
     async def wait_stranded(self, job: Job) -> str:
@@ -204,13 +209,13 @@ class Tmux:
         await trio.to_thread.run_sync(self._sweep, kept)
 
     def _remove(self, directory: RunDirectory) -> None:
-        if self._cgroups is not None:
-            self._cgroups.remove(directory.path.name)
+        if (cgroups := self._cgroups()) is not None:
+            cgroups.remove(directory.path.name)
         directory.remove()
 
     def _sweep(self, kept: Set[str]) -> None:
-        if self._cgroups is not None:
-            self._cgroups.sweep(kept)
+        if (cgroups := self._cgroups()) is not None:
+            cgroups.sweep(kept)
         for path in self._runs.iterdir():
             if path.is_dir() and path.name not in kept:
                 RunDirectory(path).remove()
@@ -222,8 +227,9 @@ class Tmux:
     async def memory_over(self, job: Job) -> int | None:
         """What its processes have in memory, if that is too much and no cgroup keeps it from that."""
         directory, limit_mb = self._directory(job), job.spec.memory_mb
-        if self._cgroups is not None and self._cgroups.has(directory.path.name):
-            await trio.to_thread.run_sync(self._cgroups.hold, directory.path.name, limit_mb)
+        cgroups = self._cgroups()
+        if cgroups is not None and cgroups.has(directory.path.name):
+            await trio.to_thread.run_sync(cgroups.hold, directory.path.name, limit_mb)
             return None
         if limit_mb is None:
             return None
@@ -304,9 +310,13 @@ class Tmux:
         memory_mb, cpus = job.spec.memory_mb, job.spec.cpus
         if memory_mb is None and cpus is None:
             return UNCONFINED
-        cgroup = None if self._cgroups is None else os.fspath(self._cgroups.make(name, memory_mb, cpus))
+        cgroups = self._cgroups()
+        cgroup = None if cgroups is None else os.fspath(cgroups.make(name, memory_mb, cpus))
         listed = None if cpus is None else self._cpu_sets.take(job.run_id or "", cpus)
         return Confinement(cgroup, listed, self._taskset)
+
+    def _cgroups(self) -> Cgroups | None:
+        return self._cgroups_of(self._server.pid)
 
     def _new_session(self, job: Job, directory: RunDirectory) -> list[str]:
         name = session_name(job.id)
