@@ -37,6 +37,7 @@ _MASKS = (
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s|KiB|MiB)\b"), "AMOUNT"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"\bpid \d+\b"), "PID"),
+    (re.compile(r"\b(kept by the kernel \(cgroup\)|watched about once .*)$"), "KEPT"),
     (re.compile(r"\b[a-z]+-[a-z]+-\d{4}\b"), "NAME"),
     (re.compile(r"[-─ ]+"), " "),
 )
