@@ -28,7 +28,7 @@ def daemon() -> Iterator[Daemon]:
 
 
 def ended_for_it(daemon: Daemon, job_id: int) -> None:
-    job = daemon.wait_job(job_id)
+    job = daemon.wait_job(job_id, 90)
     assert (job["state"], job["exit_code"], job["signal"]) == ("Failed", 137, "SIGKILL")
     assert OUT.fullmatch(job["status_detail"]), job["status_detail"]
     assert job["reason"] == {"SystemError": job["status_detail"]}
