@@ -28,6 +28,9 @@ CLIENTS = 6
 LATE_SECS = 5.0
 """A request that takes so long beside all that was kept waiting, on a machine that has others to serve, too."""
 
+HEARD_SECS = 0.5
+"""How long a client listens: events go on for as long as somebody else submits jobs."""
+
 JOB = b'{"argv": ["true"], "run_dir": "/tmp", "hold": true}'
 GET = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(JOB), JOB)
@@ -131,7 +134,8 @@ def talk(client: socket.socket, chance: Chance) -> bytes:
         if ending == "half close":
             client.shutdown(socket.SHUT_WR)
             client.settimeout(0.2)
-            while piece := client.recv(65536):
+            end = time.monotonic() + HEARD_SECS
+            while time.monotonic() < end and (piece := client.recv(65536)):
                 heard += piece
     return heard
 

@@ -87,7 +87,7 @@ JOB = _object(
     " submitted_by redone_from retried_from max_retries auto_close_tmux parameters group_id max_concurrent run_name"
     " project gpu_ids submitted_at started_at finished_at reason scheduled_at argv script_args exit_code signal"
     " status_detail stopping early_signal keep_session session log_path restart_count retried_as redone_as gpu_indices"
-    " retry_on_oom oom_restarts gpu_use gpu_memory_verdict gpu_share_mb after_end group key hold_after_failures",
+    " retry_on_oom oom_restarts gpu_use gpu_memory_verdict gpu_share_mb after_end group key hold_after_failures cpus",
     state={"enum": [state.value for state in CODES]},
 )
 RESERVATION = _object("id user gpu_spec start_time duration status created_at cancelled_at created_by")
