@@ -78,9 +78,11 @@ class _Context:
 def _daemon_options(command: _F) -> _F:
     for option in (
         click.option("--socket", metavar="PATH", help="Unix socket to listen on."),
-        click.option("--host", metavar="NAME", help="Listen on TCP, too; only with --auth none, and on loopback."),
+        click.option("--host", metavar="NAME", help="Listen on TCP, too, for whoever has a token."),
         click.option("--port", metavar="N", help="TCP port (59000)."),
-        click.option("--auth", metavar="none", help="Let every user of this machine in over TCP, under any name."),
+        click.option(
+            "--auth", metavar="token|none", help="none lets every user of this machine in over TCP, under any name."
+        ),
         click.option(
             "--gpus",
             metavar="SPEC",

@@ -21,13 +21,13 @@ import trio
 
 from gflow import __version__, clock
 from gflow.api.app import create_app
-from gflow.api.callers import user_name
 from gflow.api.forecast import Forecast
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
+from gflow.api.users import Users, unknown_groups, user_name
 from gflow.config import DAY_SECS, Config, environment
-from gflow.core import quotas
+from gflow.core import quotas, tokens
 from gflow.core.engine import Engine
 from gflow.core.events import Event, EventKind
 from gflow.core.gpu_list import format_gpu_list
@@ -35,6 +35,7 @@ from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
 from gflow.core.placement import keep_order
 from gflow.core.policy import Policy
+from gflow.core.tokens import Tokens
 from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
@@ -316,6 +317,8 @@ class _Daemon:
         log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
+        for group in unknown_groups(self._settings.config.access.admin_groups):
+            log.warning("access.admin_groups: this machine has no group %s", group)
 
     def _warn_of_missing_gpus(self) -> None:
         there = self._runtime.engine.resources.gpus
@@ -376,7 +379,9 @@ class _Daemon:
     def _log_endpoints(self) -> None:
         log.info("listening on %s", self._settings.socket)
         tcp = self._settings.config.tcp()
-        if tcp is not None:
+        if tcp is not None and self._settings.config.auth() == "token":
+            log.info("listening on %s:%d, for whoever has a token (gctl token create)", *tcp)
+        elif tcp is not None:
             log.warning(
                 'listening on %s:%d without authentication (daemon.auth = "none"): every user of this machine can run'
                 " programs as %s there, and act on every job, reservation and quota under any name",
@@ -494,6 +499,10 @@ class _Daemon:
             start_ticks=_start_ticks,
             notifications=self._pool,
             tally=self._tally,
+            users=Users(frozenset(config.access.admins), frozenset(config.access.admin_groups)),
+            tokens=Tokens(self._runtime.settings.get(tokens.SETTING)),
+            auth=config.auth(),
+            own_only=config.access.visibility == "own",
         )
 
     def _log_path(self, job_id: JobId) -> Path:
