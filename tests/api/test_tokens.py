@@ -197,6 +197,28 @@ async def test_what_is_followed_ends_when_it_is_revoked(house, path):
                 pass
 
 
+async def test_whoever_waits_with_one_that_is_revoked_learns_nothing(house, monkeypatch):
+    job_id = await house.start()
+    token, answers, waits = await house.token(ME), [], trio.Event()
+    real = house.runtime.bus.wait_for_more
+
+    async def wait_for_more(last_seen):
+        waits.set()
+        await real(last_seen)
+
+    monkeypatch.setattr(house.runtime.bus, "wait_for_more", wait_for_more)
+
+    async def wait():
+        answers.append(await asked(house, "GET", f"/jobs/{job_id}/wait", token))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await waits.wait()
+        await house.ask("DELETE", "/tokens/1")
+        await house.end(job_id)
+    assert [answer.status_code for answer in answers] == [401]
+
+
 async def test_its_text_is_kept_nowhere(tmp_path, caplog):
     """Not in state, history, log, audit, exports, events, figures or refusals; only its hash is in the state."""
     caplog.set_level(logging.DEBUG)

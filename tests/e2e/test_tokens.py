@@ -46,6 +46,7 @@ def test_tcp_needs_one_unless_it_is_said_otherwise(place):
     assert daemon.cli("gctl", "token", "revoke", "1").stdout == "Token 1 of alice is revoked\n"
     assert over_tcp(port, "/jobs", done.stdout.strip())[0] == 401
     assert "for whoever has a token" in daemon.said()
+    assert f"TCP: http://127.0.0.1:{port} (with tokens)\n" in daemon.cli("gflowd", "status").stdout
 
 
 def test_the_text_of_one_is_found_nowhere(place):

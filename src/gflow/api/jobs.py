@@ -76,6 +76,7 @@ def blueprint(services: Services) -> Blueprint:
             await runtime.bus.wait_for_more(seen)
             job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)
+        services.check_still_lets_in(caller())
         return raw(services.encoder(caller())(job))
 
     @routes.get("/jobs/<int:job_id>/why")

@@ -13,10 +13,11 @@ import trio
 from gflow.api.answers import encode
 from gflow.api.callers import Caller
 from gflow.api.forecast import Forecast
+from gflow.api.gate import UNKNOWN
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.users import Users
-from gflow.core.errors import Forbidden
+from gflow.core.errors import Forbidden, Unauthorized
 from gflow.core.model import GpuUse, Group, Job, JobId, Reason
 from gflow.core.tokens import Tokens
 from gflow.daemon.runtime import Runtime
@@ -155,6 +156,11 @@ class Services:
     def still_lets_in(self, who: Caller) -> bool:
         """Whether an answer that goes on and on may: the token it was asked for with may be over."""
         return who.token is None or self.tokens.holds(who.token, self.runtime.clock().wall)
+
+    def check_still_lets_in(self, who: Caller) -> None:
+        """Raise Unauthorized if the token it was asked for with is over."""
+        if not self.still_lets_in(who):
+            raise Unauthorized(UNKNOWN)
 
     def encoder(self, who: Caller) -> Callable[[Job], bytes]:
         """What makes records of jobs as `who` may see them."""

@@ -187,7 +187,8 @@ async def status(given: _Context, socket: str | None, output: str) -> None:
         click.echo(drained_line(told["drained"]))
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
     if told.get("tcp"):
-        click.echo(f"TCP: {told['tcp']} (without authentication)")
+        asks = "with tokens" if told.get("auth") == "token" else "without authentication"
+        click.echo(f"TCP: {told['tcp']} ({asks})")
 
 
 @gflowd.command("import")

@@ -481,6 +481,7 @@ class _Daemon:
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
                 "tcp": None if (tcp := config.tcp()) is None else _url(*tcp),
+                "auth": None if tcp is None else config.auth(),
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
