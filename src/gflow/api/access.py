@@ -98,6 +98,7 @@ RULES: dict[str, Rule] = {
     "DELETE /quotas": _operator("change quotas"),
     "POST /drain": _admin("drain gflow"),
     "POST /resume": _admin("have jobs started again"),
+    "POST /reload": _admin("reload the configuration"),
     "POST /state/compact": _admin("compact the state"),
     "POST /state/prune": _admin("prune the state"),
     "GET /notifications": Rule(Who.ADMIN, "see how it goes with notifications"),

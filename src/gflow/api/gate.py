@@ -11,7 +11,7 @@ from quart import Request
 from gflow.api import browsers
 from gflow.api.access import LOOKING, Rule, Who
 from gflow.api.callers import ANYBODY, Caller
-from gflow.api.users import Users
+from gflow.api.users import MOST_KEPT, Person, Users
 from gflow.core.errors import Forbidden, Unauthorized
 from gflow.core.tokens import Tokens
 from gflow.daemon.peer import Peer, Stranger
@@ -34,16 +34,27 @@ class Gate:
         self._rules = rules
         self._wall = wall
         self._auth = auth
+        self._callers: dict[int, tuple[Person, Caller]] = {}
 
     async def caller(self, request: Request, peer: Peer | Stranger) -> Caller:
         """Who sent the request. Raises Unauthorized, Forbidden, Unavailable."""
         if isinstance(peer, Peer):
-            person = await self._users.find(peer.uid)
-            return Caller(person.name, person.uid, person.admin)
+            return self._local(await self._users.find(peer.uid))
         browsers.check(request, peer)
         if self._auth == "none":
             return ANYBODY
         return await self._bearer(request)
+
+    def _local(self, person: Person) -> Caller:
+        """A user of this machine; the same one for as long as nothing else is known of him."""
+        known = self._callers.get(person.uid)
+        if known is not None and known[0] is person:
+            return known[1]
+        who = Caller(person.name, person.uid, person.admin)
+        if len(self._callers) >= MOST_KEPT:
+            self._callers.clear()
+        self._callers[person.uid] = person, who
+        return who
 
     async def _bearer(self, request: Request) -> Caller:
         given = request.headers.getlist("Authorization")

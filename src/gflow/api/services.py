@@ -80,6 +80,7 @@ class Services:
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
     - users: who is who on this machine. tokens: what lets requests over TCP in. auth: `daemon.auth`.
     - own_only: whether others' command lines, logs and so on are hidden (`access.visibility = "own"`).
+    - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
     """
 
@@ -89,7 +90,7 @@ class Services:
     spool: Spool
     logs_dir: Path
     env_drop: tuple[str, ...]
-    status: Mapping[str, Any]
+    status: dict[str, Any]
     health: Callable[[], tuple[dict[str, Any], bool]]
     gpu_trouble: Callable[[], str | None]
     render_environment: Callable[[Mapping[str, str]], bytes]
@@ -102,6 +103,7 @@ class Services:
     configured_gpus: list[int] | None
     look_at_gpus: Callable[[], None]
     start_ticks: Callable[[int], int | None]
+    reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
     notifications: Notifications
     tally: Tally
     users: Users

@@ -38,15 +38,19 @@ class Users:
 
     def __init__(
         self,
-        admins: frozenset[str] = frozenset(),
-        admin_groups: frozenset[str] = frozenset(),
+        admins: Iterable[str] = (),
+        admin_groups: Iterable[str] = (),
         time: Callable[[], float] = trio.current_time,
     ) -> None:
-        self._admins = admins
-        self._admin_groups = admin_groups
         self._time = time
         self._known: dict[int | str, tuple[float, Person]] = {}
         self._threads: trio.CapacityLimiter | None = None
+        self.configure(admins, admin_groups)
+
+    def configure(self, admins: Iterable[str], admin_groups: Iterable[str]) -> None:
+        """Others are administrators from now on."""
+        self._admins, self._admin_groups = frozenset(admins), frozenset(admin_groups)
+        self._known.clear()
 
     async def find(self, who: int | str) -> Person:
         """The user with this id or name; also one the machine does not know. Raises Unavailable."""
