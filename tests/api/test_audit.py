@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from gflow.api import audit
-from gflow.api.users import user_name
+from gflow.api.callers import user_name
 from support.house import House, free_port
 
 ME, ANA, BEN = user_name(os.geteuid()), 20001, 20002

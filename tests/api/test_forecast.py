@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from gflow.api import forecast as module
-from gflow.api.users import user_name
+from gflow.api.callers import user_name
 from gflow.core.forecast import Future
 from support.desk import eventually
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from gflow import clock
-from gflow.api.users import user_name
+from gflow.api.callers import user_name
 from gflow.core.model import Gpu, GpuProcessId, GpuStatus, JobId
 from gflow.gpu.base import GpuProcess, ProbeReading, Reading
 from gflow.launch.processes import read_stat

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gflow.api.users import user_name
+from gflow.api.callers import user_name
 from gflow.daemon.peer import Peer
 
 ANA, BEN = 20001, 20002

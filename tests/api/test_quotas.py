@@ -5,7 +5,7 @@ import os
 import pytest
 
 from gflow import config
-from gflow.api.users import user_name
+from gflow.api.callers import user_name
 from support.desk import eventually
 from support.house import House
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from gflow.api.users import user_name
+from gflow.api.callers import user_name
 from support.house import House
 
 OWNER = user_name(os.geteuid())

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from gflow.api.callers import user_name
 from gflow.api.gate import UNKNOWN
-from gflow.api.users import user_name
 from gflow.config import Access
 from support.house import House, free_port
 
@@ -114,6 +114,29 @@ async def test_it_is_an_administrators_no_longer_than_its_user_is_one(tmp_path):
     async with with_port(tmp_path) as house:
         assert (await asked(house, "POST", "/resume", token)).status_code == 403
         assert (await asked(house, "GET", "/jobs", token)).status_code == 200
+
+
+async def test_an_administrator_makes_none_for_others(tmp_path):
+    """A token lets its holder submit as its user: whoever could not be him anyway must not become him by one."""
+    async with with_port(tmp_path, access=Access(admins=[f"uid:{ANA}"])) as house:
+        await house.come_as(ANA)
+        body = {"user": "root"}
+        said = await house.refused("POST", "/tokens", body, status=403, code="forbidden")
+        assert said == f"Only root and the daemon's own user may make a token for root; you are uid:{ANA}"
+        own = await house.ask("POST", "/tokens", {"admin": True}, 201)
+        assert own["user_is_known"] is True
+        assert (await asked(house, "POST", "/resume", own["token"])).status_code == 200
+
+
+async def test_whoever_gets_the_name_later_does_not_get_the_token(house):
+    token, unknown = await house.token("root"), await house.token("no-such-user-here")
+    entries = house.services.tokens.entries
+    assert (await asked(house, "GET", "/jobs", token)).status_code == 200
+    assert (await asked(house, "GET", "/jobs", unknown)).status_code == 200
+    entries[1] = replace(entries[1], uid=ANA)
+    entries[2] = replace(entries[2], user="root")
+    for one in (token, unknown):
+        assert (await asked(house, "GET", "/jobs", one)).status_code == 401
 
 
 async def test_nobody_makes_an_administrator_of_somebody(house):

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from gflow.api.users import user_name
+from gflow.api.callers import user_name
 from support.daemon import Daemon
 from support.nvml import Driver, compile_stub
 from support.runqd import Done, NotInstalled, Programs, Verb, install

@@ -6,6 +6,7 @@ steer GPUs, reservations and quotas. That gives nobody more than the port gives 
 the daemon's user. What gflow 0.4 had not stays for those who are known.
 """
 
+import pwd
 from dataclasses import dataclass, replace
 from typing import cast
 from urllib.parse import unquote
@@ -50,6 +51,14 @@ class Caller:
 
 ANYBODY = Caller(NOBODY, NO_USER, admin=False, anonymous=True)
 """Who comes over TCP where nobody has to say who he is."""
+
+
+def user_name(uid: int) -> str:
+    """The name of a user in the system's database, or `uid:N`."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid:{uid}"
 
 
 def caller(claimed: object = None) -> Caller:

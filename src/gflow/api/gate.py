@@ -11,7 +11,7 @@ from quart import Request
 from gflow.api import browsers
 from gflow.api.access import LOOKING, Rule, Who
 from gflow.api.callers import ANYBODY, Caller
-from gflow.api.users import MOST_KEPT, Person, Users
+from gflow.api.users import MOST_KEPT, NO_USER, Person, Users
 from gflow.core.errors import Forbidden, Unauthorized
 from gflow.core.tokens import Tokens
 from gflow.daemon.peer import Peer, Stranger
@@ -63,7 +63,9 @@ class Gate:
         token = self._tokens.find(secret, self._wall())
         if token is None:
             raise Unauthorized(UNKNOWN)
-        person = await self._users.find(token.user)
+        person = await self._users.find(token.user if token.uid is None else token.uid)
+        if (person.name, person.uid) != (token.user, NO_USER if token.uid is None else token.uid):
+            raise Unauthorized(UNKNOWN)  # the name is somebody else's now
         admin = token.admin and person.admin
         return Caller(token.user, person.uid, admin, token=token.id, read_only=token.read_only)
 

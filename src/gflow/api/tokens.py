@@ -1,5 +1,9 @@
-"""`/tokens`: made, listed and revoked over the Unix socket; users their own, administrators everybody's."""
+"""`/tokens`: made, listed and revoked over the Unix socket; users their own, administrators everybody's.
 
+Those of others are made by root and the daemon's own user only.
+"""
+
+import os
 import secrets
 
 from quart import Blueprint, Response
@@ -34,15 +38,16 @@ def blueprint(services: Services) -> Blueprint:
         asked, who = read(TokenRequest, await json_body({})), caller()
         user = who.name if asked.user is None else asked.user
         _check_maker(who, user, admin=asked.admin)
-        person = await services.users.find(user)
+        person = await services.users.find(who.uid if user == who.name else user)
         if asked.admin and not person.admin:
             raise Forbidden(f"{user} is no administrator, so a token cannot make one of {user}; see access.admins")
         runtime.check_open()
-        wanted = Wanted(user, asked.name, asked.expires_secs, asked.read_only, asked.admin)
+        uid = None if person.uid == NO_USER else person.uid
+        wanted = Wanted(user, uid, asked.name, asked.expires_secs, asked.read_only, asked.admin)
         now, secret = runtime.clock(), secrets.token_urlsafe(SECRET_BYTES)
         text, token, outcome = tokens.issue(wanted, secret, who.name, now.wall)
         await runtime.durable(runtime.commit(outcome))
-        made = {"token": text, **token_json(token, now.wall), "user_is_known": person.uid != NO_USER}
+        made = {"token": text, **token_json(token, now.wall), "user_is_known": uid is not None}
         response = answer(made, 201)
         response.headers["Cache-Control"] = "no-store"
         return response
@@ -61,7 +66,8 @@ def blueprint(services: Services) -> Blueprint:
 
 
 def _check_maker(who: Caller, user: str, *, admin: bool) -> None:
-    if not who.admin and user != who.name:
-        raise Forbidden(f"Only an administrator may make a token for {user}; you are {who.name}")
-    if not who.admin and admin:
+    """Only who could be them anyway makes tokens for others: such a token may run programs as them."""
+    if user != who.name and who.uid not in (0, os.geteuid()):
+        raise Forbidden(f"Only root and the daemon's own user may make a token for {user}; you are {who.name}")
+    if admin and not who.admin:
         raise Forbidden(f"Only an administrator may make a token for administrators; you are {who.name}")

@@ -107,11 +107,3 @@ def _is_group(name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def user_name(uid: int) -> str:
-    """The name of a user in the system's database, or `uid:N`."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid:{uid}"

@@ -33,7 +33,8 @@ _NOBODYS = bytes(32)
 class Token:
     """All that is kept of a token; moments are in seconds since the epoch.
 
-    - user: who it stands for. label: what it is called, for people.
+    - user: who it stands for. label: what it is called, for people. uid: the user's id when it was made, None if the
+      machine did not know the name; it is no token of somebody else who comes by the name later.
     - read_only: it may look and change nothing. admin: it is an administrator's, as long as its user is one.
     """
 
@@ -42,6 +43,7 @@ class Token:
     digest: bytes
     created_at: float
     created_by: str
+    uid: int | None = None
     expires_at: float | None = None
     read_only: bool = False
     admin: bool = False
@@ -57,6 +59,7 @@ class Wanted:
     """A token that is asked for; `expires_secs` from now, None for never."""
 
     user: str
+    uid: int | None = None
     label: str | None = None
     expires_secs: float | None = None
     read_only: bool = False
@@ -88,6 +91,7 @@ class Tokens:
             _digest(text),
             wall,
             by,
+            wanted.uid,
             expires_at,
             wanted.read_only,
             wanted.admin,
@@ -162,6 +166,7 @@ def _to_map(token: Token) -> dict[str, Any]:
         "digest": token.digest.hex(),
         "created_at": token.created_at,
         "created_by": token.created_by,
+        "uid": token.uid,
         "expires_at": token.expires_at,
         "read_only": token.read_only,
         "admin": token.admin,

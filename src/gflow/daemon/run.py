@@ -22,11 +22,12 @@ import trio
 
 from gflow import __version__, clock
 from gflow.api.app import create_app
+from gflow.api.callers import user_name
 from gflow.api.forecast import Forecast
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
-from gflow.api.users import Users, unknown_groups, user_name
+from gflow.api.users import Users, unknown_groups
 from gflow.config import DAY_SECS, Config, ConfigError, environment
 from gflow.config import Daemon as DaemonConfig
 from gflow.core import quotas, tokens
