@@ -44,7 +44,9 @@ def test_stdout_has_the_token_and_nothing_else(run, daemon):
     made(daemon, expires_at=MOMENT + 86400, read_only=True)
     done = run(GCTL, "token", "create", "--user", "alice", "--expires", "1d", "--read-only", "--name", "laptop")
     assert (done.status, done.out) == (0, f"{TEXT}\n")
-    assert done.err == "Token 3 for alice (read-only), good until 2026-11-23 01:55; it is not shown again:\n"
+    assert done.err == (
+        "gctl token create: Token 3 for alice (read-only), good until 2026-11-23 01:55; it is not shown again\n"
+    )
     (asked,) = daemon.asked
     assert asked.json == {
         "user": "alice",
@@ -58,7 +60,7 @@ def test_stdout_has_the_token_and_nothing_else(run, daemon):
 def test_without_a_user_it_is_ones_own_and_without_an_end_it_has_none(run, daemon):
     made(daemon, admin=True)
     done = run(GCTL, "token", "create", "--admin")
-    assert done.err == "Token 3 for alice (admin), good until it is revoked; it is not shown again:\n"
+    assert done.err == "gctl token create: Token 3 for alice (admin), good until it is revoked; it is not shown again\n"
     assert (daemon.asked[0].json["user"], daemon.asked[0].json["expires_secs"]) == (None, None)
 
 

@@ -10,12 +10,16 @@ a daemon of their own that has two simulated GPUs, in a directory that is empty 
     shell commands
     -->
 
+In a block of ```console COLUMNSxLINES each command runs on a terminal of that size (`capture`), and what it shows there
+is its output. What stands behind that are the words by which one that does not end is known to show all.
+
 Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are the same if they differ in nothing but
 moments, durations below a minute, process ids, names that were made up, and widths that follow from those.
 """
 
 import getpass
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -44,14 +48,24 @@ _MASKS = (
 
 @dataclass
 class Example:
-    """A command as typed, in lines, and what it printed."""
+    """A command as typed, in lines, and what it printed; `terminal` is what its block says of that."""
 
     typed: list[str]
     printed: list[str] = field(default_factory=list)
+    terminal: str = ""
 
     @property
     def command(self) -> str:
         return "\n".join(line[2:] for line in self.typed)
+
+    @property
+    def run(self) -> str:
+        """What a shell runs for it."""
+        if not self.terminal:
+            return self.command
+        size, _, words = self.terminal.partition(" ")
+        python = f"PYTHONPATH={shlex.quote(str(Path(__file__).parents[1]))} {shlex.quote(sys.executable)}"
+        return f"{python} -m support.capture {size} {shlex.quote(self.command)} {shlex.quote(words)}"
 
     @property
     def lines(self) -> list[str]:
@@ -61,16 +75,17 @@ class Example:
 def blocks(text: str) -> list[str | list[Example]]:
     """The page in pieces: text between examples, and the examples of each block."""
     pieces: list[str | list[Example]] = []
-    for number, part in enumerate(re.split(rf"^({FENCE}\n.*?^{END}\n)", text, flags=re.DOTALL | re.MULTILINE)):
+    for number, part in enumerate(re.split(rf"^({FENCE}[^\n]*\n.*?^{END}\n)", text, flags=re.DOTALL | re.MULTILINE)):
         pieces.append(_examples(part) if number % 2 else part)
     return pieces
 
 
 def _examples(block: str) -> list[Example]:
     found: list[Example] = []
-    for line in block.splitlines()[1:-1]:
+    head, *lines = block.splitlines()[:-1]
+    for line in lines:
         if line.startswith(PROMPT):
-            found.append(Example([line]))
+            found.append(Example([line], terminal=head.removeprefix(FENCE).strip()))
         elif line.startswith(MORE) and not found[-1].printed:
             found[-1].typed.append(line)
         else:
@@ -83,7 +98,10 @@ def written(pieces: list[str | list[Example]]) -> str:
     return "".join(
         piece
         if isinstance(piece, str)
-        else "".join(f"{line}\n" for line in [FENCE, *(line for one in piece for line in one.lines), END])
+        else "".join(
+            f"{line}\n"
+            for line in [f"{FENCE} {piece[0].terminal}".rstrip(), *(line for one in piece for line in one.lines), END]
+        )
         for piece in pieces
     )
 
@@ -94,7 +112,7 @@ def run(text: str) -> str:
     examples = [one for piece in pieces if not isinstance(piece, str) for one in piece]
     setup = "\n".join(_SETUP.findall(text))
     with Daemon("--simulated-gpus", "2") as daemon:
-        for one, printed in zip(examples, _printed(daemon, setup, [one.command for one in examples]), strict=True):
+        for one, printed in zip(examples, _printed(daemon, setup, [one.run for one in examples]), strict=True):
             one.printed = printed
     return written(pieces)
 

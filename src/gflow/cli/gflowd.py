@@ -12,6 +12,8 @@ import asyncclick as click
 from gflow import __version__, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.entry import leave_quietly
+from gflow.cli.full import refuse
 from gflow.cli.gflowd_doctor import doctor
 from gflow.cli.gflowd_init import init
 from gflow.cli.gflowd_invocation import Invocation
@@ -338,19 +340,26 @@ def main() -> None:
             _import(asked)
         elif asked is not None:
             _serve(asked)
+    except BrokenPipeError:
+        sys.exit(leave_quietly(141))
     except (ConfigError, hosting.HostingFailed, UnitFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 
 def _parse() -> Invocation | _Import | None:
     """Do what the command line says; if that is to be a daemon or an import, return what was asked."""
+    prog = Path(sys.argv[0]).name.removesuffix(".py")
     try:
-        gflowd(_anyio_backend="trio")
+        status = gflowd(prog_name=prog, standalone_mode=False, _anyio_backend="trio")
+    except click.ClickException as error:
+        refuse(error, prog)
+    except click.Abort:
+        sys.exit(130)
     except _Serve as asked:
         return asked.given
     except _Import as asked_import:
         return asked_import
-    return None
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli.command import Command, Option
 from gflow.cli.kinds import lifetime, not_empty
 from gflow.cli.output import TEXT, print_document
@@ -11,6 +9,7 @@ from gflow.cli.render.table import harmless
 from gflow.cli.token.data import described, entry
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,11 +30,11 @@ def run(values: Values) -> int:
     }
     made = Client(find(values["url"], values["config"])).create_token(wanted)
     if not made["user_is_known"]:
-        print(harmless(f"gctl token create: this machine has no user {made['user']}"), file=sys.stderr)
+        say(harmless(f"this machine has no user {made['user']}"))
     if values["output"] != "text":
         print_document({"token": made["token"], **entry(made)}, values["output"])
         return 0
-    print(harmless(f"{described(made)}; it is not shown again:"), file=sys.stderr)
+    say(harmless(f"{described(made)}; it is not shown again"))
     print(made["token"])
     return 0
 

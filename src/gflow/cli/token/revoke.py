@@ -21,7 +21,7 @@ def run(values: Values) -> int:
         token = client.revoke_token(token_id)
         print(harmless(f"Token {token['id']} of {token['user']} is revoked"))
 
-    return each("gctl token revoke", values["ids"], revoke)
+    return each(values["ids"], revoke)
 
 
 COMMAND = Command(
