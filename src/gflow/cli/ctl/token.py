@@ -13,7 +13,7 @@ COMMAND = Group(
         "revoke": "gflow.cli.token.revoke",
     },
     examples=(
-        ("gctl token create --user alice --expires 30d >token", "one for alice, in a file"),
+        ("gctl token create --user alice --expires 30d", "one for alice"),
         ("gctl token create --user grafana --read-only", "one that can only look"),
         ("gctl token list", "which there are"),
         ("gctl token revoke 3", "from now on it is none"),

@@ -55,7 +55,7 @@ COMMAND = Command(
     ),
     exclusive=(("read_only", "admin"),),
     examples=(
-        ("gctl token create --user alice --expires 30d >token", "into a file, which should be for its user only"),
+        ("gctl token create --user alice --expires 30d", "one for alice; with >FILE into a file, for its user only"),
         ("gctl token create --read-only --name laptop", "one of your own that can only look"),
     ),
 )
