@@ -69,6 +69,7 @@ def _daemon_options(command: _F) -> _F:
 @click.option("-c", "--config", "named", metavar="PATH", help="Configuration file.")
 @click.option("-v", "--verbose", count=True, help="More in the log (repeatable).")
 @click.option("-q", "--quiet", count=True, help="Less in the log.")
+@click.option("--cleanup", is_flag=True, hidden=True, expose_value=False, help="Accepted; nothing is left to clean up.")
 @click.version_option(__version__, prog_name="gflowd")
 @click.pass_context
 async def gflowd(context: click.Context, named: str | None, verbose: int, quiet: int) -> None:

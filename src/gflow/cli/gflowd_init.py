@@ -26,7 +26,7 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("gpus", [0, 1], "which GPUs jobs may have; without it all"),
         ("gpu_allocation_strategy", "sequential", "or random"),
         ("gpu_poll_interval_secs", 10, "how often the GPUs are looked at"),
-        ("host", "localhost", "TCP for remote clients, who need tokens, beside the Unix socket: docs/access.md"),
+        ("host", "localhost", "TCP for remote clients, who need tokens: docs/access.md"),
         ("port", 59000, ""),
         ("kill_grace_secs", 10, "from Ctrl-C to SIGTERM when a job is stopped"),
         ("max_bypass_secs", 3600, "how long jobs may pass one that waits for room nobody knows the end of"),
