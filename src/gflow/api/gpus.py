@@ -34,6 +34,7 @@ def blueprint(services: Services) -> Blueprint:
                 "gpu_trouble": services.gpu_trouble(),
                 "reservations": reserved_by_number(engine, now),
                 "drained": drained_json(engine),
+                "limits": services.limits(),
             }
         )
 

@@ -82,6 +82,7 @@ class Services:
     - own_only: whether others' command lines, logs and so on are hidden (`access.visibility = "own"`).
     - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
+    - limits: what keeps jobs to their `memory` ("cgroup", "watch") and `cpus`, and `why` it is no cgroup.
     """
 
     runtime: Runtime
@@ -110,6 +111,7 @@ class Services:
     tokens: Tokens
     auth: str | None
     own_only: bool
+    limits: Callable[[], Mapping[str, Any]]
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, _Encoded] = field(default_factory=dict)
