@@ -7,10 +7,16 @@ import trio
 
 from gflow.api import crowd
 from gflow.api.app import create_app
+from gflow.api.callers import Caller
 from support.desk import eventually
 from support.house import House
 
 ANA, BEN = 4001, 4002
+
+
+def caller(uid):
+    """As the gate knows him."""
+    return Caller(f"uid:{uid}", uid, admin=False)
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ async def test_streams_of_one_user_are_bounded(hall):
 
 async def test_a_large_request_waits_for_its_turn_and_not_for_ever(hall):
     await hall.come_as(ANA)
-    leave = [await hall.crowd.enter("jobs.list_jobs", hall.peer) for _ in range(2)]
+    leave = [await hall.crowd.enter("jobs.list_jobs", caller(ANA)) for _ in range(2)]
     refused = await hall.client.get("/jobs")
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many")
     async with trio.open_nursery() as nursery:
@@ -97,7 +103,7 @@ async def test_places_are_given_back_however_a_request_ends(hall):
 async def test_a_large_body_is_a_large_request(hall, chunked):
     await hall.come_as(ANA)
     for _ in range(2):
-        await hall.crowd.enter("jobs.list_jobs", hall.peer)
+        await hall.crowd.enter("jobs.list_jobs", caller(ANA))
 
     async def body():
         yield b"{}" if chunked else b" " * crowd.LARGE_BYTES + b"{}"
@@ -113,7 +119,7 @@ async def test_not_many_wait_for_their_turn(hall, monkeypatch):
     monkeypatch.setattr(crowd, "WAITING_OF_ONE", 3)
     await hall.come_as(ANA)
     for _ in range(2):
-        await hall.crowd.enter("jobs.list_jobs", hall.peer)
+        await hall.crowd.enter("jobs.list_jobs", caller(ANA))
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(hall.client.get, "/jobs")

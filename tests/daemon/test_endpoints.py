@@ -424,7 +424,7 @@ async def test_who_has_too_many_connections_is_told_and_others_are_served(path, 
     async with serving(path) as server:
         callers.uid = 4001
         held = [await server.connect(half) for half in (b"", b"GET", REQUEST % b"/slow") for _ in range(2)]
-        await eventually(lambda: server.api._gate.inside == 5, "as many as one may have")
+        await eventually(lambda: server.api._places.inside == 5, "as many as one may have")
         assert await rest(held.pop()) == b"HTTP/1.1 429 " + module._NO_PLACE.removeprefix(b"HTTP/1.1 429 ")
         for _ in range(3):
             assert b'"code":"too_many"' in await server.say(REQUEST % b"/")
@@ -435,7 +435,7 @@ async def test_who_has_too_many_connections_is_told_and_others_are_served(path, 
         await server.is_well()
         for stream in held:
             await stream.aclose()
-        await eventually(lambda: server.api._gate.inside == 0, "their places")
+        await eventually(lambda: server.api._places.inside == 0, "their places")
         callers.uid = 4001
         await server.is_well()
 
@@ -448,7 +448,7 @@ async def test_many_users_together_leave_room_for_administrators(path, callers, 
         for callers.uid in range(4001, 4009):
             held += [await server.connect(b"GET /") for _ in range(5)]
             await eventually(lambda: server.api._being_turned_away == 0, "the end of those who find no place")
-        assert server.api._gate.inside == 16
+        assert server.api._places.inside == 16
         callers.uid = os.geteuid()
         await server.is_well()
         for stream in held:

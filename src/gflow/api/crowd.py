@@ -5,15 +5,15 @@ while. Streams stay as long as their client likes, so more of them are refused. 
 waiting, and administrators have places of their own.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Hashable
 
 import trio
 
+from gflow.api.callers import Caller
+from gflow.api.users import NO_USER
 from gflow.core.errors import TooMany
-from gflow.daemon.gate import Gate
-from gflow.daemon.peer import Peer, Stranger
+from gflow.daemon.places import Places
 
 HEAVY = frozenset(
     "jobs.list_jobs queue.queue control.stats logs.content submissions.submit_batch ending.cancel_many redo.redo"
@@ -39,31 +39,31 @@ class Crowd:
     """Who is asking for what takes much, and who follows streams."""
 
     def __init__(self) -> None:
-        self._heavy = Gate(HEAVY_AT_ONCE, HEAVY_OF_ONE, HEAVY_KEPT)
-        self._streams = Gate(STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT)
+        self._heavy = Places(HEAVY_AT_ONCE, HEAVY_OF_ONE, HEAVY_KEPT)
+        self._streams = Places(STREAMS_AT_ONCE, STREAMS_OF_ONE, STREAMS_KEPT)
         self._waiting: Counter[Hashable] = Counter()
         self._left = trio.Event()
 
-    async def enter(self, endpoint: str, peer: object, body_bytes: int = 0) -> Leave | None:
+    async def enter(self, endpoint: str, caller: Caller, body_bytes: int = 0) -> Leave | None:
         """Take a place for a request, if it needs one; what gives it back. Raises TooMany.
 
         body_bytes: how long its body is said to be.
         """
         if endpoint in STREAMS:
-            return self._follow(peer)
+            return self._follow(caller)
         if endpoint in HEAVY or body_bytes > LARGE_BYTES:
-            return await self._take_turn(peer)
+            return await self._take_turn(caller)
         return None
 
-    def _follow(self, peer: object) -> Leave:
-        who, admin = _party(peer)
+    def _follow(self, caller: Caller) -> Leave:
+        who, admin = _party(caller), caller.admin
         if not self._streams.has_room(who, admin=admin):
             raise TooMany(f"You follow {STREAMS_OF_ONE} streams, or all together {STREAMS_AT_ONCE}; end some first")
         self._streams.enter(who)
         return lambda: self._streams.leave(who)
 
-    async def _take_turn(self, peer: object) -> Leave:
-        who, admin = _party(peer)
+    async def _take_turn(self, caller: Caller) -> Leave:
+        who, admin = _party(caller), caller.admin
         if not self._heavy.has_room(who, admin=admin) and self._waiting[who] < WAITING_OF_ONE:
             await self._wait(who, admin=admin)
         if not self._heavy.has_room(who, admin=admin):
@@ -88,8 +88,6 @@ class Crowd:
         self._left = trio.Event()
 
 
-def _party(peer: object) -> tuple[Hashable, bool]:
-    """Whose requests count together, and whether that is an administrator. Over TCP all are one."""
-    if isinstance(peer, Peer):
-        return peer.uid, peer.uid in (0, os.geteuid())
-    return Stranger, False
+def _party(who: Caller) -> Hashable:
+    """Whose requests count together: those of one user. Where nobody knows who calls, all are one."""
+    return "unknown" if who.anonymous else who.name if who.uid == NO_USER else who.uid

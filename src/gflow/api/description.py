@@ -24,6 +24,7 @@ from gflow.wire.requests import (
     SignalRequest,
 )
 from gflow.wire.reservations import ReservationRequest
+from gflow.wire.tokens import TokenRequest
 
 Schema = dict[str, Any]
 
@@ -122,6 +123,7 @@ _JOB = _reference("Job")
 _DRY_RUN = {"dry_run": FLAG}
 _DRAINED = _object("changed drained running_jobs")
 _IGNORED = _object("gpu_index pid available")
+_TOKEN = _object("id user name read_only admin created_at created_by expires_at expired")
 _TEXT_KIND = "text/plain"
 
 OPERATIONS: dict[str, Operation] = {
@@ -283,6 +285,16 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "GET /reservations/{reservation_id}": Operation("A reservation", answer=_reference("Reservation"), errors=(404,)),
     "DELETE /reservations/{reservation_id}": Operation("Cancel a reservation", kind=_TEXT_KIND, errors=(404, 409)),
+    "GET /tokens": Operation("The caller's tokens", answer=_list(_TOKEN)),
+    "POST /tokens": Operation(
+        "Make a token",
+        body=TokenRequest,
+        optional_body=True,
+        statuses=(201,),
+        errors=(404, 409, 422),
+        answer=_object("id user name read_only admin expires_at token user_is_known"),
+    ),
+    "DELETE /tokens/{token_id}": Operation("Revoke a token", answer=_TOKEN, errors=(404, 409)),
     "POST /state/compact": Operation("Write a snapshot", answer=_object("jobs bytes_before bytes_after")),
     "POST /state/prune": Operation(
         "Remove jobs that ended long ago",
@@ -299,10 +311,16 @@ OPERATIONS: dict[str, Operation] = {
     ),
 }
 
-PATH_PARAMETERS: dict[str, Schema] = {"job_id": _whole(0), "reservation_id": _whole(0), "group_id": TEXT}
+PATH_PARAMETERS: dict[str, Schema] = {
+    "job_id": _whole(0),
+    "reservation_id": _whole(0),
+    "token_id": _whole(0),
+    "group_id": TEXT,
+}
 
 SENTENCES = {
     400: "Malformed: it cannot be understood",
+    401: "Over TCP a token is needed, and it must be good",
     403: "Forbidden: not the caller's, or for administrators",
     404: "There is no such thing",
     408: "The body did not come in time",
@@ -314,5 +332,5 @@ SENTENCES = {
 }
 """What each status of an error means."""
 
-EVERYWHERE = (400, 403, 408, 413, 429, 503)
+EVERYWHERE = (400, 401, 403, 408, 413, 429, 503)
 """Errors that any operation may answer with."""

@@ -22,8 +22,8 @@ from hypercorn.typing import ASGIFramework, LifespanState
 
 from gflow.daemon.connection import Connection
 from gflow.daemon.departures import Departures
-from gflow.daemon.gate import Gate
-from gflow.daemon.peer import Peer, Stranger, peer_of
+from gflow.daemon.peer import Peer, Stranger, address_of, peer_of
+from gflow.daemon.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class ApiServer:
         self, app: ASGIFramework, listeners: list[socket.socket], *, hosts: frozenset[str] = frozenset()
     ) -> None:
         self._app = ASGIWrapper(app)
-        self._stranger = Stranger(hosts)
+        self._hosts = hosts
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
         self._config.keep_alive_max_requests = sys.maxsize
@@ -126,7 +126,7 @@ class ApiServer:
         self._accepting = trio.CancelScope()
         self._open: set[Connection] = set()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._gate = Gate(min(MAX_CONNECTIONS, files // 2), OF_ONE, KEPT)
+        self._places = Places(min(MAX_CONNECTIONS, files // 2), OF_ONE, KEPT)
         self._being_turned_away = 0
         self._hung_up = trio.Event()
         self._connections: trio.Nursery
@@ -148,14 +148,14 @@ class ApiServer:
     async def _serve(self, stream: trio.SocketStream) -> None:
         peer = self._peer(stream.socket)
         party, admin = _party(peer, stream.socket)
-        if not self._gate.has_room(party, admin=admin):
+        if not self._places.has_room(party, admin=admin):
             await self._turn_away(stream)
             return
-        self._gate.enter(party)
+        self._places.enter(party)
         try:
             await self._serve_peer(stream, peer)
         finally:
-            self._gate.leave(party)
+            self._places.leave(party)
 
     async def _turn_away(self, stream: trio.SocketStream) -> None:
         """Say that there is no place: behind what the client says first, or it would not get to read it."""
@@ -186,7 +186,7 @@ class ApiServer:
                 await trio.aclose_forcefully(stream)
 
     def _peer(self, sock: trio.socket.SocketType) -> Peer | Stranger:
-        return peer_of(sock) if sock.family == socket.AF_UNIX else self._stranger
+        return peer_of(sock) if sock.family == socket.AF_UNIX else Stranger(self._hosts, address_of(sock))
 
     async def _close_idle(self) -> None:
         while True:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Hashable
 
 
-class Gate:
+class Places:
     """`total` places, `kept` of them for administrators, and `each` for one party that is none."""
 
     def __init__(self, total: int, each: int, kept: int) -> None:
