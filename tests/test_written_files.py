@@ -1,5 +1,5 @@
-"""What is made of the source and kept beside it - manual pages, completion scripts, units of systemd - is what would be
-made now, is accepted by what reads it, and is installed where that looks."""
+"""What is made of the source and kept beside it - manual pages, completion scripts, units of systemd, reference - is
+what would be made now, is accepted by what reads it, and is installed where that looks."""
 
 import os
 import shutil
@@ -16,6 +16,7 @@ from gflow.cli.completion.scripts import PROGRAMS
 
 CHECKOUT = Path(gflow.__file__).parents[2]
 CONTRIB = CHECKOUT / "contrib"
+MAKERS = ["man.py", "completions.py", "units.py", "reference.py"]
 
 pytestmark = pytest.mark.skipif(not CONTRIB.exists(), reason="installed without its sources")
 
@@ -27,17 +28,18 @@ def command(*words):
     return done.stdout
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
+@pytest.mark.parametrize("maker", MAKERS)
 def test_they_are_what_would_be_made_now(maker):
     assert command(sys.executable, CONTRIB / maker, "--check") == ""
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
+@pytest.mark.parametrize("maker", MAKERS)
 def test_a_stale_one_would_be_noticed(tmp_path, maker):
     made_by = tmp_path / "contrib" / maker
     made_by.parent.mkdir()
     for name in ("written.py", maker):
         shutil.copy(CONTRIB / name, made_by.parent)
+    shutil.copytree(CONTRIB / "pages", made_by.parent / "pages")
     made = subprocess.run([sys.executable, made_by], capture_output=True, check=False)
     assert made.returncode == 0, made
     first = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file() and "gflowd" in path.name)

@@ -1,19 +1,25 @@
-"""Examples in the documents that are run: what a page shows is what the commands print.
+"""Pages of the documents that are run: what a page shows is what its commands print.
 
     python -m support.transcripts PAGE...      (in tests/) runs the pages and puts what was printed into them
 
 A page has blocks of ```console: lines that begin with `$ ` are commands, `> ` goes on with one, everything else is what
-it printed, both streams, and `[exit N]` stands where it did not end well. The commands of a page run in one shell, with
-a daemon of their own that has two simulated GPUs, in a directory that is empty but for what the page's comment makes:
+it printed, both streams, and `[exit N]` stands where it did not end well. A line that is only `…` stands for lines that
+are left out. The commands of a page run in one shell, with a daemon of their own that has two simulated GPUs, in a
+directory that is empty but for what the page's comments make:
 
     <!-- setup
     shell commands
     -->
 
+    <!-- file NAME -->          the block that follows, as a file
+
+With `<!-- no daemon -->` there is none, and no configuration: the page starts one itself, as somebody new would.
+
 Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are the same if they differ in nothing but
 moments, durations below a minute, process ids, names that were made up, and widths that follow from those.
 """
 
+import contextlib
 import getpass
 import re
 import socket
@@ -25,8 +31,10 @@ from pathlib import Path
 from support.daemon import Daemon
 
 FENCE, END = "```console", "```"
-PROMPT, MORE = "$ ", "> "
+PROMPT, MORE, LEFT_OUT = "$ ", "> ", "…"
+NO_DAEMON = "<!-- no daemon -->\n"
 _SETUP = re.compile(r"<!-- setup\n(.*?)-->", re.DOTALL)
+_FILE = re.compile(r"<!-- file (\S+) -->\n+```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _MARK = "===8<=== "
 _SECS = 90
 
@@ -92,28 +100,47 @@ def run(text: str) -> str:
     """The page with what its commands print now."""
     pieces = blocks(text)
     examples = [one for piece in pieces if not isinstance(piece, str) for one in piece]
-    setup = "\n".join(_SETUP.findall(text))
-    with Daemon("--simulated-gpus", "2") as daemon:
-        for one, printed in zip(examples, _printed(daemon, setup, [one.command for one in examples]), strict=True):
-            one.printed = printed
+    daemon = Daemon("--simulated-gpus", "2")
+    with contextlib.closing(daemon):
+        if NO_DAEMON not in text:
+            daemon.start()
+        for one, printed in zip(examples, _printed(daemon, text, [one.command for one in examples]), strict=True):
+            one.printed = one.printed if _agree(one.printed, printed) else printed
     return written(pieces)
 
 
-def _printed(daemon: Daemon, setup: str, commands: list[str]) -> list[list[str]]:
+def _agree(shown: list[str], printed: list[str]) -> bool:
+    """Whether what was printed is what is shown, which leaves lines out."""
+    parts = [r"(.*\n)*" if line == LEFT_OUT else re.escape(_masked_line(line)) + r"\n" for line in shown]
+    text = "".join(f"{_masked_line(line)}\n" for line in printed)
+    return LEFT_OUT in shown and re.fullmatch("".join(parts), text) is not None
+
+
+def _surroundings(daemon: Daemon, home: Path, *, own_daemon: bool) -> dict[str, str]:
+    """The environment of the shell; who starts a daemon of their own has everything where it is by default."""
+    environment = {**(daemon.environment if own_daemon else daemon.surroundings)}
+    for name in ("PYTHONPATH", *(("XDG_CONFIG_HOME", "XDG_DATA_HOME") if own_daemon else ())):
+        environment.pop(name)
+    path = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    return environment | {"HOME": str(home), "COLUMNS": "100", "USER": "alice", "PATH": path}
+
+
+def _printed(daemon: Daemon, page: str, commands: list[str]) -> list[list[str]]:
     """What each command prints, in one shell."""
     home = daemon.root / "home" / "alice"
     home.mkdir()
     (daemon.work / "programs").mkdir()
+    for name, content in _FILE.findall(page):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(content)
+    setup = "\n".join(_SETUP.findall(page))
     script = [f"cd {home}", setup]
     for command in commands:
         script += [command, f"__status=$?; printf '\\n{_MARK}%d\\n' $__status"]
-    environment = {**daemon.surroundings, "HOME": str(home), "COLUMNS": "100", "USER": "alice"}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    environment.pop("PYTHONPATH")
     shell = subprocess.run(
         ["bash"],
         input="\n".join(script),
-        env=environment,
+        env=_surroundings(daemon, home, own_daemon=NO_DAEMON in page),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
