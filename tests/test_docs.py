@@ -39,7 +39,7 @@ def small(tmp_path):
     shutil.copytree(DOCS / "_static", docs / "_static")
     (tmp_path / "src" / "gflow").mkdir(parents=True)
     shutil.copy(CHECKOUT / "src" / "gflow" / "__init__.py", tmp_path / "src" / "gflow")
-    (docs / "index.md").write_text("# First\n\n[a](page.md#it-is-it)\n\n```{toctree}\npage\n```\n")
+    (docs / "index.md").write_text("# First\n\n[a](page.md#it-is-it)\n\n## Part\n\n- [a](page.md)\n")
     (docs / "page.md").write_text("# `Page`\n\n## It *is* it?\n\n[up](../README.md), [b](index.md)\n")
     (tmp_path / "README.md").write_text(
         "[docs](docs/page.md#page) <https://example.com/a?b#c> <mailto:a@example.com>\n"
