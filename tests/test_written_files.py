@@ -50,6 +50,34 @@ def test_a_stale_one_would_be_noticed(tmp_path, maker):
     assert [line.partition(":")[0] for line in checked.stdout.splitlines()] == [str(first), str(first.parent / "extra")]
 
 
+TOLD = """
+from pages.markdown import meaning, meanings, table
+
+class Kind:
+    "A kind."
+
+    first: int = 1
+    '''What it
+    means.'''
+    second = 2
+    third: int = 3
+    "Of the third."
+
+assert meanings(Kind) == {"first": "What it means.", "third": "Of the third."}
+assert table(("a", "b"), [("x|y", "c\\nd")]) == "| a | b |\\n| --- | --- |\\n| x\\\\|y | c d |"
+meaning(Kind, "second", meanings(Kind))
+"""
+
+
+def test_a_setting_that_nobody_says_the_meaning_of_is_refused(tmp_path):
+    (tmp_path / "told.py").write_text(TOLD)
+    words = [sys.executable, tmp_path / "told.py"]
+    environment = {**os.environ, "PYTHONPATH": str(CONTRIB)}
+    told = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert told.stderr == "__main__.Kind.second: write below it, in a string, what it means\n"
+    assert told.returncode == 1
+
+
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")
 def test_groff_has_no_complaint_about_the_pages():
     command("groff", "-man", "-ww", "-Tutf8", "-z", *sorted((CONTRIB / "man").iterdir()))
