@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import gflow
+from support.mentions import mentioned, unknown
 
 CHECKOUT = Path(gflow.__file__).parents[2]
 DOCS = CHECKOUT / "docs"
@@ -90,3 +91,31 @@ def test_links_that_lead_nowhere_are_named_with_their_lines(small):
     said = [f"CHANGELOG.md:{line}: {target}: {trouble}" for line, target, trouble in troubles if trouble is not None]
     assert checked.stdout.splitlines() == said
     assert checked.returncode == 1
+
+
+OLDER = "moving-from-gflow.md"
+"""Speaks of what another program has, and we have not."""
+
+
+def test_every_verb_and_option_that_a_page_names_is_there():
+    pages = [page for page in (CHECKOUT / "README.md", *DOCS.rglob("*.md")) if page.name != OLDER]
+    wrong = [f"{page.name}: {line}: {word}" for page in pages for line in mentioned(page) if (word := unknown(line))]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("gbatch --gpus 1 python train.py --lr 1", None),
+        ("gbatch --gpu 1 python train.py", "--gpu"),
+        ("gjob update 7 --time-limit=+1:00:00 # comment --nosuch", None),
+        ("gjob udpate 7", "udpate"),
+        ("gctl quota set --user bob --max-gpus 2", "--max-gpus"),
+        ("gqueue -u all | grep --nosuch", None),
+        ("gflow queue --tre", "--tre"),
+        ("gjob update 7 --clear-…", None),
+        ("less --nosuch", None),
+    ],
+)
+def test_one_that_is_not_there_is_named(line, word):
+    assert unknown(line) == word
