@@ -21,6 +21,7 @@ nitpicky = True
 html_theme = "alabaster"
 html_theme_options = {
     "description": "A job scheduler for one machine with GPUs",
+    "font_family": "system-ui, sans-serif",
     "page_width": "1100px",
     "fixed_sidebar": True,
     "show_related": False,
