@@ -59,8 +59,8 @@ class Daemon(Struct, forbid_unknown_fields=True):
     port: int | None = None
     """Port for TCP. Where only the host is set: 59000."""
     auth: str | None = None
-    """How whoever comes by TCP says who he is: `token`, which is the default, or `none`, which lets in every user of this
-    machine under any name."""
+    """How whoever comes by TCP says who he is: `token`, which is the default, or `none`, which lets in every user of
+    this machine under any name."""
     socket: str | None = None
     """Unix socket to listen on. By default `gflow/gflowd.sock` in `$XDG_RUNTIME_DIR`."""
     gpus: list[int] | None = None
