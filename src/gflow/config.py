@@ -52,6 +52,10 @@ class Daemon(Struct, forbid_unknown_fields=True):
     port: int | None = None
     auth: str | None = None
     socket: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    allow_plaintext: bool = False
+    allowed_hosts: list[str] = []
     gpus: list[int] | None = None
     gpu_allocation_strategy: str = "sequential"
     gpu_poll_interval_secs: float = 10
@@ -67,6 +71,15 @@ class Daemon(Struct, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.gpus is not None:
             self.gpus = sorted(set(self.gpus))
+
+
+class Client(Struct, forbid_unknown_fields=True):
+    """The `[client]` table: what commands read (gflow.client.settings); the daemon only checks it."""
+
+    url: str | None = None
+    cacert: str | None = None
+    ssh_host: str | None = None
+    allow_plaintext: bool = False
 
 
 class Projects(Struct, forbid_unknown_fields=True):
@@ -168,6 +181,7 @@ class Config(Struct, forbid_unknown_fields=True):
     executor: Executor = field(default_factory=Executor)
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
+    client: Client = field(default_factory=Client)
 
     def tcp(self) -> tuple[str, int] | None:
         """Host and port to listen on beside the Unix socket, None for neither."""
@@ -175,6 +189,15 @@ class Config(Struct, forbid_unknown_fields=True):
         if daemon.auth is None or (daemon.host is None and daemon.port is None):
             return None
         return daemon.host or DEFAULT_HOST, daemon.port or DEFAULT_PORT
+
+    def tls(self) -> tuple[Path, Path] | None:
+        """The files of certificate and key, None for plain TCP. Raises ConfigError if there is only one of them."""
+        daemon = self.daemon
+        if daemon.tls_cert is None and daemon.tls_key is None:
+            return None
+        if not daemon.tls_cert or not daemon.tls_key:
+            raise ConfigError("daemon.tls_cert and daemon.tls_key go together: give both, or neither")
+        return Path(daemon.tls_cert).expanduser(), Path(daemon.tls_key).expanduser()
 
     def unserved(self) -> list[str]:
         """Settings that are understood but that this version does not act on, in words for the log."""
@@ -228,6 +251,12 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _switch(text: str) -> bool:
+    if text.strip().lower() not in ("true", "false"):
+        raise ValueError(f"invalid switch '{text}': use true or false")
+    return text.strip().lower() == "true"
+
+
 def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ValueError(f"invalid number '{text}': use a whole number")
@@ -246,6 +275,10 @@ _FROM_TEXT: dict[str, Callable[[str], object]] = {
     "host": str,
     "port": _whole,
     "auth": str,
+    "tls_cert": str,
+    "tls_key": str,
+    "allow_plaintext": _switch,
+    "allowed_hosts": _list,
     "socket": str,
     "gpus": _gpus,
     "gpu_allocation_strategy": str,
@@ -322,6 +355,9 @@ def _check(config: Config, source: str) -> None:
         "daemon.history_keep.days: use 0 or more": daemon.history_keep.days >= 0,
         f"daemon.auth: '{daemon.auth}' is unknown; the only one so far is 'none', or leave it out": (
             daemon.auth in (None, "none")
+        ),
+        "daemon.allowed_hosts: use names such as gpu.example.com or *.example.com, without a port": (
+            all(name and not set(name) & set(":/ ") for name in daemon.allowed_hosts)
         ),
         "daemon.host: use a name or an address": daemon.host is None or bool(daemon.host.strip()),
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,

@@ -8,6 +8,7 @@ import sys
 
 from gflow.cli.command import Command, Failure, Group, UsageError, fill, load
 from gflow.cli.quick import Unclear, read, read_options
+from gflow.client.endpoint import trust
 from gflow.client.errors import ClientError
 
 TYPE_CHECKING = False
@@ -78,6 +79,8 @@ def _run(table: Command | Group, argv: list[str], prog: str) -> int:
     if argv and argv[0] == "__complete":
         return _complete(table, argv[1:])
     command, given = _read(table, argv, prog)
+    if "cacert" in given:
+        trust(given["cacert"])
     return command.run(fill(command.options, given))
 
 

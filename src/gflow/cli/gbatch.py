@@ -28,19 +28,22 @@ _ADDED = ("notify_email", "param")
 def run(values: Values) -> int:
     found = work.find(values["command"], values["wrap"])
     sweep.check_once(values["param"] or (), "--param")
+    client = Client(find(values["url"], values["config"]))
+    machine = client.elsewhere(ask=not values["dry_run"])
     if found.text is not None:
         values = _with_script(values, found.text, found.origin)
-    elif values["export"] in (None, "ALL") and values["conda_env"] is None:
+    if machine is not None:
+        values = values | {"export": request.export_to(machine, values["export"], "gbatch")}
+    elif found.text is None and values["export"] in (None, "ALL") and values["conda_env"] is None:
         from gflow.cli.conda import active
 
         values = values | {"conda_env": active()}
     request.check(values)
     for remark in request.remarks(values):
         print(f"gbatch: {remark}", file=sys.stderr)
-    job, jobs = request.build(values, found.fields), sweep.members(values)
+    job, jobs = request.build(values, found.fields, here=machine is None), sweep.members(values)
     if values["dry_run"]:
         return _preview(job, jobs, found.origin, array=bool(values["array"]))
-    client = Client(find(values["url"], values["config"]))
     job |= request.dependencies(values, client)
     if values["test_only"]:
         return _test(client, job, jobs)

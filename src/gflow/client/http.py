@@ -8,6 +8,7 @@ those that do not.
 from __future__ import annotations
 
 from gflow.client import unix
+from gflow.client.endpoint import is_url
 from gflow.client.errors import ClientError, ConnectionLost, Declined, Unreachable
 
 TYPE_CHECKING = False
@@ -43,11 +44,39 @@ def target(path: str, query: Query | None = None) -> str:
 
 
 class Client:
-    """Talks to the daemon behind the Unix socket at `path`, or behind `http://host:port`."""
+    """Talks to the daemon behind the Unix socket at `path`, or behind an URL."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.unreadable = 0
+        self._told: Record | None = None
+
+    @property
+    def by_tcp(self) -> bool:
+        """Whether the daemon is not asked over a socket of this machine."""
+        return is_url(self.path)
+
+    def elsewhere(self, *, ask: bool = True) -> str | None:
+        """The name of the machine the daemon is on, None if it is this one.
+
+        The daemon is asked, for behind an address of this machine may be a tunnel; without `ask` the address decides.
+        """
+        if not self.by_tcp:
+            return None
+        from gflow.client import tcp
+
+        host = tcp.host_of(self.path)
+        if not ask:
+            return None if tcp.is_here(host) else host
+        told = self._status_once()
+        if "boot_id" in told and told["boot_id"] == _boot_id():
+            return None
+        return str(told.get("host") or host)
+
+    def _status_once(self) -> Record:
+        if self._told is None:
+            self._told = self.status()
+        return self._told
 
     # Submitting
 
@@ -72,7 +101,7 @@ class Client:
 
     def _check_takes_our_jobs(self) -> None:
         """Raise where TCP leads to an older gflow: it drops what it does not know of a job, its command before all."""
-        if not self.path.startswith("/") and "endpoint" not in self.status():
+        if self.by_tcp and "endpoint" not in self._status_once():
             raise ClientError(
                 f"the daemon at {self.path} is an older gflow, which does not know such jobs; use its gbatch"
             )
@@ -362,10 +391,11 @@ class Client:
 
     def attach(self, job_id: int, *, read_only: bool = False) -> list[str]:
         """The command that opens the job's terminal."""
-        if not self.path.startswith("/"):
-            raise ClientError(
-                "a terminal opens over the Unix socket only: over TCP anybody could say what is run for it"
-            )
+        if self.by_tcp:
+            from gflow.client import ssh
+
+            job = self.job(job_id)  # so that what is wrong with that is said here
+            return ssh.attach(self.path, self._status_once().get("endpoint"), job["id"], read_only=read_only)
         answer = self._record("GET", f"/jobs/{job_id}/attach", query={"read_only": 1 if read_only else None})
         return [str(word) for word in answer["argv"]]
 
@@ -387,7 +417,7 @@ class Client:
     def _accepted(question: unix.Question) -> unix.Answer:
         answer = question.answer()
         if answer.status >= 400:
-            raise _declined(answer)
+            raise declined(answer)
         return answer
 
     def _record(
@@ -409,7 +439,21 @@ class Client:
         except ConnectionLost:
             if not repeat:
                 raise
-        return _decode(self._ask(method, path, query=query, body=body))
+        try:
+            return _decode(self._ask(method, path, query=query, body=body))
+        except Unreachable as error:
+            raise ConnectionLost(
+                f"gflowd went away before it had answered, so what became of this is not known; {error}"
+            ) from error
+
+
+def _boot_id() -> str:
+    """What tells this machine, since it was started, from all others; the daemon says its own in /status."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _harmless(text: str) -> str:
@@ -443,13 +487,19 @@ def _encode(body: Any) -> bytes:
         raise ClientError("cannot send a path, argument or name that is not UTF-8 text") from error
 
 
-def _declined(answer: unix.Answer) -> Declined:
+def declined(answer: unix.Answer) -> Declined:
+    """What an answer says that is none."""
     from gflow.client.notation import loads
 
     content = answer.read()
     try:
         fields = loads(content)
-        return Declined(str(fields["error"]), answer.status, str(fields.get("code", "")))
+        sentence, code = str(fields["error"]), str(fields.get("code", ""))
+        if answer.status == 401 and is_url(answer.path):
+            from gflow.client import tcp
+
+            sentence = f"{sentence.rstrip('.')}: {tcp.advice()}"
+        return Declined(sentence, answer.status, code)
     except (ValueError, KeyError, TypeError, AttributeError):
         said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]
         said = f": {said}" if said not in ("", "null") else ", and no reason; is it an older gflow?"

@@ -1,7 +1,7 @@
-"""Reaching a daemon over TCP: `http://host:port`, where it has no authentication, or where it is of the older gflow.
+"""Reaching a daemon over TCP: `https://host:port`, or `http://host:port` on this machine.
 
-Nobody says who is at the other end, on either side: our name goes along in a header, and whether the daemon is to be
-trusted is for whoever gave the URL to know.
+Who we are is said by a token. To a daemon without authentication, and to one of the older gflow, our name goes along in
+a header; whether such a daemon is to be trusted is for whoever gave the URL to know.
 """
 
 from __future__ import annotations
@@ -11,26 +11,61 @@ import os
 
 from gflow.client.errors import BadSetting, Unreachable
 
-SCHEME = "http://"
-CONNECT_TIMEOUT_SECS = 1.0
+SCHEME, SECURE = "http://", "https://"
+CONNECT_SECS = 5.0
+"""For all addresses of a host together, and as long again for TLS."""
+
+LEAST_SECS = 1.0
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 59000
 """What is used where only one of `daemon.host` and `daemon.port` is set."""
 
+_KEEP_ALIVE = (
+    (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, 60),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, 15),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPCNT, 4),
+)
+"""Who follows a log for days notices a machine that is gone."""
 
-def checked(url: str) -> str:
-    """`url` as `http://host:port`. Raises BadSetting."""
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a daemon may listen on, a client cannot ask
+
+
+class Remote(str):
+    """The URL of a daemon, checked, and what is to be known for talking to it.
+
+    - cacert: a file of CAs to trust in place of the system's.
+    - plaintext: a token may be sent without TLS to another machine.
+    - ssh_host: what ssh calls the machine; None for the host of the URL.
+    """
+
+    cacert: str | None = None
+    plaintext: bool = False
+    ssh_host: str | None = None
+
+
+def remote(url: str) -> Remote:
+    """`url` as a daemon's. Raises BadSetting."""
+    if isinstance(url, Remote):
+        return url
+    scheme = SECURE if url.startswith(SECURE) else SCHEME
     host, port = _split(url)
-    return f"{SCHEME}{_bracketed(host)}:{port}"
+    return Remote(f"{scheme}{_bracketed(host)}:{port}")
 
 
-def endpoint(host: str | None, port: int | None) -> str:
-    """The URL of these settings."""
-    return checked(f"{SCHEME}{_bracketed(host or DEFAULT_HOST)}:{port or DEFAULT_PORT}")
+def endpoint(host: str | None, port: int | None, *, secure: bool) -> Remote:
+    """The daemon that these settings make."""
+    host = _EVERY_ADDRESS.get(host or DEFAULT_HOST, host or DEFAULT_HOST)
+    return remote(f"{SECURE if secure else SCHEME}{_bracketed(host)}:{port or DEFAULT_PORT}")
 
 
-def authority(url: str) -> str:
-    """`host:port` of an URL that was checked."""
-    return url[len(SCHEME) :]
+def host_of(url: str) -> str:
+    """The host of an URL."""
+    return _split(url)[0]
+
+
+def is_here(host: str) -> bool:
+    """Whether this address or name is one of this machine's own: of its loopback."""
+    return host == "localhost" or host.startswith(("127.", "::ffff:127.")) or host == "::1"
 
 
 def user_name() -> str:
@@ -43,8 +78,40 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def connect(url: str) -> _socket.socket:
-    """A connected socket. Raises `Unreachable` within a second for each address of the host."""
+def headers(url: str, sock: _socket.socket) -> str:
+    """The lines that say whom a request is for and who sends it. Raises BadSetting where others could read a token."""
+    from gflow.client import token
+    from gflow.client.http import quote
+
+    lines = f"Host: {url.partition('://')[2]}\r\nX-Gflow-User: {quote(user_name())}\r\n"
+    ours = token.find()
+    if ours is None:
+        return lines
+    if not url.startswith(SECURE) and not remote(url).plaintext and not is_here(sock.getpeername()[0]):
+        raise BadSetting(
+            f"refusing to send a token to {url}: on the way everybody could read it; write https://,"
+            " or set client.allow_plaintext = true"
+        )
+    return f"{lines}Authorization: Bearer {ours.text}\r\n"
+
+
+def advice() -> str:
+    """What to do about a daemon that does not know us."""
+    from gflow.client import token
+
+    ours = token.find()
+    if ours is not None:
+        return f"the token of {ours.origin} is not valid there (any more); ask an administrator for a new one"
+    from gflow import paths
+
+    return (
+        f"put your token into {paths.token_file()} (mode 600) or GFLOW_TOKEN;"
+        " an administrator makes one with 'gctl token create --user NAME'"
+    )
+
+
+def connect(url: str, secs: float = CONNECT_SECS) -> _socket.socket:
+    """A connected socket, with TLS for https://. Raises `Unreachable` after about `secs` at the latest."""
     host, port = _split(url)
     why = "no address"
     try:
@@ -54,29 +121,42 @@ def connect(url: str) -> _socket.socket:
     for family, kind, protocol, _, address in addresses:
         sock = _socket.socket(family, kind, protocol)
         try:
-            sock.settimeout(CONNECT_TIMEOUT_SECS)
+            sock.settimeout(max(min(LEAST_SECS, secs), secs / len(addresses)))
             sock.connect(address)
         except OSError as error:
             sock.close()
             why = error.strerror or str(error)
-        else:
-            return sock
+            continue
+        for option in _KEEP_ALIVE:
+            sock.setsockopt(*option)
+        return _secured(sock, url, host, secs)
     raise Unreachable(_unreachable(url, why))
 
 
+def _secured(sock: _socket.socket, url: str, host: str, secs: float) -> _socket.socket:
+    if not url.startswith(SECURE):
+        return sock
+    from gflow.client import tls
+
+    sock.settimeout(secs)
+    return tls.secured(sock, url, host, remote(url).cacert)
+
+
 def _unreachable(url: str, why: str) -> str:
-    return f"cannot reach gflowd at {url} ({why}); start it with 'gflowd up'"
+    what = "start it with 'gflowd up'" if is_here(host_of(url)) else "does gflowd run there, with daemon.host set?"
+    return f"cannot reach gflowd at {url} ({why}); {what}"
 
 
 def _split(url: str) -> tuple[str, int]:
-    """Host and port of `http://host:port`, which may end in a slash."""
-    named = url[len(SCHEME) :].removesuffix("/")
+    """Host and port of `scheme://host:port`, which may end in a slash."""
+    scheme, _, named = url.partition("://")
+    named = named.removesuffix("/")
     host, colon, port = named.rpartition(":")
     if not colon or named.endswith("]"):
-        host, port = named, "80"
+        host, port = named, "443" if scheme == "https" else "80"
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not host or not host.isprintable() or not set(host).isdisjoint("/?#@[] ") or not _is_port(port):
-        raise BadSetting(f"cannot use {url} as an endpoint: write http://host:port")
+        raise BadSetting(f"cannot use {url} as an endpoint: write {scheme}://host:port")
     return host, int(port)
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a Unix socket (or TCP), as little of it as our own daemon needs: one request per connection.
+"""HTTP/1.1 over a Unix socket (or TCP, or TLS), as little of it as our own daemon needs: one request per connection.
 
 The standard library's client costs more to import than a whole command may take, so this stands on `_socket`.
 It keeps two rules: nothing is sent before the kernel has said who listens, and no failure is silent - a body that
@@ -21,21 +21,23 @@ CONNECT_TIMEOUT_SECS = 1
 ANSWER_TIMEOUT_SECS = 60.0
 """Longer than any request waits for the disk; `None` is for requests that wait for a job."""
 
-_TCP = "http://"
+_URLS = ("http://", "https://")
+_TLS_ALERT = b"\x15\x03"
 _CHUNK = 65536
 _MAX_HEAD = 65536
 _NO_BODY = (204, 304)
 
 
-def connect(path: str) -> _socket.socket:
+def connect(path: str, patience_secs: float | None = None) -> _socket.socket:
     """A connected socket whose other end belongs to this user or to root. Raises `Unreachable` within a second.
 
-    `path` may be an URL, `http://host:port`; then nobody says whom the other end belongs to.
+    `path` may be an URL. Then it may take some seconds, or `patience_secs` if those are fewer; whom the other end of
+    https:// belongs to its certificate says, of http:// nobody does.
     """
-    if path.startswith(_TCP):
+    if path.startswith(_URLS):
         from gflow.client import tcp
 
-        return tcp.connect(path)
+        return tcp.connect(path, min(tcp.CONNECT_SECS, patience_secs or tcp.CONNECT_SECS))
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     # A blocking connect with a send timeout waits for room in the listener's queue; a non-blocking one would give up.
     half = 8 if sys.maxsize > 2**32 else 4
@@ -72,11 +74,11 @@ def ask(
     timeout_secs: float | None = ANSWER_TIMEOUT_SECS,
 ) -> Question:
     """Send one request. Raises `Unreachable` or `ConnectionLost`."""
-    head = f"{method} {target} HTTP/1.1\r\n{_addressed(path)}Connection: close\r\nAccept: */*\r\n"
-    if body is not None:
-        head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-    sock = connect(path)
+    sock = connect(path, timeout_secs)
     try:
+        head = f"{method} {target} HTTP/1.1\r\n{_addressed(path, sock)}Connection: close\r\nAccept: */*\r\n"
+        if body is not None:
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
         sock.settimeout(timeout_secs)
         _send(sock, head.encode("ascii") + b"\r\n" + (body or b""))
     except BaseException:
@@ -85,18 +87,17 @@ def ask(
     return Question(sock, path)
 
 
-def _addressed(path: str) -> str:
+def _addressed(path: str, sock: _socket.socket) -> str:
     """Whom the request is for; over TCP also who sends it, for the kernel does not say."""
-    if not path.startswith(_TCP):
+    if not path.startswith(_URLS):
         return "Host: localhost\r\n"
     from gflow.client import tcp
-    from gflow.client.http import quote
 
-    return f"Host: {tcp.authority(path)}\r\nX-Gflow-User: {quote(tcp.user_name())}\r\n"
+    return tcp.headers(path, sock)
 
 
 def _name(path: str) -> str:
-    return path if path.startswith(_TCP) else f"unix:{path}"
+    return path if path.startswith(_URLS) else f"unix:{path}"
 
 
 def _send(sock: _socket.socket, data: bytes) -> None:
@@ -132,14 +133,14 @@ class Question:
 
 
 class Answer:
-    """One answer: `status`, `headers` (lower-case names), and the body, to be read once.
+    """One answer of the daemon at `path`: `status`, `headers` (lower-case names), and the body, to be read once.
 
     `fileno` is for waiting until there is more to read.
     """
 
     def __init__(self, sock: _socket.socket, path: str) -> None:
         self._sock = sock
-        self._path = path
+        self.path = path
         self._buffer = b""
         self._before_wait: Callable[[Answer], None] | None = None
         while True:
@@ -178,26 +179,28 @@ class Answer:
         try:
             return self._sock.recv(_CHUNK)
         except TimeoutError as error:
-            raise ConnectionLost(f"gflowd at {_name(self._path)} does not answer") from error
+            raise ConnectionLost(f"gflowd at {_name(self.path)} does not answer") from error
         except OSError as error:
             raise ConnectionLost(f"lost the connection to gflowd ({error.strerror or error})") from error
 
     def _more(self) -> None:
         data = self._receive()
         if not data:
+            if self._buffer.startswith(_TLS_ALERT):
+                raise ConnectionLost(f"what listens at {_name(self.path)} speaks TLS; write https://")
             raise ConnectionLost("gflowd closed the connection before it had answered")
         self._buffer += data
 
     def _head(self) -> tuple[int, dict[str, str]]:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > _MAX_HEAD:
-                raise ConnectionLost(f"what listens at {_name(self._path)} does not speak HTTP")
+                raise ConnectionLost(f"what listens at {_name(self.path)} does not speak HTTP")
             self._more()
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         first, *lines = head.decode("latin-1").split("\r\n")
         version, _, status = first.partition(" ")
         if not version.startswith("HTTP/1.") or not status[:3].isdigit():
-            raise ConnectionLost(f"what listens at {_name(self._path)} does not speak HTTP")
+            raise ConnectionLost(f"what listens at {_name(self.path)} does not speak HTTP")
         fields = (line.partition(":") for line in lines)
         return int(status[:3]), {name.strip().lower(): value.strip() for name, _, value in fields}
 

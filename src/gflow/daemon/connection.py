@@ -37,6 +37,8 @@ _TAKING = (h11.IDLE, h11.SEND_BODY)
 
 _NEWLINES = b"\r\n"
 
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
 _MOST_COPIED = 64 * 1024
 """Up to so many bytes go out together with the head before them; copying more costs more than a second call."""
 
@@ -138,7 +140,10 @@ def _is_readable(target: bytes) -> bool:
 
 
 class Connection(TCPServer):
-    """Serves one accepted stream when awaited. `idle_since` is when its last answer ended (trio time; never: busy)."""
+    """Serves one accepted stream when awaited. `sock` is its socket, which may be below TLS.
+
+    `idle_since` is when its last answer ended (trio time; never: busy).
+    """
 
     def __init__(
         self,
@@ -146,12 +151,13 @@ class Connection(TCPServer):
         config: Config,
         context: WorkerContext,
         state: LifespanState,
-        stream: trio.SocketStream,
+        stream: Stream,
+        sock: trio.socket.SocketType,
         departures: Departures,
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
         self.idle_since = trio.current_time()
-        self.socket = stream.socket
+        self.socket = sock
         self._departures = departures
         self._head: bytes | None = None
         self._is_over = False
@@ -159,7 +165,7 @@ class Connection(TCPServer):
         self._answered = trio.Event()
 
     async def run(self) -> None:
-        """Answer requests until the client or `shut` ends the connection: hypercorn's way without TLS and HTTP/2."""
+        """Answer requests until the client or `shut` ends the connection: hypercorn's way without HTTP/2."""
         try:
             async with trio.open_nursery() as nursery:
                 self.protocol = _Http1(  # type: ignore[assignment]

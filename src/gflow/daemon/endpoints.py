@@ -7,6 +7,7 @@ nothing about who called; so the sockets and the loop are ours, and hypercorn ha
 import logging
 import os
 import socket
+import ssl
 import stat
 import sys
 from pathlib import Path
@@ -17,9 +18,10 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 
-from gflow.daemon.connection import Connection
+from gflow.daemon.connection import Connection, Stream
 from gflow.daemon.departures import Departures
 from gflow.daemon.peer import Peer, Stranger, peer_of
+from gflow.daemon.tls import secured
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +83,20 @@ def _clear_stale(path: Path) -> None:
 class ApiServer:
     """Serves an ASGI application on listening sockets until `close`.
 
-    `hosts` are the names under which those for TCP may be addressed, beside addresses.
+    `stranger` is who comes over TCP: it says by which names that may be addressed. `tls` is put around TCP.
     """
 
     def __init__(
-        self, app: ASGIFramework, listeners: list[socket.socket], *, hosts: frozenset[str] = frozenset()
+        self,
+        app: ASGIFramework,
+        listeners: list[socket.socket],
+        *,
+        stranger: Stranger | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._app = ASGIWrapper(app)
-        self._stranger = Stranger(hosts)
+        self.stranger = stranger or Stranger(frozenset())
+        self._tls = tls
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
         self._config.keep_alive_max_requests = sys.maxsize
@@ -115,9 +123,24 @@ class ApiServer:
             task_status.started()
             await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        state: LifespanState = {"peer": self._peer(stream.socket)}
-        connection = Connection(self._app, self._config, self._context, state, stream, self._departures)
+    async def _serve(self, accepted: trio.SocketStream) -> None:
+        try:
+            stream = await self._secured(accepted)
+            if stream is not None:
+                await self._answer(stream, accepted.socket)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await trio.aclose_forcefully(accepted)
+
+    async def _secured(self, accepted: trio.SocketStream) -> Stream | None:
+        """What is spoken over: TCP goes through TLS if there is any. None if the client cannot."""
+        if self._tls is None or accepted.socket.family == socket.AF_UNIX:
+            return accepted
+        return await secured(accepted, self._tls)
+
+    async def _answer(self, stream: Stream, sock: trio.socket.SocketType) -> None:
+        state: LifespanState = {"peer": self._peer(sock)}
+        connection = Connection(self._app, self._config, self._context, state, stream, sock, self._departures)
         self._open.add(connection)
         try:
             await connection
@@ -128,11 +151,9 @@ class ApiServer:
         finally:
             self._open.discard(connection)
             self._hung_up.set()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await trio.aclose_forcefully(stream)
 
     def _peer(self, sock: trio.socket.SocketType) -> Peer | Stranger:
-        return peer_of(sock) if sock.family == socket.AF_UNIX else self._stranger
+        return peer_of(sock) if sock.family == socket.AF_UNIX else self.stranger
 
     async def _close_idle(self) -> None:
         while True:

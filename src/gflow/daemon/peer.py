@@ -17,9 +17,14 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """Whoever connected over TCP. `hosts` are the names under which the listener may be addressed, in lower case."""
+    """Whoever connected over TCP. `hosts` are the names under which the listener may be addressed, in lower case.
+
+    `*.example.com` among them stands for each name right below. outside: the listener can be reached from other
+    machines, so any address may be one of its own.
+    """
 
     hosts: frozenset[str]
+    outside: bool = False
 
 
 class _Socket(Protocol):

@@ -10,6 +10,7 @@ import resource
 import secrets
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,13 +43,15 @@ from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
-from gflow.daemon.loopback import CannotListen, bind_loopback
+from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
+from gflow.daemon.peer import Stranger
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
 from gflow.daemon.state_watch import StateWatch
 from gflow.daemon.tally import Tally
 from gflow.daemon.timeouts import TimeoutEnforcer
+from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.watcher import Watcher
 from gflow.daemon.webhooks import WebhookPool
 from gflow.gpu.base import Probe
@@ -112,7 +115,7 @@ def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
     try:
         _serve(settings)
-    except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable) as error:
+    except (Held, SocketInUse, CannotListen, UnusableCertificate, TmuxUnusable, Unreadable) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
@@ -344,8 +347,9 @@ class _Daemon:
 
         Returns whether another daemon is to go on in this process, with a state that can be read again.
         """
+        tls = self._tls()
         listeners = self._listen()
-        server = ApiServer(create_app(self._services()), listeners, hosts=self._hosts())
+        server = ApiServer(create_app(self._services()), listeners, stranger=self._stranger(listeners, tls), tls=tls)
         try:
             with trio.open_signal_receiver(*_SIGNALS) as signals:
                 async with trio.open_nursery() as nursery:
@@ -359,8 +363,14 @@ class _Daemon:
 
     def _listen(self) -> list[socket.socket]:
         """The Unix socket comes last: where it is, the daemon is about to answer."""
-        tcp = self._settings.config.tcp()
-        listeners = [] if tcp is None else bind_loopback(*tcp)
+        config = self._settings.config
+        tcp = config.tcp()
+        inside = why_inside(
+            anybody=config.daemon.auth == "none",
+            tls=config.tls() is not None,
+            plaintext=config.daemon.allow_plaintext,
+        )
+        listeners = [] if tcp is None else bind_tcp(*tcp, inside=inside)
         try:
             return [*listeners, bind_unix(self._settings.socket)]
         except BaseException:
@@ -368,20 +378,46 @@ class _Daemon:
                 listener.close()
             raise
 
-    def _hosts(self) -> frozenset[str]:
-        """The names by which the daemon may be addressed over TCP."""
-        tcp = self._settings.config.tcp()
-        return frozenset() if tcp is None else frozenset({"localhost", tcp[0].lower()})
+    def _tls(self) -> ssl.SSLContext | None:
+        """What is put around TCP, if there is any. Raises UnusableCertificate."""
+        config = self._settings.config
+        files = config.tls()
+        return None if files is None or config.tcp() is None else server_context(*files)
 
-    def _log_endpoints(self) -> None:
+    def _stranger(self, listeners: list[socket.socket], tls: ssl.SSLContext | None) -> Stranger:
+        """Who comes over TCP, and by which names that may be addressed: those in the certificate among them."""
+        config = self._settings.config
+        tcp, files = config.tcp(), config.tls()
+        if tcp is None:
+            return Stranger(frozenset())
+        names = own_names(tcp[0]) | {name.lower() for name in config.daemon.allowed_hosts}
+        if tls is not None and files is not None:
+            try:
+                names |= names_of(files[0], tls)
+            except UnusableCertificate as error:
+                log.warning("%s", error)  # it may only be too old, and jobs are not to wait for a new one
+        return Stranger(names, outside=any(map(_is_seen_outside, listeners)))
+
+    def _log_endpoints(self, server: ApiServer) -> None:
         log.info("listening on %s", self._settings.socket)
-        tcp = self._settings.config.tcp()
-        if tcp is not None:
+        config = self._settings.config
+        tcp = config.tcp()
+        if tcp is None:
+            return
+        url = _url(*tcp, secure=config.tls() is not None)
+        log.info("listening on %s", url)
+        if config.daemon.auth == "none":
             log.warning(
-                'listening on %s:%d without authentication (daemon.auth = "none"): every user of this machine can run'
+                'on %s there is no authentication (daemon.auth = "none"): every user of this machine can run'
                 " programs as %s there, and act on every job, reservation and quota under any name",
-                *tcp,
+                url,
                 user_name(os.geteuid()),
+            )
+        elif server.stranger.outside and config.tls() is None:
+            log.warning(
+                "on %s there is no TLS (daemon.allow_plaintext = true): whoever is on the way to a client can read its"
+                " token, its jobs and their environments, and act under that token",
+                url,
             )
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
@@ -406,7 +442,7 @@ class _Daemon:
         self._tell_online()
         await start("api", server)
         self._warn_of_missing_gpus()
-        self._log_endpoints()
+        self._log_endpoints(server)
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
         log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
@@ -473,9 +509,11 @@ class _Daemon:
             status={
                 "version": __version__,
                 "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "boot_id": self._boot_id,
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
-                "tcp": None if (tcp := config.tcp()) is None else _url(*tcp),
+                "tcp": None if (tcp := config.tcp()) is None else _url(*tcp, secure=config.tls() is not None),
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
@@ -543,8 +581,12 @@ def _policy(config: Config) -> Policy:
     )
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _url(host: str, port: int, *, secure: bool) -> str:
+    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_seen_outside(listener: socket.socket) -> bool:
+    return listener.family != socket.AF_UNIX and not is_loopback(listener.getsockname()[0])
 
 
 def _run_ids() -> Iterator[str]:
