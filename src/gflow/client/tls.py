@@ -15,18 +15,21 @@ _UNKNOWN_ISSUER = (18, 19, 20, 21)
 
 def secured(sock: _socket.socket, url: str, host: str, cacert: str | None) -> _socket.socket:
     """The connected socket with TLS around it; `sock` itself is of no use any more. Raises `Unreachable`."""
-    context = _context(cacert)
+    patience = sock.gettimeout()
     plain = socket.socket(fileno=sock.detach())
-    plain.settimeout(sock.gettimeout())
+    plain.settimeout(patience)
     try:
-        return context.wrap_socket(plain, server_hostname=host)
+        return _context(cacert).wrap_socket(plain, server_hostname=host)
+    except BadSetting:
+        plain.close()
+        raise
     except ssl.SSLCertVerificationError as error:
         plain.close()
         hint = "; --cacert FILE names the CA it is from" if error.verify_code in _UNKNOWN_ISSUER else ""
         raise Unreachable(f"cannot trust gflowd at {url}: {error.verify_message.rstrip('.')}{hint}") from error
     except TimeoutError as error:
         plain.close()
-        raise Unreachable(f"gflowd at {url} does not answer") from error
+        raise Unreachable(f"what listens at {url} does not answer; does it speak TLS, or is it http://?") from error
     except OSError as error:
         plain.close()
         raise Unreachable(f"what listens at {url} does not speak TLS ({_why(error)}); is it http://?") from error

@@ -116,8 +116,8 @@ async def secured(stream: trio.SocketStream, context: ssl.SSLContext) -> "trio.S
         with trio.fail_after(HANDSHAKE_SECS):
             first = await sock.recv(1, socket.MSG_PEEK)
             if first != _RECORD:
-                await stream.send_all(_ANSWER_TO_PLAIN if first else b"")
-                log.debug("no TLS: the client spoke without it")
+                log.debug("no TLS: the client %s", "spoke without it" if first else "hung up")
+                await _explain(stream)
                 return None
             secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
             await secure.do_handshake()
@@ -125,3 +125,11 @@ async def secured(stream: trio.SocketStream, context: ssl.SSLContext) -> "trio.S
         log.debug("no TLS: %s", str(error.__cause__ or error) or "the client took too long")
         return None
     return secure
+
+
+async def _explain(stream: trio.SocketStream) -> None:
+    """Answer a request that came without TLS, and take in the rest of it: else the answer may get lost."""
+    await stream.send_all(_ANSWER_TO_PLAIN)
+    await stream.send_eof()
+    while await stream.receive_some():
+        pass
