@@ -14,6 +14,7 @@ import asyncclick as click
 from gflow import __version__, config, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.gflowd_service import service
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
@@ -21,6 +22,7 @@ from gflow.cli.states import STATES
 from gflow.config import Config, ConfigError
 from gflow.core.limits import format_duration
 from gflow.daemon import hosting
+from gflow.daemon.units import UnitFailed
 
 if TYPE_CHECKING:
     from gflow.daemon import importing
@@ -196,6 +198,9 @@ async def import_(path: str, dry_run: bool) -> None:
     raise _Import(Path(path), dry_run)
 
 
+gflowd.add_command(service)
+
+
 for _alias, _command in (("start", up), ("stop", down)):
     _same = copy.copy(_command)
     _same.short_help = f"The same as {_command.name}."
@@ -324,6 +329,7 @@ def _stop(given: _Context) -> None:
 
 def _serve(given: _Context) -> None:
     from gflow.daemon import run as daemon
+    from gflow.daemon import systemd
 
     level = logging.DEBUG if given.verbosity > 0 else _LEVELS.get(given.verbosity, logging.ERROR)
     os.umask(0o077)
@@ -333,7 +339,8 @@ def _serve(given: _Context) -> None:
         handlers.append(RotatingFileHandler(given.log_file, maxBytes=LOG_BYTES, backupCount=1))
     form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=form, handlers=handlers)
-    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket())
+    hosted = systemd.take(os.environ, os.getpid())
+    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket(), hosted)
     try:
         daemon.serve(settings)
     except daemon.CannotStart as error:
@@ -354,7 +361,7 @@ def main() -> None:
             _import(asked)
         elif asked is not None:
             _serve(asked)
-    except (ConfigError, hosting.HostingFailed, OSError, paths.UnsafeDirectory) as error:
+    except (ConfigError, hosting.HostingFailed, UnitFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +49,7 @@ from gflow.daemon.persistence import Persistence
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
 from gflow.daemon.state_watch import StateWatch
+from gflow.daemon.systemd import Given, Manager, adopt
 from gflow.daemon.tally import Tally
 from gflow.daemon.timeouts import TimeoutEnforcer
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
@@ -95,11 +96,12 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a daemon lives, and its configuration."""
+    """Where a daemon lives, its configuration, and what systemd gave it."""
 
     config: Config
     data_dir: Path
     socket: Path
+    given: Given = field(default_factory=Given)
 
 
 class CannotStart(Exception):
@@ -125,13 +127,14 @@ def serve(settings: Settings) -> None:
 def _serve(settings: Settings) -> None:
     os.umask(0o077)
     private_directory(settings.socket.parent)
+    handed = adopt(settings.given, settings.socket)
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         asked_to_stop: list[int] = []
         again = True
         while again and not asked_to_stop:
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-            daemon = _Daemon(settings, asked_to_stop)
+            daemon = _Daemon(settings, asked_to_stop, handed)
             _raise_descriptor_limit()  # after the launcher has noted the limit that jobs are to have
             for number in _SIGNALS:  # between two daemons, too, one is heard
                 signal.signal(number, lambda number, _: asked_to_stop.append(number))
@@ -184,8 +187,11 @@ class _Started:
 class _Daemon:
     """The parts of one daemon."""
 
-    def __init__(self, settings: Settings, asked_to_stop: Sequence[int] = ()) -> None:
+    def __init__(
+        self, settings: Settings, asked_to_stop: Sequence[int] = (), handed: socket.socket | None = None
+    ) -> None:
         self._settings = settings
+        self._handed = handed
         self._asked_to_stop = asked_to_stop
         self._leave = trio.Event()
         self._again = False
@@ -208,10 +214,12 @@ class _Daemon:
             clock.read,
             lambda digest: self._spool.path("env", digest),
             lambda digest: self._spool.path("script", digest),
+            own_unit=settings.given.unit,
         )
         self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
+        self._manager = Manager(settings.given, self._runtime.schedule_wake, lambda: self._runtime.engine.counts)
         self._tally = Tally()
         self._pool = self._make_pool(targets, outbox, self._loaded)
         self._persistence = Persistence(
@@ -356,9 +364,10 @@ class _Daemon:
                     await self._start_and_serve(nursery, server, signals)
         finally:
             if not self._runtime.stopping:
-                self._settings.socket.unlink(missing_ok=True)
+                self._unlink_socket()
             for listener in listeners:
                 listener.close()
+            self._manager.close()
         return self._again
 
     def _listen(self) -> list[socket.socket]:
@@ -372,7 +381,7 @@ class _Daemon:
         )
         listeners = [] if tcp is None else bind_tcp(*tcp, inside=inside)
         try:
-            return [*listeners, bind_unix(self._settings.socket)]
+            return [*listeners, self._handed.dup() if self._handed else bind_unix(self._settings.socket)]
         except BaseException:
             for listener in listeners:
                 listener.close()
@@ -383,6 +392,11 @@ class _Daemon:
         config = self._settings.config
         files = config.tls()
         return None if files is None or config.tcp() is None else server_context(*files)
+
+    def _unlink_socket(self) -> None:
+        """A socket of systemd's stays: whoever calls next gets an answer from the next daemon."""
+        if self._handed is None:
+            self._settings.socket.unlink(missing_ok=True)
 
     def _stranger(self, listeners: list[socket.socket], tls: ssl.SSLContext | None) -> Stranger:
         """Who comes over TCP, and by which names that may be addressed: those in the certificate among them."""
@@ -432,7 +446,7 @@ class _Daemon:
         await start("launcher", self._launcher)
         await start("watcher", self._watcher)
         await start("gpus", self._gpus)
-        await start("scheduler", Scheduler(self._runtime))
+        await start("scheduler", Scheduler(self._runtime, self._manager.beat))
         await start("timeouts", TimeoutEnforcer(self._runtime))
         if self._recovery is not None:
             await start("state watch", self._state_watch(self._recovery))
@@ -443,9 +457,13 @@ class _Daemon:
         await start("api", server)
         self._warn_of_missing_gpus()
         self._log_endpoints(server)
+        await start("manager", self._manager)
+        self._manager.tell("READY=1")
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
         log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
+        if not self._again:
+            self._manager.tell("STOPPING=1")
         await self._stop(started, server)
         if self._again and not self._persistence.clean:
             raise CannotStart("the disk does not answer, so the state cannot be taken up; start gflowd again")
@@ -477,10 +495,10 @@ class _Daemon:
     async def _stop(self, started: dict[str, "_Started"], server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
         self._runtime.stopping = True
-        self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
+        self._unlink_socket()  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
+        for name in ("manager", "state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):

@@ -54,7 +54,7 @@ class Tmux:
     """See `base.Launcher`.
 
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
-    what the spool keeps under a digest.
+    what the spool keeps under a digest. `own_unit`: see `TmuxServer`.
     """
 
     def __init__(
@@ -64,13 +64,15 @@ class Tmux:
         clock: Callable[[], Now],
         environment_file: Callable[[str], Path],
         script_file: Callable[[str], Path],
+        *,
+        own_unit: bool = False,
     ) -> None:
         self._logs = data_dir / "logs"
         self._runs = data_dir / "runs"
         for directory in (data_dir, self._logs, self._runs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
-        self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs)
+        self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs, own_unit=own_unit)
         self._clock = clock
         self._environment_file = environment_file
         self._script_file = script_file
