@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 from gflow.cli import directives, ids, request, sweep, work
-from gflow.cli.command import Argument, Command
+from gflow.cli.command import Argument, Command, Failure
 from gflow.cli.entry import start
 from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
 from gflow.cli.render.words import what_runs
 from gflow.client.endpoint import find
+from gflow.client.errors import Declined
 from gflow.client.http import Client
 from gflow.core.gpu_list import format_gpu_list
 
@@ -45,9 +46,14 @@ def run(values: Values) -> int:
     if values["dry_run"]:
         return _preview(job, jobs, found.origin, array=bool(values["array"]))
     job |= request.dependencies(values, client)
-    if values["test_only"]:
-        return _test(client, job, jobs)
-    answers = _submit(client, job, jobs)
+    try:
+        if values["test_only"]:
+            return _test(client, job, jobs)
+        answers = _submit(client, job, jobs)
+    except Declined as error:
+        if machine is None or "working directory" not in str(error):
+            raise
+        raise Failure(f"{error} on {machine}; --chdir DIR names one that is there") from error
     _report(answers, job, values)
     if not values["wait"]:
         return 0

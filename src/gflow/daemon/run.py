@@ -113,11 +113,20 @@ def check_notifications(config: Config) -> None:
     _targets(config, lambda job_id: Path(str(job_id)))
 
 
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """What is put around TCP, if there is any. Raises CannotStart."""
+    files = config.tls()
+    try:
+        return None if files is None or config.tcp() is None else server_context(*files)
+    except UnusableCertificate as error:
+        raise CannotStart(str(error)) from error
+
+
 def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
     try:
         _serve(settings)
-    except (Held, SocketInUse, CannotListen, UnusableCertificate, TmuxUnusable, Unreadable) as error:
+    except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
@@ -355,7 +364,7 @@ class _Daemon:
 
         Returns whether another daemon is to go on in this process, with a state that can be read again.
         """
-        tls = self._tls()
+        tls = tls_context(self._settings.config)
         listeners = self._listen()
         server = ApiServer(create_app(self._services()), listeners, stranger=self._stranger(listeners, tls), tls=tls)
         try:
@@ -386,12 +395,6 @@ class _Daemon:
             for listener in listeners:
                 listener.close()
             raise
-
-    def _tls(self) -> ssl.SSLContext | None:
-        """What is put around TCP, if there is any. Raises UnusableCertificate."""
-        config = self._settings.config
-        files = config.tls()
-        return None if files is None or config.tcp() is None else server_context(*files)
 
     def _unlink_socket(self) -> None:
         """A socket of systemd's stays: whoever calls next gets an answer from the next daemon."""
