@@ -20,9 +20,9 @@ def units() -> dict[Path, str]:
     """The text of every unit."""
     user, system = UNITS / "user", UNITS / "system"
     return {
-        user / SERVICE: service_text((GFLOWD, "run"), {}, system=False),
+        user / SERVICE: service_text((GFLOWD,), (), {}, system=False),
         user / SOCKET: socket_text(system=False),
-        system / SERVICE: service_text((GFLOWD, "run", "--system"), {}, system=True),
+        system / SERVICE: service_text((GFLOWD,), ("--system",), {}, system=True),
         system / SOCKET: socket_text(system=True),
     }
 

@@ -43,11 +43,16 @@ def test_a_users_units_are_where_his_manager_looks(tmp_path):
 def test_they_are_installed_and_removed():
     host = Host()
     assert not host.installed
-    files = host.install(["/bin/python", "-m", "gflow"], {"PATH": "/opt/bin:/bin", "SECRET": "x", "XDG_DATA_HOME": ""})
+    files = host.install(
+        ["/bin/python", "-m", "gflow"], ["--gpus", "0"], {"PATH": "/opt/bin:/bin", "SECRET": "x", "XDG_DATA_HOME": ""}
+    )
     assert host.installed
     assert [path.name for path in files] == [SERVICE, SOCKET]
     text = files[0].read_text()
-    assert 'ExecStart="/bin/python" "-m" "gflow"\n' in text
+    assert (
+        'ExecStart="/bin/python" "-m" "gflow" "run" "--gpus" "0"\nExecReload="/bin/python" "-m" "gflow" "reload"\n'
+        in text
+    )
     assert 'Environment="PATH=/opt/bin:/bin"\n' in text
     assert "SECRET" not in text
     assert "XDG_DATA_HOME" not in text
@@ -90,7 +95,7 @@ def test_nobody_lingers_who_is_not_there():
 @pytest.mark.parametrize("word", ["a b", 'q"q', "it's", "100%", "%h", "$HOME", "back\\slash", "line\nbreak", "ü"])
 def test_nothing_in_a_command_line_is_for_systemd(tmp_path, word):
     """systemd says what it has read, in its own quoting; what it would have filled in is gone from there."""
-    (tmp_path / SERVICE).write_text(service_text(["/bin/echo", word], {"NAME": word}, system=False))
+    (tmp_path / SERVICE).write_text(service_text(["/bin/echo", word], [word], {"NAME": word}, system=False))
     words = ("systemd-analyze", "--man=no", "--user", "verify", tmp_path / SERVICE)
     checked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert [line for line in checked.stderr.splitlines() if SERVICE in line and "gflowd.socket" not in line] == []

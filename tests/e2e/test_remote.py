@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import socket
 import ssl
 import subprocess
@@ -212,6 +213,28 @@ def test_only_what_is_meant_for_this_daemon_is_answered(elsewhere: Elsewhere) ->
     assert _ask(elsewhere, "GET", "/health", Host="gpu.example:1") == 200, "a name in its certificate"
     assert _ask(elsewhere, "GET", "/health", Host="evil.example") == 403
     assert _ask(elsewhere, "POST", "/drain", Origin="https://gpu.example") == 403
+
+
+def test_a_new_certificate_counts_after_a_reload(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    files, kept = elsewhere.files, tmp_path / "kept"
+    kept.mkdir()
+    for file in (files.cert, files.key):
+        shutil.copy(file, kept)
+    new = certificates.make(tmp_path / "new", "localhost")
+    try:
+        shutil.copy(new.cert, files.cert)
+        done = elsewhere.daemon.cli("gflowd", "reload")
+        assert (done.returncode, "is not the key of" in done.stderr) == (1, True), done
+        elsewhere.run("gqueue")
+        shutil.copy(new.key, files.key)
+        assert elsewhere.daemon.cli("gflowd", "reload").returncode == 0
+        elsewhere.run("gqueue", "--cacert", str(new.ca))
+        assert "cannot trust" in elsewhere.fails("gqueue")
+    finally:
+        for file in (files.cert, files.key):
+            shutil.copy(kept / file.name, file)
+        assert elsewhere.daemon.cli("gflowd", "reload").returncode == 0
+    elsewhere.run("gqueue")
 
 
 def test_a_key_that_others_may_read_stops_the_start(files: Certificates, tmp_path: Path) -> None:

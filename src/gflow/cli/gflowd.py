@@ -160,6 +160,21 @@ async def restart(given: _Context, /, **flags: str | None) -> None:
 
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
+@click.pass_obj
+async def reload(given: _Context, socket: str | None) -> None:
+    """Have the daemon read its configuration again; no job, connection or event is dropped."""
+    given.add(socket=socket)
+    changed = hosting.reload(given.socket())
+    for line in changed["applied"]:
+        click.echo(f"In force: {line}")
+    for line in changed["needs_restart"]:
+        click.echo(f"With the next 'gflowd restart': {line}")
+    if not any(changed.values()):
+        click.echo("Nothing has changed.")
+
+
+@gflowd.command()
+@click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.option("-o", "--output", type=click.Choice(("text", "json", "yaml")), default="text", help="text, json or yaml.")
 @click.pass_obj
 async def status(given: _Context, socket: str | None, output: str) -> None:
@@ -341,7 +356,7 @@ def _serve(given: _Context) -> None:
     form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=form, handlers=handlers)
     hosted = systemd.take(os.environ, os.getpid())
-    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket(), hosted)
+    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket(), given.settings, hosted)
     try:
         daemon.serve(settings)
     except daemon.CannotStart as error:

@@ -29,8 +29,7 @@ async def install(context: click.Context, *, system: bool, no_start: bool) -> No
     """Write the units, enable them, and start the daemon."""
     host = _host(system)
     host.ask("show-environment")  # says at once if there is no manager to be had
-    named = context.obj.arguments()
-    files = host.install([*program(), *named, "run", *(["--system"] if system else [])], os.environ)
+    files = host.install([*program(), *context.obj.arguments()], ["--system"] if system else [], os.environ)
     host.vary(None, {})
     host.ask("enable", SOCKET, SERVICE)
     click.echo("".join(f"Wrote {path}\n" for path in files), nl=False)

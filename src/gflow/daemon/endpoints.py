@@ -83,7 +83,8 @@ def _clear_stale(path: Path) -> None:
 class ApiServer:
     """Serves an ASGI application on listening sockets until `close`.
 
-    `stranger` is who comes over TCP: it says by which names that may be addressed. `tls` is put around TCP.
+    `stranger` is who comes over TCP: it says by which names that may be addressed. `tls` is put around TCP. Both may be
+    set anew, for connections to come.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class ApiServer:
     ) -> None:
         self._app = ASGIWrapper(app)
         self.stranger = stranger or Stranger(frozenset())
-        self._tls = tls
+        self.tls = tls
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
         self._config.keep_alive_max_requests = sys.maxsize
@@ -134,9 +135,9 @@ class ApiServer:
 
     async def _secured(self, accepted: trio.SocketStream) -> Stream | None:
         """What is spoken over: TCP goes through TLS if there is any. None if the client cannot."""
-        if self._tls is None or accepted.socket.family == socket.AF_UNIX:
+        if self.tls is None or accepted.socket.family == socket.AF_UNIX:
             return accepted
-        return await secured(accepted, self._tls)
+        return await secured(accepted, self.tls)
 
     async def _answer(self, stream: Stream, sock: trio.socket.SocketType) -> None:
         state: LifespanState = {"peer": self._peer(sock)}

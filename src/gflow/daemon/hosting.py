@@ -29,6 +29,7 @@ LOG = "gflowd.log"
 START_SECS = 15.0
 STOP_SECS = 30.0
 ANSWER_SECS = 5.0
+RELOAD_SECS = 30.0
 
 
 class HostingFailed(Exception):
@@ -49,8 +50,8 @@ class Running:
 
 
 class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("gflowd", timeout=ANSWER_SECS)
+    def __init__(self, path: Path, timeout_secs: float = ANSWER_SECS) -> None:
+        super().__init__("gflowd", timeout=timeout_secs)
         self._path = path
 
     def connect(self) -> None:
@@ -268,6 +269,23 @@ def stop(path: Path, data_dir: Path) -> int | None:
     if session is not None:
         session.close()
     return running.pid
+
+
+def reload(path: Path) -> dict[str, list[str]]:
+    """Have the daemon on this socket read its configuration again; what that changed. Raises HostingFailed."""
+    with contextlib.closing(_UnixConnection(path, RELOAD_SECS)) as connection:
+        try:
+            connection.request("POST", "/reload", body=b"{}", headers={"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+        except FileNotFoundError:
+            raise HostingFailed(f"gflowd is not running (nobody listens on {path})") from None
+        except (OSError, HTTPException, ValueError) as error:
+            raise HostingFailed(f"gflowd does not answer on {path}: {error}") from None
+    if answer.status != 200:
+        raise HostingFailed(told.get("error", f"the answer was {answer.status}"))
+    changed: dict[str, list[str]] = told
+    return changed
 
 
 def _end(pid: int) -> bool:

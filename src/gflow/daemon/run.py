@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,14 +28,16 @@ from gflow.api.forecast import Forecast
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
-from gflow.config import DAY_SECS, Config, environment
+from gflow.config import DAY_SECS, Config, ConfigError, environment
+from gflow.config import Daemon as DaemonConfig
 from gflow.core import quotas
 from gflow.core.engine import Engine
+from gflow.core.errors import Impossible
 from gflow.core.events import Event, EventKind
 from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
-from gflow.core.placement import keep_order
+from gflow.core.placement import Shuffle, keep_order
 from gflow.core.policy import Policy
 from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
@@ -46,6 +49,7 @@ from gflow.daemon.importing import first_start
 from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
 from gflow.daemon.peer import Stranger
 from gflow.daemon.persistence import Persistence
+from gflow.daemon.reloading import Differences, differences, in_force
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
 from gflow.daemon.state_watch import StateWatch
@@ -96,11 +100,12 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a daemon lives, its configuration, and what systemd gave it."""
+    """Where a daemon lives, its configuration, how to read that anew (raises ConfigError), and what systemd gave it."""
 
     config: Config
     data_dir: Path
     socket: Path
+    reread: Callable[[], Config] | None = None
     given: Given = field(default_factory=Given)
 
 
@@ -230,7 +235,8 @@ class _Daemon:
         self._gpus = self._make_gpu_watch()
         self._manager = Manager(settings.given, self._runtime.schedule_wake, lambda: self._runtime.engine.counts)
         self._tally = Tally()
-        self._pool = self._make_pool(targets, outbox, self._loaded)
+        self._outbox = outbox
+        self._pool = self._make_pool(targets, self._loaded.events, self._loaded.next_event_id)
         self._persistence = Persistence(
             settings.data_dir,
             self._loaded,
@@ -244,6 +250,13 @@ class _Daemon:
             self._runtime.commit(self._runtime.engine.machine_restarted(clock.read()), self._boot_id)
         self._log_start()
         self._history_trouble = self._look_at_history()
+        self._config = settings.config
+        self._one_reload = trio.Lock()
+        self._started: dict[str, _Started] = {}
+        self._nursery: trio.Nursery
+        self._services: Services
+        self._server: ApiServer
+        self._historian = self._make_historian()
 
     @property
     def recovering(self) -> bool:
@@ -252,8 +265,9 @@ class _Daemon:
 
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
-        shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
-        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=_policy(self._settings.config))
+        engine = Engine(
+            grace_secs=daemon.kill_grace_secs, shuffle=_shuffle(daemon), policy=_policy(self._settings.config)
+        )
         engine.set_machine((), _memory_total_mb())  # the GPUs are told of by the watch, before anything is scheduled
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
@@ -282,15 +296,17 @@ class _Daemon:
         self._tally.count(event)
         self._pool.offer(number, event)
 
-    def _make_pool(self, targets: Sequence[Target], outbox: Outbox, loaded: Loaded) -> WebhookPool:
+    def _make_pool(
+        self, targets: Sequence[Target], past: Sequence[tuple[int, Event]], next_event_id: int, most: int | None = None
+    ) -> WebhookPool:
         return WebhookPool(
             targets,
-            self._settings.config.notifications.max_concurrent_deliveries,
-            outbox,
+            most or self._settings.config.notifications.max_concurrent_deliveries,
+            self._outbox,
             payload=self._payload,
             test_payload=self._test_payload,
-            past=tuple(loaded.events),
-            next_event_id=loaded.next_event_id,
+            past=tuple(past),
+            next_event_id=next_event_id,
             wall=lambda: clock.read().wall,
             launching=lambda: self._watcher.launching > 0,
         )
@@ -351,7 +367,7 @@ class _Daemon:
             log.warning("%s", trouble)
         return trouble
 
-    def _historian(self) -> Historian:
+    def _make_historian(self) -> Historian:
         keep = self._settings.config.daemon.history_keep
         return Historian(
             self._runtime, self._history, keep_jobs=keep.jobs, keep_secs=keep.days * DAY_SECS, turn=self._turn
@@ -366,7 +382,9 @@ class _Daemon:
         """
         tls = tls_context(self._settings.config)
         listeners = self._listen()
-        server = ApiServer(create_app(self._services()), listeners, stranger=self._stranger(listeners, tls), tls=tls)
+        self._services = self._make_services()
+        stranger = _stranger(self._settings.config, tls, outside=any(map(_is_seen_outside, listeners)))
+        self._server = server = ApiServer(create_app(self._services), listeners, stranger=stranger, tls=tls)
         try:
             with trio.open_signal_receiver(*_SIGNALS) as signals:
                 async with trio.open_nursery() as nursery:
@@ -401,20 +419,6 @@ class _Daemon:
         if self._handed is None:
             self._settings.socket.unlink(missing_ok=True)
 
-    def _stranger(self, listeners: list[socket.socket], tls: ssl.SSLContext | None) -> Stranger:
-        """Who comes over TCP, and by which names that may be addressed: those in the certificate among them."""
-        config = self._settings.config
-        tcp, files = config.tcp(), config.tls()
-        if tcp is None:
-            return Stranger(frozenset())
-        names = own_names(tcp[0]) | {name.lower() for name in config.daemon.allowed_hosts}
-        if tls is not None and files is not None:
-            try:
-                names |= names_of(files[0], tls)
-            except UnusableCertificate as error:
-                log.warning("%s", error)  # it may only be too old, and jobs are not to wait for a new one
-        return Stranger(names, outside=any(map(_is_seen_outside, listeners)))
-
     def _log_endpoints(self, server: ApiServer) -> None:
         log.info("listening on %s", self._settings.socket)
         config = self._settings.config
@@ -438,12 +442,7 @@ class _Daemon:
             )
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
-        started: dict[str, _Started] = {}
-
-        async def start(name: str, service: Service) -> None:
-            started[name] = _Started(service)
-            await nursery.start(started[name].run)
-
+        self._nursery, start = nursery, self._start
         await start("persistence", self._persistence)
         await start("webhooks", self._pool)
         await start("launcher", self._launcher)
@@ -455,7 +454,7 @@ class _Daemon:
             await start("state watch", self._state_watch(self._recovery))
         else:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
-            await start("historian", self._historian())
+            await start("historian", self._historian)
         self._tell_online()
         await start("api", server)
         self._warn_of_missing_gpus()
@@ -467,10 +466,14 @@ class _Daemon:
         log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
         if not self._again:
             self._manager.tell("STOPPING=1")
-        await self._stop(started, server)
+        await self._stop(server)
         if self._again and not self._persistence.clean:
             raise CannotStart("the disk does not answer, so the state cannot be taken up; start gflowd again")
         nursery.cancel_scope.cancel()
+
+    async def _start(self, name: str, service: Service) -> None:
+        self._started[name] = _Started(service)
+        await self._nursery.start(self._started[name].run)
 
     def _tell_online(self) -> None:
         """An event by itself: no state changes by it, but it is kept, numbered and told as all are."""
@@ -495,8 +498,9 @@ class _Daemon:
 
         return StateWatch(self._settings.data_dir, recovery, take_up, lambda: self._persistence.healthy)
 
-    async def _stop(self, started: dict[str, "_Started"], server: ApiServer) -> None:
+    async def _stop(self, server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
+        started = self._started
         self._runtime.stopping = True
         self._unlink_socket()  # while it is surely ours
         self._runtime.bus.close()
@@ -515,9 +519,58 @@ class _Daemon:
         await self._launcher.close()
         self._history.close()
 
+    # -- other settings ----------------------------------------------------------------------------------------------
+
+    async def reload(self) -> Differences:
+        """Read the configuration anew and go by it; what changed. Raises Impossible, and then nothing has changed."""
+        reread = self._settings.reread
+        if reread is None:
+            raise Impossible("This daemon was started without a configuration that could be read again")
+        async with self._one_reload:
+            self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                found = await trio.to_thread.run_sync(reread)
+                changed = differences(self._config, found)
+                await self._go_by(in_force(self._config, found))
+            except (ConfigError, CannotStart) as error:
+                log.error("the configuration stays as it is: %s", error)
+                raise Impossible(f"{error}; the configuration stays as it is") from error
+            finally:
+                self._manager.tell("READY=1")
+        for line in changed.applied:
+            log.info("configuration: %s", line)
+        for line in changed.later:
+            log.warning("configuration, with the next start: %s", line)
+        return changed
+
+    async def _go_by(self, config: Config) -> None:
+        told_otherwise = config.notifications != self._config.notifications
+        targets = _targets(config, self._log_path) if told_otherwise else []
+        tls = tls_context(config)  # the files may be new
+        self._config, daemon = config, config.daemon
+        runtime, services = self._runtime, self._services
+        runtime.engine.configure(_policy(config), daemon.kill_grace_secs, _shuffle(daemon), clock.read())
+        self._gpus.configure(interval_secs=daemon.gpu_poll_interval_secs)
+        self._historian.configure(keep_jobs=daemon.history_keep.jobs, keep_secs=daemon.history_keep.days * DAY_SECS)
+        services.env_drop = tuple(daemon.env_drop)
+        self._server.tls = tls
+        self._server.stranger = _stranger(config, tls, outside=self._server.stranger.outside)
+        services.known_environments.clear()
+        services.status |= {"gpu_allocation_strategy": daemon.gpu_allocation_strategy, "timezone": config.timezone}
+        runtime.schedule_wake.set()
+        if told_otherwise:
+            await self._tell_others(targets, config.notifications.max_concurrent_deliveries)
+
+    async def _tell_others(self, targets: Sequence[Target], most: int) -> None:
+        """Another pool takes over: what the one before has not delivered is in the outbox, or is kept for it."""
+        await self._started["webhooks"].stop()
+        self._pool = self._make_pool(targets, self._kept_events(), self._runtime.bus.last_id + 1, most)
+        self._services.notifications = self._pool
+        await self._start("webhooks", self._pool)
+
     # -- for the API -----------------------------------------------------------------------------------------------
 
-    def _services(self) -> Services:
+    def _make_services(self) -> Services:
         config = self._settings.config
         daemon = config.daemon
         return Services(
@@ -551,6 +604,7 @@ class _Daemon:
             configured_gpus=daemon.gpus,
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
+            reload=self.reload,
             notifications=self._pool,
             tally=self._tally,
         )
@@ -565,6 +619,11 @@ class _Daemon:
     def _health(self) -> tuple[dict[str, Any], bool]:
         body, well = health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
         return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
+
+
+def _shuffle(daemon: DaemonConfig) -> Shuffle:
+    """The order in which GPUs are chosen."""
+    return keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
 
 
 def _targets(config: Config, log_path: Callable[[JobId], Path]) -> list[Target]:
@@ -600,6 +659,20 @@ def _policy(config: Config) -> Policy:
         require_project=config.projects.require_project,
         idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
     )
+
+
+def _stranger(config: Config, tls: ssl.SSLContext | None, *, outside: bool) -> Stranger:
+    """Who comes over TCP, and by which names that may be addressed: those in the certificate among them."""
+    tcp, files = config.tcp(), config.tls()
+    if tcp is None:
+        return Stranger(frozenset())
+    names = own_names(tcp[0]) | {name.lower() for name in config.daemon.allowed_hosts}
+    if tls is not None and files is not None:
+        try:
+            names |= names_of(files[0], tls)
+        except UnusableCertificate as error:
+            log.warning("%s", error)  # it may only be too old, and jobs are not to wait for a new one
+    return Stranger(names, outside=outside)
 
 
 def _url(host: str, port: int, *, secure: bool) -> str:

@@ -32,6 +32,7 @@ StartLimitBurst=6
 [Service]
 Type=notify
 ExecStart={command}
+ExecReload={reload}
 {environment}Restart=on-failure
 RestartSec=1
 # A large state is read before the daemon is ready; answers, launches and deliveries get their time at the end.
@@ -96,11 +97,14 @@ class Host:
             return Path("/run/gflow/gflowd.sock")
         return _runtime_dir() / "gflow/gflowd.sock"
 
-    def install(self, command: Sequence[str], environ: Mapping[str, str]) -> list[Path]:
-        """Write the units; returns the files. `command` runs the daemon in the foreground."""
+    def install(self, program: Sequence[str], options: Sequence[str], environ: Mapping[str, str]) -> list[Path]:
+        """Write the units; returns the files. Command lines of gflowd begin with `program`; `options` are of `run`."""
         kept = {name: environ[name] for name in _KEPT if environ.get(name)}
         self.directory.mkdir(parents=True, exist_ok=True)
-        files = {SERVICE: service_text(command, kept, system=self.system), SOCKET: socket_text(system=self.system)}
+        files = {
+            SERVICE: service_text(program, options, kept, system=self.system),
+            SOCKET: socket_text(system=self.system),
+        }
         for name, text in files.items():
             (self.directory / name).write_text(text)
         return [self.directory / name for name in files]
@@ -160,11 +164,12 @@ class Host:
         return lines[-1].removeprefix("gflowd: ") if lines else f"see journalctl {unit}"
 
 
-def service_text(command: Sequence[str], environ: Mapping[str, str], *, system: bool) -> str:
+def service_text(program: Sequence[str], options: Sequence[str], environ: Mapping[str, str], *, system: bool) -> str:
     """The text of `gflowd.service`."""
     return _SERVICE_TEXT.format(
         for_whom=" for all users" if system else "",
-        command=command_line(command),
+        command=command_line([*program, "run", *options]),
+        reload=command_line([*program, "reload"]),
         environment="".join(f"{line}\n" for line in _environment(environ)),
         wanted_by="multi-user.target" if system else "default.target",
     )
