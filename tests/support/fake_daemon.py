@@ -54,6 +54,11 @@ def chunked(*pieces: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + body
 
 
+def log(content: bytes) -> Reply:
+    """What a stream of this log is answered with, from wherever it is to begin."""
+    return lambda asked: reply(content[int(asked.query.get("offset", "0")) :])
+
+
 @dataclass
 class FakeDaemon:
     """Answers `routes[(method, path)]`: bytes to send, or a function of the request that makes them.

@@ -14,8 +14,9 @@ from gflow.client.errors import ClientError, ConnectionLost, Declined, Unreachab
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, TypeVar
 
+    T = TypeVar("T")
     Record = dict[str, Any]
     Query = Mapping[str, "str | int | float | None"]
 
@@ -311,7 +312,7 @@ class Client:
         ids = list(job_ids)
         return self._over_restarts(lambda: self._wait_any(ids))
 
-    def _over_restarts(self, ask: Callable[[], Record], *, expected: bool = False) -> Record:
+    def _over_restarts(self, ask: Callable[[], T], *, expected: bool = False) -> T:
         """Ask, and ask again when the daemon went away while it was thinking; give up if it is gone for a minute.
 
         expected: it has been seen before, so it is waited for even if it cannot be reached to begin with.
@@ -374,7 +375,7 @@ class Client:
     ) -> Iterator[bytes]:
         """The job's output as raw bytes as it comes, to its end; also if the daemon is restarted meanwhile."""
         answer = self.log(job_id, first=first, last=last, follow=True)
-        offset = int(answer.headers.get("x-offset", "0"))
+        offset, is_over = int(answer.headers.get("x-offset", "0")), False
         while True:
             try:
                 for chunk in answer.chunks(before_wait):
@@ -383,11 +384,16 @@ class Client:
             except ConnectionLost:
                 if first is not None:
                     raise
-            job = self._over_restarts(lambda: self.job(job_id), expected=True)
-            if first is not None or job["state"] not in _ACTIVE:
+                is_over = False
+            if first is not None or is_over:
                 return
-            query = {"offset": offset, "follow": 1}
-            answer = self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
+            # it may have ended while the daemon was away: there is more to come, also of a job that is over
+            is_over = self._over_restarts(lambda: self.job(job_id), expected=True)["state"] not in _ACTIVE
+            answer = self._over_restarts(lambda at=offset: self._rest(job_id, at), expected=True)  # type: ignore[misc]
+
+    def _rest(self, job_id: int, offset: int) -> unix.Answer:
+        query = {"offset": offset, "follow": 1}
+        return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
 
     def attach(self, job_id: int, *, read_only: bool = False) -> list[str]:
         """The command that opens the job's terminal."""
