@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick as click
 
-from gflow import __version__, config, paths
+from gflow import __version__, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.gflowd_doctor import doctor
+from gflow.cli.gflowd_init import init
+from gflow.cli.gflowd_invocation import Invocation
 from gflow.cli.gflowd_service import service
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
-from gflow.config import Config, ConfigError
+from gflow.config import ConfigError
 from gflow.core.limits import format_duration
 from gflow.daemon import hosting
 from gflow.daemon.units import UnitFailed
@@ -38,43 +41,6 @@ LOG_BYTES = 10 << 20
 """Size at which the log file begins anew; one earlier file is kept."""
 
 _LEVELS = {-1: logging.ERROR, 0: logging.INFO}
-
-
-class _Context:
-    """What every subcommand needs: the settings, and the flags they came from."""
-
-    def __init__(self, named: str | None, verbosity: int) -> None:
-        self.named = named
-        self.verbosity = verbosity
-        self.flags: dict[str, str] = {}
-        self.log_file: str | None = None
-
-    def add(self, **flags: str | None) -> None:
-        self.flags |= {name: value for name, value in flags.items() if value is not None}
-
-    def settings(self) -> Config:
-        path = Path(self.named) if self.named else Path(paths.config_file())
-        loaded = config.load(path, config.environment(), must_exist=self.named is not None)
-        for name, value in self.flags.items():
-            loaded = config.with_daemon(loaded, {name: value}, f"--{name.replace('_', '-')}")
-        return loaded
-
-    def socket(self) -> Path:
-        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or paths.default_socket())))
-
-    def arguments(self) -> list[str]:
-        """The options for the daemon that `up` starts: all of those given to `up`."""
-        named = ["--config", os.path.abspath(self.named)] if self.named else []
-        level = ["-v"] * self.verbosity if self.verbosity > 0 else ["-q"] * -self.verbosity
-        return [*named, *level]
-
-    def run_flags(self) -> list[str]:
-        return [
-            word
-            for name, value in self.flags.items()
-            if name != "socket"
-            for word in (f"--{name.replace('_', '-')}", value)
-        ]
 
 
 def _daemon_options(command: _F) -> _F:
@@ -110,7 +76,7 @@ def _daemon_options(command: _F) -> _F:
 @click.pass_context
 async def gflowd(context: click.Context, named: str | None, verbose: int, quiet: int) -> None:
     """The gflow daemon: queues jobs and runs them. Without a command: `run`."""
-    context.obj = _Context(named, verbose - quiet)
+    context.obj = Invocation(named, verbose - quiet)
     if context.invoked_subcommand is None:
         await context.invoke(run)
 
@@ -119,7 +85,7 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 @_daemon_options
 @click.option("--log-file", metavar="PATH", help="Write the log to this file, too.")
 @click.pass_obj
-async def run(given: _Context, /, log_file: str | None = None, **flags: str | None) -> None:
+async def run(given: Invocation, /, log_file: str | None = None, **flags: str | None) -> None:
     """Run the daemon in the foreground."""
     given.log_file = log_file
     given.add(**flags)
@@ -129,7 +95,7 @@ async def run(given: _Context, /, log_file: str | None = None, **flags: str | No
 @gflowd.command(epilog=_EXAMPLES.format("up"))
 @_daemon_options
 @click.pass_obj
-async def up(given: _Context, /, **flags: str | None) -> None:
+async def up(given: Invocation, /, **flags: str | None) -> None:
     """Start the daemon in the background."""
     given.add(**flags)
     _start(given)
@@ -138,7 +104,7 @@ async def up(given: _Context, /, **flags: str | None) -> None:
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.pass_obj
-async def down(given: _Context, socket: str | None) -> None:
+async def down(given: Invocation, socket: str | None) -> None:
     """Stop the daemon; running jobs go on."""
     given.add(socket=socket)
     _stop(given)
@@ -147,7 +113,7 @@ async def down(given: _Context, socket: str | None) -> None:
 @gflowd.command(epilog=_EXAMPLES.format("restart"))
 @_daemon_options
 @click.pass_obj
-async def restart(given: _Context, /, **flags: str | None) -> None:
+async def restart(given: Invocation, /, **flags: str | None) -> None:
     """Stop the daemon and start it anew with the flags it had, and those given; running jobs go on."""
     given.add(**flags)
     found = hosting.find(given.socket(), Path(paths.data_dir()))
@@ -161,7 +127,7 @@ async def restart(given: _Context, /, **flags: str | None) -> None:
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.pass_obj
-async def reload(given: _Context, socket: str | None) -> None:
+async def reload(given: Invocation, socket: str | None) -> None:
     """Have the daemon read its configuration again; no job, connection or event is dropped."""
     given.add(socket=socket)
     changed = hosting.reload(given.socket())
@@ -177,7 +143,7 @@ async def reload(given: _Context, socket: str | None) -> None:
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.option("-o", "--output", type=click.Choice(("text", "json", "yaml")), default="text", help="text, json or yaml.")
 @click.pass_obj
-async def status(given: _Context, socket: str | None, output: str) -> None:
+async def status(given: Invocation, socket: str | None, output: str) -> None:
     """Say how the daemon is. Exit code 0: healthy, 1: unhealthy, 3: not running."""
     given.add(socket=socket)
     found = hosting.find(given.socket(), Path(paths.data_dir()))
@@ -214,6 +180,8 @@ async def import_(path: str, dry_run: bool) -> None:
 
 
 gflowd.add_command(service)
+gflowd.add_command(doctor)
+gflowd.add_command(init)
 
 
 for _alias, _command in (("start", up), ("stop", down)):
@@ -260,7 +228,7 @@ def _recovery(health: dict[str, Any]) -> str:
 class _Serve(Exception):
     """Leaves asyncclick's event loop, so that the daemon gets one of its own."""
 
-    def __init__(self, given: _Context) -> None:
+    def __init__(self, given: Invocation) -> None:
         super().__init__()
         self.given = given
 
@@ -310,7 +278,7 @@ def _row(job_id: int, state: str, name: str, notes: Sequence[str]) -> tuple[str,
     return str(job_id), state, harmless(name), harmless("; ".join(notes)) or "-"
 
 
-def _start(given: _Context) -> None:
+def _start(given: Invocation) -> None:
     given.settings()
     found = hosting.find(given.socket(), Path(paths.data_dir()))
     if found is not None:
@@ -326,7 +294,7 @@ def _start(given: _Context) -> None:
         click.echo(f"gflowd: {started.health['status']}: {started.health['detail']}", err=True)
 
 
-def _check(given: _Context) -> None:
+def _check(given: Invocation) -> None:
     settings = given.settings()
     if settings.notifications.enabled or settings.tls() is not None:
         from gflow.daemon import run as daemon
@@ -338,12 +306,12 @@ def _check(given: _Context) -> None:
             raise ConfigError(str(error)) from error
 
 
-def _stop(given: _Context) -> None:
+def _stop(given: Invocation) -> None:
     pid = hosting.stop(given.socket(), Path(paths.data_dir()))
     click.echo("gflowd is not running." if pid is None else f"gflowd stopped (pid {pid}).")
 
 
-def _serve(given: _Context) -> None:
+def _serve(given: Invocation) -> None:
     from gflow.daemon import run as daemon
     from gflow.daemon import systemd
 
@@ -381,7 +349,7 @@ def main() -> None:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 
-def _parse() -> _Context | _Import | None:
+def _parse() -> Invocation | _Import | None:
     """Do what the command line says; if that is to be a daemon or an import, return what was asked."""
     try:
         gflowd(_anyio_backend="trio")

@@ -123,7 +123,7 @@ class TmuxServer:
 
         Raises TmuxUnusable if there cannot be one. Later losses are mended, ever more slowly if they go on.
         """
-        self._tmux = await trio.to_thread.run_sync(_find_tmux)
+        self._tmux = await trio.to_thread.run_sync(find_tmux)
         _check_socket_path(self.socket_path)
         await self._ensure()
         task_status.started()
@@ -287,8 +287,8 @@ def clean_environment(surroundings: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _find_tmux() -> str:
-    """The tmux binary. Raises TmuxUnusable if there is none, or if it is too old."""
+def find_tmux() -> str:
+    """The path of the tmux binary. Raises TmuxUnusable if there is none, or if it is too old."""
     path = shutil.which("tmux")
     if path is None:
         raise TmuxUnusable("tmux is not installed: gflow runs every job in it; install tmux 3.2 or newer")
