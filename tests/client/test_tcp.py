@@ -123,13 +123,13 @@ def test_a_token_is_not_sent_where_others_can_read_it(monkeypatch):
 
 def test_who_is_not_known_is_told_what_to_do(remote, monkeypatch, tmp_path):
     remote.on("GET", "/jobs/7", reply({"error": "This daemon wants a token.", "code": "unauthorized"}, 401))
-    with pytest.raises(
-        Declined, match=r"wants a token: put your token into .*/gflow/token .* 'gctl token create"
-    ) as none:
+    with pytest.raises(Declined, match=r"wants a token: put yours into .*/gflow/token .* 'gctl token create") as none:
         Client(remote.url()).job(7)
     assert (none.value.status, none.value.code) == (401, "unauthorized")
     monkeypatch.setenv("GFLOW_TOKEN", "gft_secret")
-    with pytest.raises(Declined, match="the token of GFLOW_TOKEN is not valid there") as refused:
+    with pytest.raises(
+        Declined, match="does not accept the token of GFLOW_TOKEN: it is unknown, expired or revoked"
+    ) as refused:
         Client(remote.url()).job(7)
     assert "gft_secret" not in str(refused.value)
 

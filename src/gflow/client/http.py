@@ -504,7 +504,7 @@ def declined(answer: unix.Answer) -> Declined:
         if answer.status == 401 and is_url(answer.path):
             from gflow.client import tcp
 
-            sentence = f"{sentence.rstrip('.')}: {tcp.advice()}"
+            sentence = tcp.advice(answer.path)
         return Declined(sentence, answer.status, code)
     except (ValueError, KeyError, TypeError, AttributeError):
         said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]

@@ -95,17 +95,20 @@ def headers(url: str, sock: _socket.socket) -> str:
     return f"{lines}Authorization: Bearer {ours.text}\r\n"
 
 
-def advice() -> str:
+def advice(url: str) -> str:
     """What to do about a daemon that does not know us."""
     from gflow.client import token
 
     ours = token.find()
     if ours is not None:
-        return f"the token of {ours.origin} is not valid there (any more); ask an administrator for a new one"
+        return (
+            f"gflowd at {url} does not accept the token of {ours.origin}: it is unknown, expired or revoked;"
+            " ask an administrator for a new one"
+        )
     from gflow import paths
 
     return (
-        f"put your token into {paths.token_file()} (mode 600) or GFLOW_TOKEN;"
+        f"gflowd at {url} wants a token: put yours into {paths.token_file()} (mode 600) or GFLOW_TOKEN;"
         " an administrator makes one with 'gctl token create --user NAME'"
     )
 
