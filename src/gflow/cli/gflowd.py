@@ -1,11 +1,9 @@
 """`gflowd`: the daemon and its life. Not on anybody's fast path, so asyncclick runs the show here."""
 
 import copy
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,11 +34,6 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 NOT_RUNNING = 3
 """Exit code of `gflowd status` when there is no daemon, as in the Linux Standard Base."""
-
-LOG_BYTES = 10 << 20
-"""Size at which the log file begins anew; one earlier file is kept."""
-
-_LEVELS = {-1: logging.ERROR, 0: logging.INFO}
 
 
 def _daemon_options(command: _F) -> _F:
@@ -84,10 +77,13 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 @gflowd.command(epilog=_EXAMPLES.format("run"))
 @_daemon_options
 @click.option("--log-file", metavar="PATH", help="Write the log to this file, too.")
+@click.option(
+    "--log-format", type=click.Choice(("text", "json")), default="text", help="text, or json: an object a line."
+)
 @click.pass_obj
-async def run(given: Invocation, /, log_file: str | None = None, **flags: str | None) -> None:
+async def run(given: Invocation, /, log_file: str | None = None, log_format: str = "text", **flags: str | None) -> None:
     """Run the daemon in the foreground."""
-    given.log_file = log_file
+    given.log_file, given.log_format = log_file, log_format
     given.add(**flags)
     raise _Serve(given)
 
@@ -312,17 +308,12 @@ def _stop(given: Invocation) -> None:
 
 
 def _serve(given: Invocation) -> None:
+    from gflow.daemon import logs, systemd
     from gflow.daemon import run as daemon
-    from gflow.daemon import systemd
 
-    level = logging.DEBUG if given.verbosity > 0 else _LEVELS.get(given.verbosity, logging.ERROR)
     os.umask(0o077)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if given.log_file is not None:
-        Path(given.log_file).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(RotatingFileHandler(given.log_file, maxBytes=LOG_BYTES, backupCount=1))
-    form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    logging.basicConfig(level=level, format=form, handlers=handlers)
+    file = Path(given.log_file) if given.log_file is not None else None
+    logs.set_up(given.verbosity, given.log_format, file, os.environ)
     hosted = systemd.take(os.environ, os.getpid())
     settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket(), given.settings, hosted)
     try:

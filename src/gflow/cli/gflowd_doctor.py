@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncclick as click
 
@@ -11,8 +12,9 @@ from gflow.cli.gflowd_invocation import Invocation
 from gflow.cli.output import print_document
 from gflow.cli.render.table import harmless
 from gflow.config import Config, ConfigError
-from gflow.daemon import doctor as checks
-from gflow.daemon import run as daemon
+
+if TYPE_CHECKING:
+    from gflow.daemon.doctor import Finding
 
 
 @click.command(epilog="Examples:  gflowd doctor  |  gflowd doctor -o json")
@@ -21,6 +23,8 @@ from gflow.daemon import run as daemon
 @click.pass_obj
 async def doctor(given: Invocation, socket: str | None, output: str) -> None:
     """Look for what may keep gflow from working here. Exit code 1: there are problems."""
+    from gflow.daemon import doctor as checks
+
     given.add(socket=socket)
     found = list(checks.examine(checks.Place(Path(paths.data_dir()), _socket(given), lambda: _settings(given))))
     if output == "text":
@@ -31,7 +35,7 @@ async def doctor(given: Invocation, socket: str | None, output: str) -> None:
     sys.exit(1 if any(one.level == checks.PROBLEM for one in found) else 0)
 
 
-def _line(found: checks.Finding) -> str:
+def _line(found: "Finding") -> str:
     remedy = f"\n         {found.remedy}" if found.remedy else ""
     return f"{found.level:<8} {harmless(found.what)}{remedy}"
 
@@ -45,6 +49,8 @@ def _socket(given: Invocation) -> Path:
 
 
 def _settings(given: Invocation) -> Config:
+    from gflow.daemon import run as daemon
+
     settings = given.settings()
     try:
         daemon.check_notifications(settings)

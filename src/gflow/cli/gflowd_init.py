@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncclick as click
-import tomli_w
 
 from gflow import config
 from gflow.cli.gflowd_invocation import Invocation
 from gflow.config import ConfigError
 from gflow.core.gpu_list import format_gpu_list
 from gflow.core.zones import named
-from gflow.daemon.doctor import look_at_gpus
 from gflow.daemon.units import Host
 
 _HEAD = """\
@@ -91,6 +89,8 @@ def text_of(answers: Answers) -> str:
 
 
 def _line(chosen: object, name: str, default: object, about: str) -> str:
+    import tomli_w
+
     written = " ".join(tomli_w.dumps({name: default if chosen is None else chosen}).split())
     setting = written.replace("[ ", "[").replace(", ]", "]").replace(" ]", "]")
     mark = "# " if chosen is None else ""
@@ -112,6 +112,8 @@ def _read(name: str, text: str) -> object:
 
 
 def _say_what_is_here() -> None:
+    from gflow.daemon.doctor import look_at_gpus  # and with it the driver's library
+
     reading = look_at_gpus()
     trouble = reading.trouble if reading is not None else "the driver does not answer"
     gpus = format_gpu_list([one.gpu.index for one in reading.readings]) if reading is not None else ""

@@ -15,6 +15,7 @@ class Invocation:
         self.verbosity = verbosity
         self.flags: dict[str, str] = {}
         self.log_file: str | None = None
+        self.log_format = "text"
 
     def add(self, **flags: str | None) -> None:
         """Take flags that were given; None for those that were not."""
