@@ -10,8 +10,9 @@ a daemon of their own that has two simulated GPUs, in a directory that is empty 
     shell commands
     -->
 
-Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are the same if they differ in nothing but
-moments, durations below a minute, process ids, names that were made up, and widths that follow from those.
+A port written 59000 is one that is free. Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are the
+same if they differ in nothing but moments, durations below a minute, process ids, names that were made up, and widths
+that follow from those.
 """
 
 import getpass
@@ -29,6 +30,7 @@ PROMPT, MORE = "$ ", "> "
 _SETUP = re.compile(r"<!-- setup\n(.*?)-->", re.DOTALL)
 _MARK = "===8<=== "
 _SECS = 90
+PORT = "59000"
 
 _MASKS = (
     (re.compile(r"\b\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?\b"), "MOMENT"),
@@ -94,9 +96,16 @@ def run(text: str) -> str:
     examples = [one for piece in pieces if not isinstance(piece, str) for one in piece]
     setup = "\n".join(_SETUP.findall(text))
     with Daemon("--simulated-gpus", "2") as daemon:
-        for one, printed in zip(examples, _printed(daemon, setup, [one.command for one in examples]), strict=True):
-            one.printed = printed
+        port = _free_port()
+        commands = [one.command.replace(PORT, port) for one in examples]
+        for one, printed in zip(examples, _printed(daemon, setup, commands), strict=True):
+            one.printed = [line.replace(port, PORT) for line in printed]
     return written(pieces)
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 def _printed(daemon: Daemon, setup: str, commands: list[str]) -> list[list[str]]:
