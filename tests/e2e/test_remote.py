@@ -124,6 +124,17 @@ def test_the_queue_is_watched(elsewhere: Elsewhere) -> None:
         assert terminal.end() == 0
 
 
+def test_the_live_view(elsewhere: Elsewhere) -> None:
+    daemon = elsewhere.daemon
+    job_id = daemon.submit("echo seen from afar; sleep 100")
+    daemon.wait_log(job_id)
+    with Terminal(daemon.command("gflow", "top"), {**daemon.surroundings, **elsewhere.surroundings}) as terminal:
+        until(lambda: "seen from afar" in terminal.printed, "the output of the job")
+        terminal.press("q")
+        assert terminal.end() == 0
+    daemon.http("POST", f"/jobs/{job_id}/cancel")
+
+
 SSH = """#!/bin/sh
 # as ssh does: without a word about it, what is left is joined by blanks and read by a shell over there
 echo "$@" >>{said}

@@ -10,9 +10,9 @@ a daemon of their own that has two simulated GPUs, in a directory that is empty 
     shell commands
     -->
 
-A port written 59000 is one that is free. Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are the
-same if they differ in nothing but moments, durations below a minute, process ids, names that were made up, and widths
-that follow from those.
+A port written 59000 is one that is free. Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are
+the same if they differ in nothing but moments, durations below a minute, process ids, names that were made up, and
+widths that follow from those.
 """
 
 import getpass
