@@ -115,7 +115,7 @@ def test_where_somebody_does_and_is_not_asked_to(remote):
 
 
 def test_a_handshake_that_is_not_answered_is_given_up_on(files, monkeypatch):
-    monkeypatch.setattr(tcp, "CONNECT_SECS", 0.3)
+    monkeypatch.setattr(tcp, "CONNECT_TIMEOUT_SECS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url, began = f"https://127.0.0.1:{deaf.getsockname()[1]}", time.monotonic()
         assert failure(url, files.ca).startswith(f"what listens at {url} does not answer")

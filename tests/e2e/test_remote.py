@@ -49,6 +49,12 @@ class Elsewhere:
         assert time.monotonic() - began < 5
         return done.stderr
 
+    def connections(self) -> int:
+        """How many the daemon has from elsewhere."""
+        at_port, established = f":{int(self.url.rpartition(':')[2]):04X}", "01"
+        fields = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return sum(words[1].endswith(at_port) and words[3] == established for words in fields)
+
     def spawn(self, *words: str) -> "subprocess.Popen[str]":
         program, *arguments = words
         return subprocess.Popen(
@@ -106,6 +112,7 @@ def test_a_job_is_followed_and_waited_for_over_a_restart(elsewhere: Elsewhere) -
     with elsewhere.spawn("gjob", "log", "-f", job_id) as following, elsewhere.spawn("gjob", "wait", job_id) as waiting:
         assert following.stdout is not None
         assert following.stdout.readline() == "one\n"
+        until(lambda: elsewhere.connections() >= 2, "both of them")
         daemon.restart()
         mark.touch()
         assert following.stdout.read() == "two\n"

@@ -56,7 +56,12 @@ def chunked(*pieces: bytes) -> bytes:
 
 def log(content: bytes) -> Reply:
     """What a stream of this log is answered with, from wherever it is to begin."""
-    return lambda asked: reply(content[int(asked.query.get("offset", "0")) :])
+
+    def answer(asked: Asked) -> bytes:
+        offset = asked.query.get("offset", "0")
+        return reply(content[int(offset) :], headers={"X-Offset": offset})
+
+    return answer
 
 
 @dataclass

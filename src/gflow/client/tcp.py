@@ -10,10 +10,12 @@ import _socket
 import os
 
 from gflow.client.errors import BadSetting, Unreachable
+from gflow.client.patience import connecting
 
 SCHEME, SECURE = "http://", "https://"
-CONNECT_SECS = 5.0
-"""For all addresses of a host together, and as long again for TLS."""
+CONNECT_TIMEOUT_SECS = 5.0
+"""For all addresses of a host together, and as long again for TLS: what does not even take a connection is not there,
+most of the time."""
 
 LEAST_SECS = 1.0
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 59000
@@ -113,8 +115,12 @@ def advice(url: str) -> str:
     )
 
 
-def connect(url: str, secs: float = CONNECT_SECS) -> _socket.socket:
-    """A connected socket, with TLS for https://. Raises `Unreachable` after about `secs` at the latest."""
+def connect(url: str, timeout_secs: float = CONNECT_TIMEOUT_SECS) -> _socket.socket:
+    """A connected socket, with TLS for https://.
+
+    Raises `Unreachable` after `timeout_secs` or `CONNECT_TIMEOUT_SECS` at the latest, and as long again for TLS.
+    """
+    secs = min(timeout_secs, CONNECT_TIMEOUT_SECS)
     host, port = _split(url)
     why = "no address"
     try:
@@ -122,21 +128,25 @@ def connect(url: str, secs: float = CONNECT_SECS) -> _socket.socket:
     except (OSError, UnicodeError) as error:
         raise Unreachable(_unreachable(url, str(getattr(error, "strerror", None) or error))) from error
     for family, kind, protocol, _, address in addresses:
-        sock = _socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(max(min(LEAST_SECS, secs), secs / len(addresses)))
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            why = error.strerror or str(error)
-            continue
-        for option in _KEEP_ALIVE:
-            sock.setsockopt(*option)
-        return _secured(sock, url, host, secs)
+        patience = connecting(url, max(min(LEAST_SECS, secs), secs / len(addresses)))
+        going_on = True
+        while going_on:
+            sock = _socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(patience.secs)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                why = error.strerror or str(error)
+                going_on = isinstance(error, TimeoutError) and patience.more()
+            else:
+                return _secured(sock, url, host, secs)
     raise Unreachable(_unreachable(url, why))
 
 
 def _secured(sock: _socket.socket, url: str, host: str, secs: float) -> _socket.socket:
+    for option in _KEEP_ALIVE:
+        sock.setsockopt(*option)
     if not url.startswith(SECURE):
         return sock
     from gflow.client import tls
