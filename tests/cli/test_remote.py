@@ -121,7 +121,7 @@ def test_a_daemon_that_was_named_is_never_stood_in_for(run, home, monkeypatch):
     config.write_text("[client]\nurl = 'http://127.0.0.1:1'\n")
     done = run(gctl.COMMAND, "state", "compact", "--config", str(config))
     assert done.status == 1
-    assert done.err.startswith("gctl: cannot reach gflowd at http://127.0.0.1:1 (")
+    assert done.err.startswith("gctl state compact: cannot reach gflowd at http://127.0.0.1:1 (")
 
 
 def test_jobs_of_a_daemon_elsewhere_are_completed(remote, monkeypatch):

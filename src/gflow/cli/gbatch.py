@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli import directives, program, request, submitted, sweep, work
 from gflow.cli.command import Argument, Command, Failure, UsageError
 from gflow.cli.entry import start
@@ -11,6 +9,7 @@ from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
 from gflow.client.endpoint import find
 from gflow.client.errors import Declined
 from gflow.client.http import Client
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def run(values: Values) -> int:
     if found.text is not None:
         values = _with_script(values, found.text, found.origin)
     if machine is not None:
-        values = values | {"export": request.export_to(machine, values["export"], "gbatch")}
+        values = values | {"export": request.export_to(machine, values["export"])}
     elif found.text is None and values["export"] in (None, "ALL") and values["conda_env"] is None:
         from gflow.cli.conda import active
 
@@ -43,10 +42,10 @@ def run(values: Values) -> int:
     is_named = "argv" in found.fields and machine is None  # what there is elsewhere nobody here knows
     about_program = program.check(found.fields["argv"][0], values) if is_named else None
     for remark in [*request.remarks(values), *filter(None, [about_program])]:
-        print(f"gbatch: {remark}", file=sys.stderr)
+        say(f"{remark}")
     job, jobs = request.build(values, found.fields, here=machine is None), sweep.members(values)
     for remark in sweep.remarks(jobs[0], found.fields):
-        print(f"gbatch: {remark}", file=sys.stderr)
+        say(f"{remark}")
     if values["dry_run"]:
         if values["output"] == "text":
             submitted.preview(job, jobs, found.origin, array=bool(values["array"]))
@@ -77,20 +76,20 @@ def _with_script(values: Values, text: str, origin: str) -> Values:
     values = directives.merge(values, said, EXCLUSIVE, _ADDED)
     if "#SBATCH" not in text:
         if values["sbatch"]:
-            print(f"gbatch: {origin} has no #SBATCH lines", file=sys.stderr)
+            say(f"{origin} has no #SBATCH lines")
         return values
     from gflow.cli import sbatch
 
     if values["sbatch"]:
         also, remarks = sbatch.read(text, origin, DIRECTIVES)
         for remark in remarks:
-            print(f"gbatch: {remark}", file=sys.stderr)
+            say(f"{remark}")
         for name in sbatch.variables(text):
-            print(f"gbatch: {origin} uses {name}; a job has {sbatch.VARIABLES[name]} here", file=sys.stderr)
+            say(f"{origin} uses {name}; a job has {sbatch.VARIABLES[name]} here")
         return directives.merge(values, also, EXCLUSIVE)
     known = [] if said else sbatch.understood(text)
     if known:
-        print(f"gbatch: {origin} has #SBATCH {', '.join(known)}; with --sbatch gflow goes by that", file=sys.stderr)
+        say(f"{origin} has #SBATCH {', '.join(known)}; with --sbatch gflow goes by that")
     return values
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from gflow.cli import ids
 from gflow.cli.command import Failure, UsageError
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,17 +136,14 @@ def new_group_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def export_to(machine: str, export: str | list[str] | None, command: str) -> str | list[str]:
+def export_to(machine: str, export: str | list[str] | None) -> str | list[str]:
     """What of this environment goes along to another machine: nothing, unless it is asked for.
 
     PATH, HOME and most else are about this machine; there the job gets those of its user. Says so on stderr.
     """
     if export is not None:
         return export
-    print(
-        f"{command}: the job runs on {machine}, with the environment it finds there; --export NAMES takes along more",
-        file=sys.stderr,
-    )
+    say(f"the job runs on {machine}, with the environment it finds there; --export NAMES takes along more")
     return "NONE"
 
 
@@ -157,7 +154,7 @@ def environment(export: str | list[str] | None, run_dir: str) -> dict[str, str] 
     chosen = _chosen(export) if isinstance(export, list) else dict(os.environ)
     unfit = [name for name, value in chosen.items() if not _is_text(name + value)]
     if unfit:
-        print(f"gbatch: not UTF-8, left out of the environment: {', '.join(map(ascii, unfit))}", file=sys.stderr)
+        say(f"not UTF-8, left out of the environment: {', '.join(map(ascii, unfit))}")
     if "PWD" in chosen:
         chosen["PWD"] = run_dir
     return {name: value for name, value in chosen.items() if name not in unfit}
