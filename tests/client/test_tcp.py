@@ -197,10 +197,12 @@ def test_where_the_daemon_is(remote, daemon):
     assert daemon.asked == [], "over the socket it need not be asked"
     assert Client(remote.url()).elsewhere() == "gpubox"
     with open("/proc/sys/kernel/random/boot_id") as file:
-        remote.on("GET", "/status", reply({"host": "gpubox", "boot_id": file.read().strip()}))
+        remote.on("GET", "/status", reply({"endpoint": "unix:/s", "boot_id": file.read().strip()}))
     assert Client(remote.url()).elsewhere() is None
-    remote.on("GET", "/status", reply({}))
+    remote.on("GET", "/status", reply({"endpoint": "unix:/s"}))
     assert Client(remote.url()).elsewhere() == "127.0.0.1", "one that does not say is taken for another"
+    remote.on("GET", "/status", reply({}))
+    assert Client(remote.url()).elsewhere() is None, "an older gflow is asked nothing that would need to know"
 
 
 def test_without_asking_the_address_tells():
