@@ -70,6 +70,7 @@ class Services:
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
     - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
+    - limits: what keeps jobs to their `memory` ("cgroup", "watch") and `cpus`, and `why` it is no cgroup.
     """
 
     runtime: Runtime
@@ -94,6 +95,7 @@ class Services:
     reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
     notifications: Notifications
     tally: Tally
+    limits: Callable[[], Mapping[str, Any]]
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)

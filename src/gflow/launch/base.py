@@ -103,6 +103,12 @@ class Launcher(Protocol):
     async def processes(self, job: Job) -> list[Consumption]:
         """The processes of the job, and what each of them takes of the machine."""
 
+    async def memory_over(self, job: Job) -> int | None:
+        """Hold the job to its present memory limit, `memory_mb`: what it has in memory (bytes) if that is more.
+
+        None: it is not, or the kernel sees to it; then the job ends by itself.
+        """
+
     def progress_file(self, job: Job) -> Path | None:
         """Where the job may write how far it is, None if it has no such place."""
 

@@ -80,6 +80,10 @@ class Launchers:
         """Its processes, and what they take."""
         return await self._of(job).processes(job)
 
+    async def memory_over(self, job: Job) -> int | None:
+        """What it has in memory, if that is too much."""
+        return await self._of(job).memory_over(job)
+
     def progress_file(self, job: Job) -> Path | None:
         """Where it may write how far it is."""
         return self._of(job).progress_file(job)
