@@ -30,7 +30,11 @@ class Elsewhere:
         self.root = daemon.root / "elsewhere"
         self.root.mkdir(mode=0o700)
         places = {f"XDG_{name}": str(self.root / name) for name in ("RUNTIME_DIR", "DATA_HOME", "CONFIG_HOME")}
+        self.token = self.root / "token"
+        self.token.touch(0o600)
+        self.token.write_text(daemon.cli("gctl", "token", "create").stdout)
         self.surroundings = {**places, "HOME": str(self.root), "GFLOW_URL": url, "GFLOW_CACERT": str(files.ca)}
+        self.surroundings["GFLOW_TOKEN_FILE"] = str(self.token)
 
     def cli(self, *words: str, **surroundings: str) -> subprocess.CompletedProcess[str]:
         return self.daemon.cli(*words, **{**self.surroundings, **surroundings})
@@ -78,7 +82,7 @@ def elsewhere(files: Certificates) -> Iterator[Elsewhere]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     settings = {"GFLOW_DAEMON_TLS_CERT": str(files.cert), "GFLOW_DAEMON_TLS_KEY": str(files.key)}
-    options = ("--host", "localhost", "--port", str(port), "--auth", "none", "--simulated-gpus", "2")
+    options = ("--host", "localhost", "--port", str(port), "--simulated-gpus", "2")
     with Daemon(*options, environment=settings) as daemon:
         yield Elsewhere(daemon, f"https://localhost:{port}", files)
 
@@ -213,12 +217,41 @@ def test_nobody_there_is_one_line(elsewhere: Elsewhere) -> None:
     assert said == f"gqueue: cannot reach gflowd at {url} (Connection refused); start it with 'gflowd up'\n"
 
 
+def test_who_has_no_good_token_is_told_so(elsewhere: Elsewhere) -> None:
+    none = elsewhere.fails("gqueue", GFLOW_TOKEN_FILE="")
+    assert none.startswith(f"gqueue: gflowd at {elsewhere.url} wants a token: put yours into ")
+    bad = elsewhere.fails("gbatch", "true", GFLOW_TOKEN="gflow_1_wrong")
+    assert "does not accept the token of GFLOW_TOKEN: it is unknown, expired or revoked" in bad
+    reader = elsewhere.daemon.cli("gctl", "token", "create", "--read-only").stdout.strip()
+    assert elsewhere.cli("gqueue", GFLOW_TOKEN=reader).returncode == 0
+    assert "read-only" in elsewhere.fails("gcancel", "1", GFLOW_TOKEN=reader)
+    elsewhere.token.chmod(0o644)
+    assert "is open to others" in elsewhere.fails("gqueue")
+    elsewhere.token.chmod(0o600)
+
+
+def test_other_machines_are_served_with_tls_only(elsewhere: Elsewhere, files: Certificates) -> None:
+    for settings, said in (
+        ({}, "gflowd: daemon.host: 0.0.0.0 is 0.0.0.0, and without TLS only loopback addresses are served"),
+        ({"AUTH": "none", "TLS_CERT": str(files.cert), "TLS_KEY": str(files.key)}, "with daemon.auth"),
+    ):
+        daemon = Daemon("--host", "0.0.0.0", environment={f"GFLOW_DAEMON_{name}": it for name, it in settings.items()})
+        try:
+            daemon.begin()
+            assert daemon.process is not None
+            assert daemon.process.wait(20) == 1
+            assert said in daemon.said().splitlines()[-1]
+        finally:
+            daemon.close()
+
+
 def _ask(elsewhere: Elsewhere, method: str, path: str, **headers: str) -> int:
     trust = ssl.create_default_context(cafile=elsewhere.files.ca)
     connection = HTTPSConnection("localhost", int(elsewhere.url.rpartition(":")[2]), context=trust, timeout=20)
     try:
         connection.putrequest(method, path, skip_host=True)
-        for name, value in ({"Host": "localhost"} | headers).items():
+        token = {"Authorization": f"Bearer {elsewhere.token.read_text().strip()}"}
+        for name, value in ({"Host": "localhost"} | token | headers).items():
             connection.putheader(name, value)
         connection.endheaders()
         return connection.getresponse().status

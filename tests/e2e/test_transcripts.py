@@ -8,7 +8,8 @@ from support import transcripts
 
 pytestmark = pytest.mark.once
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.md"))
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [*sorted((DOCS / "examples").glob("*.md")), DOCS / "remote.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

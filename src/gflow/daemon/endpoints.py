@@ -10,6 +10,7 @@ import socket
 import ssl
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -20,7 +21,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 
 from gflow.daemon.connection import Connection, Stream
 from gflow.daemon.departures import Departures
-from gflow.daemon.peer import Peer, Stranger, peer_of
+from gflow.daemon.peer import Peer, Stranger, address_of, peer_of
 from gflow.daemon.tls import secured
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,9 @@ class ApiServer:
             self._hung_up.set()
 
     def _peer(self, sock: trio.socket.SocketType) -> Peer | Stranger:
-        return peer_of(sock) if sock.family == socket.AF_UNIX else self.stranger
+        if sock.family == socket.AF_UNIX:
+            return peer_of(sock)
+        return replace(self.stranger, address=address_of(sock))
 
     async def _close_idle(self) -> None:
         while True:

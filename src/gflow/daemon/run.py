@@ -28,9 +28,10 @@ from gflow.api.forecast import Forecast
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
+from gflow.api.users import Users, unknown_groups
 from gflow.config import DAY_SECS, Config, ConfigError, environment
 from gflow.config import Daemon as DaemonConfig
-from gflow.core import quotas
+from gflow.core import quotas, tokens
 from gflow.core.engine import Engine
 from gflow.core.errors import Impossible
 from gflow.core.events import Event, EventKind
@@ -39,6 +40,7 @@ from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
 from gflow.core.placement import Shuffle, keep_order
 from gflow.core.policy import Policy
+from gflow.core.tokens import Tokens
 from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
@@ -362,6 +364,8 @@ class _Daemon:
         log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
+        for group in unknown_groups(self._settings.config.access.admin_groups):
+            log.warning("access.admin_groups: this machine has no group %s", group)
 
     def _warn_of_missing_gpus(self) -> None:
         there = self._runtime.engine.resources.gpus
@@ -412,7 +416,7 @@ class _Daemon:
         config = self._settings.config
         tcp = config.tcp()
         inside = why_inside(
-            anybody=config.daemon.auth == "none",
+            anybody=config.auth() == "none",
             tls=config.tls() is not None,
             plaintext=config.daemon.allow_plaintext,
         )
@@ -436,8 +440,9 @@ class _Daemon:
         if tcp is None:
             return
         url = _url(*tcp, secure=config.tls() is not None)
-        log.info("listening on %s", url)
-        if config.daemon.auth == "none":
+        whom = "" if config.auth() == "none" else ", for whoever has a token (gctl token create)"
+        log.info("listening on %s%s", url, whom)
+        if config.auth() == "none":
             log.warning(
                 'on %s there is no authentication (daemon.auth = "none"): every user of this machine can run'
                 " programs as %s there, and act on every job, reservation and quota under any name",
@@ -567,6 +572,8 @@ class _Daemon:
         self._server.tls = tls
         self._server.stranger = _stranger(config, tls, outside=self._server.stranger.outside)
         services.known_environments.clear()
+        services.users.configure(config.access.admins, config.access.admin_groups)
+        services.own_only = config.access.visibility == "own"
         services.status |= {"gpu_allocation_strategy": daemon.gpu_allocation_strategy, "timezone": config.timezone}
         runtime.schedule_wake.set()
         if told_otherwise:
@@ -599,6 +606,7 @@ class _Daemon:
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
                 "tcp": None if (tcp := config.tcp()) is None else _url(*tcp, secure=config.tls() is not None),
+                "auth": None if tcp is None else config.auth(),
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
@@ -619,6 +627,10 @@ class _Daemon:
             reload=self.reload,
             notifications=self._pool,
             tally=self._tally,
+            users=Users(config.access.admins, config.access.admin_groups),
+            tokens=Tokens(self._runtime.settings.get(tokens.SETTING)),
+            auth=config.auth(),
+            own_only=config.access.visibility == "own",
         )
 
     def _log_path(self, job_id: JobId) -> Path:
