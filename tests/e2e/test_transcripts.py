@@ -1,4 +1,4 @@
-"""The examples in docs/examples still print what they show. `python -m support.transcripts PAGE` writes them anew."""
+"""Pages still print what they show. `python -m support.transcripts PAGE` writes them anew."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from support import transcripts
 pytestmark = pytest.mark.once
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = [*sorted((DOCS / "examples").glob("*.md")), DOCS / "remote.md"]
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if transcripts.FENCE in page.read_text()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
