@@ -30,7 +30,10 @@ EXIT_STATUS_OF = {
     "gbatch": (("N", "With --wait: as the job, or the largest of several."),),
 }
 ENVIRONMENT = (
-    ("GFLOW_URL", "The daemon's endpoint, as unix:/path."),
+    ("GFLOW_URL", "The daemon's endpoint, as unix:/path or https://host:port."),
+    ("GFLOW_CACERT", "The certificate authorities to trust, a PEM file."),
+    ("GFLOW_TOKEN, GFLOW_TOKEN_FILE", "The token for TCP; the file with it (~/.config/gflow/token)."),
+    ("GFLOW_SSH_HOST", "What ssh calls the daemon's machine, for gjob attach."),
     ("GFLOW_DAEMON_SOCKET", "The daemon's socket; over daemon.socket of the configuration file."),
     ("NO_COLOR", "Any value: no colours, unless --color asks for them."),
 )

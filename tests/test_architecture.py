@@ -46,7 +46,7 @@ SERVER |= {
     "gflow.core.engine",
     "gflow.core.model",
 }
-HEAVY = {"asyncclick", "rich", "httpx", "platformdirs", "textual"}
+HEAVY = {"ssl", "asyncclick", "rich", "httpx", "platformdirs", "textual"}
 
 JOB = {
     "id": 7,

@@ -39,6 +39,10 @@ SETTINGS = {
     "socket": ('"/a/s"', "/b/s", "/c/s", ("/a/s", "/b/s", "/c/s")),
     "host": ('"a"', "b", "c", ("a", "b", "c")),
     "port": ("1", "2", "3", (1, 2, 3)),
+    "tls_cert": ('"/a/c"', "/b/c", "/c/c", ("/a/c", "/b/c", "/c/c")),
+    "tls_key": ('"/a/k"', "/b/k", "/c/k", ("/a/k", "/b/k", "/c/k")),
+    "allow_plaintext": ("true", "false", "true", (True, False, True)),
+    "allowed_hosts": ('["a", "*.b"]', "c, d,", "", (["a", "*.b"], ["c", "d"], [])),
     "auth": ('"none"', "none", "none", ("none", "none", "none")),
     "gpus": ("[0, 2]", "0-1,3", "all", ([0, 2], [0, 1, 3], None)),
     "gpu_allocation_strategy": ('"random"', "sequential", "random", ("random", "sequential", "random")),
@@ -140,6 +144,8 @@ def test_a_change_leaves_the_original_alone(tmp_path):
         ('[daemon]\nport = "59000"', "daemon.port: expected `int | null`, got `str`"),
         ("[daemon]\nport = 0", "daemon.port: use 1 to 65535"),
         ("[daemon]\nport = 65536", "daemon.port: use 1 to 65535"),
+        ("[daemon]\nallowed_hosts = ['gpu:1']", "daemon.allowed_hosts: use names such as gpu.example.com"),
+        ("[client]\nuri = 1", "client: object contains unknown field `uri`; allowed here: url, cacert, ssh_host"),
         ("[daemon]\ngpus = [-1]", "daemon.gpus: indices are 0 or more"),
         ('[daemon]\ngpus = "0-3"', "daemon.gpus: expected `array | null`, got `str`"),
         ('[daemon]\ngpu_allocation_strategy = "best"', "'best' is unknown; use sequential or random"),
@@ -336,6 +342,21 @@ def test_tcp_is_for_those_who_ask_for_it(file, text, where):
     assert (configured.unserved() == []) == (where is not None or not text)
 
 
+def test_a_certificate_needs_its_key(file):
+    configured = load(file("[daemon]\ntls_cert = '~/c'\n"), {})
+    with pytest.raises(ConfigError, match=r"tls_cert and daemon\.tls_key go together"):
+        configured.tls()
+    both = load(file("[daemon]\ntls_cert = '~/c'\ntls_key = '/k'\n"), {})
+    assert both.tls() == (Path.home() / "c", Path("/k"))
+    assert load(file(""), {}).tls() is None
+
+
+@pytest.mark.parametrize("text", ["1", "yes", ""])
+def test_a_switch_is_true_or_false(text):
+    with pytest.raises(ConfigError, match=r"GFLOW_DAEMON_X: daemon\.allow_plaintext: .* use true or false"):
+        with_daemon(Config(), {"allow_plaintext": text}, "GFLOW_DAEMON_X")
+
+
 @pytest.mark.parametrize(("text", "auth"), [("", "token"), ("auth = 'none'", "none"), ("auth = 'token'", "token")])
 def test_tokens_are_asked_for_unless_it_is_said_otherwise(file, text, auth):
     assert load(file(f"[daemon]\nport = 7\n{text}\n"), {}).auth() == auth
@@ -388,6 +409,7 @@ def test_the_documented_file_means_what_it_says(file):
     }
     assert shown == {*config.Daemon.__struct_fields__}
     tcp = {"host": "localhost", "port": 59000, "auth": "token"}
+    tcp |= {"tls_cert": "~/.config/gflow/cert.pem", "tls_key": "~/.config/gflow/key.pem"}
     default = config.Daemon(socket="/path/to/gflowd.sock", gpus=[0, 2], idle_gpu_warn_mins=30, **tcp)
     assert filled.daemon == default, "what is commented out is the default, but for these"
     assert filled.projects.known_projects == ["ml-research", "cv-team"]

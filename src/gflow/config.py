@@ -54,8 +54,8 @@ class Daemon(Struct, forbid_unknown_fields=True):
     """The `[daemon]` table."""
 
     host: str | None = None
-    """Name or address to listen on by TCP, beside the socket; only addresses of this machine are served. Where only
-    the port is set: localhost."""
+    """Name or address to listen on by TCP, beside the socket; without TLS only addresses of this machine are served.
+    Where only the port is set: localhost."""
     port: int | None = None
     """Port for TCP. Where only the host is set: 59000."""
     auth: str | None = None
@@ -63,6 +63,14 @@ class Daemon(Struct, forbid_unknown_fields=True):
     this machine under any name."""
     socket: str | None = None
     """Unix socket to listen on. By default `gflow/gflowd.sock` in `$XDG_RUNTIME_DIR`."""
+    tls_cert: str | None = None
+    """A PEM file: TLS is served by TCP with this certificate, and those between it and its authority."""
+    tls_key: str | None = None
+    """A PEM file with its key, which others may not read."""
+    allow_plaintext: bool = False
+    """Whether other machines are served without TLS, where nobody on the way can read along."""
+    allowed_hosts: list[str] = []
+    """More names by which TCP may be addressed, as `gpu.example.com` or `*.example.com`."""
     gpus: list[int] | None = None
     """Indices of the GPUs that jobs may have; `[]` for none. By default all."""
     gpu_allocation_strategy: str = "sequential"
@@ -87,6 +95,19 @@ class Daemon(Struct, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.gpus is not None:
             self.gpus = sorted(set(self.gpus))  # in order, each once, for all who read it
+
+
+class Client(Struct, forbid_unknown_fields=True):
+    """The `[client]` table: what commands read to find a daemon, as one on another machine."""
+
+    url: str | None = None
+    """Where the daemon is, as `https://gpu.example.com:59000`; `GFLOW_URL` and `--url` come first."""
+    cacert: str | None = None
+    """A PEM file with the authorities to trust; `GFLOW_CACERT` and `--cacert` come first. By default the system's."""
+    ssh_host: str | None = None
+    """What ssh calls the machine, for `gjob attach`; `GFLOW_SSH_HOST` comes first. By default the host of the URL."""
+    allow_plaintext: bool = False
+    """Whether a token may be sent to another machine without TLS."""
 
 
 class Projects(Struct, forbid_unknown_fields=True):
@@ -236,6 +257,7 @@ class Config(Struct, forbid_unknown_fields=True):
     executor: Executor = field(default_factory=Executor)
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
+    client: Client = field(default_factory=Client)
     access: Access = field(default_factory=Access)
 
     def tcp(self) -> tuple[str, int] | None:
@@ -244,6 +266,15 @@ class Config(Struct, forbid_unknown_fields=True):
         if daemon.host is None and daemon.port is None:
             return None
         return daemon.host or DEFAULT_HOST, daemon.port or DEFAULT_PORT
+
+    def tls(self) -> tuple[Path, Path] | None:
+        """The files of certificate and key, None for plain TCP. Raises ConfigError if there is only one of them."""
+        daemon = self.daemon
+        if daemon.tls_cert is None and daemon.tls_key is None:
+            return None
+        if not daemon.tls_cert or not daemon.tls_key:
+            raise ConfigError("daemon.tls_cert and daemon.tls_key go together: give both, or neither")
+        return Path(daemon.tls_cert).expanduser(), Path(daemon.tls_key).expanduser()
 
     def auth(self) -> str:
         """How whoever comes over TCP says who he is: "token", unless it is said otherwise."""
@@ -297,6 +328,12 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _switch(text: str) -> bool:
+    if text.strip().lower() not in ("true", "false"):
+        raise ValueError(f"invalid switch '{text}': use true or false")
+    return text.strip().lower() == "true"
+
+
 def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise ValueError(f"invalid number '{text}': use a whole number")
@@ -315,6 +352,10 @@ _FROM_TEXT: dict[str, Callable[[str], object]] = {
     "host": str,
     "port": _whole,
     "auth": str,
+    "tls_cert": str,
+    "tls_key": str,
+    "allow_plaintext": _switch,
+    "allowed_hosts": _list,
     "socket": str,
     "gpus": _gpus,
     "gpu_allocation_strategy": str,
@@ -400,6 +441,9 @@ def _check(config: Config, source: str) -> None:
         ),
         "access.admins and access.admin_groups: use names of users and groups": all(
             name.strip() for name in (*config.access.admins, *config.access.admin_groups)
+        ),
+        "daemon.allowed_hosts: use names such as gpu.example.com or *.example.com, without a port": (
+            all(name and not set(name) & set(":/ ") for name in daemon.allowed_hosts)
         ),
         "daemon.host: use a name or an address": daemon.host is None or bool(daemon.host.strip()),
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,

@@ -23,6 +23,11 @@ def config_file() -> str:
     return os.path.join(_base("XDG_CONFIG_HOME", "~/.config"), _NAME, "gflow.toml")
 
 
+def token_file() -> str:
+    """What says to daemons over TCP who the user is; it need not exist."""
+    return os.path.join(os.path.dirname(config_file()), "token")
+
+
 def data_dir() -> str:
     """State, logs and job files."""
     return os.path.join(_base("XDG_DATA_HOME", "~/.local/share"), _NAME)

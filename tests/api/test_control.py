@@ -2,6 +2,8 @@
 
 import errno
 import os
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,8 @@ async def test_status(house):
     await house.submit(hold=True)
     status = await house.get("/status")
     assert status.pop("uptime_secs") in range(60)
+    assert Path("/proc/sys/kernel/random/boot_id").read_text() == f"{status.pop('boot_id')}\n"
+    assert status.pop("host") == socket.gethostname()
     assert status == {
         "version": __version__,
         "pid": os.getpid(),

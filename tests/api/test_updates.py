@@ -168,6 +168,7 @@ async def test_changes_that_cannot_be_understood(house, job):
 
 
 IMPOSSIBLE = [
+    ({"run_dir": "/no/such/place"}, "working directory '/no/such/place' does not exist"),
     ({"gpus": 99}, "asks for 99 GPUs"),
     ({"gpu_indices": [0, 2**53 - 1]}, "asks for GPU 9007199254740991, but gflow has only 0-3"),
     ({"gpu_sharing_mode": "Shared"}, "how much GPU memory it needs (--gpu-memory)"),

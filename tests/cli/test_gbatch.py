@@ -953,7 +953,8 @@ def test_no_daemon_is_one_line_with_the_endpoint(run, home):
 
 def test_every_option_about_the_job_can_be_a_directive():
     names = {option.dest for option in COMMAND.options} - {option.dest for option in DIRECTIVES}
-    assert names == {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "output", "url", "config"}
+    ours = {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "output", "url", "cacert", "config"}
+    assert names == ours
 
 
 @pytest.mark.parametrize(

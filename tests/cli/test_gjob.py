@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gflow.cli.gjob import COMMAND
 from gflow.cli.job import attach, log
 from gflow.cli.job.show import describe
+from support import fake_daemon
 from support.fake_daemon import chunked, reply
 
 NO_SUCH = reply({"error": "Job 8 does not exist", "code": "not_found"}, 404)
@@ -368,7 +369,7 @@ def test_newlines_do_not_depend_on_how_the_stream_is_cut(tokens, data):
     ],
 )
 def test_log_asks_for_lines_and_to_follow(run, daemon, argv, query):
-    daemon.on("GET", "/jobs/7/log/stream", reply(b"x\n"))
+    daemon.on("GET", "/jobs/7/log/stream", fake_daemon.log(b"x\n"))
     daemon.on("GET", "/jobs/7", reply({"id": 7, "state": "Finished"}))
     done = run(COMMAND, "log", "7", *argv)
     assert (done.status, done.out, daemon.asked[0].query) == (0, "x\n", query)
@@ -403,7 +404,8 @@ LOSSES = b"epoch 1\r\nloss \x1b[31m0.5\x1b[0m\r\n 10%\r 20%\rloss 0.25\r\nend"
 )
 def test_log_prints_only_lines_that_match(run, daemon, argv, found):
     """As a person saw them: what steers the terminal is not looked at, and each redrawing is a line."""
-    daemon.on("GET", "/jobs/7/log/stream", chunked(LOSSES[:9], LOSSES[9:40], LOSSES[40:]))
+    whole = chunked(LOSSES[:9], LOSSES[9:40], LOSSES[40:])
+    daemon.on("GET", "/jobs/7/log/stream", lambda asked: chunked() if "offset" in asked.query else whole)
     daemon.on("GET", "/jobs/7", reply({"id": 7, "state": "Finished"}))
     done = run(COMMAND, "log", "7", "--grep", *argv)
     assert (done.status, done.out) == (0, found)
@@ -438,7 +440,7 @@ def test_log_follows_from_attempt_to_attempt(run, daemon):
     daemon.on("GET", "/jobs/5", lambda _: reply({"id": 5, "state": "Failed", "retried_as": next(later, 6)}))
     daemon.on("GET", "/jobs/6", reply({"id": 6, "state": "Finished", "retried_from": 5}))
     for job_id, said in ((5, b"one\r\n"), (6, b"two\r\n")):
-        daemon.on("GET", f"/jobs/{job_id}/log/stream", reply(said))
+        daemon.on("GET", f"/jobs/{job_id}/log/stream", fake_daemon.log(said))
     done = run(COMMAND, "log", "5", "-f", "-R")
     assert done.out.splitlines() == ["==> job 5, attempt 1 <==", "one", "==> job 6, attempt 2 <==", "two"]
 
@@ -529,12 +531,12 @@ def test_attach_fails_without_a_terminal_on_either_end(run, daemon):
 
 
 def test_following_goes_on_with_the_next_daemon(run, daemon):
-    """The stream of a daemon that stops just ends; the job says whether it was all."""
+    """The stream of a daemon that stops just ends, and the job may end before the next one is there."""
     states = iter(["Running", "Finished"])
-    streams = iter([b"one\n", b"two\n"])
+    streams = iter([b"one\n", b"", b"two\n"])
     daemon.on("GET", "/jobs/7/log/stream", lambda _request: reply(next(streams)))
     daemon.on("GET", "/jobs/7", lambda _request: reply({"id": 7, "state": next(states)}))
     done = run(COMMAND, "log", "7", "-f")
     assert (done.status, done.out) == (0, "one\ntwo\n")
     asked = [request.query for request in daemon.asked if request.path.endswith("stream")]
-    assert asked == [{"follow": "1"}, {"follow": "1", "offset": "4"}]
+    assert asked == [{"follow": "1"}, *2 * [{"follow": "1", "offset": "4"}]]

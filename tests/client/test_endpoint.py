@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from gflow import paths
-from gflow.client.endpoint import find
+from gflow.client import tcp
+from gflow.client.endpoint import find, trust
 from gflow.client.errors import BadSetting
 
 
@@ -95,9 +96,73 @@ def test_bad_http_endpoints_are_refused_in_one_line(url):
     assert "\n" not in str(caught.value)
 
 
-def test_tls_is_refused_in_one_line():
-    with pytest.raises(BadSetting, match="no TLS yet"):
-        find("https://gpu.example:443")
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("https://gpu.example:59000", "https://gpu.example:59000"),
+        ("https://gpu.example/", "https://gpu.example:443"),
+        ("https://[::1]", "https://[::1]:443"),
+    ],
+)
+def test_https_endpoints_are_taken(url, found):
+    assert find(url) == found
+
+
+@pytest.mark.parametrize("url", ["https://", "https://x/path", "https://a@b:1", "https://x y:1"])
+def test_bad_https_endpoints_are_refused_in_one_line(url):
+    with pytest.raises(BadSetting, match="https://host:port") as caught:
+        find(url)
+    assert "\n" not in str(caught.value)
+
+
+REMOTE = "[client]\nurl = 'https://there:1'\n"
+
+
+def test_the_url_of_the_file_is_for_when_no_other_is_said(config, monkeypatch):
+    config.write_text(REMOTE + "[daemon]\nsocket = '/s'\n")
+    assert find() == "https://there:1"
+    monkeypatch.setenv("GFLOW_DAEMON_SOCKET", "/from/environment")
+    assert find() == "/from/environment"
+    monkeypatch.setenv("GFLOW_URL", "https://other:2")
+    assert find() == "https://other:2"
+    assert find("unix:/option") == "/option"
+
+
+def test_what_goes_along_with_an_url(config, monkeypatch):
+    config.write_text(REMOTE + "cacert = '~/ca.pem'\nssh_host = 'box'\nallow_plaintext = true\n")
+    found = find()
+    assert isinstance(found, tcp.Remote)
+    assert (found.cacert, found.ssh_host, found.plaintext) == (os.path.expanduser("~/ca.pem"), "box", True)
+    monkeypatch.setenv("GFLOW_CACERT", "/environment.pem")
+    monkeypatch.setenv("GFLOW_SSH_HOST", "me@box2")
+    found = tcp.remote(find("https://there:1"))
+    assert (found.cacert, found.ssh_host) == ("/environment.pem", "me@box2")
+    trust("/option.pem")
+    try:
+        assert tcp.remote(find()).cacert == "/option.pem"
+    finally:
+        trust(None)
+    bare = tcp.remote("https://there:1")
+    assert (bare.cacert, bare.ssh_host, bare.plaintext) == (None, None, False)
+
+
+@pytest.mark.parametrize("line", ["url = 3", "url = ''", "allow_plaintext = 'yes'", "verify = false", "cacert = []"])
+def test_a_bad_client_table_is_said(config, line):
+    config.write_text(f"[client]\n{line}\n")
+    with pytest.raises(BadSetting, match=r"gflow\.toml: client\.") as caught:
+        find()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_configured_port_with_tls_counts(config):
+    config.write_text("[daemon]\nhost = 'gpu'\ntls_cert = '/c'\ntls_key = '/k'\n")
+    assert find() == "https://gpu:59000"
+    config.write_text("[daemon]\nhost = '0.0.0.0'\ntls_cert = '/c'\ntls_key = '/k'\n")
+    assert find() == "https://127.0.0.1:59000"
+    config.write_text("[daemon]\nhost = 'gpu'\n[client]\ncacert = '/ca'\n")
+    assert (find(), tcp.remote(find()).cacert) == ("https://gpu:59000", "/ca")
+    config.write_text("[daemon]\nhost = 'gpu'\nallow_plaintext = true\n")
+    assert (find(), tcp.remote(find()).plaintext) == ("http://gpu:59000", True)
 
 
 OPEN = '[daemon]\nauth = "none"\n'

@@ -14,6 +14,7 @@ from gflow.daemon import doctor
 from gflow.daemon.doctor import NOTE, OK, PROBLEM, Finding, Place, examine
 from gflow.gpu.base import ProbeReading
 from gflow.store.lock import DataLock
+from support import certificates
 
 
 @pytest.fixture
@@ -47,6 +48,23 @@ def test_a_configuration_that_cannot_be_used(place):
 def test_a_setting_that_does_nothing(place):
     notes = found(Place(place.data_dir, place.socket, lambda: Config(daemon=Daemon(auth="none"))), NOTE)
     assert any("daemon.auth" in one.what for one in notes)
+
+
+def test_certificates(place, tmp_path):
+    files = certificates.make(tmp_path / "tls", "b.example", "a.example")
+
+    def with_tls(cert, key):
+        configured = Config(daemon=Daemon(tls_cert=cert and str(cert), tls_key=key and str(key)))
+        return Place(place.data_dir, place.socket, lambda: configured)
+
+    well = with_tls(files.cert, files.key)
+    assert found(well) == []
+    assert Finding(OK, "the certificate is for a.example, b.example") in found(well, OK)
+    (one,) = found(with_tls(files.cert, None))
+    assert "go together" in one.what
+    files.key.chmod(0o644)
+    (one,) = found(well)
+    assert "others may read" in one.what
 
 
 def test_without_tmux(place, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""TCP is served at addresses of this machine, and at no other."""
+"""TCP is served at addresses of this machine, and at others only where it may be."""
 
 import socket
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from gflow.daemon import loopback
-from gflow.daemon.loopback import CannotListen, bind_loopback, is_loopback
+from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
+
+INSIDE = why_inside(anybody=True, tls=True, plaintext=True)
 
 
 @pytest.fixture
@@ -17,14 +19,14 @@ def port():
 
 def refusal(*where):
     with pytest.raises(CannotListen) as raised:
-        bind_loopback(*where)
+        bind_tcp(*where, inside=INSIDE)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost"])
 def test_a_loopback_address_is_served(host, port):
-    listeners = bind_loopback(host, port)
+    listeners = bind_tcp(host, port, inside=INSIDE)
     try:
         with socket.create_connection((host, port)) as client:
             assert is_loopback(client.getpeername()[0])
@@ -36,7 +38,7 @@ def test_a_loopback_address_is_served(host, port):
 def test_both_families_are_served_where_a_name_stands_for_both(port, monkeypatch):
     found = [(family, 0, 0, "", (name, port)) for family, name in BOTH.items()]
     monkeypatch.setattr(loopback.socket, "getaddrinfo", lambda *_args, **_more: found)
-    listeners = bind_loopback("localhost", port)
+    listeners = bind_tcp("localhost", port, inside=INSIDE)
     served = {listener.family for listener in listeners}
     for listener in listeners:
         listener.close()
@@ -73,11 +75,42 @@ def test_a_taken_port_is_said(port):
 
 def test_a_port_with_old_connections_is_taken_over(port):
     """As after a restart: the ends of connections of the last daemon linger for a minute."""
-    (listener,) = bind_loopback("127.0.0.1", port)
+    (listener,) = bind_tcp("127.0.0.1", port, inside=None)
     client = socket.create_connection(("127.0.0.1", port))
     listener.setblocking(True)
     accepted, _ = listener.accept()
     for sock in (accepted, client, listener):
         sock.close()
-    (again,) = bind_loopback("127.0.0.1", port)
+    (again,) = bind_tcp("127.0.0.1", port, inside=None)
     again.close()
+
+
+def test_what_may_be_seen_from_outside():
+    """Never without authentication; without TLS only where that has been accepted."""
+    for tls in (True, False):
+        for plaintext in (True, False):
+            assert "daemon.auth" in (why_inside(anybody=True, tls=tls, plaintext=plaintext) or "")
+    assert "daemon.tls_cert" in (why_inside(anybody=False, tls=False, plaintext=False) or "")
+    assert why_inside(anybody=False, tls=True, plaintext=False) is None
+    assert why_inside(anybody=False, tls=False, plaintext=True) is None
+
+
+def test_other_addresses_are_served_where_they_may_be(port):
+    (listener,) = bind_tcp("0.0.0.0", port, inside=None)
+    with listener, socket.create_connection(("127.0.0.1", port)):
+        assert not is_loopback(listener.getsockname()[0])
+
+
+def test_a_machine_that_went_away_is_noticed(port):
+    (listener,) = bind_tcp("127.0.0.1", port, inside=None)
+    with listener, socket.create_connection(("127.0.0.1", port)):
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+
+
+def test_the_names_of_a_listener(monkeypatch):
+    monkeypatch.setattr(loopback.socket, "gethostname", lambda: "GPU1.lab.example")
+    assert own_names("Gpu.Example") == {"localhost", "gpu.example", "gpu1.lab.example", "gpu1"}

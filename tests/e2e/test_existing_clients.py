@@ -499,7 +499,7 @@ def coming_ourselves(scene: Scene, url: str) -> None:
     assert ours("gjob", "log", "-f", "@") == "over TCP\n"
     assert daemon.wait_job(job_id)["submitted_by"] == user_name(os.getuid())
     assert str(job_id) in ours("gqueue", "-a")
-    assert "Unix socket only" in ours("gjob", "attach", "@", status=1)
+    assert "GFLOW_SSH_HOST" in ours("gjob", "attach", "@", status=1)
     assert f"TCP: {url} (without authentication)\n" in daemon.cli("gflowd", "status").stdout
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,6 +54,16 @@ def chunked(*pieces: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + body
 
 
+def log(content: bytes) -> Reply:
+    """What a stream of this log is answered with, from wherever it is to begin."""
+
+    def answer(asked: Asked) -> bytes:
+        offset = asked.query.get("offset", "0")
+        return reply(content[int(offset) :], headers={"X-Offset": offset})
+
+    return answer
+
+
 @dataclass
 class FakeDaemon:
     """Answers `routes[(method, path)]`: bytes to send, or a function of the request that makes them.
@@ -65,12 +76,19 @@ class FakeDaemon:
     asked: list[Asked] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
+        self._listener = self._listen()
         self._listener.listen(64)
         self._threads: list[threading.Thread] = []
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        return listener
+
+    def _accepted(self, connection: socket.socket) -> socket.socket:
+        return connection
 
     def on(self, method: str, path: str, answer: bytes | Reply) -> None:
         self.routes[method, path] = answer
@@ -95,9 +113,14 @@ class FakeDaemon:
             self._threads.append(thread)
             thread.start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, accepted: socket.socket) -> None:
+        accepted.settimeout(30)
+        try:
+            connection = self._accepted(accepted)
+        except OSError:
+            accepted.close()
+            return
         with connection:
-            connection.settimeout(30)
             try:
                 asked = _read(connection)
             except (OSError, ValueError):
@@ -112,6 +135,38 @@ class FakeDaemon:
                     connection.sendall(piece)
                 except OSError:
                     return
+
+
+@dataclass
+class FakeRemote(FakeDaemon):
+    """The same at a port of `host`, with TLS if there is a `context`. /status says that it is another machine."""
+
+    path: Path = Path("/nowhere")
+    host: str = "127.0.0.1"
+    context: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        status = {"endpoint": "unix:/run/far away/s", "host": "gpubox", "boot_id": "another", "version": "1"}
+        self.on("GET", "/status", reply(status))
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.bind((self.host, 0))
+        return listener
+
+    def _accepted(self, connection: socket.socket) -> socket.socket:
+        return connection if self.context is None else self.context.wrap_socket(connection, server_side=True)
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def url(self, host: str | None = None) -> str:
+        """Its address, under this name."""
+        name = host or (f"[{self.host}]" if ":" in self.host else self.host)
+        return f"{'http' if self.context is None else 'https'}://{name}:{self.port}"
 
 
 def _nothing_here(asked: Asked) -> bytes:

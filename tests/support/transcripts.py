@@ -19,9 +19,9 @@ With `<!-- no daemon -->` there is none at first: the page starts one itself, as
 In a block of ```console COLUMNSxLINES each command runs on a terminal of that size (`capture`), and what it shows there
 is its output. What stands behind that are the words by which one that does not end is known to show all.
 
-Who runs it is `alice` on `gpubox`, at home in /home/alice; `alice` in a command is that user. Two outputs are the same
-if they differ in nothing but moments, durations below a minute, process ids, names that were made up, and widths that
-follow from those.
+A port written 59000 is one that is free. Who runs it is `alice` on `gpubox`, at home in /home/alice; `alice` in a
+command is that user. Two outputs are the same if they differ in nothing but moments, durations below a minute, process
+ids, names that were made up, and widths that follow from those.
 """
 
 import contextlib
@@ -46,6 +46,7 @@ _SETUP = re.compile(
 )
 _MARK = "===8<=== "
 _SECS = 150
+PORT = "59000"
 _RUNNING = 'running() { for job; do until gqueue -j "$job" -f ST | grep -qw R; do sleep 0.1; done; done; }'
 
 _MASKS = (
@@ -128,15 +129,22 @@ def run(text: str) -> str:
     """The page with what its commands print now, where that differs from what is there."""
     pieces = blocks(text)
     steps = list(_steps(pieces))
+    port = _free_port()
+    commands = [(step if isinstance(step, str) else step.run).replace(PORT, port) for step in steps]
     daemon = Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"})
     with contextlib.closing(daemon):
         if NO_DAEMON not in text:
             daemon.start()
-        outputs = _printed(daemon, [step if isinstance(step, str) else step.run for step in steps])
+        outputs = [[line.replace(port, PORT) for line in printed] for printed in _printed(daemon, commands)]
     for step, printed in zip(steps, outputs, strict=True):
         if isinstance(step, Example) and not _agree(step.printed, printed):
             step.printed = printed
     return written(pieces)
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return str(probe.getsockname()[1])
 
 
 def _agree(shown: list[str], printed: list[str]) -> bool:

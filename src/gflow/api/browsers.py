@@ -1,9 +1,11 @@
-"""What tells a client on a TCP port of this machine from a web page that has a browser ask in its place.
+"""What tells a client on a TCP port from a web page that has a browser ask in its place.
 
 A page cannot read from another origin, but it can send: a POST without a body needs nobody's leave. And a page whose
 name is made to stand for 127.0.0.1 (DNS rebinding) is of the same origin, so that it could read, too. Browsers say
 both: the name in `Host`, and `Origin` with whatever could change something.
 """
+
+import ipaddress
 
 from quart import Request
 
@@ -20,13 +22,25 @@ def check(request: Request, peer: Stranger) -> None:
     named = request.headers.getlist("Host")
     if len(named) != 1 or not _is_ours(_name(named[0]), peer):
         said = named[0] if named else "nothing"
-        raise Forbidden(f"The request is addressed to {said!r}; over TCP this daemon answers to localhost only")
+        ours = "its own names only; daemon.allowed_hosts can name more" if peer.outside else "localhost only"
+        raise Forbidden(f"The request is addressed to {said!r}; over TCP this daemon answers to {ours}")
     if request.method not in _READING and any(name in request.headers for name in _ONLY_BROWSERS):
         raise Forbidden("A request from a web page may not change anything")
 
 
 def _is_ours(name: str, peer: Stranger) -> bool:
-    return name.lower() in peer.hosts or is_loopback(name)
+    """A page's own name can be made to stand for any address; the address itself cannot be."""
+    name = name.lower().removesuffix(".")
+    one_below = f"*.{name.partition('.')[2]}"
+    return name in peer.hosts or one_below in peer.hosts or (_is_address(name) if peer.outside else is_loopback(name))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(host: str) -> str:

@@ -10,7 +10,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response
 
-from gflow.api import query
+from gflow.api import directories, query
 from gflow.api.answers import answer, raw
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
@@ -98,6 +98,8 @@ def blueprint(services: Services) -> Blueprint:
         query.allow()
         body = read(JobUpdate, await json_body())
         job = await owned(services, job_id)
+        if isinstance(body.run_dir, str):
+            await directories.check(services, [body.run_dir])
         spooled = Spooled(services)
         try:
             script = await spooled_script(spooled, body, job.spec.run_dir)

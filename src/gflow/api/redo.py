@@ -7,7 +7,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response
 
-from gflow.api import query
+from gflow.api import directories, query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group, check_owner
@@ -37,6 +37,8 @@ def blueprint(services: Services) -> Blueprint:
         runtime.check_open()
         if wanted.max_concurrent is not msgspec.UNSET:
             raise Malformed("max_concurrent is of the group, not of a job done again; use gctl set-limit")
+        if isinstance(wanted.run_dir, str):
+            await directories.check(services, [wanted.run_dir])
         attempts = await _attempts(job)
         along = in_order(await _fallen(attempts, who)) if wanted.cascade else []
         spooled = Spooled(services)

@@ -4,34 +4,26 @@ Everything that takes time (reading a script, writing to the spool) is done befo
 the jobs, and the answer waits for the disk.
 """
 
-import math
-import os
-import stat
 from collections.abc import Iterable
 from typing import Any
 
 import trio
 from quart import Blueprint, Response
 
-from gflow.api import query
+from gflow.api import directories, query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.room import check_room
 from gflow.api.services import Services, new_group_id
 from gflow.api.spooled import Spooled
-from gflow.core.errors import Impossible, Malformed, Unavailable
+from gflow.core.errors import Malformed, Unavailable
 from gflow.core.groups import Cell, cell_of, id_of
 from gflow.core.model import Job, JobId, JobSpec, State
 from gflow.core.submission import check_group_limit, check_hold_after
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
 NOT_MAILED = "nobody is mailed about it: notifications are off, or [[notifications.emails]] is not configured"
-
-DIRECTORY_SECS = 10.0
-"""How long a directory that was there is taken to be there; the launch looks again in any case."""
-
-KEPT_DIRECTORIES = 1000
 
 
 def blueprint(services: Services) -> Blueprint:
@@ -116,28 +108,7 @@ async def _check_directories(services: Services, requests: list[JobRequest], who
         for job in requests
         if job.run_dir is not None and (job.submit_key is None or known(who.name, job.submit_key) is None)
     }
-    now, seen = trio.current_time(), services.seen_directories
-    wanted = {path for path in wanted if seen.get(path, -math.inf) < now - DIRECTORY_SECS}
-    if not wanted:
-        return
-    missing = await trio.to_thread.run_sync(_first_missing, wanted)
-    if missing is not None:
-        raise Impossible(f"The working directory '{missing}' does not exist, or is not a directory")
-    if len(seen) >= KEPT_DIRECTORIES:
-        seen.clear()
-    seen.update(dict.fromkeys(wanted, now))
-
-
-def _first_missing(directories: set[str]) -> str | None:
-    for path in directories:
-        try:
-            if path.startswith("/") and not stat.S_ISDIR(os.stat(path).st_mode):
-                return path
-        except (FileNotFoundError, NotADirectoryError):
-            return path
-        except (OSError, ValueError):
-            continue  # what may not be looked at is for the launch to find out
-    return None
+    await directories.check(services, wanted)
 
 
 def _dependencies(specs: Iterable[JobSpec]) -> set[JobId]:

@@ -169,7 +169,13 @@ CONNECTION: tuple[Option, ...] = (
         "--url",
         convert=str,
         metavar="URL",
-        help="The daemon's endpoint, as unix:/path or http://host:port (default: $GFLOW_URL).",
+        help="The daemon's endpoint, as unix:/path, https://host:port or http://host:port (default: $GFLOW_URL).",
+    ),
+    Option(
+        "--cacert",
+        convert=str,
+        metavar="FILE",
+        help="Trust the certificate authorities in this file, in place of the system's (default: $GFLOW_CACERT).",
     ),
     Option("--config", convert=str, metavar="PATH", help="Read this configuration file."),
 )

@@ -8,6 +8,7 @@ import sys
 
 from gflow.cli.command import Command, Failure, Group, UsageError, fill, load
 from gflow.cli.quick import Unclear, read, read_options
+from gflow.client.endpoint import trust
 from gflow.client.errors import ClientError
 from gflow.client.voice import say, speak_as
 
@@ -81,6 +82,8 @@ def _run(table: Command | Group, argv: list[str], prog: str) -> int:
         return _complete(table, argv[1:])
     command, given, path = _read(table, argv, prog)
     speak_as(path)
+    if "cacert" in given:
+        trust(given["cacert"])
     return command.run(fill(command.options, given))
 
 

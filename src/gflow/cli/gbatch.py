@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gflow.cli import directives, program, request, submitted, sweep, work
-from gflow.cli.command import Argument, Command, UsageError
+from gflow.cli.command import Argument, Command, Failure, UsageError
 from gflow.cli.entry import start
 from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
 from gflow.client.endpoint import find
+from gflow.client.errors import Declined
 from gflow.client.http import Client
 from gflow.client.voice import say
 
@@ -27,17 +28,22 @@ def run(values: Values) -> int:
     sweep.check_once(values["param"] or (), "--param")
     if values["sbatch"] and found.text is None:
         raise UsageError("--sbatch goes by the #SBATCH lines of a script, and this is none; give the script's path")
+    client = Client(find(values["url"], values["config"]))
+    machine = client.elsewhere(ask=not values["dry_run"])
     if found.text is not None:
         values = _with_script(values, found.text, found.origin)
-    elif values["export"] in (None, "ALL") and values["conda_env"] is None:
+    if machine is not None:
+        values = values | {"export": request.export_to(machine, values["export"])}
+    elif found.text is None and values["export"] in (None, "ALL") and values["conda_env"] is None:
         from gflow.cli.conda import active
 
         values = values | {"conda_env": active()}
     request.check(values)
-    about_program = program.check(found.fields["argv"][0], values) if "argv" in found.fields else None
+    is_named = "argv" in found.fields and machine is None  # what there is elsewhere nobody here knows
+    about_program = program.check(found.fields["argv"][0], values) if is_named else None
     for remark in [*request.remarks(values), *filter(None, [about_program])]:
         say(f"{remark}")
-    job, jobs = request.build(values, found.fields), sweep.members(values)
+    job, jobs = request.build(values, found.fields, here=machine is None), sweep.members(values)
     for remark in sweep.remarks(jobs[0], found.fields):
         say(f"{remark}")
     if values["dry_run"]:
@@ -46,16 +52,14 @@ def run(values: Values) -> int:
         else:
             submitted.data([submitted.NOTHING] * len(jobs), job, jobs, values["output"])
         return 0
-    client = Client(find(values["url"], values["config"]))
     job |= request.dependencies(values, client)
+    answers = _sent(client, job, jobs, machine, dry=values["test_only"])
     if values["test_only"]:
-        answers = client.submit_batch(job, jobs, dry_run=True)
         if values["output"] == "text":
             submitted.tested(answers, job)
         else:
             submitted.data(answers, job, jobs, values["output"])
         return 0
-    answers = _submit(client, job, jobs)
     submitted.report(answers, job, jobs, values)
     if not values["wait"]:
         return 0
@@ -87,6 +91,16 @@ def _with_script(values: Values, text: str, origin: str) -> Values:
     if known:
         say(f"{origin} has #SBATCH {', '.join(known)}; with --sbatch gflow goes by that")
     return values
+
+
+def _sent(client: Client, job: Record, jobs: list[Record], machine: str | None, *, dry: bool) -> list[Record]:
+    """What came of it; `machine` is the name of the daemon's, if that is another one."""
+    try:
+        return client.submit_batch(job, jobs, dry_run=True) if dry else _submit(client, job, jobs)
+    except Declined as error:
+        if machine is None or "working directory" not in str(error):
+            raise
+        raise Failure(f"{error} on {machine}; --chdir DIR names one that is there") from error
 
 
 def _submit(client: Client, job: Record, jobs: list[Record]) -> list[Record]:

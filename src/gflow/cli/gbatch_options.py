@@ -173,7 +173,8 @@ DIRECTIVES: tuple[Option, ...] = (
         "--export",
         convert=export,
         metavar="ALL|NONE|LIST",
-        help="Environment variables to run with (default ALL of the present ones); NAME=VALUE sets one.",
+        help="Environment variables to run with (default ALL of the present ones; on another machine NONE);"
+        " NAME=VALUE sets one.",
     ),
     Option("-D", "--chdir", convert=not_empty, metavar="DIR", help="Run in this directory (default: the present one)."),
     Option(

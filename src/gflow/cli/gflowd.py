@@ -307,11 +307,12 @@ def _start(given: Invocation) -> None:
 
 def _check(given: Invocation) -> None:
     settings = given.settings()
-    if settings.notifications.enabled:
+    if settings.notifications.enabled or settings.tls() is not None:
         from gflow.daemon import run as daemon
 
         try:
             daemon.check_notifications(settings)
+            daemon.tls_context(settings)
         except daemon.CannotStart as error:
             raise ConfigError(str(error)) from error
 

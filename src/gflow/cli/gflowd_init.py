@@ -28,6 +28,8 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("gpu_poll_interval_secs", 10, "how often the GPUs are looked at"),
         ("host", "localhost", "TCP for remote clients, who need tokens: docs/access.md"),
         ("port", 59000, ""),
+        ("tls_cert", "cert.pem", "TLS, without which only this machine is served: docs/remote.md"),
+        ("tls_key", "key.pem", ""),
         ("kill_grace_secs", 10, "from Ctrl-C to SIGTERM when a job is stopped"),
         ("max_bypass_secs", 3600, "how long jobs may pass one that waits for room nobody knows the end of"),
         ("idle_gpu_warn_mins", 30, "say so when a job leaves its GPUs unused for that long"),

@@ -78,11 +78,14 @@ def remarks(values: Values) -> list[str]:
     return found
 
 
-def build(values: Values, work: Record) -> Record:
-    """What all jobs share, without dependencies: fields that were not asked for are left to the daemon."""
+def build(values: Values, work: Record, *, here: bool) -> Record:
+    """What all jobs share, without dependencies: fields that were not asked for are left to the daemon.
+
+    here: they will run on this machine, so what is not to be found here is not to be found there.
+    """
     if values["array"] and values["array"][1]:
         values = values | {"max_concurrent": values["array"][1]}
-    run_dir = _run_dir(values["chdir"])
+    run_dir = _run_dir(values["chdir"], here=here)
     request = work | {"run_dir": run_dir, "umask": _umask(), "environment": environment(values["export"], run_dir)}
     given = {dest: field for dest, field in _AS_GIVEN.items() if values[dest] is not None}
     request |= {field: values[dest] for dest, field in given.items() if values[dest] is not False}
@@ -134,6 +137,17 @@ def new_group_id() -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+def export_to(machine: str, export: str | list[str] | None) -> str | list[str]:
+    """What of this environment goes along to another machine: nothing, unless it is asked for.
+
+    PATH, HOME and most else are about this machine; there the job gets those of its user. Says so on stderr.
+    """
+    if export is not None:
+        return export
+    say(f"the job runs on {machine}, with the environment it finds there; --export NAMES takes along more")
+    return "NONE"
+
+
 def environment(export: str | list[str] | None, run_dir: str) -> dict[str, str] | None:
     """The variables to run with; None for none of the caller's. Names on stderr what cannot be passed on."""
     if export == "NONE":
@@ -165,13 +179,13 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _run_dir(chdir: str | None) -> str:
+def _run_dir(chdir: str | None, *, here: bool) -> str:
     try:
-        here = os.getcwd()
+        start = os.getcwd()
     except FileNotFoundError:
         raise Failure("the current directory does not exist any more") from None
-    path = os.path.normpath(os.path.join(here, chdir)) if chdir else here
-    if not os.path.isdir(path):
+    path = os.path.normpath(os.path.join(start, chdir)) if chdir else start
+    if here and not os.path.isdir(path):
         raise Failure(f"--chdir: {path} is not a directory")
     return path
 

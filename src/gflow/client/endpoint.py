@@ -1,8 +1,9 @@
 """Which daemon a command talks to: --url or GFLOW_URL, else the Unix socket, else TCP where that is configured.
 
-The socket is GFLOW_DAEMON_SOCKET, else `daemon.socket` of the configuration file, else the default. Where there is no
-default one, `daemon.host` and `daemon.port` count - with `daemon.auth = "none"` only: a file of gflow 0.4 names them,
-too, and a daemon that is merely down must not have commands send what they carry to whoever has its port.
+`client.url` of the configuration file stands for a GFLOW_URL that is not set. The socket is GFLOW_DAEMON_SOCKET, else
+`daemon.socket` of the file, else the default. Where there is no default one, `daemon.host` and `daemon.port` count:
+with TLS, or where it is said that none is needed. A file of gflow 0.4 names them, too, and a daemon that is merely down
+must not have commands send what they carry to whoever has its port.
 
 TOML is parsed only if the file speaks of any of this: the parser costs more than the whole rest of a command.
 """
@@ -14,22 +15,48 @@ import os
 from gflow import paths
 from gflow.client.errors import BadSetting
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gflow.client.tcp import Remote
+
+    Table = dict[str, Any]
+
+_URLS = ("http://", "https://")
+_KINDS = {"url": str, "cacert": str, "ssh_host": str, "allow_plaintext": bool}
+"""The keys of `[client]`."""
+
+_trusted: str | None = None
+
+
+def trust(cacert: str | None) -> None:
+    """What --cacert said, for every endpoint that is looked for from now on."""
+    global _trusted  # noqa: PLW0603 - one command line for one process, and many that ask for the endpoint
+    _trusted = cacert
+
 
 def find(url: str | None = None, config: str | None = None) -> str:
-    """The path of the daemon's socket, or its URL, `http://host:port`.
+    """The path of the daemon's socket, or its URL, a `tcp.Remote`.
 
     `url` and `config` are what --url and --config said; raises `BadSetting`.
     """
     file, content = _read(config)
+    client = _client(content, file)
     configured = _socket_of(content, file)
     chosen = url or os.environ.get("GFLOW_URL")
-    if chosen:
-        return _of_url(chosen)
-    named = _variable("SOCKET") or configured
-    if named:
-        return named
+    named = _variable("SOCKET")
+    if chosen or (not named and "url" in client):
+        return _of_url(chosen or client["url"], client)
+    if named or configured:
+        return named or configured or ""
     path = _default()
-    return path if os.path.exists(path) else _url_of(content, file) or path
+    return path if os.path.exists(path) else _url_of(content, file, client) or path
+
+
+def is_url(endpoint: str) -> bool:
+    """Whether this is no socket of this machine."""
+    return endpoint.startswith(_URLS)
 
 
 def _variable(name: str) -> str | None:
@@ -43,17 +70,30 @@ def _default() -> str:
         raise BadSetting(str(error)) from error
 
 
-def _of_url(url: str) -> str:
+def _of_url(url: str, client: Table) -> str:
     scheme, _, rest = url.partition(":")
     if scheme == "unix" and rest.startswith("/"):
         return "/" + rest.lstrip("/")
-    if url.startswith("http://"):
+    if is_url(url):
         from gflow.client import tcp
 
-        return tcp.checked(url)
-    if scheme == "https":
-        raise BadSetting(f"cannot use {url}: this gflow has no TLS yet; write unix:/path or http://host:port")
-    raise BadSetting(f"cannot use '{url}' as an endpoint: write unix:/path/to/gflowd.sock, or http://host:port")
+        return _equipped(tcp.remote(url), client)
+    raise BadSetting(
+        f"cannot use '{url}' as an endpoint: write unix:/path/to/gflowd.sock, https://host:port or http://host:port"
+    )
+
+
+def _equipped(remote: Remote, client: Table) -> Remote:
+    """The endpoint with what the command line, the environment and the file say about reaching it."""
+    cacert = _trusted_cas(client)
+    remote.cacert = os.path.expanduser(cacert) if cacert else None
+    remote.plaintext = client.get("allow_plaintext", False)
+    remote.ssh_host = os.environ.get("GFLOW_SSH_HOST") or client.get("ssh_host")
+    return remote
+
+
+def _trusted_cas(client: Table) -> str | None:
+    return _trusted or os.environ.get("GFLOW_CACERT") or client.get("cacert")
 
 
 def _read(named: str | None) -> tuple[str, bytes]:
@@ -70,21 +110,33 @@ def _read(named: str | None) -> tuple[str, bytes]:
         raise BadSetting(f"cannot read configuration file {path}: {error.strerror}") from error
 
 
-def _daemon_table(content: bytes, path: str, word: bytes) -> dict[str, object]:
-    """The `[daemon]` table of a file that speaks of `word`."""
-    if word not in content:
+def _table(content: bytes, path: str, name: str, *words: bytes) -> Table:
+    """The table called `name` of a file that speaks of one of `words`."""
+    if not any(word in content for word in words):
         return {}
     import tomllib
 
     try:
-        daemon = tomllib.loads(content.decode()).get("daemon", {})
+        table = tomllib.loads(content.decode()).get(name, {})
     except ValueError as error:
         raise BadSetting(f"{path} is not valid TOML: {error}") from error
-    return daemon if isinstance(daemon, dict) else {}
+    return table if isinstance(table, dict) else {}
+
+
+def _client(content: bytes, path: str) -> Table:
+    """The `[client]` table."""
+    table = _table(content, path, "client", b"client")
+    for key, value in table.items():
+        kind = _KINDS.get(key)
+        if kind is None:
+            raise BadSetting(f"{path}: client.{key} is unknown; allowed: {', '.join(_KINDS)}")
+        if type(value) is not kind or value == "":
+            raise BadSetting(f"{path}: client.{key} must be {'true or false' if kind is bool else 'a text'}")
+    return table
 
 
 def _socket_of(content: bytes, path: str) -> str | None:
-    value = _daemon_table(content, path, b"socket").get("socket")
+    value = _table(content, path, "daemon", b"socket").get("socket")
     if value is None:
         return None
     if not isinstance(value, str) or not value:
@@ -92,17 +144,20 @@ def _socket_of(content: bytes, path: str) -> str | None:
     return os.path.expanduser(value)
 
 
-def _url_of(content: bytes, path: str) -> str | None:
-    """Where the daemon serves TCP; None if that is not configured, or not without authentication."""
-    daemon = {} if _variable("AUTH") else _daemon_table(content, path, b"auth")
-    if (_variable("AUTH") or daemon.get("auth")) != "none":
-        return None
-    daemon = daemon or _daemon_table(content, path, b"daemon")
+def _url_of(content: bytes, path: str, client: Table) -> Remote | None:
+    """Where the daemon serves TCP; None if that is not configured, or not in a way that may be counted on."""
+    said = _variable("AUTH") or _trusted_cas(client) or client.get("allow_plaintext")
+    daemon = _table(content, path, "daemon", *((b"daemon",) if said else (b"auth", b"tls_cert", b"allow_plaintext")))
     host, port = _variable("HOST") or daemon.get("host"), _variable("PORT") or daemon.get("port")
-    if host is None and port is None:
+    secure = bool(daemon.get("tls_cert") or _trusted_cas(client))
+    plaintext = client.get("allow_plaintext") or daemon.get("allow_plaintext") is True
+    is_open = (_variable("AUTH") or daemon.get("auth")) == "none"
+    if (host is None and port is None) or not (secure or plaintext or is_open):
         return None
     from gflow.client import tcp
 
     if not isinstance(host, str | None) or not str(port or 1).isdigit():
         raise BadSetting(f"{path}: daemon.host must be a name, and daemon.port a number")
-    return tcp.endpoint(host, int(str(port)) if port else None)
+    remote = _equipped(tcp.endpoint(host, int(str(port)) if port else None, secure=secure), client)
+    remote.plaintext = bool(plaintext)
+    return remote

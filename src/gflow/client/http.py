@@ -8,14 +8,16 @@ those that do not.
 from __future__ import annotations
 
 from gflow.client import unix
+from gflow.client.endpoint import is_url
 from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer, Unreachable, Unresponsive
 from gflow.client.patience import Vigil
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any
+    from typing import Any, TypeVar
 
+    T = TypeVar("T")
     Record = dict[str, Any]
     Query = Mapping[str, "str | int | float | None"]
 
@@ -44,11 +46,39 @@ def target(path: str, query: Query | None = None) -> str:
 
 
 class Client:
-    """Talks to the daemon behind the Unix socket at `path`, or behind `http://host:port`."""
+    """Talks to the daemon behind the Unix socket at `path`, or behind an URL."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.unreadable = 0
+        self._told: Record | None = None
+
+    @property
+    def by_tcp(self) -> bool:
+        """Whether the daemon is not asked over a socket of this machine."""
+        return is_url(self.path)
+
+    def elsewhere(self, *, ask: bool = True) -> str | None:
+        """The name of the machine the daemon is on, None if it is this one.
+
+        The daemon is asked, for behind an address of this machine may be a tunnel; without `ask` the address decides.
+        """
+        if not self.by_tcp:
+            return None
+        from gflow.client import tcp
+
+        host = tcp.host_of(self.path)
+        if not ask:
+            return None if tcp.is_here(host) else host
+        told = self._status_once()
+        if "endpoint" not in told or told.get("boot_id") == _boot_id():
+            return None  # an older gflow does not say, and takes none of our jobs
+        return str(told.get("host") or host)
+
+    def _status_once(self) -> Record:
+        if self._told is None:
+            self._told = self.status()
+        return self._told
 
     # Submitting
 
@@ -73,7 +103,7 @@ class Client:
 
     def _check_takes_our_jobs(self) -> None:
         """Raise where TCP leads to an older gflow: it drops what it does not know of a job, its command before all."""
-        if not self.path.startswith("/") and "endpoint" not in self.status():
+        if self.by_tcp and "endpoint" not in self._status_once():
             raise ClientError(
                 f"the daemon at {self.path} is an older gflow, which does not know such jobs; use its gbatch"
             )
@@ -297,7 +327,7 @@ class Client:
         ids = list(job_ids)
         return self._over_restarts(lambda: self._wait_any(ids))
 
-    def _over_restarts(self, ask: Callable[[], Record], *, expected: bool = False) -> Record:
+    def _over_restarts(self, ask: Callable[[], T], *, expected: bool = False) -> T:
         """Ask, and ask again when the daemon went away while it was thinking; give up if it is gone for a minute.
 
         expected: it has been seen before, so it is waited for even if it cannot be reached to begin with.
@@ -369,7 +399,7 @@ class Client:
     ) -> Iterator[bytes]:
         """The job's output as raw bytes as it comes, to its end; also if the daemon is restarted meanwhile."""
         answer = self.log(job_id, first=first, last=last, follow=True)
-        offset = int(answer.headers.get("x-offset", "0"))
+        offset, is_over = int(answer.headers.get("x-offset", "0")), False
         while True:
             try:
                 for chunk in answer.chunks(before_wait):
@@ -378,18 +408,24 @@ class Client:
             except ConnectionLost:
                 if first is not None:
                     raise
-            job = self._over_restarts(lambda: self.job(job_id), expected=True)
-            if first is not None or job["state"] not in _ACTIVE:
+                is_over = False
+            if first is not None or is_over:
                 return
-            query = {"offset": offset, "follow": 1}
-            answer = self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
+            # it may have ended while the daemon was away: there is more to come, also of a job that is over
+            is_over = self._over_restarts(lambda: self.job(job_id), expected=True)["state"] not in _ACTIVE
+            answer = self._over_restarts(lambda at=offset: self._rest(job_id, at), expected=True)  # type: ignore[misc]
+
+    def _rest(self, job_id: int, offset: int) -> unix.Answer:
+        query = {"offset": offset, "follow": 1}
+        return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
 
     def attach(self, job_id: int, *, read_only: bool = False) -> list[str]:
         """The command that opens the job's terminal."""
-        if not self.path.startswith("/"):
-            raise ClientError(
-                "a terminal opens over the Unix socket only: over TCP anybody could say what is run for it"
-            )
+        if self.by_tcp:
+            from gflow.client import ssh
+
+            job = self.job(job_id)  # so that what is wrong with that is said here
+            return ssh.attach(self.path, self._status_once().get("endpoint"), job["id"], read_only=read_only)
         answer = self._record("GET", f"/jobs/{job_id}/attach", query={"read_only": 1 if read_only else None})
         return [str(word) for word in answer["argv"]]
 
@@ -413,7 +449,7 @@ class Client:
     def _accepted(question: unix.Question) -> unix.Answer:
         answer = question.answer()
         if answer.status >= 400:
-            raise _declined(answer)
+            raise declined(answer)
         return answer
 
     def _record(
@@ -437,7 +473,19 @@ class Client:
         except ConnectionLost:
             if not repeat:
                 raise
-        return _decode(self._ask(method, path, query=query, body=body))
+        try:
+            return _decode(self._ask(method, path, query=query, body=body))
+        except Unreachable as error:
+            raise ConnectionLost(f"{error}{_doubt(path)}") from error
+
+
+def _boot_id() -> str:
+    """What tells this machine, since it was started, from all others; the daemon says its own in /status."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 _SHOWN_BY = {
@@ -495,13 +543,19 @@ def _encode(body: Any) -> bytes:
         raise ClientError("cannot send a path, argument or name that is not UTF-8 text") from error
 
 
-def _declined(answer: unix.Answer) -> Declined:
+def declined(answer: unix.Answer) -> Declined:
+    """What an answer says that is none."""
     from gflow.client.notation import loads
 
     content = answer.read()
     try:
         fields = loads(content)
-        return Declined(str(fields["error"]), answer.status, str(fields.get("code", "")))
+        sentence, code = str(fields["error"]), str(fields.get("code", ""))
+        if answer.status == 401 and is_url(answer.name):
+            from gflow.client import tcp
+
+            sentence = tcp.advice(answer.name)
+        return Declined(sentence, answer.status, code)
     except (ValueError, KeyError, TypeError, AttributeError):
         said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]
         said = f": {said}" if said not in ("", "null") else ", and no reason; is it an older gflow?"

@@ -1,7 +1,7 @@
-"""Reaching a daemon over TCP: `http://host:port`, where it has no authentication, or where it is of the older gflow.
+"""Reaching a daemon over TCP: `https://host:port`, or `http://host:port` on this machine.
 
-Nobody says who is at the other end, on either side: our name goes along in a header, and whether the daemon is to be
-trusted is for whoever gave the URL to know.
+Who we are is said by a token. To a daemon without authentication, and to one of the older gflow, our name goes along in
+a header; whether such a daemon is to be trusted is for whoever gave the URL to know.
 """
 
 from __future__ import annotations
@@ -12,28 +12,62 @@ import os
 from gflow.client.errors import BadSetting, Unreachable
 from gflow.client.patience import connecting
 
-SCHEME = "http://"
-CONNECT_TIMEOUT_SECS = 10.0
-"""For each address of the host: what does not even take a connection is not there, most of the time."""
+SCHEME, SECURE = "http://", "https://"
+CONNECT_TIMEOUT_SECS = 5.0
+"""For all addresses of a host together, and as long again for TLS: what does not even take a connection is not there,
+most of the time."""
 
+LEAST_SECS = 1.0
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 59000
 """What is used where only one of `daemon.host` and `daemon.port` is set."""
 
+_KEEP_ALIVE = (
+    (_socket.SOL_SOCKET, _socket.SO_KEEPALIVE, 1),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPIDLE, 60),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPINTVL, 15),
+    (_socket.IPPROTO_TCP, _socket.TCP_KEEPCNT, 4),
+)
+"""Who follows a log for days notices a machine that is gone."""
 
-def checked(url: str) -> str:
-    """`url` as `http://host:port`. Raises BadSetting."""
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a daemon may listen on, a client cannot ask
+
+
+class Remote(str):
+    """The URL of a daemon, checked, and what is to be known for talking to it.
+
+    - cacert: a file of CAs to trust in place of the system's.
+    - plaintext: a token may be sent without TLS to another machine.
+    - ssh_host: what ssh calls the machine; None for the host of the URL.
+    """
+
+    cacert: str | None = None
+    plaintext: bool = False
+    ssh_host: str | None = None
+
+
+def remote(url: str) -> Remote:
+    """`url` as a daemon's. Raises BadSetting."""
+    if isinstance(url, Remote):
+        return url
+    scheme = SECURE if url.startswith(SECURE) else SCHEME
     host, port = _split(url)
-    return f"{SCHEME}{_bracketed(host)}:{port}"
+    return Remote(f"{scheme}{_bracketed(host)}:{port}")
 
 
-def endpoint(host: str | None, port: int | None) -> str:
-    """The URL of these settings."""
-    return checked(f"{SCHEME}{_bracketed(host or DEFAULT_HOST)}:{port or DEFAULT_PORT}")
+def endpoint(host: str | None, port: int | None, *, secure: bool) -> Remote:
+    """The daemon that these settings make."""
+    host = _EVERY_ADDRESS.get(host or DEFAULT_HOST, host or DEFAULT_HOST)
+    return remote(f"{SECURE if secure else SCHEME}{_bracketed(host)}:{port or DEFAULT_PORT}")
 
 
-def authority(url: str) -> str:
-    """`host:port` of an URL that was checked."""
-    return url[len(SCHEME) :]
+def host_of(url: str) -> str:
+    """The host of an URL."""
+    return _split(url)[0]
+
+
+def is_here(host: str) -> bool:
+    """Whether this address or name is one of this machine's own: of its loopback."""
+    return host == "localhost" or host.startswith(("127.", "::ffff:127.")) or host == "::1"
 
 
 def user_name() -> str:
@@ -46,8 +80,47 @@ def user_name() -> str:
         return str(os.getuid())
 
 
+def headers(url: str, sock: _socket.socket) -> str:
+    """The lines that say whom a request is for and who sends it. Raises BadSetting where others could read a token."""
+    from gflow.client import token
+    from gflow.client.http import quote
+
+    lines = f"Host: {url.partition('://')[2]}\r\nX-Gflow-User: {quote(user_name())}\r\n"
+    ours = token.find()
+    if ours is None:
+        return lines
+    if not url.startswith(SECURE) and not remote(url).plaintext and not is_here(sock.getpeername()[0]):
+        raise BadSetting(
+            f"refusing to send a token to {url}: on the way everybody could read it; write https://,"
+            " or set client.allow_plaintext = true"
+        )
+    return f"{lines}Authorization: Bearer {ours.text}\r\n"
+
+
+def advice(url: str) -> str:
+    """What to do about a daemon that does not know us."""
+    from gflow.client import token
+
+    ours = token.find()
+    if ours is not None:
+        return (
+            f"gflowd at {url} does not accept the token of {ours.origin}: it is unknown, expired or revoked;"
+            " ask an administrator for a new one"
+        )
+    from gflow import paths
+
+    return (
+        f"gflowd at {url} wants a token: put yours into {paths.token_file()} (mode 600) or GFLOW_TOKEN;"
+        " an administrator makes one with 'gctl token create --user NAME'"
+    )
+
+
 def connect(url: str, timeout_secs: float = CONNECT_TIMEOUT_SECS) -> _socket.socket:
-    """A connected socket. Raises `Unreachable`, after `CONNECT_TIMEOUT_SECS` for each address of the host at most."""
+    """A connected socket, with TLS for https://.
+
+    Raises `Unreachable` after `timeout_secs` or `CONNECT_TIMEOUT_SECS` at the latest, and as long again for TLS.
+    """
+    secs = min(timeout_secs, CONNECT_TIMEOUT_SECS)
     host, port = _split(url)
     why = "no address"
     try:
@@ -55,7 +128,7 @@ def connect(url: str, timeout_secs: float = CONNECT_TIMEOUT_SECS) -> _socket.soc
     except (OSError, UnicodeError) as error:
         raise Unreachable(_unreachable(url, str(getattr(error, "strerror", None) or error))) from error
     for family, kind, protocol, _, address in addresses:
-        patience = connecting(url, min(timeout_secs, CONNECT_TIMEOUT_SECS))
+        patience = connecting(url, max(min(LEAST_SECS, secs), secs / len(addresses)))
         going_on = True
         while going_on:
             sock = _socket.socket(family, kind, protocol)
@@ -67,23 +140,36 @@ def connect(url: str, timeout_secs: float = CONNECT_TIMEOUT_SECS) -> _socket.soc
                 why = error.strerror or str(error)
                 going_on = isinstance(error, TimeoutError) and patience.more()
             else:
-                return sock
+                return _secured(sock, url, host, secs)
     raise Unreachable(_unreachable(url, why))
 
 
+def _secured(sock: _socket.socket, url: str, host: str, secs: float) -> _socket.socket:
+    for option in _KEEP_ALIVE:
+        sock.setsockopt(*option)
+    if not url.startswith(SECURE):
+        return sock
+    from gflow.client import tls
+
+    sock.settimeout(secs)
+    return tls.secured(sock, url, host, remote(url).cacert)
+
+
 def _unreachable(url: str, why: str) -> str:
-    return f"cannot reach gflowd at {url} ({why}); start it with 'gflowd up'"
+    what = "start it with 'gflowd up'" if is_here(host_of(url)) else "does gflowd run there, with daemon.host set?"
+    return f"cannot reach gflowd at {url} ({why}); {what}"
 
 
 def _split(url: str) -> tuple[str, int]:
-    """Host and port of `http://host:port`, which may end in a slash."""
-    named = url[len(SCHEME) :].removesuffix("/")
+    """Host and port of `scheme://host:port`, which may end in a slash."""
+    scheme, _, named = url.partition("://")
+    named = named.removesuffix("/")
     host, colon, port = named.rpartition(":")
     if not colon or named.endswith("]"):
-        host, port = named, "80"
+        host, port = named, "443" if scheme == "https" else "80"
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not host or not host.isprintable() or not set(host).isdisjoint("/?#@[] ") or not _is_port(port):
-        raise BadSetting(f"cannot use {url} as an endpoint: write http://host:port")
+        raise BadSetting(f"cannot use {url} as an endpoint: write {scheme}://host:port")
     return host, int(port)
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a Unix socket (or TCP), as little of it as our own daemon needs: one request per connection.
+"""HTTP/1.1 over a Unix socket (or TCP, or TLS), as little of it as our own daemon needs: one request per connection.
 
 The standard library's client costs more to import than a whole command may take, so this stands on `_socket`.
 It keeps two rules: nothing is sent before the kernel has said who listens, and no failure is silent - a body that
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_SECS = 60.0
 """Longer than any request waits for the disk; `None` is for requests that wait for a job."""
 
-_TCP = "http://"
+_URLS = ("http://", "https://")
+_TLS_ALERT = b"\x15\x03"
 _CHUNK = 65536
 _MAX_HEAD = 65536
 _NO_BODY = (204, 304)
@@ -30,9 +31,9 @@ _NO_BODY = (204, 304)
 def connect(path: str, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> _socket.socket:
     """A connected socket whose other end belongs to this user or to root. Raises `Unreachable`.
 
-    `path` may be an URL, `http://host:port`; then nobody says whom the other end belongs to.
+    `path` may be an URL: whom the other end of https:// belongs to its certificate says, of http:// nobody does.
     """
-    if path.startswith(_TCP):
+    if path.startswith(_URLS):
         from gflow.client import tcp
 
         return tcp.connect(path, timeout_secs)
@@ -95,14 +96,14 @@ def ask(
 
     timeout_secs: how long the daemon may say nothing. doubt: what is added where nobody knows what became of it.
     """
-    head = f"{method} {target} HTTP/1.1\r\n{_addressed(path)}Connection: close\r\nAccept: */*\r\n"
-    if body is not None:
-        head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
     sock = connect(path, ANSWER_TIMEOUT_SECS if timeout_secs is None else timeout_secs)
-    named = name(path)
-    patience = Vigil(path, named) if timeout_secs is None else Patience(named, timeout_secs)
-    wait = Wait(sock, named, patience, doubt)
     try:
+        head = f"{method} {target} HTTP/1.1\r\n{_addressed(path, sock)}Connection: close\r\nAccept: */*\r\n"
+        if body is not None:
+            head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+        named = name(path)
+        patience = Vigil(path, named) if timeout_secs is None else Patience(named, timeout_secs)
+        wait = Wait(sock, named, patience, doubt)
         wait.send(head.encode("ascii") + b"\r\n" + (body or b""))
     except BaseException:
         sock.close()
@@ -110,19 +111,18 @@ def ask(
     return Question(wait)
 
 
-def _addressed(path: str) -> str:
+def _addressed(path: str, sock: _socket.socket) -> str:
     """Whom the request is for; over TCP also who sends it, for the kernel does not say."""
-    if not path.startswith(_TCP):
+    if not path.startswith(_URLS):
         return "Host: localhost\r\n"
     from gflow.client import tcp
-    from gflow.client.http import quote
 
-    return f"Host: {tcp.authority(path)}\r\nX-Gflow-User: {quote(tcp.user_name())}\r\n"
+    return tcp.headers(path, sock)
 
 
 def name(path: str) -> str:
     """What an endpoint is called where people read it."""
-    return path if path.startswith(_TCP) else f"unix:{path}"
+    return path if path.startswith(_URLS) else f"unix:{path}"
 
 
 class Wait:
@@ -193,7 +193,7 @@ class Question:
 
 
 class Answer:
-    """One answer: `status`, `headers` (lower-case names), and the body, to be read once.
+    """One answer of the daemon called `name`: `status`, `headers` (lower-case names), and the body, to be read once.
 
     `fileno` is for waiting until there is more to read, `patience` for how long that may take.
     """
@@ -201,6 +201,7 @@ class Answer:
     def __init__(self, wait: Wait) -> None:
         self._wait = wait
         self._sock = wait.sock
+        self.name = wait.name
         self.patience = wait.patience
         self._buffer = b""
         self._before_wait: Callable[[Answer], None] | None = None
@@ -242,6 +243,8 @@ class Answer:
     def _more(self) -> None:
         data = self._receive()
         if not data:
+            if self._buffer.startswith(_TLS_ALERT):
+                raise ConnectionLost(f"what listens at {self.name} speaks TLS; write https://")
             raise self._wait.lost("gflowd closed the connection before it had answered")
         self._buffer += data
 

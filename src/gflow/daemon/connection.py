@@ -37,6 +37,8 @@ _TAKING = (h11.IDLE, h11.SEND_BODY)
 
 _NEWLINES = b"\r\n"
 
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
 _MOST_COPIED = 64 * 1024
 """Up to so many bytes go out together with the head before them; copying more costs more than a second call."""
 
@@ -142,7 +144,7 @@ def _is_readable(target: bytes) -> bool:
 
 
 class Connection(TCPServer):
-    """Serves one accepted stream when awaited.
+    """Serves one accepted stream when awaited. `sock` is its socket, which may be below TLS.
 
     In trio time: `idle_since` is when its last answer ended (never: busy), `sends_since` since when it has been trying
     to send what it sends now (never: nothing is being sent).
@@ -154,13 +156,14 @@ class Connection(TCPServer):
         config: Config,
         context: WorkerContext,
         state: LifespanState,
-        stream: trio.SocketStream,
+        stream: Stream,
+        sock: trio.socket.SocketType,
         departures: Departures,
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
         self.idle_since = trio.current_time()
         self.sends_since = math.inf
-        self.socket = stream.socket
+        self.socket = sock
         self._half_since = math.inf
         self._departures = departures
         self._head: bytes | None = None
@@ -169,7 +172,7 @@ class Connection(TCPServer):
         self._answered = trio.Event()
 
     async def run(self) -> None:
-        """Answer requests until the client or `shut` ends the connection: hypercorn's way without TLS and HTTP/2."""
+        """Answer requests until the client or `shut` ends the connection: hypercorn's way without HTTP/2."""
         try:
             async with trio.open_nursery() as nursery:
                 self.protocol = _Http1(  # type: ignore[assignment]

@@ -19,6 +19,7 @@ from pathlib import Path
 from gflow import paths
 from gflow.config import Config, ConfigError
 from gflow.daemon import hosting
+from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers
 from gflow.gpu.base import ProbeReading
 from gflow.gpu.nvml import Nvml
@@ -77,9 +78,30 @@ def _configuration(place: Place) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding(PROBLEM, f"configuration: {error}", "a daemon would not start with it")
         return
+    try:
+        config.tls()
+    except ConfigError as error:
+        yield Finding(PROBLEM, f"configuration: {error}", "a daemon would not start with it")
+        return
     yield Finding(OK, "the configuration can be used")
     for note in config.unserved():
         yield Finding(NOTE, f"configuration: {note}")
+
+
+def _certificate(place: Place) -> Iterator[Finding]:
+    """What is wrong with the configuration is said elsewhere."""
+    try:
+        files = place.settings().tls()
+    except ConfigError:
+        return
+    if files is None:
+        return
+    try:
+        names = names_of(files[0], server_context(*files))
+    except UnusableCertificate as error:
+        yield Finding(PROBLEM, str(error), "other machines cannot come by TCP; see docs/remote.md")
+        return
+    yield Finding(OK, f"the certificate is for {', '.join(sorted(names)) or 'addresses only'}")
 
 
 def _tmux(_place: Place) -> Iterator[Finding]:
@@ -250,7 +272,7 @@ def _systemd(_place: Place) -> Iterator[Finding]:
 
 
 _FULL = (28, 122)  # ENOSPC, EDQUOT
-_CHECKS = (_configuration, _tmux, _gpus, _data_directory, _socket, _daemon, _sessions, _clock, _systemd)
+_CHECKS = (_configuration, _certificate, _tmux, _gpus, _data_directory, _socket, _daemon, _sessions, _clock, _systemd)
 
 
 def _install(package: str) -> str:

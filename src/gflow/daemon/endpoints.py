@@ -9,9 +9,11 @@ import logging
 import os
 import resource
 import socket
+import ssl
 import stat
 import sys
 from collections.abc import Hashable
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -20,10 +22,11 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 
-from gflow.daemon.connection import Connection
+from gflow.daemon.connection import Connection, Stream
 from gflow.daemon.departures import Departures
 from gflow.daemon.peer import Peer, Stranger, address_of, peer_of
 from gflow.daemon.places import Places
+from gflow.daemon.tls import secured
 
 log = logging.getLogger(__name__)
 
@@ -108,14 +111,21 @@ def _clear_stale(path: Path) -> None:
 class ApiServer:
     """Serves an ASGI application on listening sockets until `close`.
 
-    `hosts` are the names under which those for TCP may be addressed, beside addresses.
+    `stranger` is who comes over TCP: it says by which names that may be addressed. `tls` is put around TCP. Both may be
+    set anew, for connections to come.
     """
 
     def __init__(
-        self, app: ASGIFramework, listeners: list[socket.socket], *, hosts: frozenset[str] = frozenset()
+        self,
+        app: ASGIFramework,
+        listeners: list[socket.socket],
+        *,
+        stranger: Stranger | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._app = ASGIWrapper(app)
-        self._hosts = hosts
+        self.stranger = stranger or Stranger(frozenset())
+        self.tls = tls
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
         self._config.keep_alive_max_requests = sys.maxsize
@@ -145,23 +155,30 @@ class ApiServer:
             task_status.started()
             await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
-        peer = self._peer(stream.socket)
-        party, admin = _party(peer, stream.socket)
+    async def _serve(self, accepted: trio.SocketStream) -> None:
+        peer = self._peer(accepted.socket)
+        party, admin = _party(peer, accepted.socket)
         if not self._places.has_room(party, admin=admin):
-            await self._turn_away(stream)
+            await self._turn_away(accepted)
             return
         self._places.enter(party)
         try:
-            await self._serve_peer(stream, peer)
+            stream = await self._secured(accepted)
+            if stream is not None:
+                await self._answer(stream, accepted.socket, peer)
         finally:
             self._places.leave(party)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                await trio.aclose_forcefully(accepted)
 
     async def _turn_away(self, stream: trio.SocketStream) -> None:
-        """Say that there is no place: behind what the client says first, or it would not get to read it."""
+        """Say that there is no place: behind what the client says first, or it would not get to read it.
+
+        To whom speaks TLS it is not said: a handshake would cost more than a place does.
+        """
         self._being_turned_away += 1
         try:
-            if self._being_turned_away <= TURNED_AWAY:
+            if self._being_turned_away <= TURNED_AWAY and not self._is_for_tls(stream):
                 with trio.move_on_after(TURN_AWAY_SECS), contextlib.suppress(trio.BrokenResourceError):
                     await stream.receive_some(MAX_HEADER_BYTES)
                     await stream.send_all(_NO_PLACE)
@@ -169,9 +186,18 @@ class ApiServer:
             self._being_turned_away -= 1
             await trio.aclose_forcefully(stream)
 
-    async def _serve_peer(self, stream: trio.SocketStream, peer: Peer | Stranger) -> None:
+    def _is_for_tls(self, accepted: trio.SocketStream) -> bool:
+        return self.tls is not None and accepted.socket.family != socket.AF_UNIX
+
+    async def _secured(self, accepted: trio.SocketStream) -> Stream | None:
+        """What is spoken over: TCP goes through TLS if there is any. None if the client cannot."""
+        if self.tls is None or not self._is_for_tls(accepted):
+            return accepted
+        return await secured(accepted, self.tls)
+
+    async def _answer(self, stream: Stream, sock: trio.socket.SocketType, peer: Peer | Stranger) -> None:
         state: LifespanState = {"peer": peer}
-        connection = Connection(self._app, self._config, self._context, state, stream, self._departures)
+        connection = Connection(self._app, self._config, self._context, state, stream, sock, self._departures)
         self._open.add(connection)
         try:
             await connection
@@ -182,11 +208,11 @@ class ApiServer:
         finally:
             self._open.discard(connection)
             self._hung_up.set()
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await trio.aclose_forcefully(stream)
 
     def _peer(self, sock: trio.socket.SocketType) -> Peer | Stranger:
-        return peer_of(sock) if sock.family == socket.AF_UNIX else Stranger(self._hosts, address_of(sock))
+        if sock.family == socket.AF_UNIX:
+            return peer_of(sock)
+        return replace(self.stranger, address=address_of(sock))
 
     async def _close_idle(self) -> None:
         while True:

@@ -18,13 +18,16 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """Whoever connected over TCP, from `address`.
+    """Whoever connected over TCP, from `address`. `hosts` are the names under which the listener may be addressed, in
+    lower case.
 
-    `hosts` are the names under which the listener may be addressed, in lower case.
+    `*.example.com` among them stands for each name right below. outside: the listener can be reached from other
+    machines, so any address may be one of its own.
     """
 
     hosts: frozenset[str]
     address: str = "?"
+    outside: bool = False
 
 
 class _Socket(Protocol):

@@ -10,6 +10,7 @@ import resource
 import secrets
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,8 +49,9 @@ from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
 from gflow.daemon.limits import Limits
-from gflow.daemon.loopback import CannotListen, bind_loopback
+from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
 from gflow.daemon.memory_watch import MemoryWatch
+from gflow.daemon.peer import Stranger
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.reloading import Differences, differences, in_force
 from gflow.daemon.runtime import Runtime
@@ -58,6 +60,7 @@ from gflow.daemon.state_watch import StateWatch
 from gflow.daemon.systemd import Given, Manager, adopt
 from gflow.daemon.tally import Tally
 from gflow.daemon.timeouts import TimeoutEnforcer
+from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.watcher import Watcher
 from gflow.daemon.webhooks import WebhookPool
 from gflow.gpu.base import Probe
@@ -118,6 +121,15 @@ class CannotStart(Exception):
 def check_notifications(config: Config) -> None:
     """Raises CannotStart if a daemon could not begin to tell whom it is to tell, as for a variable that is not set."""
     _targets(config, lambda job_id: Path(str(job_id)))
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """What is put around TCP, if there is any. Raises CannotStart."""
+    files = config.tls()
+    try:
+        return None if files is None or config.tcp() is None else server_context(*files)
+    except UnusableCertificate as error:
+        raise CannotStart(str(error)) from error
 
 
 def serve(settings: Settings) -> None:
@@ -253,6 +265,7 @@ class _Daemon:
         self._started: dict[str, _Started] = {}
         self._nursery: trio.Nursery
         self._services: Services
+        self._server: ApiServer
         self._historian = self._make_historian()
 
     @property
@@ -381,9 +394,11 @@ class _Daemon:
 
         Returns whether another daemon is to go on in this process, with a state that can be read again.
         """
+        tls = tls_context(self._settings.config)
         listeners = self._listen()
         self._services = self._make_services()
-        server = ApiServer(create_app(self._services), listeners, hosts=self._hosts())
+        stranger = _stranger(self._settings.config, tls, outside=any(map(_is_seen_outside, listeners)))
+        self._server = server = ApiServer(create_app(self._services), listeners, stranger=stranger, tls=tls)
         try:
             with trio.open_signal_receiver(*_SIGNALS) as signals:
                 async with trio.open_nursery() as nursery:
@@ -398,8 +413,14 @@ class _Daemon:
 
     def _listen(self) -> list[socket.socket]:
         """The Unix socket comes last: where it is, the daemon is about to answer."""
-        tcp = self._settings.config.tcp()
-        listeners = [] if tcp is None else bind_loopback(*tcp)
+        config = self._settings.config
+        tcp = config.tcp()
+        inside = why_inside(
+            anybody=config.auth() == "none",
+            tls=config.tls() is not None,
+            plaintext=config.daemon.allow_plaintext,
+        )
+        listeners = [] if tcp is None else bind_tcp(*tcp, inside=inside)
         try:
             return [*listeners, self._handed.dup() if self._handed else bind_unix(self._settings.socket)]
         except BaseException:
@@ -412,22 +433,27 @@ class _Daemon:
         if self._handed is None:
             self._settings.socket.unlink(missing_ok=True)
 
-    def _hosts(self) -> frozenset[str]:
-        """The names by which the daemon may be addressed over TCP."""
-        tcp = self._settings.config.tcp()
-        return frozenset() if tcp is None else frozenset({"localhost", tcp[0].lower()})
-
-    def _log_endpoints(self) -> None:
+    def _log_endpoints(self, server: ApiServer) -> None:
         log.info("listening on %s", self._settings.socket)
-        tcp = self._settings.config.tcp()
-        if tcp is not None and self._settings.config.auth() == "token":
-            log.info("listening on %s:%d, for whoever has a token (gctl token create)", *tcp)
-        elif tcp is not None:
+        config = self._settings.config
+        tcp = config.tcp()
+        if tcp is None:
+            return
+        url = _url(*tcp, secure=config.tls() is not None)
+        whom = "" if config.auth() == "none" else ", for whoever has a token (gctl token create)"
+        log.info("listening on %s%s", url, whom)
+        if config.auth() == "none":
             log.warning(
-                'listening on %s:%d without authentication (daemon.auth = "none"): every user of this machine can run'
+                'on %s there is no authentication (daemon.auth = "none"): every user of this machine can run'
                 " programs as %s there, and act on every job, reservation and quota under any name",
-                *tcp,
+                url,
                 user_name(os.geteuid()),
+            )
+        elif server.stranger.outside and config.tls() is None:
+            log.warning(
+                "on %s there is no TLS (daemon.allow_plaintext = true): whoever is on the way to a client can read its"
+                " token, its jobs and their environments, and act under that token",
+                url,
             )
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
@@ -448,7 +474,7 @@ class _Daemon:
         self._tell_online()
         await start("api", server)
         self._warn_of_missing_gpus()
-        self._log_endpoints()
+        self._log_endpoints(server)
         await start("manager", self._manager)
         self._manager.tell("READY=1")
         nursery.start_soon(self._wait_for_signals, signals)
@@ -536,12 +562,15 @@ class _Daemon:
     async def _go_by(self, config: Config) -> None:
         told_otherwise = config.notifications != self._config.notifications
         targets = _targets(config, self._log_path) if told_otherwise else []
+        tls = tls_context(config)  # the files may be new
         self._config, daemon = config, config.daemon
         runtime, services = self._runtime, self._services
         runtime.engine.configure(_policy(config), daemon.kill_grace_secs, _shuffle(daemon), clock.read())
         self._gpus.configure(interval_secs=daemon.gpu_poll_interval_secs)
         self._historian.configure(keep_jobs=daemon.history_keep.jobs, keep_secs=daemon.history_keep.days * DAY_SECS)
         services.env_drop = tuple(daemon.env_drop)
+        self._server.tls = tls
+        self._server.stranger = _stranger(config, tls, outside=self._server.stranger.outside)
         services.known_environments.clear()
         services.users.configure(config.access.admins, config.access.admin_groups)
         services.own_only = config.access.visibility == "own"
@@ -572,9 +601,11 @@ class _Daemon:
             status={
                 "version": __version__,
                 "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "boot_id": self._boot_id,
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
-                "tcp": None if (tcp := config.tcp()) is None else _url(*tcp),
+                "tcp": None if (tcp := config.tcp()) is None else _url(*tcp, secure=config.tls() is not None),
                 "auth": None if tcp is None else config.auth(),
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
@@ -654,8 +685,26 @@ def _policy(config: Config) -> Policy:
     )
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _stranger(config: Config, tls: ssl.SSLContext | None, *, outside: bool) -> Stranger:
+    """Who comes over TCP, and by which names that may be addressed: those in the certificate among them."""
+    tcp, files = config.tcp(), config.tls()
+    if tcp is None:
+        return Stranger(frozenset())
+    names = own_names(tcp[0]) | {name.lower() for name in config.daemon.allowed_hosts}
+    if tls is not None and files is not None:
+        try:
+            names |= names_of(files[0], tls)
+        except UnusableCertificate as error:
+            log.warning("%s", error)  # it may only be too old, and jobs are not to wait for a new one
+    return Stranger(names, outside=outside)
+
+
+def _url(host: str, port: int, *, secure: bool) -> str:
+    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_seen_outside(listener: socket.socket) -> bool:
+    return listener.family != socket.AF_UNIX and not is_loopback(listener.getsockname()[0])
 
 
 def _run_ids() -> Iterator[str]:

@@ -11,6 +11,7 @@ from gflow.cli import top, umbrella
 from gflow.cli.live.app import Top
 from gflow.cli.live.feed import Scope
 from gflow.cli.live.picture import ASKED
+from support import fake_daemon
 from support.fake_daemon import reply
 
 DEADLINE_SECS = 20
@@ -32,9 +33,7 @@ class Machine:
         daemon.on("GET", "/events", self.events)
         daemon.on("GET", "/queue", self.queue)
         daemon.on("GET", "/info", lambda asked: reply({"gpus": self.gpus}))
-        daemon.on(
-            "GET", "/jobs/1/log/stream", lambda asked: reply(b"epoch 1\r\nepoch 2\r\n", headers={"X-Offset": "0"})
-        )
+        daemon.on("GET", "/jobs/1/log/stream", fake_daemon.log(b"epoch 1\r\nepoch 2\r\n"))
         daemon.on("GET", "/jobs/1", reply({"state": "Finished"}))
         for job_id in (2, 3):
             reasons = [{"text": f"Job {job_id} has its reasons."}]
@@ -211,7 +210,7 @@ def test_mine_and_ended_are_asked_of_the_daemon(machine):
 
 def test_the_log_can_have_the_whole_screen_and_be_looked_back_in(machine):
     text = b"".join(b"line %d\r\n" % number for number in range(100))
-    machine.daemon.on("GET", "/jobs/1/log/stream", reply(text, headers={"X-Offset": "0"}))
+    machine.daemon.on("GET", "/jobs/1/log/stream", fake_daemon.log(text))
 
     async def scenario(app, pilot):
         await until(pilot, lambda: "line 99" in shown(app))

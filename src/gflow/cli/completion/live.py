@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from gflow.client import unix
-from gflow.client.endpoint import find
+from gflow.client.endpoint import find, is_url, trust
 from gflow.client.errors import ClientError
 from gflow.client.http import target
 
@@ -44,6 +44,7 @@ def known(kind: str, position: Position) -> Found:
     ask = _ASK.get(kind)
     if ask is None:
         return []
+    trust(position.given.get("cacert"))
     try:
         return ask(find(position.given.get("url"), position.given.get("config")), position)
     except (ClientError, OSError, ValueError):
@@ -52,7 +53,7 @@ def known(kind: str, position: Position) -> Found:
 
 def _jobs(path: str, position: Position) -> Found:
     verb = position.table.name
-    mine = verb in _CHANGING and os.geteuid() != 0
+    mine = verb in _CHANGING and (os.geteuid() != 0 or is_url(path))
     rows = _rows(path, "JOBID,NAME,ST", states=_STATES.get(verb, "all"), mine=1 if mine else None)
     return [(row[0], f"{row[1]} ({row[2]})") for row in rows if len(row) == 3]
 

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     client, job_id = one(values)
     argv = client.attach(job_id, read_only=values["read_only"])
+    by_ssh = f"; in a terminal, run: {' '.join(argv)}" if client.by_tcp else ""
     if not sys.stdin.isatty() or not sys.stdout.isatty():
-        raise Failure(f"job {job_id} can only be attached to from a terminal; gjob log -f {job_id} shows its output")
+        raise Failure(
+            f"job {job_id} can only be attached to from a terminal; gjob log -f {job_id} shows its output{by_ssh}"
+        )
     # Inside a tmux of the user's own, tmux would refuse to nest; the job's server is another one.
     os.environ.pop("TMUX", None)
     try:
-        os.execvp(argv[0], argv)  # noqa: S606 - the daemon's own words
+        os.execvp(argv[0], argv)  # noqa: S606 - the daemon's own words, or ours
     except OSError as error:
-        raise Failure(f"cannot run {argv[0]}: {error.strerror}") from error
+        raise Failure(f"cannot run {argv[0]} ({error.strerror}){by_ssh}") from error
 
 
 COMMAND = Command(
@@ -32,5 +35,8 @@ COMMAND = Command(
     run,
     options=(Option("-r", "--read-only", help="Only look: keys do not reach the job."),),
     arguments=(ONE,),
-    examples=(("gjob attach 7", "leave again with Ctrl-B d; the job goes on"),),
+    examples=(
+        ("gjob attach 7", "leave again with Ctrl-B d; the job goes on"),
+        ("gjob attach 7 --url https://gpu:59000", "on another machine: by way of ssh"),
+    ),
 )

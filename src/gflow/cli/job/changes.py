@@ -84,19 +84,12 @@ def changes(values: Values) -> Record:
     if values["param"]:
         changed["parameters" if values["clear_params"] else "parameter_changes"] = dict(values["param"])
     if values["chdir"]:
-        changed["run_dir"] = _directory(values["chdir"])
+        changed["run_dir"] = os.path.abspath(values["chdir"])  # the daemon says whether it is there
     if values["script"]:
         from gflow.cli import work
 
         changed |= work.script(values["script"])
     return changed
-
-
-def _directory(path: str) -> str:
-    absolute = os.path.abspath(path)
-    if not os.path.isdir(absolute):
-        raise Failure(f"--chdir: {absolute} is not a directory")
-    return absolute
 
 
 def later(values: Values) -> bool:

@@ -7,7 +7,7 @@ from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.job.changes import EXCLUSIVE, OPTIONS, changes, check, dependencies, notices
 from gflow.cli.kinds import export
-from gflow.cli.request import environment
+from gflow.cli.request import environment, export_to
 from gflow.client.voice import say
 
 TYPE_CHECKING = False
@@ -27,9 +27,11 @@ def run(values: Values) -> int:
     client, job_ids = many(values)
     changed |= dependencies(values, client)
     flags = {name: True for name in ("cascade", "hold") if values[name]}
+    machine = client.elsewhere()
+    export_what = values["export"] if machine is None else export_to(machine, values["export"])
 
     def redo(job_id: int) -> None:
-        variables = environment(values["export"], client.job(job_id).get("run_dir") or "/")
+        variables = environment(export_what, client.job(job_id).get("run_dir") or "/")
         wanted = changed | notices(values, client, job_id)
         answer = client.redo(job_id, wanted | flags | {"environment": variables})
         print("\n".join(report(job_id, wanted, answer, cascade=values["cascade"])))
@@ -68,7 +70,7 @@ COMMAND = Command(
             "--export",
             convert=export,
             metavar="ALL|NONE|LIST",
-            help="Environment variables to run with (default ALL of the present ones).",
+            help="Environment variables to run with (default ALL of the present ones; on another machine NONE).",
         ),
         *OPTIONS,
     ),

@@ -312,8 +312,12 @@ class Top(App[None]):
         """Hand the terminal over, and take it back when the user leaves."""
         # Inside a tmux of the user's own, tmux would refuse to nest; the job's server is another one.
         environ = {name: value for name, value in os.environ.items() if name != "TMUX"}
-        with self.suspend():
-            status = subprocess.run(message.argv, env=environ, check=False).returncode
+        try:
+            with self.suspend():
+                status = subprocess.run(message.argv, env=environ, check=False).returncode
+        except OSError as error:
+            self._say(f"cannot run {message.argv[0]}: {error.strerror}", bad=True)
+            return
         self._say("" if status == 0 else f"the terminal could not be opened (status {status})", bad=True)
         self._said = self._said if status else None
         self.refresh(layout=True)

@@ -41,6 +41,7 @@ class Follow:
         self._bell = Bell()
         self._tail = Tail()
         self._offset: int | None = None
+        self._has_ended = False
         self._told_at = self._asked_at = 0.0
         threading.Thread(target=self._run, daemon=True, name=f"log of job {job_id}").start()
 
@@ -93,7 +94,8 @@ class Follow:
         except ClientError:
             return False
         self._show(self._tail.lines() or ["(nothing was printed)"] if ended else self._tail.lines())
-        return ended
+        was_known, self._has_ended = self._has_ended, ended
+        return was_known and ended  # what it printed while the daemon was away is still to come
 
     def _before_wait(self, answer: unix.Answer) -> None:
         """Show what has come, but not for each piece of a flood; then wait for more."""

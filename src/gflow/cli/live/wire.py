@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import threading
@@ -10,7 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from gflow.client import unix
-from gflow.client.errors import ClientError, ConnectionLost, Declined
+from gflow.client.errors import ConnectionLost
+from gflow.client.http import declined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,17 +76,9 @@ def stream(
         raise
     answer = question.answer()
     if answer.status >= 400:
-        raise _declined(answer)
+        raise declined(answer)
     return answer.headers, answer.chunks(before_wait)
 
 
 SILENCE_SECS = 40.0
 """A daemon says something every 15 seconds; one that does not is as good as gone."""
-
-
-def _declined(answer: unix.Answer) -> ClientError:
-    content = answer.read()
-    try:
-        return Declined(str(json.loads(content)["error"]), answer.status, "")
-    except (ValueError, KeyError, TypeError):
-        return Declined(f"gflowd answered {answer.status}", answer.status, "")

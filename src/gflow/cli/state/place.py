@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from gflow import paths
 from gflow.cli.command import Failure, Option
-from gflow.client.endpoint import find
+from gflow.client.endpoint import find, is_url
 from gflow.client.errors import Unreachable
 from gflow.client.http import Client
 
@@ -56,10 +56,11 @@ def by_daemon(values: Values, ask: Callable[[Client], T], alone: Callable[[Path]
 
     A daemon that was named is never stood in for.
     """
+    endpoint = find(values["url"], values["config"])
     try:
-        return ask(Client(find(values["url"], values["config"])))
+        return ask(Client(endpoint))
     except Unreachable:
-        if values["url"] or os.environ.get("GFLOW_URL"):
+        if values["url"] or os.environ.get("GFLOW_URL") or is_url(endpoint):
             raise
     import time
 

@@ -1,0 +1,42 @@
+"""Whether working directories are there: on the machine that the daemon, and with it the job, is on."""
+
+import math
+import os
+import stat
+from collections.abc import Iterable
+
+import trio
+
+from gflow.api.services import Services
+from gflow.core.errors import Impossible
+
+KNOWN_SECS = 10.0
+"""How long a directory that was there is taken to be there; the launch looks again in any case."""
+
+MOST_KNOWN = 1000
+
+
+async def check(services: Services, wanted: Iterable[str]) -> None:
+    """Raise Impossible for a working directory that is not there."""
+    now, seen = trio.current_time(), services.seen_directories
+    unknown = {path for path in wanted if seen.get(path, -math.inf) < now - KNOWN_SECS}
+    if not unknown:
+        return
+    missing = await trio.to_thread.run_sync(_first_missing, unknown)
+    if missing is not None:
+        raise Impossible(f"The working directory '{missing}' does not exist, or is not a directory")
+    if len(seen) >= MOST_KNOWN:
+        seen.clear()
+    seen.update(dict.fromkeys(unknown, now))
+
+
+def _first_missing(directories: set[str]) -> str | None:
+    for path in directories:
+        try:
+            if path.startswith("/") and not stat.S_ISDIR(os.stat(path).st_mode):
+                return path
+        except (FileNotFoundError, NotADirectoryError):
+            return path
+        except (OSError, ValueError):
+            continue  # what may not be looked at is for the launch to find out
+    return None
