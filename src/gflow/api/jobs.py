@@ -18,6 +18,7 @@ from gflow.api.listing import Listing
 from gflow.api.owned import owned
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
+from gflow.api.submitter import check_program
 from gflow.core.engine import Engine
 from gflow.core.errors import Impossible, Malformed
 from gflow.core.eta import why_unknown
@@ -92,6 +93,7 @@ def blueprint(services: Services) -> Blueprint:
         query.allow()
         body = read(JobUpdate, await json_body())
         job = await owned(services, job_id)
+        check_program(services, caller(), job, _named(body))
         spooled = Spooled(services)
         try:
             script = await spooled_script(spooled, body, job.spec.run_dir)

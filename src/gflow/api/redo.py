@@ -13,6 +13,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group, check_owner
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
+from gflow.api.submitter import submitter
 from gflow.core.errors import Forbidden, Impossible, Malformed, TooLarge, WrongState
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, JobSpec, State
@@ -38,10 +39,12 @@ def blueprint(services: Services) -> Blueprint:
             raise Malformed("max_concurrent is of the group, not of a job done again; use gctl set-limit")
         attempts = await _attempts(job)
         along = in_order(await _fallen(attempts, who)) if wanted.cascade else []
+        uid = await submitter(services, who)
         spooled = Spooled(services)
         try:
             specs = [(job.id, await _first(spooled, job, wanted, who))]
             specs += [(other.id, await _other(spooled, other, wanted, who)) for other in along]
+            specs = [(old, replace(spec, uid=uid)) for old, spec in specs]
             recalled = await listing.recalled({old for old, _ in specs} | {d for _, s in specs for d in s.depends_on})
             await trio.lowlevel.checkpoint_if_cancelled()
             runtime.check_open()

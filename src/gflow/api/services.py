@@ -44,6 +44,13 @@ class Notifications(Protocol):
         """Try each target, or those called so, once and now; how that went."""
 
 
+class Submitters(Protocol):
+    """The users of the machine, where jobs run as their submitters."""
+
+    async def check(self, uid: int, name: str) -> None:
+        """Raise Impossible, with the reason, for one whose jobs could not be run."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownEnvironment:
     """Captured variables, the digest of what the spool keeps of them, and the names that were left out."""
@@ -69,6 +76,7 @@ class Services:
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
+    - submitters: the users jobs are run as; None: all jobs run as the daemon's user.
     """
 
     runtime: Runtime
@@ -92,6 +100,7 @@ class Services:
     start_ticks: Callable[[int], int | None]
     notifications: Notifications
     tally: Tally
+    submitters: Submitters | None = None
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)

@@ -46,19 +46,27 @@ class _Context:
         self.verbosity = verbosity
         self.flags: dict[str, str] = {}
         self.log_file: str | None = None
+        self.system = False
+        self.named_data_dir: str | None = None
 
     def add(self, **flags: str | None) -> None:
         self.flags |= {name: value for name, value in flags.items() if value is not None}
 
     def settings(self) -> Config:
-        path = Path(self.named) if self.named else Path(paths.config_file())
+        default = paths.SYSTEM_CONFIG if self.system else paths.config_file()
+        path = Path(self.named or default)
         loaded = config.load(path, config.environment(), must_exist=self.named is not None)
         for name, value in self.flags.items():
             loaded = config.with_daemon(loaded, {name: value}, f"--{name.replace('_', '-')}")
         return loaded
 
     def socket(self) -> Path:
-        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or paths.default_socket())))
+        default = paths.SYSTEM_SOCKET if self.system else paths.default_socket()
+        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or default)))
+
+    def data_dir(self) -> Path:
+        default = paths.SYSTEM_DATA if self.system else paths.data_dir()
+        return Path(os.path.abspath(self.named_data_dir or default))
 
     def arguments(self) -> list[str]:
         """The options for the daemon that `up` starts: all of those given to `up`."""
@@ -116,10 +124,24 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 @gflowd.command(epilog=_EXAMPLES.format("run"))
 @_daemon_options
 @click.option("--log-file", metavar="PATH", help="Write the log to this file, too.")
+@click.option("--system", is_flag=True, help="As root: one daemon for all users, every job run as its submitter.")
+@click.option("--data-dir", metavar="PATH", help="Keep the state here instead of in its usual place.")
 @click.pass_obj
-async def run(given: _Context, /, log_file: str | None = None, **flags: str | None) -> None:
+async def run(
+    given: _Context,
+    /,
+    log_file: str | None = None,
+    *,
+    system: bool = False,
+    data_dir: str | None = None,
+    **flags: str | None,
+) -> None:
     """Run the daemon in the foreground."""
-    given.log_file = log_file
+    given.log_file, given.system, given.named_data_dir = log_file, system, data_dir
+    if system and os.geteuid() != 0:
+        sys.exit(
+            "gflowd: --system is for root, as it runs every job as its submitter; without it the daemon is your own"
+        )
     given.add(**flags)
     raise _Serve(given)
 
@@ -333,7 +355,7 @@ def _serve(given: _Context) -> None:
         handlers.append(RotatingFileHandler(given.log_file, maxBytes=LOG_BYTES, backupCount=1))
     form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=form, handlers=handlers)
-    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket())
+    settings = daemon.Settings(given.settings(), given.data_dir(), given.socket(), system=given.system)
     try:
         daemon.serve(settings)
     except daemon.CannotStart as error:

@@ -1,8 +1,9 @@
 """Which daemon a command talks to: --url or GFLOW_URL, else the Unix socket, else TCP where that is configured.
 
-The socket is GFLOW_DAEMON_SOCKET, else `daemon.socket` of the configuration file, else the default. Where there is no
-default one, `daemon.host` and `daemon.port` count - with `daemon.auth = "none"` only: a file of gflow 0.4 names them,
-too, and a daemon that is merely down must not have commands send what they carry to whoever has its port.
+The socket is GFLOW_DAEMON_SOCKET, else `daemon.socket` of the configuration file, else the user's own, else that of the
+daemon that serves all users of the machine. Where there is neither of the last two, `daemon.host` and `daemon.port`
+count - with `daemon.auth = "none"` only: a file of gflow 0.4 names them, too, and a daemon that is merely down must not
+have commands send what they carry to whoever has its port.
 
 TOML is parsed only if the file speaks of any of this: the parser costs more than the whole rest of a command.
 """
@@ -29,7 +30,11 @@ def find(url: str | None = None, config: str | None = None) -> str:
     if named:
         return named
     path = _default()
-    return path if os.path.exists(path) else _url_of(content, file) or path
+    if os.path.exists(path):
+        return path
+    if os.path.exists(paths.SYSTEM_SOCKET):
+        return paths.SYSTEM_SOCKET
+    return _url_of(content, file) or path
 
 
 def _variable(name: str) -> str | None:

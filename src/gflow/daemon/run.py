@@ -55,6 +55,7 @@ from gflow.gpu.base import Probe
 from gflow.gpu.nvml import Nvml
 from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
+from gflow.launch.base import Launcher
 from gflow.launch.processes import read_stat
 from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
@@ -71,6 +72,9 @@ from gflow.store.lock import DataLock, Held
 from gflow.store.recovery.opening import Recovery, open_state
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
+from gflow.users.launcher import PerUser
+from gflow.users.places import Places, UnsafePlace, open_directory
+from gflow.users.submitters import Submitters
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +96,22 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a daemon lives, and its configuration."""
+    """Where a daemon lives, and its configuration. `system`: it is root's, and serves all users of the machine."""
 
     config: Config
     data_dir: Path
     socket: Path
+    system: bool = False
+
+    @property
+    def places(self) -> Places | None:
+        """Where the files of users are, if there are several."""
+        return Places.beside(self.data_dir, self.socket) if self.system else None
+
+    @property
+    def logs(self) -> Path:
+        """Where the output of jobs goes."""
+        return self.places.logs if self.places is not None else self.data_dir / "logs"
 
 
 class CannotStart(Exception):
@@ -112,7 +127,7 @@ def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
     try:
         _serve(settings)
-    except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable) as error:
+    except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable, UnsafePlace) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
@@ -121,7 +136,10 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings) -> None:
     os.umask(0o077)
-    private_directory(settings.socket.parent)
+    if settings.system:
+        _check_system(settings)
+    else:
+        private_directory(settings.socket.parent)
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         asked_to_stop: list[int] = []
@@ -133,6 +151,23 @@ def _serve(settings: Settings) -> None:
             for number in _SIGNALS:  # between two daemons, too, one is heard
                 signal.signal(number, lambda number, _: asked_to_stop.append(number))
             again = _run(daemon)
+
+
+def _check_system(settings: Settings) -> None:
+    """What one daemon for all users needs. Raises CannotStart, UnsafePlace."""
+    if os.geteuid() != 0:
+        raise CannotStart(
+            "--system is for root: it runs every job as its submitter; leave it out for a daemon of your own"
+        )
+    if settings.config.daemon.auth == "none":
+        raise CannotStart(
+            'daemon.auth = "none" lets everybody submit under any name, and --system runs jobs as who submits them:'
+            " use one or the other"
+        )
+    open_directory(settings.socket.parent, 0o755)
+    assert settings.places is not None
+    private_directory(settings.data_dir)
+    settings.places.prepare()
 
 
 def _run(daemon: "_Daemon") -> bool:
@@ -186,7 +221,8 @@ class _Daemon:
         self._asked_to_stop = asked_to_stop
         self._leave = trio.Event()
         self._again = False
-        first_start(settings.data_dir)
+        if not settings.system:  # an older gflow had no such mode, and left nothing there
+            first_start(settings.data_dir)
         targets = _targets(settings.config, self._log_path)
         outbox = Outbox(settings.data_dir)
         opened = open_state(settings.data_dir, clock.read().wall, told=_told(outbox) if targets else None)
@@ -199,14 +235,7 @@ class _Daemon:
         self._history = History(settings.data_dir)
         self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
-        tmux = Tmux(
-            settings.data_dir,
-            settings.socket.parent,
-            clock.read,
-            lambda digest: self._spool.path("env", digest),
-            lambda digest: self._spool.path("script", digest),
-        )
-        self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
+        self._launcher = self._make_launcher()
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
         self._tally = Tally()
@@ -229,6 +258,24 @@ class _Daemon:
     def recovering(self) -> bool:
         """Whether the state could not be read: then nothing may be removed that jobs we do not know of may need."""
         return self._recovery is not None
+
+    def _make_launcher(self) -> Launcher:
+        settings, spool = self._settings, self._spool
+        if settings.places is not None:
+            return PerUser(
+                settings.places,
+                clock.read,
+                lambda digest: spool.path("env", digest).read_bytes(),
+                lambda digest: spool.path("script", digest).read_bytes(),
+            )
+        tmux = Tmux(
+            settings.data_dir,
+            settings.socket.parent,
+            clock.read,
+            lambda digest: spool.path("env", digest),
+            lambda digest: spool.path("script", digest),
+        )
+        return Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
 
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
@@ -362,7 +409,7 @@ class _Daemon:
         tcp = self._settings.config.tcp()
         listeners = [] if tcp is None else bind_loopback(*tcp)
         try:
-            return [*listeners, bind_unix(self._settings.socket)]
+            return [*listeners, bind_unix(self._settings.socket, 0o666 if self._settings.system else 0o600)]
         except BaseException:
             for listener in listeners:
                 listener.close()
@@ -468,7 +515,7 @@ class _Daemon:
             listing=Listing(self._runtime.engine, self._history),
             launcher=self._launcher,
             spool=self._spool,
-            logs_dir=self._settings.data_dir / "logs",
+            logs_dir=self._settings.logs,
             env_drop=tuple(daemon.env_drop),
             status={
                 "version": __version__,
@@ -494,10 +541,11 @@ class _Daemon:
             start_ticks=_start_ticks,
             notifications=self._pool,
             tally=self._tally,
+            submitters=Submitters() if self._settings.system else None,
         )
 
     def _log_path(self, job_id: JobId) -> Path:
-        return self._settings.data_dir / "logs" / f"{job_id}.log"
+        return self._settings.logs / f"{job_id}.log"
 
     def _session(self, job_id: JobId) -> str:
         job = self._runtime.engine.jobs.get(job_id)

@@ -54,7 +54,7 @@ class Tmux:
     """See `base.Launcher`.
 
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
-    what the spool keeps under a digest.
+    what the spool keeps under a digest. `shared_logs`: logs are there instead, and made by somebody else.
     """
 
     def __init__(
@@ -64,10 +64,13 @@ class Tmux:
         clock: Callable[[], Now],
         environment_file: Callable[[str], Path],
         script_file: Callable[[str], Path],
+        *,
+        shared_logs: Path | None = None,
     ) -> None:
-        self._logs = data_dir / "logs"
+        self._logs = shared_logs or data_dir / "logs"
+        self._makes_logs = shared_logs is None
         self._runs = data_dir / "runs"
-        for directory in (data_dir, self._logs, self._runs):
+        for directory in (data_dir, *([self._logs] if self._makes_logs else []), self._runs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
         self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs)
@@ -244,7 +247,8 @@ class Tmux:
         """All that blocks, in one thread."""
         self._prepare()
         self._create(job, directory)
-        make_log(self.log_path(job.id), self._clock().wall)
+        if self._makes_logs:
+            make_log(self.log_path(job.id), self._clock().wall)
         command = self._new_session(job, directory)
         answer = self._server.call(*command)
         if answer.text.startswith("duplicate session"):
@@ -320,6 +324,10 @@ class Tmux:
             self._wrappers[run_id] = stat.process if stat and alive else None
             self._table.register(run_id, mark.pid)
         return self._wrappers[run_id]
+
+    def wrapper(self, job: Job) -> Process | None:
+        """The main process of a launch, None if it is gone or did not start."""
+        return self._wrapper(job, self._directory(job))
 
     async def _members(self, job: Job) -> list[Process]:
         self._wrapper(job, self._directory(job))

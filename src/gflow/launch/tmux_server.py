@@ -117,7 +117,7 @@ class TmuxServer:
 
         Raises TmuxUnusable if there cannot be one. Later losses are mended, ever more slowly if they go on.
         """
-        self._tmux = await trio.to_thread.run_sync(_find_tmux)
+        self._tmux = await trio.to_thread.run_sync(find_tmux)
         _check_socket_path(self.socket_path)
         await self._ensure()
         task_status.started()
@@ -258,7 +258,7 @@ def clean_environment(surroundings: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _find_tmux() -> str:
+def find_tmux() -> str:
     """The tmux binary. Raises TmuxUnusable if there is none, or if it is too old."""
     path = shutil.which("tmux")
     if path is None:
