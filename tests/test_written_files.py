@@ -1,6 +1,7 @@
-"""What is made of the source and kept beside it - manual pages, completion scripts - is what would be made now, is
-accepted by what reads it, and is installed where that looks."""
+"""What is made of the source and kept beside it - manual pages, completion scripts, units of systemd - is what would be
+made now, is accepted by what reads it, and is installed where that looks."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -25,21 +26,23 @@ def command(*words):
     return done.stdout
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py"])
+@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
 def test_they_are_what_would_be_made_now(maker):
     assert command(sys.executable, CONTRIB / maker, "--check") == ""
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py"])
+@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
 def test_a_stale_one_would_be_noticed(tmp_path, maker):
+    made_by = tmp_path / "contrib" / maker
+    made_by.parent.mkdir()
     for name in ("written.py", maker):
-        shutil.copy(CONTRIB / name, tmp_path)
-    made = subprocess.run([sys.executable, tmp_path / maker], capture_output=True, check=False)
+        shutil.copy(CONTRIB / name, made_by.parent)
+    made = subprocess.run([sys.executable, made_by], capture_output=True, check=False)
     assert made.returncode == 0, made
-    first = next(path for path in sorted(tmp_path.rglob("*")) if "gqueue" in path.name)
+    first = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file() and "gflowd" in path.name)
     first.write_text(first.read_text() + "more\n")
     (first.parent / "extra").touch()
-    checked = subprocess.run([sys.executable, tmp_path / maker, "--check"], capture_output=True, text=True, check=False)
+    checked = subprocess.run([sys.executable, made_by, "--check"], capture_output=True, text=True, check=False)
     assert checked.returncode == 1
     assert [line.partition(":")[0] for line in checked.stdout.splitlines()] == [str(first), str(first.parent / "extra")]
 
@@ -54,6 +57,20 @@ def test_man_shows_the_pages():
     shown = command("man", "--warnings=w", "-P", "cat", "-l", CONTRIB / "man" / "gjob.1")
     assert "Print the output of a job." in shown
     assert "--follow" in shown
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("whose", ["user", "system"])
+def test_systemd_has_no_complaint_about_the_units(tmp_path, whose):
+    program = tmp_path / "gflowd"
+    program.touch(mode=0o755)
+    for unit in (CHECKOUT / "systemd" / whose).iterdir():
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/gflowd", str(program)))
+    words = ("systemd-analyze", "--man=no", f"--{whose}", "verify", tmp_path / "gflowd.service")
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    checked = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    complaints = [line for line in checked.stderr.splitlines() if "gflowd" in line]
+    assert (checked.returncode, complaints) == (0, [])
 
 
 def test_the_wheel_installs_them(tmp_path):

@@ -8,7 +8,9 @@ import pytest
 from gflow.core import quotas
 from gflow.core.errors import Impossible, Malformed, NotFound, OverQuota
 from gflow.core.fairshare import START_SECS, FairShare
-from gflow.core.model import ReasonKind
+from gflow.core.model import Now, ReasonKind
+from gflow.core.placement import keep_order
+from gflow.core.policy import Policy
 from gflow.core.quotas import Limits, Table
 from support.jobs import DAY, HOUR, Bench, spec
 
@@ -193,6 +195,45 @@ def test_the_order_is_that_of_gflows_factor() -> None:
     share = FairShare(DAY)
     share.restore({"a": {"usage": 10.0, "last_update": 0.0}, "b": {"usage": 20.0, "last_update": 0.0}}, 0.0)
     assert share.to_map()["a"] == {"usage": 10.0, "last_update": 0.0}
+
+
+# -- other settings ----------------------------------------------------------------------------------------------------
+
+
+def configure(bench: Bench, **policy: Any) -> None:
+    """As a reload of the configuration does."""
+    bench.engine.configure(Policy(**policy), 10.0, keep_order, bench.now)
+
+
+def test_another_quota_counts_from_the_next_pass_on(make_bench: MakeBench) -> None:
+    bench = make_bench(quotas=Table(users={"ana": Limits(max_running_jobs=1)}))
+    bench.running()
+    waiting, last = bench.queued(), bench.queued()
+    bench.starts()
+    configure(bench, quotas=Table(users={"ana": Limits(max_running_jobs=2)}))
+    bench.starts(waiting)
+    configure(bench)
+    bench.starts(last)
+
+
+def test_another_half_life_leaves_the_past_as_it_decayed() -> None:
+    share = FairShare(DAY)
+    share.restore({"a": {"usage": 8.0, "last_update": 0.0}}, 0.0)
+    share.configure(HOUR, DAY)
+    assert share.usage("a", Now(DAY, 0.0)) == pytest.approx(4.0)
+    assert share.usage("a", Now(DAY + HOUR, 0.0)) == pytest.approx(2.0)
+    share.configure(None, DAY + HOUR)
+    assert not share.ordering
+    assert share.usage("a", Now(DAY + HOUR, 0.0)) == pytest.approx(2.0)
+
+
+def test_projects_can_be_required_later(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    early = bench.queued()
+    configure(bench, require_project=True)
+    with pytest.raises(Impossible, match="needs a project"):
+        bench.queued()
+    bench.starts(early)
 
 
 # -- projects ----------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ async def test_the_order_of_leaving(tmp_path):
     ):
         async with house:
             pass
-    services = ["Scheduler", "TimeoutEnforcer", "GpuWatch", "Housekeeping", "Historian", "Watcher"]
+    services = ["Manager", "Scheduler", "TimeoutEnforcer", "GpuWatch", "Housekeeping", "Historian", "Watcher"]
     assert order == ["streams end", "requests", *services, "deliveries", "WebhookPool", "log", "Launchers", "launcher"]
 
 

@@ -272,6 +272,7 @@ async def test_a_process_in_the_middle_of_starting_a_program_is_waited_for(
 ) -> None:
     """The kernel takes the old environment away some time before it puts the new one there."""
     early = dict.fromkeys(map(str, range(looks)))
+    monkeypatch.setattr(processes, "_STARTING_SECS", 60)  # on a busy machine a moment may be a long one
     with child(run_id, "sleep", "600") as process:
         real_stat, real_environ = processes.read_stat, processes._environ
 

@@ -59,7 +59,7 @@ class House:
         self.peer: Peer | None = None
         self.ended = trio.Event()
         self._patched = AsyncExitStack()
-        self._patched.enter_context(patch.object(run, "Tmux", lambda *places: self.launcher))
+        self._patched.enter_context(patch.object(run, "Tmux", lambda *_places, **_options: self.launcher))
         self._patched.enter_context(patch.object(run, "Nvml", lambda: Simulated(0, 1)))  # whatever this machine has
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))

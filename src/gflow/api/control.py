@@ -60,6 +60,14 @@ def blueprint(services: Services) -> Blueprint:
             }
         )
 
+    @routes.post("/reload")
+    async def reload() -> Response:
+        query.allow()
+        check_admin(caller(), "reload the configuration")
+        runtime.check_open()
+        applied, later = await services.reload()
+        return answer({"applied": applied, "needs_restart": later})
+
     @routes.get("/stats")
     async def stats() -> Response:
         query.allow("user", "project", "since", "by")

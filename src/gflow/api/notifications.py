@@ -13,13 +13,13 @@ from gflow.wire.requests import NotificationTest, Redelivery, read
 def blueprint(services: Services) -> Blueprint:
     """Routes about notifications."""
     routes = Blueprint("notifications", __name__)
-    runtime, notifications = services.runtime, services.notifications
+    runtime = services.runtime
 
     @routes.get("/notifications")
     async def status() -> Response:
         query.allow()
-        given_up = await notifications.given_up()
-        return answer({**notifications.status(), "given_up": given_up})
+        notifications = services.notifications
+        return answer({**notifications.status(), "given_up": await notifications.given_up()})
 
     @routes.post("/notifications/test")
     async def test() -> Response:
@@ -27,7 +27,7 @@ def blueprint(services: Services) -> Blueprint:
         wanted = read(NotificationTest, await json_body({}))
         check_admin(caller(), "test notifications")
         runtime.check_open()
-        return answer({"results": await notifications.test(wanted.target)})
+        return answer({"results": await services.notifications.test(wanted.target)})
 
     @routes.post("/notifications/redeliver")
     async def redeliver() -> Response:
@@ -35,6 +35,6 @@ def blueprint(services: Services) -> Blueprint:
         wanted = read(Redelivery, await json_body())
         check_admin(caller(), "have notifications delivered again")
         runtime.check_open()
-        return answer(await notifications.redeliver(wanted.id))
+        return answer(await services.notifications.redeliver(wanted.id))
 
     return routes

@@ -24,8 +24,6 @@ def blueprint(services: Services) -> Blueprint:
     routes = Blueprint("reservations", __name__)
     runtime = services.runtime
     engine = runtime.engine
-    timezone = services.status["timezone"]
-    own_zone = Zone() if timezone is None else named(timezone)
 
     @routes.get("/reservations")
     async def list_reservations() -> Response:
@@ -45,7 +43,8 @@ def blueprint(services: Services) -> Blueprint:
         who = caller()
         check_operator(who, "reserve GPUs")
         wanted = read(ReservationRequest, await json_body())
-        start_at = starts_at(wanted, own_zone)
+        timezone = services.status["timezone"]
+        start_at = starts_at(wanted, Zone() if timezone is None else named(timezone))
         runtime.check_open()
         made, outcome = engine.reserve(
             wanted.user.strip(),

@@ -75,6 +75,7 @@ class Services:
     - configured_gpus: the devices the configuration allows, None for all.
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
+    - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
     - submitters: the users jobs are run as; None: all jobs run as the daemon's user.
     """
@@ -85,7 +86,7 @@ class Services:
     spool: Spool
     logs_dir: Path
     env_drop: tuple[str, ...]
-    status: Mapping[str, Any]
+    status: dict[str, Any]
     health: Callable[[], tuple[dict[str, Any], bool]]
     gpu_trouble: Callable[[], str | None]
     render_environment: Callable[[Mapping[str, str]], bytes]
@@ -98,6 +99,7 @@ class Services:
     configured_gpus: list[int] | None
     look_at_gpus: Callable[[], None]
     start_ticks: Callable[[int], int | None]
+    reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
     notifications: Notifications
     tally: Tally
     submitters: Submitters | None = None

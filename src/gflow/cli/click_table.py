@@ -34,8 +34,12 @@ def group(made: click.Group) -> Group:
     """The table of an asyncclick group and of all in it."""
     table = _Commands(made.name or "", _first_line(made), dict.fromkeys(made.commands, ""), examples=_examples(made))
     table.options = _options(made)
-    table.tables = {name: _command(name, member) for name, member in made.commands.items()}
+    table.tables = {name: _member(name, member) for name, member in made.commands.items()}
     return table
+
+
+def _member(name: str, made: click.Command) -> Command | Group:
+    return group(made) if isinstance(made, click.Group) else _command(name, made)
 
 
 def _command(name: str, made: click.Command) -> Command:

@@ -14,6 +14,7 @@ import asyncclick as click
 from gflow import __version__, config, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.gflowd_service import service
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
@@ -21,6 +22,7 @@ from gflow.cli.states import STATES
 from gflow.config import Config, ConfigError
 from gflow.core.limits import format_duration
 from gflow.daemon import hosting
+from gflow.daemon.units import UnitFailed
 
 if TYPE_CHECKING:
     from gflow.daemon import importing
@@ -180,6 +182,21 @@ async def restart(given: _Context, /, **flags: str | None) -> None:
 
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
+@click.pass_obj
+async def reload(given: _Context, socket: str | None) -> None:
+    """Have the daemon read its configuration again; no job, connection or event is dropped."""
+    given.add(socket=socket)
+    changed = hosting.reload(given.socket())
+    for line in changed["applied"]:
+        click.echo(f"In force: {line}")
+    for line in changed["needs_restart"]:
+        click.echo(f"With the next 'gflowd restart': {line}")
+    if not any(changed.values()):
+        click.echo("Nothing has changed.")
+
+
+@gflowd.command()
+@click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.option("-o", "--output", type=click.Choice(("text", "json", "yaml")), default="text", help="text, json or yaml.")
 @click.pass_obj
 async def status(given: _Context, socket: str | None, output: str) -> None:
@@ -216,6 +233,9 @@ async def status(given: _Context, socket: str | None, output: str) -> None:
 async def import_(path: str, dry_run: bool) -> None:
     """Take over the state of an older gflow: its state.json or state.msgpack."""
     raise _Import(Path(path), dry_run)
+
+
+gflowd.add_command(service)
 
 
 for _alias, _command in (("start", up), ("stop", down)):
@@ -346,6 +366,7 @@ def _stop(given: _Context) -> None:
 
 def _serve(given: _Context) -> None:
     from gflow.daemon import run as daemon
+    from gflow.daemon import systemd
 
     level = logging.DEBUG if given.verbosity > 0 else _LEVELS.get(given.verbosity, logging.ERROR)
     os.umask(0o077)
@@ -355,7 +376,10 @@ def _serve(given: _Context) -> None:
         handlers.append(RotatingFileHandler(given.log_file, maxBytes=LOG_BYTES, backupCount=1))
     form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     logging.basicConfig(level=level, format=form, handlers=handlers)
-    settings = daemon.Settings(given.settings(), given.data_dir(), given.socket(), system=given.system)
+    hosted = systemd.take(os.environ, os.getpid())
+    settings = daemon.Settings(
+        given.settings(), given.data_dir(), given.socket(), given.settings, hosted, system=given.system
+    )
     try:
         daemon.serve(settings)
     except daemon.CannotStart as error:
@@ -376,7 +400,7 @@ def main() -> None:
             _import(asked)
         elif asked is not None:
             _serve(asked)
-    except (ConfigError, hosting.HostingFailed, OSError, paths.UnsafeDirectory) as error:
+    except (ConfigError, hosting.HostingFailed, UnitFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 

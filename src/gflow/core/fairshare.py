@@ -26,9 +26,16 @@ class FairShare:
 
     def __init__(self, half_life_secs: float | None = None, kept_half_life_secs: float = 604800.0) -> None:
         self.ordering = half_life_secs is not None
+        self._kept_half_life_secs = kept_half_life_secs
         self._half_life_secs = half_life_secs or kept_half_life_secs
         self._past: dict[str, tuple[float, float]] = {}
         self._running: dict[str, dict[int, Job]] = {}
+
+    def configure(self, half_life_secs: float | None, wall: float) -> None:
+        """Use another half-life from now on; until now usage has decayed by the one before."""
+        self._past = {owner: (self._decayed(owner, wall), wall) for owner in self._past}
+        self.ordering = half_life_secs is not None
+        self._half_life_secs = half_life_secs or self._kept_half_life_secs
 
     def take(self, job: Job) -> None:
         """A job runs."""

@@ -1,4 +1,4 @@
-"""What the configuration says about sharing the machine; it never changes while the daemon runs."""
+"""What the configuration says about sharing the machine."""
 
 from dataclasses import dataclass, field
 

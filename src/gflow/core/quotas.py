@@ -104,6 +104,11 @@ class Quotas:
         self.usage = Usage()
         self._effective: dict[tuple[str, str], Limits] = {}
 
+    def configure(self, configured: Table) -> None:
+        """Replace the configured limits."""
+        self.configured = configured
+        self._effective.clear()
+
     def set_overrides(self, overrides: Table) -> None:
         """Replace the runtime limits."""
         self.overrides = overrides

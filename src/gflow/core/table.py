@@ -73,6 +73,14 @@ class Table:
         self._by_owner: dict[str, list[JobId]] = {}
         self._cells: dict[Cell, set[JobId]] = {}
 
+    def configure(self, policy: Policy, grace_secs: float, shuffle: Shuffle, now: Now) -> None:
+        """Go by other settings from now on. What has begun, as the stopping of a job, ends as it began."""
+        self.policy = policy
+        self.grace_secs = grace_secs
+        self.resources.shuffle = shuffle
+        self.quotas.configure(policy.quotas)
+        self.fair_share.configure(policy.fair_share_half_life_secs, now.wall)
+
     def job(self, job_id: int) -> Job:
         """The job with this id. Raises NotFound."""
         try:

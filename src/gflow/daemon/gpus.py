@@ -76,6 +76,11 @@ class GpuWatch:
         self._silent = False
         self._looked = False
 
+    def configure(self, *, interval_secs: float) -> None:
+        """Look as often as that from now on."""
+        self._interval_secs = interval_secs
+        self.look()
+
     # -- for others ------------------------------------------------------------------------------------------------
 
     @property

@@ -44,6 +44,11 @@ class Historian:
         self._keep_secs = keep_secs
         self._trouble: str | None = None
 
+    def configure(self, *, keep_jobs: int, keep_secs: float) -> None:
+        """Keep so much from the next look on."""
+        self._keep_jobs = keep_jobs
+        self._keep_secs = keep_secs
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
         task_status.started()

@@ -1,7 +1,8 @@
 """Starting and stopping a daemon in the background, and asking one how it is.
 
-A daemon is hosted in the tmux session `gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server`
-shows its log; where that is not to be had, as a detached process whose log is `gflowd.log` in the data directory.
+A daemon is hosted by systemd if its unit is installed (`gflowd service install`), else in the tmux session
+`gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server` shows its log; where that is not to be
+had, as a detached process whose log is `gflowd.log` in the data directory.
 """
 
 import contextlib
@@ -21,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from gflow.daemon.peer import peer_of
+from gflow.daemon.units import SERVICE, SOCKET, Host, UnitFailed
 
 SESSION = "gflow_server"
 LOG = "gflowd.log"
 START_SECS = 15.0
 STOP_SECS = 30.0
 ANSWER_SECS = 5.0
+RELOAD_SECS = 30.0
 
 
 class HostingFailed(Exception):
@@ -35,7 +38,11 @@ class HostingFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A daemon: its pid as the kernel says, and `/health` and `/status` if it answers."""
+    """A daemon: its pid, and `/health` and `/status` if it answers.
+
+    The pid is what the daemon says, else who has its data directory, else who listens, as the kernel says. The last is
+    systemd where that made the socket, and nobody to be stopped: then it is 0.
+    """
 
     pid: int
     health: dict[str, Any] | None
@@ -43,8 +50,8 @@ class Running:
 
 
 class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("gflowd", timeout=ANSWER_SECS)
+    def __init__(self, path: Path, timeout_secs: float = ANSWER_SECS) -> None:
+        super().__init__("gflowd", timeout=timeout_secs)
         self._path = path
 
     def connect(self) -> None:
@@ -55,14 +62,25 @@ class _UnixConnection(HTTPConnection):
 
 def find(path: Path, data_dir: Path) -> Running | None:
     """The daemon on this socket, or the one that has the data directory though its socket is gone, None if there is
-    neither."""
-    found = _listening(path)
-    if found is not None:
+    neither. One that systemd would start if we called is not there yet."""
+    host = _host_of(path)
+    found = _listening(path) if host is None or host.main_pid() else None
+    if found is not None and found.health is not None:
         return found
     from gflow.store.lock import holder  # only a daemon in trouble needs the store
 
     pid = holder(data_dir)
-    return Running(pid, None, None) if pid is not None else None
+    if found is None:
+        return Running(pid, None, None) if pid is not None else None
+    return Running(pid or (found.pid if host is None else host.main_pid()), None, None)
+
+
+def _host_of(path: Path) -> Host | None:
+    """The manager that listens on this socket for a daemon."""
+    for host in (Host(), Host(system=True)):
+        if host.installed and os.path.realpath(host.socket) == os.path.realpath(path):
+            return host
+    return None
 
 
 def _listening(path: Path) -> Running | None:
@@ -74,7 +92,8 @@ def _listening(path: Path) -> Running | None:
             return None
         pid = peer_of(connection.sock).pid
         try:
-            return Running(pid, _get(connection, "/health"), _get(connection, "/status"))
+            health = _get(connection, "/health")
+            return Running(health.get("pid", pid), health, _get(connection, "/status"))
         except (OSError, HTTPException, ValueError):
             return Running(pid, None, None)
 
@@ -90,7 +109,10 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
 
     Raises HostingFailed.
     """
-    command = [sys.executable, "-m", "gflow.cli.gflowd", *before, "run", *after, "--socket", os.fspath(path)]
+    host = _host_of(path)
+    if host is not None:
+        return _start_in_unit(host, before, after, path)
+    command = [*program(), *before, "run", *after, "--socket", os.fspath(path)]
     hosted = _start_in_tmux([*command, "--log-file", os.fspath(data_dir / LOG)]) or _start_detached(command, data_dir)
     deadline = time.monotonic() + START_SECS
     pause = 0.02
@@ -103,6 +125,26 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
         select.select([], [], [], pause)
         pause = min(pause * 1.5, 0.25)
     raise HostingFailed(f"gflowd did not start; {hosted.last_words()}")
+
+
+def program() -> tuple[str, ...]:
+    """How the command line of a daemon begins."""
+    return sys.executable, "-m", "gflow.cli.gflowd"
+
+
+def _start_in_unit(host: Host, before: Sequence[str], after: Sequence[str], path: Path) -> Running:
+    """Have systemd start its unit, with these options if there are any."""
+    given = {name: value for name, value in os.environ.items() if name.startswith("GFLOW_DAEMON_")}
+    try:
+        host.vary([*program(), *before, "run", *after] if before or after or given else None, given)
+        host.ask("reset-failed", SERVICE, SOCKET)
+        host.ask("start", SOCKET, SERVICE)
+    except UnitFailed as error:
+        raise HostingFailed(f"gflowd did not start; {host.last_words() or error}") from error
+    running = _listening(path)
+    if running is None:
+        raise HostingFailed(f"gflowd was started by systemd, but nobody listens on {path}")
+    return running
 
 
 class _InTmux:
@@ -214,12 +256,36 @@ def stop(path: Path, data_dir: Path) -> int | None:
     running = find(path, data_dir)
     if running is None:
         return None
+    host = _host_of(path)
+    if host is not None and host.main_pid() == running.pid:
+        try:
+            host.ask("stop", SOCKET, SERVICE)  # the socket, too, or the next command would start it again
+        except UnitFailed as error:
+            raise HostingFailed(str(error)) from error
+        return running.pid
     session = _session_of(running.pid)
     if not _end(running.pid):
         raise HostingFailed(f"gflowd (pid {running.pid}) is still there {STOP_SECS:.0f} s after SIGTERM")
     if session is not None:
         session.close()
     return running.pid
+
+
+def reload(path: Path) -> dict[str, list[str]]:
+    """Have the daemon on this socket read its configuration again; what that changed. Raises HostingFailed."""
+    with contextlib.closing(_UnixConnection(path, RELOAD_SECS)) as connection:
+        try:
+            connection.request("POST", "/reload", body=b"{}", headers={"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            told = json.loads(answer.read())
+        except FileNotFoundError:
+            raise HostingFailed(f"gflowd is not running (nobody listens on {path})") from None
+        except (OSError, HTTPException, ValueError) as error:
+            raise HostingFailed(f"gflowd does not answer on {path}: {error}") from None
+    if answer.status != 200:
+        raise HostingFailed(told.get("error", f"the answer was {answer.status}"))
+    changed: dict[str, list[str]] = told
+    return changed
 
 
 def _end(pid: int) -> bool:

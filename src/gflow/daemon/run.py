@@ -10,8 +10,9 @@ import resource
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,14 +27,16 @@ from gflow.api.forecast import Forecast
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
-from gflow.config import DAY_SECS, Config, environment
+from gflow.config import DAY_SECS, Config, ConfigError, environment
+from gflow.config import Daemon as DaemonConfig
 from gflow.core import quotas
 from gflow.core.engine import Engine
+from gflow.core.errors import Impossible
 from gflow.core.events import Event, EventKind
 from gflow.core.gpu_list import format_gpu_list
 from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
-from gflow.core.placement import keep_order
+from gflow.core.placement import Shuffle, keep_order
 from gflow.core.policy import Policy
 from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
@@ -44,9 +47,11 @@ from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
 from gflow.daemon.loopback import CannotListen, bind_loopback
 from gflow.daemon.persistence import Persistence
+from gflow.daemon.reloading import Differences, differences, in_force
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
 from gflow.daemon.state_watch import StateWatch
+from gflow.daemon.systemd import Given, Manager, adopt
 from gflow.daemon.tally import Tally
 from gflow.daemon.timeouts import TimeoutEnforcer
 from gflow.daemon.watcher import Watcher
@@ -96,11 +101,16 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a daemon lives, and its configuration. `system`: it is root's, and serves all users of the machine."""
+    """Where a daemon lives, its configuration, how to read that anew (raises ConfigError), and what systemd gave it.
+
+    system: it is root's, and serves all users of the machine.
+    """
 
     config: Config
     data_dir: Path
     socket: Path
+    reread: Callable[[], Config] | None = None
+    given: Given = field(default_factory=Given)
     system: bool = False
 
     @property
@@ -140,13 +150,14 @@ def _serve(settings: Settings) -> None:
         _check_system(settings)
     else:
         private_directory(settings.socket.parent)
+    handed = adopt(settings.given, settings.socket)
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         asked_to_stop: list[int] = []
         again = True
         while again and not asked_to_stop:
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-            daemon = _Daemon(settings, asked_to_stop)
+            daemon = _Daemon(settings, asked_to_stop, handed)
             _raise_descriptor_limit()  # after the launcher has noted the limit that jobs are to have
             for number in _SIGNALS:  # between two daemons, too, one is heard
                 signal.signal(number, lambda number, _: asked_to_stop.append(number))
@@ -216,8 +227,11 @@ class _Started:
 class _Daemon:
     """The parts of one daemon."""
 
-    def __init__(self, settings: Settings, asked_to_stop: Sequence[int] = ()) -> None:
+    def __init__(
+        self, settings: Settings, asked_to_stop: Sequence[int] = (), handed: socket.socket | None = None
+    ) -> None:
         self._settings = settings
+        self._handed = handed
         self._asked_to_stop = asked_to_stop
         self._leave = trio.Event()
         self._again = False
@@ -238,8 +252,10 @@ class _Daemon:
         self._launcher = self._make_launcher()
         self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
         self._gpus = self._make_gpu_watch()
+        self._manager = Manager(settings.given, self._runtime.schedule_wake, lambda: self._runtime.engine.counts)
         self._tally = Tally()
-        self._pool = self._make_pool(targets, outbox, self._loaded)
+        self._outbox = outbox
+        self._pool = self._make_pool(targets, self._loaded.events, self._loaded.next_event_id)
         self._persistence = Persistence(
             settings.data_dir,
             self._loaded,
@@ -253,6 +269,12 @@ class _Daemon:
             self._runtime.commit(self._runtime.engine.machine_restarted(clock.read()), self._boot_id)
         self._log_start()
         self._history_trouble = self._look_at_history()
+        self._config = settings.config
+        self._one_reload = trio.Lock()
+        self._started: dict[str, _Started] = {}
+        self._nursery: trio.Nursery
+        self._services: Services
+        self._historian = self._make_historian()
 
     @property
     def recovering(self) -> bool:
@@ -274,13 +296,15 @@ class _Daemon:
             clock.read,
             lambda digest: spool.path("env", digest),
             lambda digest: spool.path("script", digest),
+            own_unit=settings.given.unit,
         )
         return Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
 
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
-        shuffle = keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
-        engine = Engine(grace_secs=daemon.kill_grace_secs, shuffle=shuffle, policy=_policy(self._settings.config))
+        engine = Engine(
+            grace_secs=daemon.kill_grace_secs, shuffle=_shuffle(daemon), policy=_policy(self._settings.config)
+        )
         engine.set_machine((), _memory_total_mb())  # the GPUs are told of by the watch, before anything is scheduled
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
@@ -309,15 +333,17 @@ class _Daemon:
         self._tally.count(event)
         self._pool.offer(number, event)
 
-    def _make_pool(self, targets: Sequence[Target], outbox: Outbox, loaded: Loaded) -> WebhookPool:
+    def _make_pool(
+        self, targets: Sequence[Target], past: Sequence[tuple[int, Event]], next_event_id: int, most: int | None = None
+    ) -> WebhookPool:
         return WebhookPool(
             targets,
-            self._settings.config.notifications.max_concurrent_deliveries,
-            outbox,
+            most or self._settings.config.notifications.max_concurrent_deliveries,
+            self._outbox,
             payload=self._payload,
             test_payload=self._test_payload,
-            past=tuple(loaded.events),
-            next_event_id=loaded.next_event_id,
+            past=tuple(past),
+            next_event_id=next_event_id,
             wall=lambda: clock.read().wall,
             launching=lambda: self._watcher.launching > 0,
         )
@@ -378,7 +404,7 @@ class _Daemon:
             log.warning("%s", trouble)
         return trouble
 
-    def _historian(self) -> Historian:
+    def _make_historian(self) -> Historian:
         keep = self._settings.config.daemon.history_keep
         return Historian(
             self._runtime, self._history, keep_jobs=keep.jobs, keep_secs=keep.days * DAY_SECS, turn=self._turn
@@ -392,16 +418,18 @@ class _Daemon:
         Returns whether another daemon is to go on in this process, with a state that can be read again.
         """
         listeners = self._listen()
-        server = ApiServer(create_app(self._services()), listeners, hosts=self._hosts())
+        self._services = self._make_services()
+        server = ApiServer(create_app(self._services), listeners, hosts=self._hosts())
         try:
             with trio.open_signal_receiver(*_SIGNALS) as signals:
                 async with trio.open_nursery() as nursery:
                     await self._start_and_serve(nursery, server, signals)
         finally:
             if not self._runtime.stopping:
-                self._settings.socket.unlink(missing_ok=True)
+                self._unlink_socket()
             for listener in listeners:
                 listener.close()
+            self._manager.close()
         return self._again
 
     def _listen(self) -> list[socket.socket]:
@@ -409,11 +437,19 @@ class _Daemon:
         tcp = self._settings.config.tcp()
         listeners = [] if tcp is None else bind_loopback(*tcp)
         try:
-            return [*listeners, bind_unix(self._settings.socket, 0o666 if self._settings.system else 0o600)]
+            return [*listeners, self._handed.dup() if self._handed else self._bind()]
         except BaseException:
             for listener in listeners:
                 listener.close()
             raise
+
+    def _bind(self) -> socket.socket:
+        return bind_unix(self._settings.socket, 0o666 if self._settings.system else 0o600)
+
+    def _unlink_socket(self) -> None:
+        """A socket of systemd's stays: whoever calls next gets an answer from the next daemon."""
+        if self._handed is None:
+            self._settings.socket.unlink(missing_ok=True)
 
     def _hosts(self) -> frozenset[str]:
         """The names by which the daemon may be addressed over TCP."""
@@ -432,35 +468,38 @@ class _Daemon:
             )
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
-        started: dict[str, _Started] = {}
-
-        async def start(name: str, service: Service) -> None:
-            started[name] = _Started(service)
-            await nursery.start(started[name].run)
-
+        self._nursery, start = nursery, self._start
         await start("persistence", self._persistence)
         await start("webhooks", self._pool)
         await start("launcher", self._launcher)
         await start("watcher", self._watcher)
         await start("gpus", self._gpus)
-        await start("scheduler", Scheduler(self._runtime))
+        await start("scheduler", Scheduler(self._runtime, self._manager.beat))
         await start("timeouts", TimeoutEnforcer(self._runtime))
         if self._recovery is not None:
             await start("state watch", self._state_watch(self._recovery))
         else:
             await start("housekeeping", Housekeeping(self._runtime, self._spool))
-            await start("historian", self._historian())
+            await start("historian", self._historian)
         self._tell_online()
         await start("api", server)
         self._warn_of_missing_gpus()
         self._log_endpoints()
+        await start("manager", self._manager)
+        self._manager.tell("READY=1")
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
         log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
-        await self._stop(started, server)
+        if not self._again:
+            self._manager.tell("STOPPING=1")
+        await self._stop(server)
         if self._again and not self._persistence.clean:
             raise CannotStart("the disk does not answer, so the state cannot be taken up; start gflowd again")
         nursery.cancel_scope.cancel()
+
+    async def _start(self, name: str, service: Service) -> None:
+        self._started[name] = _Started(service)
+        await self._nursery.start(self._started[name].run)
 
     def _tell_online(self) -> None:
         """An event by itself: no state changes by it, but it is kept, numbered and told as all are."""
@@ -485,13 +524,14 @@ class _Daemon:
 
         return StateWatch(self._settings.data_dir, recovery, take_up, lambda: self._persistence.healthy)
 
-    async def _stop(self, started: dict[str, "_Started"], server: ApiServer) -> None:
+    async def _stop(self, server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
+        started = self._started
         self._runtime.stopping = True
-        self._settings.socket.unlink(missing_ok=True)  # while it is surely ours
+        self._unlink_socket()  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
+        for name in ("manager", "state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
@@ -505,9 +545,55 @@ class _Daemon:
         await self._launcher.close()
         self._history.close()
 
+    # -- other settings ----------------------------------------------------------------------------------------------
+
+    async def reload(self) -> Differences:
+        """Read the configuration anew and go by it; what changed. Raises Impossible, and then nothing has changed."""
+        reread = self._settings.reread
+        if reread is None:
+            raise Impossible("This daemon was started without a configuration that could be read again")
+        async with self._one_reload:
+            self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                found = await trio.to_thread.run_sync(reread)
+                changed = differences(self._config, found)
+                await self._go_by(in_force(self._config, found))
+            except (ConfigError, CannotStart) as error:
+                log.error("the configuration stays as it is: %s", error)
+                raise Impossible(f"{error}; the configuration stays as it is") from error
+            finally:
+                self._manager.tell("READY=1")
+        for line in changed.applied:
+            log.info("configuration: %s", line)
+        for line in changed.later:
+            log.warning("configuration, with the next start: %s", line)
+        return changed
+
+    async def _go_by(self, config: Config) -> None:
+        told_otherwise = config.notifications != self._config.notifications
+        targets = _targets(config, self._log_path) if told_otherwise else []
+        self._config, daemon = config, config.daemon
+        runtime, services = self._runtime, self._services
+        runtime.engine.configure(_policy(config), daemon.kill_grace_secs, _shuffle(daemon), clock.read())
+        self._gpus.configure(interval_secs=daemon.gpu_poll_interval_secs)
+        self._historian.configure(keep_jobs=daemon.history_keep.jobs, keep_secs=daemon.history_keep.days * DAY_SECS)
+        services.env_drop = tuple(daemon.env_drop)
+        services.known_environments.clear()
+        services.status |= {"gpu_allocation_strategy": daemon.gpu_allocation_strategy, "timezone": config.timezone}
+        runtime.schedule_wake.set()
+        if told_otherwise:
+            await self._tell_others(targets, config.notifications.max_concurrent_deliveries)
+
+    async def _tell_others(self, targets: Sequence[Target], most: int) -> None:
+        """Another pool takes over: what the one before has not delivered is in the outbox, or is kept for it."""
+        await self._started["webhooks"].stop()
+        self._pool = self._make_pool(targets, self._kept_events(), self._runtime.bus.last_id + 1, most)
+        self._services.notifications = self._pool
+        await self._start("webhooks", self._pool)
+
     # -- for the API -----------------------------------------------------------------------------------------------
 
-    def _services(self) -> Services:
+    def _make_services(self) -> Services:
         config = self._settings.config
         daemon = config.daemon
         return Services(
@@ -539,6 +625,7 @@ class _Daemon:
             configured_gpus=daemon.gpus,
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
+            reload=self.reload,
             notifications=self._pool,
             tally=self._tally,
             submitters=Submitters() if self._settings.system else None,
@@ -554,6 +641,11 @@ class _Daemon:
     def _health(self) -> tuple[dict[str, Any], bool]:
         body, well = health(os.getpid(), self._settings.data_dir, self._recovery, self._persistence.last_error)
         return (body if self._history_trouble is None else {"detail": self._history_trouble, **body}), well
+
+
+def _shuffle(daemon: DaemonConfig) -> Shuffle:
+    """The order in which GPUs are chosen."""
+    return keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
 
 
 def _targets(config: Config, log_path: Callable[[JobId], Path]) -> list[Target]:

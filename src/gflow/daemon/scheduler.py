@@ -1,6 +1,7 @@
 """The scheduler service: a pass of the engine whenever something changed, and at the next begin time. No polling."""
 
 import time
+from collections.abc import Callable
 
 import trio
 
@@ -10,10 +11,14 @@ from gflow.daemon.wake import Bell
 
 
 class Scheduler:
-    """Starts jobs. Decides only; the launching is done by others once the decision is on disk."""
+    """Starts jobs. Decides only; the launching is done by others once the decision is on disk.
 
-    def __init__(self, runtime: Runtime) -> None:
+    `beat` is called after each pass.
+    """
+
+    def __init__(self, runtime: Runtime, beat: Callable[[], None] = lambda: None) -> None:
         self._runtime = runtime
+        self._beat = beat
         self._alarm = Alarm(time.CLOCK_REALTIME)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -26,6 +31,7 @@ class Scheduler:
                 task_status.started()
                 while True:
                     self._decide()
+                    self._beat()
                     bell.set(runtime.engine.next_moment(runtime.clock()))
                     await wake.wait()
         finally:

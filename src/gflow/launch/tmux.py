@@ -54,7 +54,8 @@ class Tmux:
     """See `base.Launcher`.
 
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
-    what the spool keeps under a digest. `shared_logs`: logs are there instead, and made by somebody else.
+    what the spool keeps under a digest. `own_unit`: see `TmuxServer`. `shared_logs`: logs are there instead, and made
+    by somebody else.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Tmux:
         environment_file: Callable[[str], Path],
         script_file: Callable[[str], Path],
         *,
+        own_unit: bool = False,
         shared_logs: Path | None = None,
     ) -> None:
         self._logs = shared_logs or data_dir / "logs"
@@ -73,7 +75,7 @@ class Tmux:
         for directory in (data_dir, *([self._logs] if self._makes_logs else []), self._runs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
-        self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs)
+        self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs, own_unit=own_unit)
         self._clock = clock
         self._environment_file = environment_file
         self._script_file = script_file

@@ -10,6 +10,7 @@ It must outlive the daemon, and know nothing of the daemon's surroundings:
 - Every client is told never to start a server (`-N`): that one would have the user's configuration.
 """
 
+import logging
 import os
 import re
 import resource
@@ -26,6 +27,9 @@ from typing import Never
 import trio
 
 from gflow.launch.processes import Process, read_stat, wait_process
+from gflow.launch.unit import start_in_unit, unit_name
+
+log = logging.getLogger(__name__)
 
 MIN_VERSION = (3, 2)
 """The first with `new-session -e` and `-N`."""
@@ -40,7 +44,8 @@ _MAX_OPEN_FILES = 65536
 _HELPER = """\
 import ctypes, os, resource, signal, sys
 tmux, logs, open_files = sys.argv[1], sys.argv[2], int(sys.argv[3])
-os.setsid()
+if os.getpid() != os.getsid(0):
+    os.setsid()
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 os.umask(0o077)
 os.chdir(logs)
@@ -94,11 +99,12 @@ _NO_SERVER = ("no server running", "error connecting", "server exited", "lost se
 
 
 class TmuxServer:
-    """One server on one socket. `logs`: its working directory."""
+    """One server on one socket. `logs`: its working directory. `own_unit`: systemd is to start it, apart from us."""
 
-    def __init__(self, socket_path: Path, logs: Path) -> None:
+    def __init__(self, socket_path: Path, logs: Path, *, own_unit: bool = False) -> None:
         self.socket_path = socket_path
         self._logs = logs
+        self._own_unit = own_unit
         self._tmux = "tmux"
         self._environment = clean_environment(os.environ)
         self._running: Process | None = None
@@ -219,6 +225,10 @@ class TmuxServer:
         raise TmuxUnusable(f"the tmux server on {self.socket_path} cannot be used: {answer.text or 'it is gone'}")
 
     async def _start(self) -> int:
+        if self._own_unit:
+            pid = await self._start_in_unit()
+            if pid is not None:
+                return pid
         errors = os.memfd_create("tmux-errors")
         try:
             child = await trio.to_thread.run_sync(self._spawn, errors)
@@ -233,13 +243,32 @@ class TmuxServer:
             os.close(errors)
         raise TmuxUnusable(f"the tmux server on {self.socket_path} does not start: {said or 'no reason given'}")
 
-    def _spawn(self, errors: int) -> int:
+    async def _start_in_unit(self) -> int | None:
+        """As `_start`, by systemd; None if it does not do that."""
+        trouble = await trio.to_thread.run_sync(start_in_unit, self.socket_path, self._command(), self._environment)
+        if trouble is None:
+            with trio.move_on_after(_START_DEADLINE_SECS):
+                while True:
+                    pid = _listening_pid(self.socket_path)
+                    if pid is not None:
+                        return pid
+                    await trio.sleep(0.005)
+            trouble = f"{unit_name(self.socket_path)} does not listen"
+        log.warning("jobs share the daemon's unit of systemd, because they get none of their own: %s", trouble)
+        return None
+
+    def _command(self) -> list[str]:
+        """The helper that becomes the server."""
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         open_files = _MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_OPEN_FILES)
         tmux = ["-S", os.fspath(self.socket_path), "-f", "/dev/null", "-D"]
+        helper = [sys.executable, "-I", "-S", "-c", _HELPER, self._tmux, os.fspath(self._logs), str(open_files)]
+        return [*helper, *tmux]
+
+    def _spawn(self, errors: int) -> int:
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-S", "-c", _HELPER, self._tmux, os.fspath(self._logs), str(open_files), *tmux],
+            self._command(),
             self._environment,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

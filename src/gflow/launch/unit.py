@@ -1,0 +1,61 @@
+"""A unit of systemd's for the tmux server, so that what happens to the daemon's unit does not happen to jobs.
+
+Processes live in the unit of whoever starts them. Where the daemon is a unit's main process, it therefore has systemd
+start the server, as a transient service: no limit, sandbox or signal meant for the daemon reaches it, and when a job
+is killed for want of memory that is no failure of the unit (OOMPolicy).
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_RUN_SECS = 20.0
+_PROPERTIES = ("OOMPolicy=continue", "Delegate=yes", "KillMode=control-group", "TimeoutStopSec=15", "UMask=0077")
+_BUS = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+
+
+def start_in_unit(socket_path: Path, command: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Have systemd run `command` with no other environment than `environ`; None, or why that did not work. Blocks."""
+    systemd_run, env = shutil.which("systemd-run"), shutil.which("env")
+    if systemd_run is None or env is None:
+        return "systemd-run is not installed"
+    whose = ["--user"] if _is_of_user() else ["--system"]
+    options = [
+        f"--unit={unit_name(socket_path)}",
+        "--description=Terminals of the jobs of gflow",
+        "--service-type=exec",
+    ]
+    properties = [f"--property={value}" for value in _PROPERTIES]
+    cleared = [env, "-i", *(f"{name}={value}" for name, value in environ.items())]
+    words = [word.replace("$", "$$") for word in (*cleared, *command)]  # systemd fills in variables
+    try:
+        done = subprocess.run(
+            [systemd_run, *whose, "--quiet", "--collect", "--no-ask-password", *options, *properties, "--", *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**environ, **{name: os.environ[name] for name in _BUS if name in os.environ}},
+            timeout=_RUN_SECS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"systemd-run did not answer within {_RUN_SECS:g} s"
+    except OSError as error:
+        return f"systemd-run: {error.strerror}"
+    return None if done.returncode == 0 else done.stderr.strip().split("\n")[-1] or f"exit code {done.returncode}"
+
+
+def unit_name(socket_path: Path) -> str:
+    """The unit of the server on this socket."""
+    return f"gflow-jobs-{hashlib.sha256(os.fsencode(socket_path)).hexdigest()[:8]}.service"
+
+
+def _is_of_user() -> bool:
+    """Whether this process is below a user's manager."""
+    try:
+        return f"/user@{os.geteuid()}.service/" in Path("/proc/self/cgroup").read_text()
+    except OSError:
+        return os.geteuid() != 0

@@ -1,0 +1,105 @@
+"""The units of systemd, as text and as files. What a real systemd does with them is in e2e/test_systemd.py."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from gflow.daemon import units
+from gflow.daemon.units import SERVICE, SOCKET, Host, UnitFailed, command_line, service_text
+
+
+@pytest.fixture(autouse=True)
+def directories(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+
+
+@pytest.fixture
+def systemctl(tmp_path, monkeypatch):
+    """A stand-in that writes down how it was called; `answer` is what it says and ends with."""
+    place = tmp_path / "bin"
+    place.mkdir()
+    program, called = place / "systemctl", tmp_path / "called"
+
+    def answer(text="", status=0):
+        program.write_text(
+            f'#!/bin/sh\necho "$*" >>"{called}"\necho "{text}" >&{1 if status == 0 else 2}\nexit {status}\n'
+        )
+        program.chmod(0o755)
+        return lambda: called.read_text().splitlines() if called.exists() else []
+
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    return answer
+
+
+def test_a_users_units_are_where_his_manager_looks(tmp_path):
+    assert Host().directory == tmp_path / "config/systemd/user"
+    assert Host().socket == tmp_path / "run/gflow/gflowd.sock"
+    assert str(Host(system=True).directory) == "/etc/systemd/system"
+
+
+def test_they_are_installed_and_removed():
+    host = Host()
+    assert not host.installed
+    files = host.install(
+        ["/bin/python", "-m", "gflow"], ["--gpus", "0"], {"PATH": "/opt/bin:/bin", "SECRET": "x", "XDG_DATA_HOME": ""}
+    )
+    assert host.installed
+    assert [path.name for path in files] == [SERVICE, SOCKET]
+    text = files[0].read_text()
+    assert (
+        'ExecStart="/bin/python" "-m" "gflow" "run" "--gpus" "0"\nExecReload="/bin/python" "-m" "gflow" "reload"\n'
+        in text
+    )
+    assert 'Environment="PATH=/opt/bin:/bin"\n' in text
+    assert "SECRET" not in text
+    assert "XDG_DATA_HOME" not in text
+    assert host.uninstall() == files
+    assert host.uninstall() == []
+    assert not host.installed
+
+
+def test_options_last_until_they_are_not_given_any_more(systemctl):
+    called = systemctl()
+    host = Host()
+    host.vary(["/bin/gflowd", "run", "--gpus", "0"], {"GFLOW_DAEMON_PORT": "1"})
+    text = (Host()._drop_in).read_text()
+    assert (
+        text == '[Service]\nExecStart=\nExecStart="/bin/gflowd" "run" "--gpus" "0"\nEnvironment="GFLOW_DAEMON_PORT=1"\n'
+    )
+    host.vary(None, {})
+    assert not host._drop_in.exists()
+    assert called() == ["--user daemon-reload"] * 2
+
+
+def test_a_refusal_is_one_line(systemctl):
+    systemctl("Failed to connect to bus\nand more", 1)
+    with pytest.raises(UnitFailed, match=r"^systemctl start x: Failed to connect to bus$"):
+        Host().ask("start", "x")
+
+
+def test_a_machine_without_systemd(monkeypatch):
+    monkeypatch.setattr(units.shutil, "which", lambda name: None)
+    with pytest.raises(UnitFailed, match="no systemd"):
+        Host().ask("start", "x")
+    assert Host().main_pid() == 0
+
+
+def test_nobody_lingers_who_is_not_there():
+    assert not units.lingers("no-such-user")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("word", ["a b", 'q"q', "it's", "100%", "%h", "$HOME", "back\\slash", "line\nbreak", "ü"])
+def test_nothing_in_a_command_line_is_for_systemd(tmp_path, word):
+    """systemd says what it has read, in its own quoting; what it would have filled in is gone from there."""
+    (tmp_path / SERVICE).write_text(service_text(["/bin/echo", word], [word], {"NAME": word}, system=False))
+    words = ("systemd-analyze", "--man=no", "--user", "verify", tmp_path / SERVICE)
+    checked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert [line for line in checked.stderr.splitlines() if SERVICE in line and "gflowd.socket" not in line] == []
+
+
+def test_words_are_quoted():
+    assert command_line(["a b", 'q"', "%h", "$HOME", "\\", "\n"]) == r'"a b" "q\"" "%%h" "$$HOME" "\\" "\n"'

@@ -1,0 +1,170 @@
+"""`gflowd reload`: other settings in a daemon that goes on; no request fails, no event and no job is lost."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import wait
+from support.daemon import Daemon
+from support.receiver import Receiver
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    with Receiver(tmp_path) as running:
+        yield running
+
+
+def configure(daemon: Daemon, text: str) -> None:
+    file = daemon.root / "config/gflow/gflow.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def hooks(receiver: Receiver, *paths: str) -> str:
+    made = "".join(f'[[notifications.webhooks]]\nurl = "{receiver.url(path)}"\n' for path in paths)
+    return f"[notifications]\nenabled = true\n{made}"
+
+
+class Crowd:
+    """Clients that ask and submit without a pause, each over one connection; `failures` is what went wrong."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.failures: list[object] = []
+        self.submitted: list[int] = []
+        self.answered = 0
+        self._daemon = daemon
+        self._enough = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(work,)) for work in (self._look, self._submit)]
+
+    def __enter__(self) -> "Crowd":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, work) -> None:
+        connection = self._daemon.connection()
+        try:
+            while not self._enough.wait(0.004):
+                work(connection)
+                self.answered += 1
+        except Exception as error:
+            self.failures.append(error)
+        finally:
+            connection.close()
+
+    def _look(self, connection) -> None:
+        connection.request("GET", "/jobs?limit=1")
+        answer = connection.getresponse()
+        answer.read()
+        if answer.status != 200:
+            self.failures.append(answer.status)
+
+    def _submit(self, connection) -> None:
+        body = json.dumps({"command": "true", "run_dir": str(self._daemon.work), "hold": True})
+        connection.request("POST", "/jobs", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        if answer.status != 201:
+            self.failures.append(told)
+        else:
+            self.submitted.append(told["id"])
+
+
+def test_under_load_no_request_fails_and_no_event_is_lost(receiver: Receiver):
+    daemon = Daemon()
+    configure(daemon, hooks(receiver, "/ok/a"))
+    with daemon, Crowd(daemon) as crowd:
+        running = daemon.submit("sleep 600")
+        wait.until(lambda: len(crowd.submitted) > 20, "some submissions")
+        changed = "[daemon]\ngpu_poll_interval_secs = 3\n[quota.users.somebody]\nmax_queued_jobs = 1\n"
+        for paths in (("/ok/a", "/ok/b"), ("/ok/b", "/ok/a"), ("/ok/a", "/ok/b", "/ok/c")):
+            configure(daemon, changed + hooks(receiver, *paths))
+            done = daemon.cli("gflowd", "reload")
+            assert (done.returncode, done.stderr) == (0, "")
+        before = len(crowd.submitted)
+        wait.until(lambda: len(crowd.submitted) > before + 20, "more submissions")
+        crowd.stop()
+        assert crowd.failures == []
+        assert daemon.job(running)["state"] == "Running"
+        expected = {*crowd.submitted, running}
+
+        def told(path: str) -> Counter:
+            return Counter(
+                one["body"]["job"]["id"] for one in receiver.received(path) if one["event"] == "job_submitted"
+            )
+
+        wait.until(lambda: told("/ok/a").keys() >= expected, "the event of every submission")
+        wait.until(lambda: told("/ok/c").keys() >= set(crowd.submitted[before + 1 :]), "the events of the new target")
+        assert crowd.submitted[0] not in told("/ok/c"), "what was before it was configured is not for it"
+
+
+def test_it_says_what_changed_and_what_needs_a_restart():
+    daemon = Daemon("--simulated-gpus", "1")
+    with daemon:
+        assert daemon.cli("gflowd", "reload").stdout == "Nothing has changed.\n"
+        configure(daemon, "[daemon]\nkill_grace_secs = 3\nsimulated_gpus = 4\nmax_bypass_secs = 5\ngpus = [0]\n")
+        done = daemon.cli("gflowd", "reload")
+        assert done.stdout.splitlines() == [
+            "In force: daemon.max_bypass_secs: 3600 -> 5",  # the others are overridden by a variable and a flag
+            "With the next 'gflowd restart': daemon.gpus: not set -> [0]",
+        ]
+        assert "configuration: daemon.max_bypass_secs: 3600 -> 5" in daemon.said()
+
+
+def test_a_quota_counts_at_once():
+    with Daemon() as daemon:
+        user = daemon.job(daemon.submit("true", hold=True))["submitted_by"]
+        configure(daemon, f"[quota.users.{user}]\nmax_queued_jobs = 1\n")
+        daemon.cli("gflowd", "reload")
+        refused = daemon.http("POST", "/jobs", {"command": "true", "run_dir": str(daemon.work)})
+        assert (refused.status, refused.body["code"]) == (422, "over_quota")
+        configure(daemon, "")
+        daemon.cli("gflowd", "reload")
+        daemon.submit("true")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense = 1\n",
+        "[daemon\n",
+        '[daemon]\ngpu_poll_interval_secs = "often"\n',
+        '[[notifications.webhooks]]\nurl = "ftp://x"\n[notifications]\nenabled=true',
+    ],
+)
+def test_a_broken_file_is_one_clear_error_and_the_settings_stay(text):
+    with Daemon() as daemon:
+        user = daemon.job(daemon.submit("true", hold=True))["submitted_by"]
+        configure(daemon, f"[quota.users.{user}]\nmax_queued_jobs = 1\n")
+        daemon.cli("gflowd", "reload")
+        configure(daemon, text)
+        done = daemon.http("POST", "/reload", {})
+        assert done.status == 422
+        assert "the configuration stays as it is" in done.body["error"]
+        refused = daemon.http("POST", "/jobs", {"command": "true", "run_dir": str(daemon.work)})
+        assert refused.body["code"] == "over_quota"
+
+
+def test_nobody_to_tell(tmp_path: Path):
+    daemon = Daemon()
+    try:
+        done = daemon.cli("gflowd", "reload")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "not running" in done.stderr
+    finally:
+        daemon.close()

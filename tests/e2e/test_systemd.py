@@ -1,0 +1,116 @@
+"""A real systemd hosts the daemon: whatever is done to the unit, the job runs on and is accounted.
+
+The steps are one script, because a container is booted for them; the tests read what it printed.
+"""
+
+import pytest
+
+from support import nspawn
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(nspawn.missing() is not None, reason=f"no systemd to try: {nspawn.missing()}"),
+    pytest.mark.timeout(2 * nspawn.BOOT_AND_RUN_SECS),
+]
+
+STEPS = r"""
+say() { printf '== %s\n' "$1"; }
+soon() { for _ in $(seq 400); do if "$@" >/dev/null 2>&1; then return 0; fi; sleep 0.1; done; echo "TOO LATE: $*"; }
+pid() { systemctl --user show --property=MainPID --value gflowd.service; }
+another() { new=$(pid); [ "$new" != 0 ] && [ "$new" != "$1" ]; }
+job() { gqueue -j 1 -f ST | tail -n 1; kill -0 "$job" && echo the same process; }
+
+cd
+say install
+gflowd service install
+say submit
+gbatch 'echo $$ >pid; until [ -e go ]; do sleep 0.1; done; exit 7'
+soon test -s pid; job=$(cat pid)
+grep '^0::' /proc/$job/cgroup
+tr '\0' '\n' </proc/$job/environ | grep -E '^(NOTIFY_|LISTEN_|WATCHDOG_|SYSTEMD_|INVOCATION_|JOURNAL_)'
+say restart
+old=$(pid); systemctl --user restart gflowd.service; another "$old" && job
+say kill
+old=$(pid); kill -9 "$old"; soon another "$old"; job
+say watchdog
+mkdir -p .config/systemd/user/gflowd.service.d
+printf '[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n' >.config/systemd/user/gflowd.service.d/quick.conf
+systemctl --user daemon-reload; systemctl --user restart gflowd.service
+old=$(pid); sleep 4.5; [ "$old" = "$(pid)" ] && echo it gives signs of life
+kill -STOP "$old"; soon another "$old"; job
+journalctl --user --output=cat --unit=gflowd.service | grep 'Watchdog timeout'
+say down
+gflowd service status; gflowd down
+systemctl --user is-active gflowd.service gflowd.socket; kill -0 "$job" && echo the same process
+touch go; while kill -0 "$job" 2>/dev/null; do sleep 0.05; done
+say up
+gflowd up --simulated-gpus 2; gjob wait 1; echo "exit code $?"; ginfo
+say socket
+gflowd down; gflowd up; ginfo
+systemctl --user stop gflowd.service 2>/dev/null; gflowd status; gqueue -a -f JOBID,ST,EXIT; gflowd status | grep Status
+say uninstall
+gflowd service uninstall; gflowd service status; echo "exit code $?"
+systemctl --user list-units 'gflow*' --all --no-legend
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What each step printed, by its name."""
+    text = nspawn.run_in_systemd(STEPS, tmp_path_factory.mktemp("out"))
+    assert "== uninstall" in text, text
+    assert "TOO LATE" not in text, text
+    parts = text.split("== ")
+    return {part.partition("\n")[0]: part.partition("\n")[2].splitlines() for part in parts[1:]}
+
+
+def test_it_is_installed_and_started(said):
+    assert said["install"][0] == "Wrote /home/gfuser/.config/systemd/user/gflowd.service"
+    assert said["install"][-1].startswith("gflowd runs as gflowd.service (pid ")
+
+
+def test_jobs_have_a_unit_of_their_own_and_nothing_of_the_daemons(said):
+    _, cgroup, *variables = said["submit"]
+    assert "/gflow-jobs-" in cgroup
+    assert variables == []
+
+
+@pytest.mark.parametrize("step", ["restart", "kill", "watchdog"])
+def test_whatever_happens_to_the_daemon_the_job_runs_on(said, step):
+    lines = [line.strip() for line in said[step]]
+    assert lines[lines.index("R") + 1] == "the same process"
+
+
+def test_the_watchdog_ends_a_daemon_that_hangs_and_no_other(said):
+    assert said["watchdog"][0] == "it gives signs of life"
+    assert "Watchdog timeout" in said["watchdog"][-1]
+
+
+def test_the_status_of_the_unit(said):
+    told = dict(line.split(": ", 1) for line in said["down"] if ": " in line)
+    assert told["State"] == "active (running), enabled"
+    assert told["Jobs"] == "1 running"
+    assert told["Lingering"] == "yes"
+
+
+def test_down_stops_the_socket_too_and_no_job(said):
+    assert said["down"][-3:] == ["inactive", "inactive", "the same process"]
+
+
+def test_what_ended_while_nobody_looked_is_accounted_and_options_of_up_reach_the_daemon(said):
+    assert said["up"][1:3] == ["Job 1 Failed (exit code 7)", "exit code 7"]
+    assert "simulated" in said["up"][-1]
+
+
+def test_without_options_up_is_as_installed_and_whoever_calls_the_socket_starts_the_daemon(said):
+    text = "\n".join(said["socket"])
+    assert "simulated" not in text
+    assert "Status: Not running" in text, "asking for the status starts nothing"
+    assert said["socket"][-2].split() == ["1", "F", "7"]
+    assert said["socket"][-1] == "Status: Running"
+
+
+def test_it_is_removed_without_a_rest(said):
+    removed = [line for line in said["uninstall"] if line.startswith("Removed")]
+    assert len(removed) == 2
+    assert said["uninstall"][-1] == "exit code 4"
