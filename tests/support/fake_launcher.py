@@ -14,6 +14,7 @@ import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.progress import read_report
 
 GENTLE: Mapping[int | str, int] = {"interrupt": 130, signals.SIGTERM: 143, signals.SIGKILL: 137}
 STUBBORN: Mapping[int | str, int] = {signals.SIGKILL: 137}
@@ -188,8 +189,8 @@ class FakeLauncher:
         pids = sorted(pid for pid, owner in self._processes.items() if owner.run_id == _run_id(job))
         return [Consumption(pid, 1, f"program {pid}", "R", pid / 100, pid << 20, 1, 0.0) for pid in pids]
 
-    def progress_file(self, job: Job) -> Path | None:
-        return self.progress_dir / str(job.id) if self.progress_dir else None
+    def report(self, job: Job) -> tuple[bytes, float] | None:
+        return read_report(self.progress_dir / str(job.id)) if self.progress_dir else None
 
     async def close_terminal(self, job: Job) -> bool:
         self.calls.append(("close terminal", job.id))

@@ -205,3 +205,15 @@ def test_commands_of_users_work_as_with_a_daemon_of_their_own(system: SystemDaem
     assert system.as_user(ana, "gjob", "log", made.stdout.strip()).stdout == f"hello from {ana.name}\n"
     with contextlib.suppress(FileNotFoundError):
         script.unlink()
+
+
+def test_a_job_tells_how_far_it_is_by_its_file(system: SystemDaemon, ana: User) -> None:
+    job_id = system.submit_as(ana, 'echo "3/4 epoch" >"$GFLOW_PROGRESS_FILE"; echo up; exec sleep 1000')
+    system.wait_log(job_id)
+    told = until(lambda: system.get(f"/progress?ids={job_id}"), "its progress")
+    assert (told[0]["percent"], told[0]["note"]) == (75, "epoch")
+    directory = system.run_directory(ana, job_id)
+    assert ana.shell(f"ln -sf /etc/passwd {directory}/progress").returncode == 0
+    until(lambda: not system.get(f"/progress?ids={job_id}"), "no progress from another file")
+    system.ask(ana, "POST", f"/jobs/{job_id}/cancel")
+    system.wait_job(job_id)

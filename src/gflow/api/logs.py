@@ -2,9 +2,9 @@
 
 import io
 import os
-from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 import trio
 from quart import Blueprint, Response
@@ -12,12 +12,16 @@ from quart import Blueprint, Response
 from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.services import Services
-from gflow.core.errors import Malformed, NotFound
+from gflow.core.errors import Malformed, NotFound, Unavailable
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import JobId
+from gflow.store.disk import open_regular
 
 CHUNK_BYTES = 256 * 1024
 MAX_LINES = 1_000_000_000
+MAX_LOOK_BYTES = 1 << 28
+"""How far back lines are counted: a log may be large, and what was written into it need not have any lines."""
+
 FOLLOW_SECS = 0.1
 """How often a followed log is looked at for more."""
 
@@ -66,15 +70,25 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | None:
-    """Size of the log, whether something was left out, and its last lines; None if there is no log."""
+def _open(path: Path) -> BinaryIO | None:
+    """A log, None if there is none. Raises Unavailable for one that cannot be read."""
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - max_bytes))
-            data = file.read(max_bytes)
+        return open_regular(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Unavailable(f"The log {path} cannot be read: {error.strerror}") from error
+
+
+def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | None:
+    """Size of the log, whether something was left out, and its last lines; None if there is no log."""
+    file = _open(path)
+    if file is None:
+        return None
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - max_bytes))
+        data = file.read(max_bytes)
     kept = b"".join(io.BytesIO(data).readlines()[-lines:])
     return size, len(kept) < size, kept.decode(errors="replace")
 
@@ -101,12 +115,11 @@ async def _stream(
 
 
 def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(CHUNK_BYTES)
-    except FileNotFoundError:
+    file = _open(path)
+    if file is None:
         return b""
+    with file:
+        return os.pread(file.fileno(), CHUNK_BYTES, min(offset, 1 << 62))
 
 
 def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
@@ -117,14 +130,27 @@ def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
 
 
 def _offset_of_last(path: Path, lines: int) -> int:
-    """Where the last `lines` lines begin."""
-    starts: deque[int] = deque(maxlen=lines)
-    try:
-        with path.open("rb") as file:
-            offset = 0
-            for text in file:
-                starts.append(offset)
-                offset += len(text)
-    except FileNotFoundError:
+    """Where the last `lines` lines begin, but no more than `MAX_LOOK_BYTES` before the end."""
+    file = _open(path)
+    if file is None:
         return 0
-    return starts[0] if starts else 0
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        least = max(0, size - MAX_LOOK_BYTES)
+        end = max(least, size - 1)  # the end of the last line begins no other
+        while end > least:
+            start = max(least, end - CHUNK_BYTES)
+            block = os.pread(file.fileno(), end - start, start)
+            breaks = block.count(b"\n")
+            if breaks >= lines:
+                return start + _before_last(block, lines) + 1
+            lines, end = lines - breaks, start
+        return least
+
+
+def _before_last(block: bytes, lines: int) -> int:
+    """Where the line break before the last `lines` lines is, in a block that has so many."""
+    at = len(block)
+    for _ in range(lines):
+        at = block.rfind(b"\n", 0, at)
+    return at

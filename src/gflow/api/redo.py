@@ -13,7 +13,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group, check_owner
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
-from gflow.api.submitter import submitter
+from gflow.api.submitter import check_again, submitter
 from gflow.core.errors import Forbidden, Impossible, Malformed, TooLarge, WrongState
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, JobSpec, State
@@ -40,6 +40,7 @@ def blueprint(services: Services) -> Blueprint:
         attempts = await _attempts(job)
         along = in_order(await _fallen(attempts, who)) if wanted.cascade else []
         uid = await submitter(services, who)
+        check_again(services, who, [job, *along])
         spooled = Spooled(services)
         try:
             specs = [(job.id, await _first(spooled, job, wanted, who))]

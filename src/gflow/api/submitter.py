@@ -4,7 +4,7 @@ The name of a user decides what he may do with a job. What runs under his user i
 names by that id: no administrator has others run a program of his choice, for those may be root.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from gflow.api.callers import Caller
 from gflow.api.services import Services
@@ -28,6 +28,14 @@ async def submitter(services: Services, who: Caller) -> int | None:
         raise Forbidden("Jobs run as their submitters here, and nobody knows who you are; use the Unix socket")
     await services.submitters.check(who.uid, who.name)
     return who.uid
+
+
+def check_again(services: Services, who: Caller, jobs: Iterable[Job]) -> None:
+    """Raise Forbidden for a job of another user: done again it would run as `who`, who did not choose what it does."""
+    if services.submitters is not None:
+        for job in jobs:
+            if who.uid != job.spec.uid:
+                raise Forbidden(f"Job {job.id} runs as {job.spec.owner}, who alone may do it again; you are {who.name}")
 
 
 def check_program(services: Services, who: Caller, job: Job, changed: Collection[str]) -> None:

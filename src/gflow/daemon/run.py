@@ -621,7 +621,7 @@ class _Daemon:
             recovering=self.recovering,
             turn=self._turn,
             forecast=Forecast(self._runtime),
-            gauge=Gauge(self._runtime, self._log_path, self._launcher.progress_file),
+            gauge=Gauge(self._runtime, self._log_path, self._launcher.report),
             configured_gpus=daemon.gpus,
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,

@@ -281,8 +281,8 @@ class Adopted:
         """Its processes, and what they take."""
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
 
-    def progress_file(self, job: Job) -> Path | None:  # noqa: ARG002 - part of the protocol
-        """An older gflow has told its jobs of none."""
+    def report(self, job: Job) -> tuple[bytes, float] | None:  # noqa: ARG002 - part of the protocol
+        """An older gflow has told its jobs of no such file."""
         return None
 
     async def close_terminal(self, job: Job) -> bool:

@@ -7,7 +7,6 @@ job alone, so none of these calls needs memory of an earlier one.
 import enum
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import trio
@@ -103,8 +102,8 @@ class Launcher(Protocol):
     async def processes(self, job: Job) -> list[Consumption]:
         """The processes of the job, and what each of them takes of the machine."""
 
-    def progress_file(self, job: Job) -> Path | None:
-        """Where the job may write how far it is, None if it has no such place."""
+    def report(self, job: Job) -> tuple[bytes, float] | None:
+        """The end of what the job has written about how far it is, and when (seconds since the epoch). Blocks."""
 
     async def close_terminal(self, job: Job) -> bool:
         """Close the terminal of a job that has ended, whoever looks at it; whether there was one."""

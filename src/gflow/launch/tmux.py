@@ -38,6 +38,7 @@ from gflow.launch.processes import (
     wait_process,
 )
 from gflow.launch.program import PROGRESS_FILE, program_of
+from gflow.launch.progress import Report, read_report
 from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
@@ -205,9 +206,9 @@ class Tmux:
         """What the job's processes take, without its wrapper, which does nothing."""
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
 
-    def progress_file(self, job: Job) -> Path | None:
-        """In the run directory."""
-        return self._directory(job).path / PROGRESS_FILE
+    def report(self, job: Job) -> Report | None:
+        """From the run directory."""
+        return read_report(self._directory(job).path / PROGRESS_FILE)
 
     async def close_terminal(self, job: Job) -> bool:
         """Close the session, and what was kept of an earlier job with the same id."""

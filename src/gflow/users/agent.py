@@ -51,6 +51,7 @@ class Agent:
             "discard": self._discard,
             "close_terminal": tmux.close_terminal,
             "attach": self._attach,
+            "report": self._report,
         }
 
     async def serve(self) -> None:
@@ -61,6 +62,7 @@ class Agent:
             except BaseExceptionGroup as group:
                 raise _unusable(group) from group
             await self._say(0, READY, os.getpid())
+            _say_no_more()
             with contextlib.suppress(Gone):
                 while True:
                     serial, method, jobs, *rest = await self._frames.receive()
@@ -135,6 +137,16 @@ class Agent:
 
     async def _attach(self, job: Job, read_only: bool) -> object:
         return await trio.to_thread.run_sync(partial(self._tmux.attach_argv, job, read_only=read_only))
+
+    async def _report(self, job: Job) -> object:
+        return await trio.to_thread.run_sync(self._tmux.report, job)
+
+
+def _say_no_more() -> None:
+    """Nobody reads what comes on standard error any more; once the pipe were full, writing to it would not end."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 def _unusable(group: BaseExceptionGroup[BaseException]) -> BaseException:

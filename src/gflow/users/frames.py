@@ -22,6 +22,7 @@ MOST_FROM_HELPER = 1 << 20
 MAX_TEXT = 500
 MOST_TERMINALS = 10_000
 MOST_WORDS = 32
+MOST_REPORTED = 512
 
 _LENGTH = struct.Struct(">I")
 
@@ -132,6 +133,16 @@ def words_from(said: Any) -> list[str] | None:
     if not isinstance(said, list) or len(said) > MOST_WORDS or any("\0" in word for word in said):
         raise ValueError("no argument vector")
     return [str(word)[:4096] for word in said]
+
+
+def report_from(said: Any) -> tuple[bytes, float] | None:
+    """The end of a file, and when it was written, if there is one."""
+    if said is None:
+        return None
+    content, at = said
+    if not isinstance(content, bytes):
+        raise TypeError("no bytes")
+    return content[-MOST_REPORTED:], number(at)
 
 
 def ids_from(said: Any) -> list[int]:

@@ -60,6 +60,7 @@ class Helper:
         self._frames = Frames(stream, MOST_FROM_HELPER)
         self._sending = trio.Lock()
         self._serial = 0
+        self._last_asked = trio.current_time()
         self._waiting: dict[int, trio.MemorySendChannel[tuple[str, Any]]] = {}
 
     @classmethod
@@ -101,6 +102,11 @@ class Helper:
         stat = read_stat(pid)
         ours = stat is not None and self._process.pid in (pid, stat.parent)
         return stat.process if stat and ours and real_user_of(pid) == self.account.uid else None
+
+    @property
+    def idle_secs(self) -> float:
+        """How long ago it was asked for anything; 0 while an answer is awaited."""
+        return trio.current_time() - self._last_asked if not self._waiting else 0.0
 
     @property
     def stopped(self) -> bool:
@@ -162,6 +168,8 @@ class Helper:
         if not self.alive:
             raise HelperLost(f"The helper process of '{self.account.name}' is gone")
         self._serial += 1
+        if method != "terminals":  # which it is asked on behalf of others, too
+            self._last_asked = trio.current_time()
         serial = self._serial
         sender, receiver = trio.open_memory_channel[tuple[str, Any]](1)
         self._waiting[serial] = sender

@@ -13,7 +13,6 @@ import resource
 import signal as signals
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import trio
@@ -43,6 +42,7 @@ log = logging.getLogger(__name__)
 LAUNCH_SECS = 60.0
 ANSWER_SECS = 20.0
 SHORT_SECS = 3.0
+REPORT_SECS, SULK_SECS = 0.5, 60.0
 SAYS_HOW_SECS = 90.0
 """What a helper gets to say how a job ended that is gone."""
 
@@ -56,7 +56,10 @@ _T = TypeVar("_T")
 
 
 class PerUser:
-    """See `launch.base.Launcher`. `environment` and `script` give what the spool keeps under a digest; they block."""
+    """See `launch.base.Launcher`. `environment` and `script` give what the spool keeps under a digest; they block.
+
+    idle_secs: after that a helper that has nothing to do leaves.
+    """
 
     def __init__(
         self,
@@ -64,11 +67,14 @@ class PerUser:
         clock: Callable[[], Now],
         environment: Callable[[str], bytes],
         script: Callable[[str], bytes],
+        *,
+        idle_secs: float = 600.0,
     ) -> None:
         self._places = places
         self._clock = clock
         self._environment = environment
         self._script = script
+        self._idle_secs = idle_secs
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._helpers: dict[int, Helper] = {}
         self._starting: dict[int, trio.Lock] = {}
@@ -79,6 +85,7 @@ class PerUser:
         self._users: dict[str, int] = {}
         self._wrappers: dict[str, Process] = {}
         self._starts: dict[str, Start] = {}
+        self._not_asked_until: dict[int, float] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -87,7 +94,21 @@ class PerUser:
         await trio.to_thread.run_sync(self._places.prepare)
         async with trio.open_nursery() as self._nursery:
             task_status.started()
-            await trio.sleep_forever()
+            while True:
+                await trio.sleep(self._idle_secs / 2)
+                for helper in list(self._helpers.values()):
+                    self._nursery.start_soon(self._let_go, helper)
+
+    async def _let_go(self, helper: Helper) -> None:
+        """Have a helper leave that nobody has needed for long, and whose user has no terminal left."""
+        needed = helper.account.uid in self._users.values() or helper.idle_secs < self._idle_secs
+        if needed or not helper.alive:
+            return
+        with contextlib.suppress(HelperLost, Declined), trio.move_on_after(ANSWER_SECS):
+            if await helper.ask(frames.ids_from, "terminals", []):
+                return
+        if helper.idle_secs >= self._idle_secs:  # still
+            helper.hang_up()
 
     # Starting.
 
@@ -101,6 +122,7 @@ class PerUser:
             ask = partial(self._ask, job, frames.start_from, "launch", environment, script, secs=LAUNCH_SECS)
             start, process = await ask()
         except (NoAccount, UnsafePlace, Declined) as error:
+            await self.send_signal(job, signals.SIGKILL)  # in case that is not true
             raise LaunchFailed(str(error)) from error
         except OSError as error:
             raise LaunchFailed(f"Cannot use {os.fsdecode(error.filename or b'')}: {error.strerror}") from error
@@ -253,6 +275,8 @@ class PerUser:
             log.warning("Job %d: %s", job.id, error)
             return Trace.ALIVE if await self._members(job) else Trace.ENDED
         self._note(job, process)
+        if trace is Trace.NEVER_STARTED and await self._members(job):
+            return Trace.ALIVE
         if start is not None:
             now = self._clock()
             at = min(max(start.at, job.started_at or job.submitted_at), now.wall)
@@ -315,8 +339,21 @@ class PerUser:
                     nursery.start_soon(ask, helper)
         return there
 
-    def progress_file(self, job: Job) -> Path | None:  # noqa: ARG002 - root does not look into users' directories
-        """None: only what a job shows on its terminal counts."""
+    def report(self, job: Job) -> tuple[bytes, float] | None:
+        """What it has written about how far it is. Call it in a thread.
+
+        A helper that takes too long is not asked again for a while: others are waiting to be looked at.
+        """
+        return trio.from_thread.run(self._told_report, job)
+
+    async def _told_report(self, job: Job) -> tuple[bytes, float] | None:
+        helper = self._helpers.get(job.spec.uid or 0)
+        if helper is None or trio.current_time() < self._not_asked_until.get(helper.account.uid, 0.0):
+            return None
+        with contextlib.suppress(HelperLost, Declined), trio.move_on_after(REPORT_SECS):
+            said = await helper.ask(frames.report_from, "report", [job])
+            return None if said is None else (said[0], min(said[1], self._clock().wall))
+        self._not_asked_until[helper.account.uid] = trio.current_time() + SULK_SECS
         return None
 
     async def close(self) -> None:

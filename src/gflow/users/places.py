@@ -59,14 +59,15 @@ class Places:
 
 
 def open_directory(path: Path, mode: int) -> None:
-    """Make a directory with exactly this mode, in one that is there; one of root's that is there gets it."""
+    """Make a directory with exactly this mode, in one that is there. One of root's that is there stays as it is."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise UnsafePlace(f"{path} is not a directory of root's: remove it, or choose another place") from None
-    os.chmod(path, mode)
+    else:
+        os.chmod(path, mode)
 
 
 def check_place(path: Path) -> None:
