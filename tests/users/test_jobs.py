@@ -217,3 +217,38 @@ def test_a_job_tells_how_far_it_is_by_its_file(system: SystemDaemon, ana: User) 
     until(lambda: not system.get(f"/progress?ids={job_id}"), "no progress from another file")
     system.ask(ana, "POST", f"/jobs/{job_id}/cancel")
     system.wait_job(job_id)
+
+
+def test_the_socket_is_for_all_and_the_state_for_root(system: SystemDaemon, ana: User) -> None:
+    modes = {path: path.stat().st_mode & 0o7777 for path in (system.socket, system.socket.parent, system.data)}
+    assert list(modes.values()) == [0o666, 0o755, 0o700]
+    assert system.as_user(ana, "ginfo").returncode == 0
+
+
+def test_only_root_may_run_it(system: SystemDaemon, ana: User) -> None:
+    done = system.as_user(ana, "gflowd", "run", "--system")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("gflowd: --system is for root")
+    assert done.stderr.count("\n") == 1
+
+
+def test_it_does_not_start_where_anybody_may_be_anybody(system: SystemDaemon) -> None:
+    other = ("--system", "--data-dir", str(system.root / "other"), "--socket", str(system.root / "system/other/s"))
+    done = system.cli("gflowd", "run", *other, "--auth", "none", PYTHONPATH=system.environment["PYTHONPATH"])
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert 'daemon.auth = "none"' in done.stderr
+
+
+def test_jobs_of_root_run_as_root(system: SystemDaemon) -> None:
+    job_id = system.submit("id -u", run_dir="/")
+    assert system.wait_job(job_id)["state"] == "Finished"
+    assert system.log(job_id) == b"0\n"
+
+
+def test_ctrl_c_reaches_the_terminal_of_a_job(system: SystemDaemon, ana: User) -> None:
+    job_id = system.submit_as(ana, "trap 'echo caught; exit 7' INT; echo up; while :; do sleep 0.1; done")
+    system.wait_log(job_id, b"up\n")
+    system.ask(ana, "POST", f"/jobs/{job_id}/cancel")
+    job = system.wait_job(job_id)
+    assert (job["state"], job["exit_code"]) == ("Cancelled", 7)
+    assert system.log(job_id).endswith(b"caught\n")
