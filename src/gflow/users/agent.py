@@ -111,7 +111,7 @@ class Agent:
         try:
             await trio.to_thread.run_sync(self._kept.write, job, environment, script)
             start = await self._tmux.launch(job)
-        except BaseException:
+        except (LaunchFailed, OSError):
             self._kept.drop(job)
             raise
         return self._started(job, start)

@@ -93,11 +93,11 @@ def _runuser() -> str | None:
 
 def check_become(uid: int, gid: int, name: str) -> None:
     """Raise NotBecome unless this process is the user through and through."""
-    groups = set(os.getgrouplist(name, gid))
+    has, needs = set(os.getgroups()), set(os.getgrouplist(name, gid)) - {gid}
     if os.getresuid() != (uid,) * 3 or os.getresgid() != (gid,) * 3:
         raise NotBecome(f"the user ids are {os.getresuid()} and {os.getresgid()}, not {uid} and {gid}")
-    if set(os.getgroups()) | {gid} != groups | {gid}:
-        raise NotBecome(f"the groups are {sorted(os.getgroups())}, not {sorted(groups)}")
+    if not needs <= has or 0 in has - needs - {gid}:  # PAM may have been told to give more
+        raise NotBecome(f"the groups are {sorted(has)}, not {sorted(needs)}")
     if uid != 0 and (held := _capabilities()):
         raise NotBecome(f"there are capabilities left: {', '.join(held)}")
 
@@ -116,4 +116,4 @@ def _capabilities() -> list[str]:
         line.split() for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     ]
     sets = {line[0].rstrip(":"): int(line[1], 16) for line in lines if line and line[0].startswith("Cap")}
-    return [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if sets.get(name)]
+    return [name for name in ("CapPrm", "CapEff", "CapAmb") if sets.get(name)]

@@ -78,7 +78,11 @@ class Helper:
             raise
         ours.setblocking(False)
         helper = cls(account, process, ours)
-        await helper._ready()
+        try:
+            await helper._ready()
+        except BaseException:
+            await helper.leave()
+            raise
         return helper
 
     async def _ready(self) -> None:
@@ -93,7 +97,6 @@ class Helper:
                 self._itself = self._known(pid)
         if self._itself is None:
             words = _last_words(self._process)
-            await self.leave()
             raise HelperLost(f"The helper process of '{self.account.name}' does not start: {words}")
         log.debug("helper of %s: pid %d", self.account.name, self._process.pid)
 

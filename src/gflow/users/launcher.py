@@ -92,12 +92,16 @@ class PerUser:
         """Serve the helpers until cancelled. Raises TmuxUnusable, UnsafePlace."""
         await trio.to_thread.run_sync(find_tmux)
         await trio.to_thread.run_sync(self._places.prepare)
-        async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            while True:
-                await trio.sleep(self._idle_secs / 2)
-                for helper in list(self._helpers.values()):
-                    self._nursery.start_soon(self._let_go, helper)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                task_status.started()
+                while True:
+                    await trio.sleep(self._idle_secs / 2)
+                    for helper in list(self._helpers.values()):
+                        nursery.start_soon(self._let_go, helper)
+            finally:
+                self._nursery = None  # before the nursery closes
 
     async def _let_go(self, helper: Helper) -> None:
         """Have a helper leave that nobody has needed for long, and whose user has no terminal left."""
@@ -214,10 +218,10 @@ class PerUser:
 
     async def wait_stranded(self, job: Job) -> str:
         """Wait until it has lost its terminal."""
-        with contextlib.suppress(HelperLost, Declined, NoAccount, UnsafePlace, OSError):
-            return await self._ask(job, frames.text, "wait_stranded")
-        await trio.sleep_forever()
-        raise AssertionError
+        while True:
+            with contextlib.suppress(HelperLost, Declined, NoAccount, UnsafePlace, OSError):
+                return await self._ask(job, frames.text, "wait_stranded")
+            await trio.sleep(ANSWER_SECS)
 
     async def survivors(self, job: Job) -> bool:
         """Whether anything of the job but its wrapper runs."""
