@@ -70,6 +70,13 @@ def test_nothing_of_root_is_left_in_a_job(system: SystemDaemon, ana: User) -> No
     )
 
 
+def test_a_job_has_the_limits_that_pam_gives_its_user(system: SystemDaemon, dan: User) -> None:
+    job_id = system.submit_as(dan, "ulimit -S -n; ulimit -H -n; ulimit -H -c; ulimit -n 700")
+    job = system.wait_job(job_id)
+    assert system.log(job_id).splitlines()[:3] == [b"321", b"654", b"0"]
+    assert job["exit_code"] != 0, "nobody raises his own limits"
+
+
 def test_the_environment_at_submission_comes_on_top_of_that_of_a_login(system: SystemDaemon, ana: User) -> None:
     told = about(system, ana, environment={"MODEL": "a b", "HOME": "/elsewhere"})["env"]
     assert (told["MODEL"], told["HOME"], told["USER"]) == ("a b", "/elsewhere", ana.name)

@@ -164,10 +164,10 @@ class PerUser:
         self._note(job, process)
         now = self._clock()
         said = start or Start(now.wall, now.boot)
-        return Start(
-            min(max(said.at, asked.wall - _SLACK_SECS), now.wall),
-            min(max(said.boot, asked.boot - _SLACK_SECS), now.boot),
-        )
+        at = min(max(said.at, asked.wall - _SLACK_SECS), now.wall)
+        boot = min(max(said.boot, asked.boot - _SLACK_SECS), now.boot)
+        self._starts[job.run_id or ""] = Start(at, boot)
+        return self._starts[job.run_id or ""]
 
     def _note(self, job: Job, process: Process | None) -> None:
         run_id, uid = job.run_id or "", job.spec.uid
@@ -288,7 +288,7 @@ class PerUser:
         return trace
 
     def started(self, job: Job) -> Start | None:
-        """As `trace` has found it."""
+        """As `launch` or `trace` has found it."""
         return self._starts.get(job.run_id or "")
 
     async def discard(self, job: Job) -> None:
