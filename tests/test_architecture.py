@@ -297,7 +297,7 @@ def contract(words):
 def test_the_import_rules_speak_of_every_module_of_the_daemon():
     modules = {name for name in MODULES if name.startswith("gflow.daemon.")}
     roots = {"gflow.daemon.run", "gflow.daemon.importing"}  # of a daemon, and of an import without one
-    roots |= {"gflow.daemon.reloading"}  # it compares configurations for the first of them
+    roots |= {"gflow.daemon.reloading", "gflow.daemon.doctor"}  # they are about configurations and machines
     assert contract("only the composition root") == modules - roots
 
 
@@ -319,6 +319,7 @@ def test_only_the_composition_root_names_the_launcher():
     """Strings count too: nothing else builds tmux command lines."""
     inside = {"gflow.launch.tmux", "gflow.launch.tmux_server", "gflow.launch.adopted", "gflow.daemon.run"}
     inside |= {"gflow.users.launcher", "gflow.users.agent"}  # the same for several users
+    inside |= {"gflow.daemon.doctor"}  # it asks whether there is a tmux that can be used
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -73,13 +74,36 @@ def test_systemd_has_no_complaint_about_the_units(tmp_path, whose):
     assert (checked.returncode, complaints) == (0, [])
 
 
-def test_the_wheel_installs_them(tmp_path):
-    build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path)
-    subprocess.run(build, cwd=CHECKOUT, capture_output=True, timeout=120, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built as an installer would, from a source archive."""
+    place = tmp_path_factory.mktemp("built")
+    build = (sys.executable, "-m", "hatchling", "build", "-t")
+    subprocess.run([*build, "sdist", "-d", place], cwd=CHECKOUT, capture_output=True, timeout=120, check=True)
+    (archive,) = place.glob("*.tar.gz")
+    with tarfile.open(archive) as members:
+        members.extractall(place, filter="data")
+    (source,) = place.glob("gflow_scheduler-*/")
+    subprocess.run([*build, "wheel", "-d", place], cwd=source, capture_output=True, timeout=120, check=True)
+    return next(place.glob("*.whl"))
+
+
+def test_the_wheel_installs_them(wheel):
     names = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
     for program in PROGRAMS:
         assert f"share/man/man1/{program}.1" in names
         assert f"share/bash-completion/completions/{program}" in names
         assert f"share/fish/vendor_completions.d/{program}.fish" in names
     assert "share/zsh/site-functions/_gflow" in names
+
+
+def test_what_is_installed_runs(wheel, tmp_path):
+    """As by pip into an environment of its own; the packages it needs are those of this one."""
+    words = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--prefix", tmp_path, wheel)
+    subprocess.run([sys.executable, *words], capture_output=True, timeout=120, check=True)
+    (packages,) = tmp_path.glob("lib/python*/site-packages")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(packages)}
+    for words in ([sys.executable, "-m", "gflow", "--version"], [tmp_path / "bin/gflow", "--version"]):
+        done = subprocess.run(words, env=environment, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"gflow {gflow.__version__}\n", "")
+    assert (tmp_path / "share/man/man1/gqueue.1").is_file()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflow.cli import directives
+from gflow.cli import directives, sbatch
 from gflow.cli.command import UsageError
 from gflow.cli.gbatch import DIRECTIVES, EXCLUSIVE
 
@@ -129,6 +129,36 @@ def test_no_script_makes_the_reader_stumble(lines):
     complaint = "job.sh:"
     try:
         read("\n".join(f"# GFLOW {line}" for line in lines))
+    except UsageError as error:
+        complaint = str(error)
+    assert complaint.startswith("job.sh:")
+
+
+WORDS = [
+    "--time=",
+    "-t",
+    "1-12",
+    "0",
+    "--gres=gpu:",
+    "a100:",
+    "2",
+    ",",
+    "--mem",
+    "--begin=now+",
+    "60",
+    "-",
+    "--",
+    "'",
+    "=",
+    " ",
+]
+
+
+@given(st.lists(st.lists(st.sampled_from(WORDS), max_size=6).map("".join), max_size=3))
+def test_no_script_for_slurm_makes_the_reader_stumble(lines):
+    complaint = "job.sh:"
+    try:
+        sbatch.read("\n".join(f"#SBATCH {line}" for line in lines), "job.sh", DIRECTIVES)
     except UsageError as error:
         complaint = str(error)
     assert complaint.startswith("job.sh:")

@@ -1,6 +1,8 @@
 """gbatch: what is submitted for which command line, and what is printed."""
 
+import errno
 import io
+import json
 import os
 import stat
 import sys
@@ -9,7 +11,9 @@ from itertools import count
 
 import pytest
 
+from gflow.cli.command import Failure
 from gflow.cli.gbatch import COMMAND, DIRECTIVES
+from gflow.cli.submitted import report
 from support.fake_daemon import reply
 
 
@@ -109,8 +113,9 @@ def test_one_quoted_word_is_a_line_for_the_shell(gbatch, submitted, line):
     assert "argv" not in job
 
 
-@pytest.mark.parametrize("word", ["true", "./run", "/bin/ls", "a=b", "x{1}"])
-def test_one_plain_word_is_a_program(gbatch, submitted, word):
+@pytest.mark.parametrize("word", ["true", "./run", "/bin/ls", "a=b", "x{1}", "./{model}/run", "nvidia-smi-nowhere"])
+def test_one_plain_word_is_a_program(gbatch, submitted, tmp_path, word):
+    (tmp_path / "run").write_bytes(b"\x7fELF\0\0")
     gbatch(word)
     assert job_of(submitted)["argv"] == [word]
 
@@ -141,10 +146,73 @@ def test_other_files_are_programs(gbatch, submitted, tmp_path, name, content):
     assert job_of(submitted)["argv"] == [name, "arg"]
 
 
-def test_a_directory_is_no_script(gbatch, submitted, tmp_path):
-    (tmp_path / "python.sh").mkdir()
-    gbatch("python.sh", "x")
-    assert job_of(submitted)["argv"] == ["python.sh", "x"]
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nope.sh"], "there is no script nope.sh here, and no such program on your PATH"),
+        (["nope.py", "--lr", "1"], "there is no script nope.py here, and no such program on your PATH"),
+        (["./nope.py"], "there is no ./nope.py in {here}"),
+        (["/no/such/program", "x"], "there is no /no/such/program"),
+        (["somewhere"], "somewhere is a directory, neither a program nor a script"),
+        (["{here}/somewhere"], "{here}/somewhere is a directory, neither a program nor a script"),
+        (["some.py"], "some.py is a directory, neither a program nor a script"),
+        (["-D", "somewhere", "./run"], "there is no ./run in {here}/somewhere"),
+        (["-D", "somewhere", "x.py"], "there is no script x.py here, and no such program on your PATH; for the one in"),
+    ],
+)
+def test_what_is_not_there_is_not_queued(gbatch, submitted, tmp_path, words, complaint):
+    for name in ("somewhere", "some.py"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "run").write_bytes(b"\0")
+    done = gbatch(*[word.replace("{here}", str(tmp_path)) for word in words], status=1)
+    assert done.err.startswith("gbatch: " + complaint.replace("{here}", str(tmp_path)))
+    assert done.err.count("\n") == 1
+    assert submitted.jobs == []
+
+
+def test_a_program_that_may_be_there_later_is_queued_and_remarked_upon(gbatch, submitted, tmp_path, monkeypatch):
+    later = "the job fails if it is still missing when it starts\n"
+    assert gbatch("-d", "3", "./made", "x").err == f"gbatch: there is no ./made yet; {later}"
+    assert gbatch("no-such-program").err == f"gbatch: no-such-program is not on your PATH; {later}"
+    assert gbatch("-c", "env", "no-such-program").err == "", "it may be in the environment"
+    assert gbatch("--export", "PATH=/x", "no-such-program").err == ""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "go.sh").write_text("true\n")
+    (tmp_path / "bin" / "go.sh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert gbatch("go.sh").err == "", "a program may be called like a script"
+    assert [job["argv"][0] for job in submitted.jobs] == ["./made", *["no-such-program"] * 3, "go.sh"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--mail-type=ALL"], "No such option '--mail-type': --notify-on says"),
+        (["--mail-user", "a@b"], "No such option '--mail-user': --notify-email ADDR sends"),
+        (["-e", "err.txt"], "No such option '-e': gjob log shows what a job prints"),
+        (["--nodes=1"], "No such option '--nodes': there is one machine here"),
+        (["-N1"], "No such option '-N': there is one machine here"),
+        (["--gpu", "1"], "No such option '--gpu'. (Did you mean"),
+    ],
+)
+def test_options_of_sbatch_that_there_are_not_here_say_what_to_do(gbatch, submitted, tmp_path, argv, hint):
+    done = gbatch(*argv, "true", status=2)
+    assert done.err.startswith(f"gbatch: {hint}")
+    assert done.err.count("\n") == 1
+    (tmp_path / "job.sh").write_text(f"# GFLOW {' '.join(argv)}\n")
+    assert gbatch("job.sh", status=2).err.startswith(f"gbatch: job.sh:1: # GFLOW: {hint.partition(' See')[0]}")
+    assert submitted.jobs == []
+
+
+def test_slurm_s_habits_are_remarked_upon(gbatch, submitted):
+    assert (
+        gbatch("--nice", "9", "true").err == "gbatch: --nice is --priority here: unlike in Slurm, higher runs first\n"
+    )
+    assert gbatch("-c", "4", "true").err == "gbatch: -c is --conda-env here: the job will run in one called '4'\n"
+    assert [job.get("priority") for job in submitted.jobs] == [9, None]
+    refused = gbatch("-p", "gpu", "true", status=2)
+    assert "'gpu' is not a number from 0 to 255; it is a priority, and there are no partitions here" in refused.err
+    assert "--priority and --nice cannot be used together" in gbatch("-p1", "--nice=2", "true", status=2).err
 
 
 def test_directives_count_and_the_command_line_wins(gbatch, submitted, tmp_path):
@@ -197,7 +265,8 @@ def test_a_script_from_standard_input(gbatch, submitted, monkeypatch, argv):
 
 def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
     monkeypatch.setattr(sys, "stdin", _Stdin(b" \n"))
-    assert "No content provided via stdin" in gbatch(status=1).err
+    assert "No content provided via stdin: give a command" in gbatch(status=2).err
+    assert gbatch("-", status=1).err == "gbatch: No content provided via stdin\n"
     monkeypatch.setattr(sys, "stdin", _Stdin(b"", tty=True))
     assert "nothing to submit" in gbatch(status=2).err
     assert submitted.jobs == []
@@ -445,7 +514,7 @@ def test_cells_that_are_there_already_are_said(gbatch, submitted):
     submitted.answers = {43: {"id": 7, "run_name": "old", "dropped_env": [], "already": "Finished"}}
     argv = ["--group", "lr", "--key", "run", "--param", "lr=1,2", "--hold-after-failures", "3", "true"]
     assert gbatch(*argv).out.splitlines() == [
-        "Submitted 1 batch jobs to group lr; 1 is there already",
+        "Submitted 1 batch job to group lr; 1 is there already",
         "Submitted batch job 42 (elegant-mountain-1234)",
         "Kept batch job 7 (old): Finished",
     ]
@@ -484,7 +553,7 @@ def test_a_test_asks_the_daemon_and_queues_nothing(gbatch, daemon, submitted):
         return reply([{"id": None, "run_name": None}, {"id": 3, "run_name": "x", "already": "Running"}])
 
     daemon.on("POST", "/jobs/batch", look)
-    assert gbatch("--test-only", "true").out == "Accepted: 1 job would be queued; 1 is there already\n"
+    assert gbatch("--test-only", "true").out == "Would queue 1 job; 1 is there already; nothing was submitted\n"
     assert asked == [({"dry_run": "1"}, [{}])]
     daemon.on("POST", "/jobs/batch", reply({"error": "too many GPUs", "code": "impossible"}, 422))
     assert gbatch("--test-only", "-g", "9", "true", status=1).err == "gbatch: too many GPUs\n"
@@ -615,7 +684,8 @@ def test_otherwise_they_are_pointed_out(gbatch, submitted, tmp_path):
         ("--time=x", "invalid time 'x'"),
         ("--time", "--time needs a value"),
         ("--time --hold", "--time needs a value"),
-        ("--gres=gpu:a100:2", "asks for a kind of GPU"),
+        ("--gpus=a100", "is not a whole number"),
+        ("--gres=gpu:", "is not a whole number"),
         ("--dependency=singleton", "singleton"),
         ("--mail-type=NEWS", "unknown event 'news'"),
         ("--job-name='x", "No closing quotation"),
@@ -630,9 +700,104 @@ def test_a_wrong_line_is_named(gbatch, submitted, tmp_path, line, complaint):
     assert submitted.jobs == []
 
 
+@pytest.mark.parametrize(
+    ("lines", "fields", "remarks"),
+    [
+        ("--gpus=a100:3", {"gpus": 3}, ["--gpus: the type a100 does not count here"]),
+        ("--gres=gpu:a100:2", {"gpus": 2}, ["--gres: the type a100 does not count here"]),
+        ("--gres=gpu:a100", {"gpus": 1}, ["--gres: the type a100 does not count here"]),
+        ("--gres=gpu,gres/gpu:2(S:0-1)", {"gpus": 3}, []),
+        ("--gres=gpu:1,tmpfs:10G", {"gpus": 1}, ["--gres: gflow has nothing like tmpfs:10G"]),
+        ("--gres=tmpfs:10G", {}, ["--gres: gflow has nothing like tmpfs:10G"]),
+        ("--mem=0", {}, []),
+        ("--mem=0G --time=UNLIMITED", {}, []),
+        ("--time=0", {}, []),
+        ("--time=2-12", {"time_limit": 60 * 3600}, []),
+        ("--job-name=my job", {"run_name": "my"}, ["'job' belongs to no option and is left out; quote values with"]),
+        ("-J 'my job'", {"run_name": "my job"}, []),
+    ],
+)
+def test_what_slurm_s_lines_say_that_has_no_meaning_here_is_named(gbatch, submitted, tmp_path, lines, fields, remarks):
+    (tmp_path / "job.sh").write_text(f"#!/bin/sh\n#SBATCH {lines}\n")
+    said = gbatch("--sbatch", "job.sh").err.splitlines()
+    assert len(said) == len(remarks)
+    assert all(
+        line.startswith(f"gbatch: job.sh:2: #SBATCH: {start}") for line, start in zip(said, remarks, strict=True)
+    )
+    job = job_of(submitted)
+    assert {name: job[name] for name in ("gpus", "memory_limit_mb", "time_limit", "run_name") if name in job} == fields
+
+
+def test_without_slurm_s_lines_there_is_nothing_to_go_by(gbatch, submitted, tmp_path):
+    assert "and this is none" in gbatch("--sbatch", "true", status=2).err
+    (tmp_path / "job.sh").write_text("#!/bin/sh\n")
+    assert gbatch("--sbatch", "job.sh").err == "gbatch: job.sh has no #SBATCH lines\n"
+
+
 def test_parsable_prints_only_ids(gbatch):
     assert gbatch("--parsable", "true").out == "42\n"
     assert gbatch("--parsable", "--array", "1-2", "--max-concurrent", "1", "true").out == "43\n44\n"
+
+
+def test_answers_as_data(gbatch, submitted, daemon):
+    submitted.answers = {43: {"id": 7, "run_name": "b", "already": "Running"}}
+    sweep = ("--group", "g", "--key", "{lr}", "--param", "lr=1,2", "-o", "json")
+    told = json.loads(gbatch(*sweep, "echo", "{lr}").out)
+    assert (told["group"], told["group_id"]) == ("g", None)
+    about = [(job["id"], job["name"], job["submitted"], job["already"], job["key"]) for job in told["jobs"]]
+    assert about == [(42, "elegant-mountain-1234", True, None, "1"), (7, "b", False, "Running", "2")]
+    assert [job["parameters"] for job in told["jobs"]] == [{"lr": "1"}, {"lr": "2"}]
+    dry = json.loads(gbatch("--dry-run", "-o", "json", "--name", "x", "true").out)["jobs"]
+    assert [(job["id"], job["name"], job["submitted"]) for job in dry] == [(None, "x", False)]
+    daemon.on("POST", "/jobs/batch", reply([{"id": None, "run_name": None}]))
+    test = json.loads(gbatch("--test-only", "-o", "json", "true").out)["jobs"]
+    assert [(job["id"], job["submitted"]) for job in test] == [(None, False)]
+    refused = gbatch("-o", "out.log", "true", status=2).err
+    assert "'out.log' is not one of text, json, yaml; gjob log shows what a job prints; to have it in a file" in refused
+    assert "--parsable and --output cannot be used together" in gbatch("--parsable", "-ojson", "true", status=2).err
+
+
+@pytest.mark.parametrize(
+    ("argv", "hints"),
+    [
+        (["echo", "{lrr}", "{lr}"], ["lrr"]),
+        (["echo", "x{Lr}y{lR}"], ["Lr", "lR"]),
+        (["echo {l_r} | awk '{print}'"], ["l_r"]),
+        (["echo", "{lr}", "${lrr}", "{0}", "{", "{print}", "{lrr"], []),
+    ],
+)
+def test_a_parameter_that_looks_mistyped_is_pointed_out(gbatch, submitted, argv, hints):
+    said = gbatch("--param", "lr=1,2", *argv).err
+    line = "gbatch: there is no parameter {0}, so {{{0}}} stays as it is; is {{lr}} meant?\n"
+    assert said == "".join(line.format(name) for name in hints)
+    assert gbatch("echo", "{lrr}").err == "", "there are no parameters"
+
+
+class _Full(io.StringIO):
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def flush(self):
+        raise OSError(self.number, os.strerror(self.number))
+
+
+def test_ids_that_cannot_be_written_are_told_on_stderr(submitted, capsys):
+    answers, values = [{"id": 4, "run_name": "a"}, {"id": 3, "run_name": "b"}], {"parsable": True, "output": "text"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", _Full(errno.ENOSPC))
+        with pytest.raises(Failure, match="jobs 3-4 were submitted, but stdout cannot be written: No space left"):
+            report(answers, {}, [{}, {}], values)
+        patch.setattr(sys, "stdout", _Full(errno.EPIPE))
+        with pytest.raises(BrokenPipeError):
+            report(answers[:1], {}, [{}], values)
+    assert capsys.readouterr().err == "gbatch: job 4 was submitted, but nobody reads stdout\n"
+
+
+def test_one_new_job_of_a_group_is_one(gbatch, submitted):
+    submitted.answers = {43: {"id": 7, "run_name": "b", "already": "Running"}}
+    told = gbatch("--group", "g", "--key", "k", "--array", "1-2", "true").out
+    assert told.startswith("Submitted 1 batch job to group g; 1 is there already\n")
 
 
 def test_dry_runs_submit_nothing(gbatch, daemon, tmp_path):
@@ -786,4 +951,4 @@ def test_no_daemon_is_one_line_with_the_endpoint(run, home):
 
 def test_every_option_about_the_job_can_be_a_directive():
     names = {option.dest for option in COMMAND.options} - {option.dest for option in DIRECTIVES}
-    assert names == {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "url", "config"}
+    assert names == {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "output", "url", "config"}

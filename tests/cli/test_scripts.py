@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gflow.cli import gcancel, gctl, ginfo, gjob, gqueue, gstats
+from gflow.cli import gbatch, gcancel, gctl, ginfo, gjob, gqueue, gstats
 from gflow.cli.command import Command
 from support.fake_daemon import reply
 
@@ -52,6 +52,9 @@ QUOTA |= {"running_jobs": 1, "running_gpus": 0, "queued_jobs": 4}
 GROUP = {"group_id": "g", "first_job_id": 3, "name": "sweep", "user": "ann", "project": None, "max_concurrent": 2}
 GROUP |= {"jobs": 10, "counts": {"Finished": 4, "Failed": 1, "Running": 2, "Queued": 3}}
 
+PROCESS = {"pid": 5, "parent": 1, "state": "R", "threads": 2, "command": "x", "cpu_secs": 1.0, "memory_bytes": 4096}
+PROCESSES = {"id": 7, "name": "train", "cpus": 8, "measured_at": 1770208255.5, "gpus": []}
+PROCESSES |= {"processes": [PROCESS | {"started_at": 1770208245.5}]}
 CANCELLED = {"jobs": [{"id": 7, "state": "Running"}], "dependents": [], "failed": []}
 
 
@@ -70,6 +73,9 @@ def answering(daemon):
     daemon.on("GET", "/info", reply({"gpus": [{"index": 0, "uuid": "GPU-0", "available": True}]}))
     daemon.on("GET", "/reservations", reply([RESERVATION]))
     daemon.on("GET", "/reservations/3", reply(RESERVATION))
+    daemon.on("DELETE", "/reservations/3", reply(None, 204))
+    daemon.on("POST", "/jobs", reply({"id": 9, "run_name": "x", "dropped_env": []}, 201))
+    daemon.on("GET", "/jobs/7/processes", reply(PROCESSES))
     daemon.on("POST", "/reservations", reply({"reservation_id": 3}))
     daemon.on("POST", "/notifications/test", reply({"results": [{"target": "t", "error": None, "secs": 0.1}]}))
     daemon.on("POST", "/state/compact", reply({"jobs": 1, "bytes_before": 2, "bytes_after": 1}))
@@ -85,11 +91,13 @@ def documented():
 
 CREATE = "reserve create --user ann --gpus 1 --start 2031-01-28T14:00Z --duration 2h"
 LISTS = [
+    (gbatch, "gbatch", "true"),
     (gqueue, "gqueue", ""),
     (gqueue, "gqueue --progress", ""),
     (gjob, "gjob show", "7"),
     (gjob, "gjob why", "7"),
     (gjob, "gjob eta", "7"),
+    (gjob, "gjob top", "7"),
     (gjob, "gjob wait", "7"),
     (gcancel, "gcancel --dry-run", "7"),
     (gctl, "gctl show-gpus", ""),
@@ -97,21 +105,26 @@ LISTS = [
     (gctl, "gctl gpu-process list", ""),
     (gctl, "gctl reserve list", ""),
     (gctl, "gctl reserve get", "3"),
+    (gctl, "gctl reserve cancel", "3"),
     (gctl, "gctl notify test", ""),
 ]
 
 
 @pytest.mark.parametrize(("module", "command", "ids"), LISTS, ids=[command for _, command, _ in LISTS])
 def test_a_list_has_the_documented_fields(run, answering, module, command, ids):
-    argv = [*command.split()[1:], *ids.split()]
-    document = json.loads(run(module.COMMAND, *argv, "-o", "json").out)
+    words = command.split()[1:]
+
+    def told(kind):
+        return run(module.COMMAND, *words, "-o", kind, *ids.split()).out
+
+    document = json.loads(told("json"))
     name, fields = documented()[command]
     (record,) = document[name]
     assert fields == record.keys() | ({"project", "reason", "memory_mb", "time_limit"} & fields)
     yaml = pytest.importorskip("yaml")
-    assert yaml.safe_load(run(module.COMMAND, *argv, "-o", "yaml").out)[name] is not None
-    if "csv" in run(module.COMMAND, *argv, "--help").out.partition("--output")[2][:80]:
-        head, row = csv.reader(io.StringIO(run(module.COMMAND, *argv, "-o", "csv").out))
+    assert yaml.safe_load(told("yaml"))[name] is not None
+    if "csv" in run(module.COMMAND, *words, "--help").out.partition("--output")[2][:80]:
+        head, row = csv.reader(io.StringIO(told("csv")))
         assert set(head) <= fields
         assert len(head) == len(row)
 
@@ -173,7 +186,14 @@ def test_below_a_queue_on_a_terminal_there_are_bars(run, daemon, monkeypatch):
     assert len(run(gqueue.COMMAND).out.splitlines()) == 2, "not in a pipe"
 
 
-SHOWING = {("gjob", name) for name in ("show", "why", "eta", "wait")} | {
+def test_processes_are_told_with_their_shares(run, answering):
+    (job,) = json.loads(run(gjob.COMMAND, "top", "7", "-o", "json").out)["jobs"]
+    assert (job["measured_at"], job["memory_bytes"]) == ("2026-02-04T12:30:55Z", 4096)
+    assert job["processes"][0]["started_at"] == "2026-02-04T12:30:45Z"
+    assert run(gjob.COMMAND, "top", "7", "-w", "-o", "json").status == 2
+
+
+SHOWING = {("gjob", name) for name in ("show", "why", "eta", "wait", "top")} | {
     ("gctl", name) for name in ("show-gpus", "webhooks")
 }
 
@@ -183,5 +203,5 @@ def test_every_command_that_shows_something_has_the_option():
         command = {"gjob": gjob, "gctl": gctl}[program].COMMAND.load(name)
         assert isinstance(command, Command)
         assert "--output" in {word for option in command.options for word in option.names}
-    for module in (gqueue, ginfo, gstats, gcancel):
+    for module in (gbatch, gqueue, ginfo, gstats, gcancel):
         assert "-o" in {word for option in module.COMMAND.options for word in option.names}

@@ -161,7 +161,7 @@ def test_a_single_job_needs_no_word(job):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("", "Invalid job ID"),
+        ("", "is no dependency: write a job.s id"),
         ("1-3", "is a range"),
         ("1,2", "use --depends-on-all or --depends-on-any"),
         ("after:3", "'after' is not known here"),

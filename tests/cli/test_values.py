@@ -29,6 +29,9 @@ CONVERTERS = [
     kinds.dependency,
     kinds.early_signal,
     kinds.export,
+    kinds.before,
+    kinds.kind_of_answer,
+    kinds.gpu_ids,
     kinds.assignment,
     kinds.interval,
     kinds.pattern,
@@ -43,8 +46,32 @@ CONVERTERS = [
 ]
 
 
+SLURM = [
+    "now+",
+    "1-",
+    ":",
+    "B:",
+    "@",
+    "gpu:",
+    "a100:",
+    "hours",
+    "weeks",
+    "tomorrow",
+    "noon",
+    "afterok:",
+    "-",
+    "12",
+    "0",
+]
+NONSENSE = st.one_of(
+    st.text(max_size=20),
+    st.from_regex(r"\A[0-9,@~+:GMgpu-]{0,12}\Z"),
+    st.lists(st.sampled_from(SLURM), max_size=4).map("".join),
+)
+
+
 @pytest.mark.parametrize("convert", CONVERTERS)
-@given(text=st.one_of(st.text(max_size=20), st.from_regex(r"\A[0-9,@~+:GMgpu-]{0,12}\Z")))
+@given(text=NONSENSE)
 def test_nonsense_is_a_value_error_of_one_line(convert, text):
     complaint = "none"
     try:
@@ -52,6 +79,12 @@ def test_nonsense_is_a_value_error_of_one_line(convert, text):
     except ValueError as error:
         complaint = str(error)
     assert complaint
+
+
+@pytest.mark.parametrize("text", ["FAILED", "nonsense", "", "afterwards", "1;2", "@x"])
+def test_what_is_no_dependency_is_told_what_one_looks_like(text):
+    with pytest.raises(ValueError, match=r"afterok:ID"):
+        kinds.dependency(text)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +109,10 @@ def test_nonsense_is_a_value_error_of_one_line(convert, text):
         (kinds.early_signal, "USR1@120", (signal.SIGUSR1, 120)),
         (kinds.early_signal, "SIGTERM@5", (signal.SIGTERM, 5)),
         (kinds.early_signal, "10@5", (10, 5)),
+        (kinds.early_signal, "B:USR1@60", (signal.SIGUSR1, 60)),
+        (kinds.early_signal, "r:TERM", (signal.SIGTERM, 60)),
+        (kinds.time_limit, "1-12", 36 * 3600),
+        (kinds.time_limit_change, "+1-0:30", ("add", 86400 + 1800)),
         (kinds.export, "ALL", "ALL"),
         (kinds.export, "PATH, HOME", ["PATH", "HOME"]),
         (kinds.export, "ALL,A=1", ["ALL", "A=1"]),
@@ -103,6 +140,11 @@ def test_what_is_right(convert, text, value):
         (kinds.gpus, "gpu:a100:2"),
         (kinds.gpus, "a100:2"),
         (kinds.early_signal, "USR1@"),
+        (kinds.early_signal, "B:"),
+        (kinds.early_signal, "X:USR1"),
+        (kinds.priority, "gpu"),
+        (kinds.memory_mb, "0"),
+        (kinds.kind_of_answer, "out.log"),
         (kinds.early_signal, "USR1@0"),
         (kinds.early_signal, "_IGN@5"),
         (kinds.early_signal, "NOPE@5"),

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflow.client.errors import ClientError, ConnectionLost, Declined
+from gflow.client import unix
+from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer
 from gflow.client.http import Client, quote, target
 from support.fake_daemon import reply
 
@@ -128,6 +129,54 @@ def test_what_has_no_key_is_not_repeated(client, daemon):
         with pytest.raises(ConnectionLost):
             verb()
     assert len(daemon.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("ask", "shows"),
+    [
+        (lambda client: client.hold(7), "gjob show 7"),
+        (lambda client: client.submit({"submit_key": "k"}), "gqueue -a"),
+        (lambda client: client.cancel_many([7]), "gqueue -a"),
+        (lambda client: client.set_quota("user", "a", {}), "gctl quota list"),
+        (lambda client: client.cancel_reservation(3), "gctl reserve list"),
+        (lambda client: client.drain(), "ginfo"),
+    ],
+)
+def test_what_may_have_been_done_says_how_to_look(client, daemon, ask, shows):
+    for method, path in (("POST", "/jobs/7/hold"), ("POST", "/jobs"), ("POST", "/jobs/cancel"), ("POST", "/drain")):
+        daemon.on(method, path, b"")
+    daemon.on("PUT", "/quotas", b"")
+    daemon.on("DELETE", "/reservations/3", b"")
+    with pytest.raises(ConnectionLost, match=rf"answered; it may have been done nevertheless: {shows} tells$"):
+        ask(client)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.info(),
+        lambda client: client.cancel_many([7], dry_run=True),
+        lambda client: client.submit_batch({}, [{}], dry_run=True),
+    ],
+)
+def test_what_changes_nothing_leaves_no_doubt(client, daemon, ask):
+    for method, path in (("GET", "/info"), ("POST", "/jobs/cancel"), ("POST", "/jobs/batch")):
+        daemon.on(method, path, b"")
+    with pytest.raises(ConnectionLost, match=r"had answered$"):
+        ask(client)
+
+
+def test_a_daemon_that_is_silent_is_not_asked_twice(client, daemon, monkeypatch):
+    hung = threading.Event()
+    daemon.on("POST", "/jobs", lambda _asked: (hung.wait(20), b"")[1])
+    ask = unix.ask
+    monkeypatch.setattr(unix, "ask", lambda *words, **options: ask(*words, **{**options, "timeout_secs": 0.05}))
+    try:
+        with pytest.raises(NoAnswer):
+            client.submit({"submit_key": "k"})
+    finally:
+        hung.set()
+    assert len(daemon.asked) == 1
 
 
 def test_text_that_is_not_utf8_is_refused_before_sending(client, daemon):

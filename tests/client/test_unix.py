@@ -4,14 +4,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gflow.client import unix
-from gflow.client.errors import ConnectionLost, Unreachable
+from gflow.client import patience, unix
+from gflow.client.errors import ConnectionLost, NoAnswer, Unreachable, Unresponsive
+from gflow.client.patience import Patience
 from support.effort import examples
 from support.fake_daemon import chunked, reply
 
@@ -89,8 +91,59 @@ def test_a_daemon_that_does_not_answer_is_given_up_on(short_dir):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(short_dir / "s"))
         listener.listen()
-        with pytest.raises(ConnectionLost, match="does not answer"):
+        with pytest.raises(NoAnswer, match=r"does not answer$"):
             unix.ask(str(short_dir / "s"), "GET", "/x", timeout_secs=0.05).answer()
+
+
+def test_silence_is_told_of_once_and_what_may_have_been_done(short_dir, monkeypatch, capsys):
+    monkeypatch.setattr(patience, "HINT_SECS", 0.02)
+    path = str(short_dir / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        for body in (None, b"x" * 3_000_000):  # which does not fit into the kernel: the sending waits, too
+            with pytest.raises(NoAnswer, match=r"does not answer; who knows$"):
+                unix.ask(path, "POST", "/x", body, timeout_secs=0.05, doubt="; who knows").answer()
+    assert capsys.readouterr().err == f"gflowd at unix:{path} does not answer; still waiting, for up to 0.05 s\n"
+
+
+def test_a_slow_answer_is_read_all_the_same(daemon, monkeypatch, capsys):
+    monkeypatch.setattr(patience, "HINT_SECS", 0.02)
+    told = threading.Event()
+
+    def slow(_asked):
+        assert told.wait(20)
+        return reply(b"at last")
+
+    daemon.on("GET", "/x", slow)
+    monkeypatch.setattr(patience, "_tell", lambda *_: told.set())
+    assert get(daemon).read() == b"at last"
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_a_wait_without_an_end_asks_now_and_then_whether_there_is_anybody(daemon, monkeypatch, capsys, well):
+    monkeypatch.setattr(patience, "HINT_SECS", 0.06)
+    monkeypatch.setattr(patience, "PROBE_SECS", 0.05)
+    asked = threading.Semaphore(0)
+    known = threading.Event()
+
+    def health(_asked):
+        asked.release()
+        return reply({}) if well else (known.wait(20), b"")[1]
+
+    def ends(_asked):
+        assert asked.acquire(timeout=20)
+        if not well:
+            assert known.wait(20)
+        return reply(b"ended")
+
+    daemon.on("GET", "/health", health)
+    daemon.on("GET", "/x", ends)
+    tell = patience._tell
+    monkeypatch.setattr(patience, "_tell", lambda *said: (tell(*said), known.set()))
+    assert get(daemon, timeout_secs=None).read() == b"ended"
+    said = f"gflowd at unix:{daemon.path} does not answer; waiting until it does; jobs run on without it\n"
+    assert capsys.readouterr().err == ("" if well else said)
 
 
 def test_an_early_refusal_of_a_large_body_is_read(daemon):
@@ -102,9 +155,9 @@ def test_an_early_refusal_of_a_large_body_is_read(daemon):
         server, _ = listener.accept()
         server.sendall(reply({"error": "too large", "code": "too_large"}, 413))
         server.close()
-        unix._send(client, b"x" * 10_000_000)
-        question = unix.Question(client, path)
-        answer = question.answer()
+        wait = unix.Wait(client, "x", Patience("x", 60))
+        wait.send(b"x" * 10_000_000)
+        answer = unix.Question(wait).answer()
         assert answer.status == 413
         assert b"too large" in answer.read()
 
@@ -127,21 +180,24 @@ def test_a_stale_socket_and_a_path_too_long_are_unreachable(short_dir):
             unix.connect(path)
 
 
-def test_a_daemon_too_busy_to_accept_is_given_up_on_within_a_second(short_dir):
+def test_a_daemon_that_accepts_nothing_is_told_of_and_given_up_on(short_dir, monkeypatch, capsys):
+    monkeypatch.setattr(patience, "HINT_SECS", 0.1)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(short_dir / "s"))
         listener.listen(0)
         waiting = []
         began = time.monotonic()
         try:
-            with pytest.raises(Unreachable):
+            with pytest.raises(Unresponsive, match=r"takes no connection: .* nothing was asked"):
                 while True:
-                    waiting.append(unix.connect(str(short_dir / "s")))
+                    waiting.append(unix.connect(str(short_dir / "s"), 0.6))
                     assert len(waiting) < 100
         finally:
             for sock in waiting:
                 sock.close()
-        assert 0.5 < time.monotonic() - began < 3
+        assert 0.5 < time.monotonic() - began < 5
+    said = f"gflowd at unix:{short_dir}/s does not answer; still waiting, for up to 0.6 s\n"
+    assert capsys.readouterr().err == said
 
 
 class _Peer:

@@ -48,6 +48,9 @@ NOT_SIZES = ["", "G", "-1G", "1.5.5G", "1,5G", "1e3", "1GG", "1 G", "5B", "1.G",
         ("2:30:45", 9045),
         ("168:00:00", 604800),
         ("2-04:30:00", 189000),
+        ("2-04:30", 189000),
+        ("1-12", 129600),
+        ("0-1", 3600),
         (" 30 ", 1800),
         ("090", 5400),
         ("8784:00:00", MAX_TIME_LIMIT_SECS),
@@ -60,9 +63,9 @@ def test_time_limits_that_are_read(text: str, secs: int) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        *[(text, "longer than 0") for text in ("0", "0:00", "00:00:00", "0-00:00:00")],
+        *[(text, "longer than 0") for text in ("0", "0:00", "00:00:00", "0-00:00:00", "0-0")],
         *[(text, "at most 366 days") for text in ("8784:00:01", "999999999999", "367-00:00:00")],
-        *[(text, "go up to 59") for text in ("1:60", "99:99", "1:60:00", "1:00:60")],
+        *[(text, "go up to 59") for text in ("1:60", "99:99", "1:60:00", "1:00:60", "1-2:60")],
         *[
             (text, "use MM, MM:SS, HH:MM:SS or D-HH:MM:SS")
             for text in (
@@ -75,8 +78,10 @@ def test_time_limits_that_are_read(text: str, secs: int) -> None:
                 "2h",
                 "1:",
                 ":1",
-                "1-5",
-                "1-2:3",
+                "1-",
+                "-1-2",
+                "1-2-3",
+                "1-2:3:4:5",
                 "+5",
                 "½",
                 "٣",
@@ -88,6 +93,12 @@ def test_time_limits_that_are_read(text: str, secs: int) -> None:
 def test_time_limits_that_are_refused(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse_time_limit(text)
+
+
+@given(st.integers(0, 300), st.integers(1, 23), st.integers(0, 59))
+def test_days_go_with_hours_and_with_minutes(days: int, hours: int, minutes: int) -> None:
+    assert parse_time_limit(f"{days}-{hours}") == parse_time_limit(f"{days}-{hours}:00:00")
+    assert parse_time_limit(f"{days}-{hours}:{minutes}") == parse_time_limit(f"{days}-{hours}:{minutes}:00")
 
 
 @given(st.integers(1, MAX_TIME_LIMIT_SECS))

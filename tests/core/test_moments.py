@@ -45,6 +45,13 @@ def at(zone, *fields, fold=0):
         ("now+5m", 300),
         ("now+2h", 7200),
         ("+1d", 86400),
+        ("now+1hour", 3600),
+        ("now+2hours", 7200),
+        ("NOW+90Seconds", 90),
+        ("now+5minutes", 300),
+        ("now+1day", 86400),
+        ("+2weeks", 2 * 604800),
+        ("today", 0),
     ],
 )
 def test_offsets(text, secs):
@@ -63,6 +70,32 @@ def test_a_time_of_day_is_its_next_occurrence(zone):
     assert parse_begin("18:30", now) == at(zone, 2026, 12, 31, 18, 30)
     assert parse_begin("08:15:10", now) == at(zone, 2027, 1, 1, 8, 15, 10)
     assert parse_begin("12:00", now) == now
+
+
+@pytest.mark.parametrize(
+    ("word", "hour"), [("midnight", 0), ("elevenses", 11), ("Noon", 12), ("fika", 15), ("teatime", 16)]
+)
+def test_slurm_s_words_are_their_next_occurrence(zone, word, hour):
+    assert parse_begin(word, at(zone, 2026, 12, 30, 23, 59)) == at(zone, 2026, 12, 31, hour)
+    assert parse_begin(word, at(zone, 2026, 12, 31, hour)) == at(zone, 2026, 12, 31, hour)
+
+
+def test_tomorrow_is_the_coming_midnight(berlin):
+    assert parse_begin("tomorrow", at(berlin, 2026, 12, 31, 12, 0)) == at(berlin, 2027, 1, 1)
+    assert parse_begin("tomorrow", at(berlin, 2026, 3, 28, 23, 0)) == at(berlin, 2026, 3, 29)
+
+
+@given(st.integers(0, 999), st.sampled_from(["second", "minute", "hour", "day", "week"]), st.sampled_from(["", "s"]))
+def test_units_written_out_are_the_letters(number, unit, plural):
+    if unit == "week" and number > 500:
+        number = 500
+    assert parse_begin(f"now+{number}{unit}{plural}", 1e9) == parse_begin(f"+{number}{unit[0]}", 1e9)
+
+
+@pytest.mark.parametrize("text", ["now+1hourss", "now+1fortnight", "now+hours", "now+1 hour", "tomorrow 12:00", "+s"])
+def test_other_units_and_words_are_refused(text):
+    with pytest.raises(ValueError, match="invalid begin time"):
+        parse_begin(text, 1e9)
 
 
 def test_times_that_a_clock_change_skips_do_not_exist(berlin):
@@ -100,7 +133,7 @@ def test_days_that_do_not_exist_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "soon", "now-5", "now2h", "+", "+h", "+5w", "25:00", "8:61", "8", "2026-1", "2026-01-01T"]
+    "text", ["", "soon", "now-5", "now2h", "+", "+h", "+5y", "25:00", "8:61", "8", "2026-1", "2026-01-01T"]
 )
 def test_other_forms_are_refused_with_the_right_ones(text):
     with pytest.raises(ValueError, match="use now"):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     Wanted = tuple[list[Part], str, bool]
 
 KINDS = ("afterok", "afterany")
+_FORMS = "write a job's id, @ (your latest job), @~1 (the one before), afterok:ID or afterany:ID"
 
 
 def parse(text: str) -> Wanted:
@@ -42,7 +43,9 @@ def _single(text: str) -> Part:
             raise ValueError(f"'{text}' names several jobs: use --depends-on-all or --depends-on-any") from None
         if text.strip().lower() == "singleton":
             raise ValueError("'singleton' is not known here: --group NAME --max-concurrent 1 does the same") from None
-        raise error
+        if "Invalid" not in str(error):
+            raise
+        raise ValueError(f"'{text}' is no dependency: {_FORMS}") from None
 
 
 def _kind(kind: str, text: str) -> str:

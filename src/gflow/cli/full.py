@@ -29,7 +29,7 @@ def read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, V
     try:
         outcome = _drive(_build(table, table.name).main(args=argv, prog_name=prog, standalone_mode=False))
     except click.ClickException as error:
-        _refuse(error, prog)
+        _refuse(_explained(error) if table.name == "gbatch" else error, prog)
     if isinstance(outcome, int):
         sys.exit(outcome)
     return cast("tuple[Command, Values]", outcome)
@@ -41,8 +41,19 @@ def complaint(options: tuple[Option, ...], words: list[str]) -> str:
     try:
         _drive(built.main(args=words, prog_name="directive", standalone_mode=False))
     except click.ClickException as error:
-        return _one_line(error)
+        return _one_line(_explained(error))
     return "it cannot be read."
+
+
+def _explained(error: click.ClickException) -> click.ClickException:
+    """The error with what to do instead, if it is about an option of sbatch; only gbatch has such."""
+    from gflow.cli.slurm_options import instead_of
+
+    name = error.option_name if isinstance(error, click.NoSuchOption) else ""
+    hint = instead_of(name)
+    if hint is not None:
+        error = click.UsageError(f"No such option '{name}': {hint}", ctx=getattr(error, "ctx", None))
+    return error
 
 
 def _nothing(**params: Any) -> None:

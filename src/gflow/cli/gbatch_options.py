@@ -15,6 +15,7 @@ from gflow.cli.kinds import (
     gpu_ids,
     gpus,
     job_events,
+    kind_of_answer,
     memory_mb,
     not_empty,
     param,
@@ -70,7 +71,7 @@ DIRECTIVES: tuple[Option, ...] = (
         "--timelimit",
         convert=time_limit,
         metavar="SPEC",
-        help="Time limit: MM (minutes), MM:SS or HH:MM:SS.",
+        help="Time limit: MM (minutes), MM:SS, HH:MM:SS, or D-HH with days in front.",
     ),
     Option(
         "--signal",
@@ -78,7 +79,8 @@ DIRECTIVES: tuple[Option, ...] = (
         metavar="NAME[@SECS]",
         help="Send a signal that long before the time limit, e.g. USR1@120 (default 60).",
     ),
-    Option("-p", "--priority", "--nice", convert=priority, metavar="0-255", help="Higher runs first (default 10)."),
+    Option("-p", "--priority", convert=priority, metavar="0-255", help="Higher runs first (default 10)."),
+    Option("--nice", convert=priority, metavar="0-255", help="As --priority: higher runs first, unlike in Slurm."),
     Option(
         "-d",
         "--depends-on",
@@ -140,7 +142,7 @@ DIRECTIVES: tuple[Option, ...] = (
         "--begin",
         convert=begin,
         metavar="TIME",
-        help="Not before: now+2h, +30 (minutes), HH:MM, YYYY-MM-DD[THH:MM].",
+        help="Not before: now+2h, +30 (minutes), HH:MM, noon, tomorrow, YYYY-MM-DD[THH:MM].",
     ),
     Option("-H", "--hold", help="Queue the job on hold; gjob release lets it go."),
     Option(
@@ -193,11 +195,21 @@ SUBMISSION: tuple[Option, ...] = (
     Option("--test-only", help="Let the daemon say whether it would take it; queue nothing."),
     Option("-W", "--wait", help="Wait for the end; exit with the job's exit code (the largest of several)."),
     Option("--parsable", help="Print only the job id, one per line."),
+    Option(
+        "-o",
+        "--output",
+        convert=kind_of_answer,
+        metavar="KIND",
+        default="text",
+        choices=("text", "json", "yaml"),
+        help="What gbatch itself prints: text, json or yaml. The output of the job is shown by gjob log.",
+    ),
 )
 
 EXCLUSIVE = (
     ("gpus", "gpu_ids"),
     ("depends_on", "depends_on_all", "depends_on_any"),
+    ("priority", "nice"),
     ("auto_close", "keep_session"),
     ("name", "name_template"),
     ("array", "param"),

@@ -1,25 +1,26 @@
 """`gflowd`: the daemon and its life. Not on anybody's fast path, so asyncclick runs the show here."""
 
 import copy
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick as click
 
-from gflow import __version__, config, paths
+from gflow import __version__, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.gflowd_doctor import doctor
+from gflow.cli.gflowd_init import init
+from gflow.cli.gflowd_invocation import Invocation
 from gflow.cli.gflowd_service import service
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
-from gflow.config import Config, ConfigError
+from gflow.config import ConfigError
 from gflow.core.limits import format_duration
 from gflow.daemon import hosting
 from gflow.daemon.units import UnitFailed
@@ -33,56 +34,6 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 NOT_RUNNING = 3
 """Exit code of `gflowd status` when there is no daemon, as in the Linux Standard Base."""
-
-LOG_BYTES = 10 << 20
-"""Size at which the log file begins anew; one earlier file is kept."""
-
-_LEVELS = {-1: logging.ERROR, 0: logging.INFO}
-
-
-class _Context:
-    """What every subcommand needs: the settings, and the flags they came from."""
-
-    def __init__(self, named: str | None, verbosity: int) -> None:
-        self.named = named
-        self.verbosity = verbosity
-        self.flags: dict[str, str] = {}
-        self.log_file: str | None = None
-        self.system = False
-        self.named_data_dir: str | None = None
-
-    def add(self, **flags: str | None) -> None:
-        self.flags |= {name: value for name, value in flags.items() if value is not None}
-
-    def settings(self) -> Config:
-        default = paths.SYSTEM_CONFIG if self.system else paths.config_file()
-        path = Path(self.named or default)
-        loaded = config.load(path, config.environment(), must_exist=self.named is not None)
-        for name, value in self.flags.items():
-            loaded = config.with_daemon(loaded, {name: value}, f"--{name.replace('_', '-')}")
-        return loaded
-
-    def socket(self) -> Path:
-        default = paths.SYSTEM_SOCKET if self.system else paths.default_socket()
-        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or default)))
-
-    def data_dir(self) -> Path:
-        default = paths.SYSTEM_DATA if self.system else paths.data_dir()
-        return Path(os.path.abspath(self.named_data_dir or default))
-
-    def arguments(self) -> list[str]:
-        """The options for the daemon that `up` starts: all of those given to `up`."""
-        named = ["--config", os.path.abspath(self.named)] if self.named else []
-        level = ["-v"] * self.verbosity if self.verbosity > 0 else ["-q"] * -self.verbosity
-        return [*named, *level]
-
-    def run_flags(self) -> list[str]:
-        return [
-            word
-            for name, value in self.flags.items()
-            if name != "socket"
-            for word in (f"--{name.replace('_', '-')}", value)
-        ]
 
 
 def _daemon_options(command: _F) -> _F:
@@ -118,7 +69,7 @@ def _daemon_options(command: _F) -> _F:
 @click.pass_context
 async def gflowd(context: click.Context, named: str | None, verbose: int, quiet: int) -> None:
     """The gflow daemon: queues jobs and runs them. Without a command: `run`."""
-    context.obj = _Context(named, verbose - quiet)
+    context.obj = Invocation(named, verbose - quiet)
     if context.invoked_subcommand is None:
         await context.invoke(run)
 
@@ -126,20 +77,25 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 @gflowd.command(epilog=_EXAMPLES.format("run"))
 @_daemon_options
 @click.option("--log-file", metavar="PATH", help="Write the log to this file, too.")
+@click.option(
+    "--log-format", type=click.Choice(("text", "json")), default="text", help="text, or json: an object a line."
+)
 @click.option("--system", is_flag=True, help="As root: one daemon for all users, every job run as its submitter.")
 @click.option("--data-dir", metavar="PATH", help="Keep the state here instead of in its usual place.")
 @click.pass_obj
 async def run(
-    given: _Context,
+    given: Invocation,
     /,
     log_file: str | None = None,
+    log_format: str = "text",
     *,
     system: bool = False,
     data_dir: str | None = None,
     **flags: str | None,
 ) -> None:
     """Run the daemon in the foreground."""
-    given.log_file, given.system, given.named_data_dir = log_file, system, data_dir
+    given.log_file, given.log_format = log_file, log_format
+    given.system, given.named_data_dir = system, data_dir
     if system and os.geteuid() != 0:
         sys.exit(
             "gflowd: --system is for root, as it runs every job as its submitter; without it the daemon is your own"
@@ -151,7 +107,7 @@ async def run(
 @gflowd.command(epilog=_EXAMPLES.format("up"))
 @_daemon_options
 @click.pass_obj
-async def up(given: _Context, /, **flags: str | None) -> None:
+async def up(given: Invocation, /, **flags: str | None) -> None:
     """Start the daemon in the background."""
     given.add(**flags)
     _start(given)
@@ -160,7 +116,7 @@ async def up(given: _Context, /, **flags: str | None) -> None:
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.pass_obj
-async def down(given: _Context, socket: str | None) -> None:
+async def down(given: Invocation, socket: str | None) -> None:
     """Stop the daemon; running jobs go on."""
     given.add(socket=socket)
     _stop(given)
@@ -169,7 +125,7 @@ async def down(given: _Context, socket: str | None) -> None:
 @gflowd.command(epilog=_EXAMPLES.format("restart"))
 @_daemon_options
 @click.pass_obj
-async def restart(given: _Context, /, **flags: str | None) -> None:
+async def restart(given: Invocation, /, **flags: str | None) -> None:
     """Stop the daemon and start it anew with the flags it had, and those given; running jobs go on."""
     given.add(**flags)
     found = hosting.find(given.socket(), Path(paths.data_dir()))
@@ -183,7 +139,7 @@ async def restart(given: _Context, /, **flags: str | None) -> None:
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.pass_obj
-async def reload(given: _Context, socket: str | None) -> None:
+async def reload(given: Invocation, socket: str | None) -> None:
     """Have the daemon read its configuration again; no job, connection or event is dropped."""
     given.add(socket=socket)
     changed = hosting.reload(given.socket())
@@ -199,7 +155,7 @@ async def reload(given: _Context, socket: str | None) -> None:
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.option("-o", "--output", type=click.Choice(("text", "json", "yaml")), default="text", help="text, json or yaml.")
 @click.pass_obj
-async def status(given: _Context, socket: str | None, output: str) -> None:
+async def status(given: Invocation, socket: str | None, output: str) -> None:
     """Say how the daemon is. Exit code 0: healthy, 1: unhealthy, 3: not running."""
     given.add(socket=socket)
     found = hosting.find(given.socket(), Path(paths.data_dir()))
@@ -236,6 +192,8 @@ async def import_(path: str, dry_run: bool) -> None:
 
 
 gflowd.add_command(service)
+gflowd.add_command(doctor)
+gflowd.add_command(init)
 
 
 for _alias, _command in (("start", up), ("stop", down)):
@@ -282,7 +240,7 @@ def _recovery(health: dict[str, Any]) -> str:
 class _Serve(Exception):
     """Leaves asyncclick's event loop, so that the daemon gets one of its own."""
 
-    def __init__(self, given: _Context) -> None:
+    def __init__(self, given: Invocation) -> None:
         super().__init__()
         self.given = given
 
@@ -332,7 +290,7 @@ def _row(job_id: int, state: str, name: str, notes: Sequence[str]) -> tuple[str,
     return str(job_id), state, harmless(name), harmless("; ".join(notes)) or "-"
 
 
-def _start(given: _Context) -> None:
+def _start(given: Invocation) -> None:
     given.settings()
     found = hosting.find(given.socket(), Path(paths.data_dir()))
     if found is not None:
@@ -348,7 +306,7 @@ def _start(given: _Context) -> None:
         click.echo(f"gflowd: {started.health['status']}: {started.health['detail']}", err=True)
 
 
-def _check(given: _Context) -> None:
+def _check(given: Invocation) -> None:
     settings = given.settings()
     if settings.notifications.enabled:
         from gflow.daemon import run as daemon
@@ -359,23 +317,18 @@ def _check(given: _Context) -> None:
             raise ConfigError(str(error)) from error
 
 
-def _stop(given: _Context) -> None:
+def _stop(given: Invocation) -> None:
     pid = hosting.stop(given.socket(), Path(paths.data_dir()))
     click.echo("gflowd is not running." if pid is None else f"gflowd stopped (pid {pid}).")
 
 
-def _serve(given: _Context) -> None:
+def _serve(given: Invocation) -> None:
+    from gflow.daemon import logs, systemd
     from gflow.daemon import run as daemon
-    from gflow.daemon import systemd
 
-    level = logging.DEBUG if given.verbosity > 0 else _LEVELS.get(given.verbosity, logging.ERROR)
     os.umask(0o077)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if given.log_file is not None:
-        Path(given.log_file).parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(RotatingFileHandler(given.log_file, maxBytes=LOG_BYTES, backupCount=1))
-    form = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    logging.basicConfig(level=level, format=form, handlers=handlers)
+    file = Path(given.log_file) if given.log_file is not None else None
+    logs.set_up(given.verbosity, given.log_format, file, os.environ)
     hosted = systemd.take(os.environ, os.getpid())
     settings = daemon.Settings(
         given.settings(), given.data_dir(), given.socket(), given.settings, hosted, system=given.system
@@ -404,7 +357,7 @@ def main() -> None:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 
-def _parse() -> _Context | _Import | None:
+def _parse() -> Invocation | _Import | None:
     """Do what the command line says; if that is to be a daemon or an import, return what was asked."""
     try:
         gflowd(_anyio_backend="trio")

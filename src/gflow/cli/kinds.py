@@ -51,6 +51,9 @@ def gpu_ids(text: str) -> list[int]:
 
 
 def priority(text: str) -> int:
+    """From 0 to 255. What is no number may be the name of one of Slurm's partitions, which -p is there."""
+    if not text.isdigit():
+        raise ValueError(f"'{text}' is not a number from 0 to 255; it is a priority, and there are no partitions here")
     number = count(text)
     if number > 255:
         raise ValueError(f"{number} is not in the range 0-255")
@@ -82,6 +85,9 @@ def time_limit_change(text: str) -> tuple[str, int]:
 
 
 def memory_mb(text: str) -> int:
+    """MiB. Slurm's 0, all there is, is told how to be had."""
+    if text.strip() and not text.strip().strip("0"):
+        raise ValueError(f"'{text}' is no memory size; where there is to be no limit, leave the option out")
     return parse_memory_mb(text)
 
 
@@ -169,8 +175,12 @@ def pattern(text: str) -> Pattern[str]:
 
 
 def early_signal(text: str) -> tuple[int, int]:
-    """(signal number, seconds before the end) of `USR1@120`; a minute before where that is left out, as with Slurm."""
+    """(signal number, seconds before the end) of `USR1@120`; a minute before where that is left out, as with Slurm.
+
+    Slurm's `B:` and `R:` in front, which say whether the shell gets it, do not count: here all processes do.
+    """
     name, at, secs = text.partition("@")
+    name = name[2:] if name[:2].upper() in ("B:", "R:") else name
     number = signal_number(name)
     return number, positive(secs) if at else 60
 
@@ -227,6 +237,15 @@ def before(text: str) -> float:
     if moment > now:
         raise ValueError(f"'{text}' is in the future")
     return moment
+
+
+def kind_of_answer(text: str) -> str:
+    """How gbatch is to answer. What is no such word is likely to be the name of a file, which -o takes in Slurm."""
+    try:
+        return choice("text", "json", "yaml")(text)
+    except ValueError as error:
+        hint = "gjob log shows what a job prints; to have it in a file: gbatch 'COMMAND >FILE 2>&1'"
+        raise ValueError(f"{error}; {hint}") from None
 
 
 def choice(*allowed: str) -> Callable[[str], str]:

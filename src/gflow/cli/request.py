@@ -27,6 +27,7 @@ _AS_GIVEN = {
     "retry_on_oom": "retry_on_oom",
     "memory": "memory_limit_mb",
     "priority": "priority",
+    "nice": "priority",
     "max_concurrent": "max_concurrent",
     "group": "group",
     "hold_after_failures": "hold_after_failures",
@@ -63,11 +64,17 @@ def check(values: Values) -> None:
 
 
 def remarks(values: Values) -> list[str]:
-    """What is allowed and will have no effect, in a line each."""
+    """What is allowed and may not be what was meant, in a line each."""
+    found = []
     idle = [name for dest, name in _ABOUT_GPUS.items() if values[dest]]
-    if not idle or values["gpus"] or values["gpu_ids"]:
-        return []
-    return [f"the job asks for no GPU, so {' and '.join(idle)} will have no effect; add --gpus N or --gpu-ids LIST"]
+    if idle and not values["gpus"] and not values["gpu_ids"]:
+        what = f"{' and '.join(idle)} will have no effect"
+        found.append(f"the job asks for no GPU, so {what}; add --gpus N or --gpu-ids LIST")
+    if values["nice"] is not None:
+        found.append("--nice is --priority here: unlike in Slurm, higher runs first")
+    if (values["conda_env"] or "").isdigit():
+        found.append(f"-c is --conda-env here: the job will run in one called '{values['conda_env']}'")
+    return found
 
 
 def build(values: Values, work: Record) -> Record:
@@ -76,7 +83,8 @@ def build(values: Values, work: Record) -> Record:
         values = values | {"max_concurrent": values["array"][1]}
     run_dir = _run_dir(values["chdir"])
     request = work | {"run_dir": run_dir, "umask": _umask(), "environment": environment(values["export"], run_dir)}
-    request |= {field: values[dest] for dest, field in _AS_GIVEN.items() if values[dest] is not False}
+    given = {dest: field for dest, field in _AS_GIVEN.items() if values[dest] is not None}
+    request |= {field: values[dest] for dest, field in given.items() if values[dest] is not False}
     if values["gpu_ids"]:
         request["gpus"] = len(values["gpu_ids"])
     if values["shared"]:

@@ -80,17 +80,23 @@ def understood(text: str) -> list[str]:
 
 
 def read(text: str, origin: str, options: tuple[Option, ...]) -> tuple[Values, list[str]]:
-    """What the lines set, by dest, and the options that were let be. Raises `UsageError`, naming `origin` and line."""
+    """What the lines set, by dest, and what is to be said of the rest. Raises `UsageError`, naming origin and line."""
     given: Values = {}
-    ignored: list[str] = []
+    unknown: list[str] = []
+    remarks: list[str] = []
     for number, rest in _lines(text):
         where = f"{origin}:{number}: {MARK}"
         for name, value in _options(split(rest, where, comments=True)):
-            if name not in OPTIONS:
-                ignored.append(name)
+            if not name.startswith("-"):
+                remarks.append(f"{where}: '{name}' belongs to no option and is left out; quote values with blanks")
+            elif name not in OPTIONS:
+                unknown.append(name)
             else:
-                given |= read_words(options, _translated(name, value, where), where)
-    return given, list(dict.fromkeys(ignored))
+                words, left_out = _translated(name, value, where)
+                given |= read_words(options, words, where)
+                remarks += [f"{where}: {remark}" for remark in left_out]
+    named = ", ".join(dict.fromkeys(unknown))
+    return given, ([f"{origin}: gflow has nothing like {MARK} {named}"] if named else []) + remarks
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -104,12 +110,13 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _options(words: list[str]) -> Iterator[Found]:
-    """(name, value or None) of each option; a word that is none belongs to the option before it."""
+    """(name, value or None) of each option; a word that is none is the value of the option before, if it has none."""
     rest = words[::-1]
     while rest:
         word = rest.pop()
-        name, value = _parted(word)
-        if value is None and OPTIONS.get(name) not in _FLAGS and rest and not rest[-1].startswith("-"):
+        name, value = _parted(word) if word.startswith("-") else (word, None)
+        takes = word.startswith("-") and value is None and OPTIONS.get(name) not in _FLAGS
+        if takes and rest and not rest[-1].startswith("-"):
             value = rest.pop()
         yield name, value
 
@@ -121,21 +128,69 @@ def _parted(word: str) -> Found:
     return word[:2], word[2:] or None
 
 
-def _translated(name: str, value: str | None, where: str) -> list[str]:
+def _translated(name: str, value: str | None, where: str) -> tuple[list[str], list[str]]:
+    """The same in our words, and what of it has no meaning here."""
     ours = OPTIONS[name]
     if ours in _FLAGS:
-        return [ours]
+        return [ours], []
     if value is None:
         raise UsageError(f"{where}: {name} needs a value")
     change = _CHANGED.get(ours)
-    value = change(value) if change is not None else value
-    return [] if value == "" else [f"{ours}={value}"]
+    value, left_out = _gpus(name, value) if ours == "--gpus" else (change(value) if change else value, [])
+    return [] if value == "" else [f"{ours}={value}"], left_out
 
 
 def _time(value: str) -> str:
-    """Slurm's `D-HH` and `D-HH:MM` written out."""
-    days, dash, clock = value.partition("-")
-    return f"{days}-{clock}{':00' * (2 - clock.count(':'))}" if dash else value
+    """Nothing for what means no limit."""
+    return "" if value.upper() in ("0", "INFINITE", "UNLIMITED") else value
+
+
+def _memory(value: str) -> str:
+    """Nothing for 0, which means all there is."""
+    return "" if value.strip("0") in ("", *"KMGTkmgt") else value
+
+
+class _Gpus:
+    """What `gpu:a100:2,tmpfs:1G` of --gres and `a100:2` of --gpus say: how many GPUs, their types, and other things.
+
+    Raises ValueError for what says nothing of the kind.
+    """
+
+    def __init__(self, name: str, value: str) -> None:
+        self.number = 0
+        self.types: list[str] = []
+        self.others: list[str] = []
+        for item in value.split(","):
+            words = item.partition("(")[0].removeprefix("gres/").split(":")
+            if name == "--gres" and words[0] and words[0] != "gpu":
+                self.others.append(item)
+            else:
+                self._count(name, words[1:] if words[0] == "gpu" else words)
+
+    def _count(self, name: str, words: list[str]) -> None:
+        last = words[-1] if words else "1"
+        a_number = last.isascii() and last.isdigit() and len(last) < 8
+        if "" in words or (name != "--gres" and not a_number):
+            raise ValueError
+        self.number += int(last) if a_number else 1
+        self.types += words[:-1] if a_number else words
+
+    def remarks(self, name: str) -> Iterator[str]:
+        """What is left out of account."""
+        for item in self.others:
+            yield f"{name}: gflow has nothing like {item}"
+        for kind in self.types:
+            yield f"{name}: the type {kind} does not count here; --gpu-memory SIZE asks for GPUs that are large enough"
+
+
+def _gpus(name: str, value: str) -> tuple[str, list[str]]:
+    """The number of GPUs, nothing for none, and what to remark."""
+    try:
+        found = _Gpus(name, value)
+    except ValueError:
+        return value, []  # whoever reads it says what is wrong
+    asked = str(found.number) if found.number or not found.others else ""
+    return asked, list(found.remarks(name))
 
 
 def _events(value: str) -> str:
@@ -144,33 +199,13 @@ def _events(value: str) -> str:
 
 
 def _begin(value: str) -> str:
-    """Slurm's `now+60` is seconds, ours are minutes; its units are whole words."""
-    now, plus, rest = value.partition("+")
-    number = rest.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = _UNITS.get(rest[len(number) :])
-    if now.lower() != "now" or not plus or not number.isdigit() or unit is None:
-        return value
-    return f"now+{int(number) * unit}s"
+    """Slurm's `now+60` is seconds, ours are minutes."""
+    return f"{value}s" if value[:4].lower() == "now+" and value[4:].isdigit() else value
 
-
-def _signal(value: str) -> str:
-    """Without the prefix that says whether the shell gets it, too: here all processes do."""
-    return value.partition(":")[2] if value[:2].upper() in ("B:", "R:") else value
-
-
-_UNITS = {
-    "": 1,
-    **dict.fromkeys(("second", "seconds"), 1),
-    **dict.fromkeys(("minute", "minutes"), 60),
-    **dict.fromkeys(("hour", "hours"), 3600),
-    **dict.fromkeys(("day", "days"), 86400),
-    **dict.fromkeys(("week", "weeks"), 7 * 86400),
-}
-"""Of `--begin=now+...`, in seconds."""
 
 _CHANGED: dict[str, Callable[[str], str]] = {
     "--time": _time,
+    "--memory": _memory,
     "--notify-on": _events,
-    "--signal": _signal,
     "--begin": _begin,
 }

@@ -137,6 +137,35 @@ def filled(option: str, template: str, names: Names) -> str:
     return done
 
 
+def remarks(job: Record, what: Record) -> list[str]:
+    """What in the work of a sweep looks like a parameter that was mistyped: such a placeholder stays as it is."""
+    names = {name.lower(): name for name in job.get("parameters") or ()}
+    texts = [what.get("command") or "", *(what.get("argv") or what.get("script_args") or ())]
+    unknown = [name for text in texts for name in _placeholders(text) if names and name not in names.values()]
+    if not unknown:
+        return []
+    from difflib import get_close_matches
+
+    found = {name: get_close_matches(name.lower(), names, 1) for name in unknown}
+    return [
+        f"there is no parameter {name}, so {{{name}}} stays as it is; is {{{names[close[0]]}}} meant?"
+        for name, close in found.items()
+        if close
+    ]
+
+
+def _placeholders(text: str) -> list[str]:
+    """The names in braces without a $ before them."""
+    names: list[str] = []
+    rest = text
+    while "{" in rest:
+        before, _, rest = rest.partition("{")
+        name, end, _ = rest.partition("}")
+        if end and name.isidentifier() and not before.endswith("$"):
+            names.append(name)
+    return names
+
+
 def _normal(value: str) -> str:
     """A value as part of a name: whatever is no letter, digit or one of `-_.=+` becomes `_`."""
     kept = "".join(char if char.isalnum() or char in "-_.=+" else " " for char in value)

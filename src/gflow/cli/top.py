@@ -10,6 +10,7 @@ from gflow.cli.entry import start
 from gflow.cli.kinds import names, not_empty
 from gflow.client import unix
 from gflow.client.endpoint import find
+from gflow.client.patience import be_quiet
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def run(values: Values) -> int:
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)  # they say how large the terminal once was
     unix.connect(path).close()  # says what is wrong if there is no daemon
+    be_quiet()
     users = values["user"]
     everybody = users is None or any(user in _EVERYBODY for user in users)
     scope = Scope(users=None if everybody else ",".join(users), project=values["project"], mine=values["mine"])

@@ -14,6 +14,7 @@ import time
 from gflow.cli.progress import footer
 from gflow.cli.screen import QUIT, Screen
 from gflow.client.errors import ClientError, Declined
+from gflow.client.patience import be_quiet
 from gflow.core.limits import format_duration
 
 TYPE_CHECKING = False
@@ -149,6 +150,7 @@ def watch(client: Client, view: View, filters: dict[str, Any], interval: float |
     if not ears.listen():
         client.health()  # says what is wrong
     picture.look()
+    be_quiet()
     with Screen() as screen:
         _stay(screen, ears, picture, interval or COUNT_SECS)
     return 0

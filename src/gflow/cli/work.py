@@ -67,6 +67,8 @@ def _from_stdin(arguments: list[str], *, asked: bool) -> Work:
         raise UsageError("nothing to submit: give a command, a script, or - to read a script from standard input")
     text = _text(sys.stdin.buffer.read(), STDIN)
     if not text.strip():
+        if not asked:
+            raise UsageError("No content provided via stdin: give a command, a script, or a script on standard input")
         raise Failure("No content provided via stdin")
     return Work({"script_text": text, "script_args": arguments}, STDIN, text)
 

@@ -13,8 +13,16 @@ class Unreachable(ClientError):
     """Nothing was sent: there is no daemon at the endpoint, or not one to be trusted."""
 
 
+class Unresponsive(Unreachable):
+    """Nothing was sent: somebody listens at the endpoint, and takes no connection."""
+
+
 class ConnectionLost(ClientError):
     """The request was sent, or a part of it; what became of it is not known."""
+
+
+class NoAnswer(ConnectionLost):
+    """The daemon has its socket and says nothing within the time it has."""
 
 
 class Declined(ClientError):

@@ -8,7 +8,8 @@ those that do not.
 from __future__ import annotations
 
 from gflow.client import unix
-from gflow.client.errors import ClientError, ConnectionLost, Declined, Unreachable
+from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer, Unreachable, Unresponsive
+from gflow.client.patience import Vigil
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -291,19 +292,23 @@ class Client:
         import sys
         import time
 
-        said = False
-        give_up = time.monotonic() + RESTART_SECS if expected else 0.0
+        said, seen, give_up = False, expected, 0.0
         while True:
             try:
                 return ask()
+            except (NoAnswer, Unresponsive):
+                seen, give_up = True, 0.0
+                continue  # it is there, and that it hangs has been said
             except (ConnectionLost, Declined) as error:
                 if isinstance(error, Declined) and error.status != 503:
                     raise
-                give_up = give_up or time.monotonic() + RESTART_SECS
+                seen = True
             except Unreachable:
-                if not give_up:
+                if not seen:
                     raise  # there was no daemon to begin with
-            if time.monotonic() > give_up:
+            now = time.monotonic()
+            give_up = give_up or now + RESTART_SECS
+            if now > give_up:
                 raise ConnectionLost("gflowd went away and did not come back; the job may still run")
             if not said:
                 said = True
@@ -318,7 +323,10 @@ class Client:
             poller = select.poll()
             for question in questions:
                 poller.register(question, select.POLLIN)
-            ready = poller.poll()[0][0]
+            vigil = Vigil(self.path, unix.name(self.path))
+            while not (found := poller.poll(1000 * vigil.secs)):
+                vigil.more()
+            ready = found[0][0]
             first = next(question for question in questions if question.fileno() == ready)
             return _as_record(_decode(self._accepted(first)))
         finally:
@@ -333,7 +341,8 @@ class Client:
     ) -> unix.Answer:
         """The job's output as raw bytes, whole or its first or last lines; with `follow` to its end."""
         query = {"first": first, "last": last, "follow": 1 if follow else None}
-        return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
+        timeout_secs = None if follow else unix.ANSWER_TIMEOUT_SECS
+        return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=timeout_secs)
 
     def follow_log(
         self,
@@ -381,7 +390,9 @@ class Client:
         timeout_secs: float | None = unix.ANSWER_TIMEOUT_SECS,
     ) -> unix.Answer:
         data = None if body is None else _encode(body)
-        return self._accepted(unix.ask(self.path, method, target(path, query), data, timeout_secs=timeout_secs))
+        doubt = "" if method == "GET" or _is_dry(query) or _is_dry(body) else _doubt(path)
+        question = unix.ask(self.path, method, target(path, query), data, timeout_secs=timeout_secs, doubt=doubt)
+        return self._accepted(question)
 
     @staticmethod
     def _accepted(question: unix.Question) -> unix.Answer:
@@ -406,10 +417,36 @@ class Client:
     def _json(self, method: str, path: str, *, query: Query | None, body: Any, repeat: bool) -> Any:
         try:
             return _decode(self._ask(method, path, query=query, body=body))
+        except NoAnswer:
+            raise  # asked again it would be as silent
         except ConnectionLost:
             if not repeat:
                 raise
         return _decode(self._ask(method, path, query=query, body=body))
+
+
+_SHOWN_BY = {
+    "jobs": "gqueue -a",
+    "groups": "gqueue",
+    "reservations": "gctl reserve list",
+    "gpus": "gctl show-gpus",
+    "gpu-processes": "gctl gpu-process list",
+    "quotas": "gctl quota list",
+    "notifications": "gctl webhooks",
+    "state": "gctl state check",
+}
+"""The command that shows what a request to such a route has changed."""
+
+
+def _doubt(path: str) -> str:
+    """What a person has to know whose request to `path` may or may not have been heard."""
+    _, what, *rest = path.split("/")
+    shows = f"gjob show {rest[0]}" if what == "jobs" and rest and rest[0].isdigit() else _SHOWN_BY.get(what, "ginfo")
+    return f"; it may have been done nevertheless: {shows} tells"
+
+
+def _is_dry(asked: Any) -> bool:
+    return isinstance(asked, dict) and bool(asked.get("dry_run"))
 
 
 def _harmless(text: str) -> str:

@@ -10,9 +10,12 @@ import _socket
 import os
 
 from gflow.client.errors import BadSetting, Unreachable
+from gflow.client.patience import connecting
 
 SCHEME = "http://"
-CONNECT_TIMEOUT_SECS = 1.0
+CONNECT_TIMEOUT_SECS = 10.0
+"""For each address of the host: what does not even take a connection is not there, most of the time."""
+
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 59000
 """What is used where only one of `daemon.host` and `daemon.port` is set."""
 
@@ -43,8 +46,8 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def connect(url: str) -> _socket.socket:
-    """A connected socket. Raises `Unreachable` within a second for each address of the host."""
+def connect(url: str, timeout_secs: float = CONNECT_TIMEOUT_SECS) -> _socket.socket:
+    """A connected socket. Raises `Unreachable`, after `CONNECT_TIMEOUT_SECS` for each address of the host at most."""
     host, port = _split(url)
     why = "no address"
     try:
@@ -52,15 +55,19 @@ def connect(url: str) -> _socket.socket:
     except (OSError, UnicodeError) as error:
         raise Unreachable(_unreachable(url, str(getattr(error, "strerror", None) or error))) from error
     for family, kind, protocol, _, address in addresses:
-        sock = _socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(CONNECT_TIMEOUT_SECS)
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            why = error.strerror or str(error)
-        else:
-            return sock
+        patience = connecting(url, min(timeout_secs, CONNECT_TIMEOUT_SECS))
+        going_on = True
+        while going_on:
+            sock = _socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(patience.secs)
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                why = error.strerror or str(error)
+                going_on = isinstance(error, TimeoutError) and patience.more()
+            else:
+                return sock
     raise Unreachable(_unreachable(url, why))
 
 

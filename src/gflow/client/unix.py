@@ -11,13 +11,13 @@ import _socket
 import os
 import sys
 
-from gflow.client.errors import ConnectionLost, Unreachable
+from gflow.client.errors import ConnectionLost, NoAnswer, Unreachable, Unresponsive
+from gflow.client.patience import Patience, Vigil, connecting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-CONNECT_TIMEOUT_SECS = 1
 ANSWER_TIMEOUT_SECS = 60.0
 """Longer than any request waits for the disk; `None` is for requests that wait for a job."""
 
@@ -27,32 +27,51 @@ _MAX_HEAD = 65536
 _NO_BODY = (204, 304)
 
 
-def connect(path: str) -> _socket.socket:
-    """A connected socket whose other end belongs to this user or to root. Raises `Unreachable` within a second.
+def connect(path: str, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> _socket.socket:
+    """A connected socket whose other end belongs to this user or to root. Raises `Unreachable`.
 
     `path` may be an URL, `http://host:port`; then nobody says whom the other end belongs to.
     """
     if path.startswith(_TCP):
         from gflow.client import tcp
 
-        return tcp.connect(path)
+        return tcp.connect(path, timeout_secs)
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    # A blocking connect with a send timeout waits for room in the listener's queue; a non-blocking one would give up.
-    half = 8 if sys.maxsize > 2**32 else 4
-    second = CONNECT_TIMEOUT_SECS.to_bytes(half, sys.byteorder) + bytes(half)
-    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, second)
     try:
-        sock.connect(path)
-        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, bytes(2 * half))
+        _take_place(sock, path, timeout_secs)
         _check_peer(sock, path)
     except OSError as error:
         sock.close()
         why = error.strerror or str(error)
         raise Unreachable(f"cannot reach gflowd at unix:{path} ({why}); start it with 'gflowd up'") from error
-    except Unreachable:
+    except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _take_place(sock: _socket.socket, path: str, timeout_secs: float) -> None:
+    """Connect, with patience where the listener's queue is full."""
+    patience = connecting(f"unix:{path}", timeout_secs)
+    while True:
+        _set_send_timeout(sock, patience.secs)
+        try:
+            sock.connect(path)
+            break
+        except BlockingIOError:
+            if not patience.more():
+                said = f"gflowd at unix:{path} takes no connection: it hangs or has too much to do; nothing was asked"
+                raise Unresponsive(said) from None
+    _set_send_timeout(sock, 0)
+
+
+def _set_send_timeout(sock: _socket.socket, secs: float) -> None:
+    """A blocking connect with a send timeout waits for room in the listener's queue; a non-blocking one gives up."""
+    half = 8 if sys.maxsize > 2**32 else 4
+    whole = int(secs)
+    timeval = (whole, int((secs - whole) * 1_000_000))
+    value = b"".join(number.to_bytes(half, sys.byteorder) for number in timeval)
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, value)
 
 
 def _check_peer(sock: _socket.socket, path: str) -> None:
@@ -70,19 +89,25 @@ def ask(
     *,
     content_type: str = "application/json",
     timeout_secs: float | None = ANSWER_TIMEOUT_SECS,
+    doubt: str = "",
 ) -> Question:
-    """Send one request. Raises `Unreachable` or `ConnectionLost`."""
+    """Send one request. Raises `Unreachable` or `ConnectionLost`.
+
+    timeout_secs: how long the daemon may say nothing. doubt: what is added where nobody knows what became of it.
+    """
     head = f"{method} {target} HTTP/1.1\r\n{_addressed(path)}Connection: close\r\nAccept: */*\r\n"
     if body is not None:
         head += f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-    sock = connect(path)
+    sock = connect(path, ANSWER_TIMEOUT_SECS if timeout_secs is None else timeout_secs)
+    named = name(path)
+    patience = Vigil(path, named) if timeout_secs is None else Patience(named, timeout_secs)
+    wait = Wait(sock, named, patience, doubt)
     try:
-        sock.settimeout(timeout_secs)
-        _send(sock, head.encode("ascii") + b"\r\n" + (body or b""))
+        wait.send(head.encode("ascii") + b"\r\n" + (body or b""))
     except BaseException:
         sock.close()
         raise
-    return Question(sock, path)
+    return Question(wait)
 
 
 def _addressed(path: str) -> str:
@@ -95,26 +120,62 @@ def _addressed(path: str) -> str:
     return f"Host: {tcp.authority(path)}\r\nX-Gflow-User: {quote(tcp.user_name())}\r\n"
 
 
-def _name(path: str) -> str:
+def name(path: str) -> str:
+    """What an endpoint is called where people read it."""
     return path if path.startswith(_TCP) else f"unix:{path}"
 
 
-def _send(sock: _socket.socket, data: bytes) -> None:
-    try:
-        sock.sendall(data)
-    except (BrokenPipeError, ConnectionResetError):
-        # A server may answer before it has read everything (413, for one) and hang up: read what it said.
-        return
-    except OSError as error:
-        raise ConnectionLost(f"lost the connection to gflowd while asking ({error.strerror or error})") from error
+class Wait:
+    """One connection, and how long its other end may say nothing. `doubt` is told with every loss."""
+
+    __slots__ = ("_doubt", "name", "patience", "sock")
+
+    def __init__(self, sock: _socket.socket, name: str, patience: Patience | Vigil, doubt: str = "") -> None:
+        self.sock = sock
+        self.name = name
+        self.patience = patience
+        self._doubt = doubt
+        sock.settimeout(patience.secs)
+
+    def send(self, data: bytes) -> None:
+        """All of it. A server may answer before it has read everything (413, for one), and hang up: that is no loss."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.sock.send(rest) :]
+            except (BrokenPipeError, ConnectionResetError):
+                return
+            except TimeoutError:
+                self._go_on()
+            except OSError as error:
+                raise self.lost(f"lost the connection to gflowd while asking ({error.strerror or error})") from error
+
+    def receive(self) -> bytes:
+        """What there is, once there is something; nothing at the end."""
+        while True:
+            try:
+                return self.sock.recv(_CHUNK)
+            except TimeoutError:
+                self._go_on()
+            except OSError as error:
+                raise self.lost(f"lost the connection to gflowd ({error.strerror or error})") from error
+
+    def _go_on(self) -> None:
+        if not self.patience.more():
+            raise NoAnswer(f"gflowd at {self.name} does not answer{self._doubt}") from None
+        self.sock.settimeout(self.patience.secs)
+
+    def lost(self, why: str) -> ConnectionLost:
+        """The error that says `why`."""
+        return ConnectionLost(f"{why}{self._doubt}")
 
 
 class Question:
     """A request under way. `fileno` is for waiting for whichever of several is answered first."""
 
-    def __init__(self, sock: _socket.socket, path: str) -> None:
-        self._sock = sock
-        self._path = path
+    def __init__(self, wait: Wait) -> None:
+        self._wait = wait
+        self._sock = wait.sock
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -125,7 +186,7 @@ class Question:
     def answer(self) -> Answer:
         """The answer, once its head is there. Raises `ConnectionLost`."""
         try:
-            return Answer(self._sock, self._path)
+            return Answer(self._wait)
         except BaseException:
             self._sock.close()
             raise
@@ -134,12 +195,13 @@ class Question:
 class Answer:
     """One answer: `status`, `headers` (lower-case names), and the body, to be read once.
 
-    `fileno` is for waiting until there is more to read.
+    `fileno` is for waiting until there is more to read, `patience` for how long that may take.
     """
 
-    def __init__(self, sock: _socket.socket, path: str) -> None:
-        self._sock = sock
-        self._path = path
+    def __init__(self, wait: Wait) -> None:
+        self._wait = wait
+        self._sock = wait.sock
+        self.patience = wait.patience
         self._buffer = b""
         self._before_wait: Callable[[Answer], None] | None = None
         while True:
@@ -175,29 +237,24 @@ class Answer:
     def _receive(self) -> bytes:
         if self._before_wait is not None:
             self._before_wait(self)
-        try:
-            return self._sock.recv(_CHUNK)
-        except TimeoutError as error:
-            raise ConnectionLost(f"gflowd at {_name(self._path)} does not answer") from error
-        except OSError as error:
-            raise ConnectionLost(f"lost the connection to gflowd ({error.strerror or error})") from error
+        return self._wait.receive()
 
     def _more(self) -> None:
         data = self._receive()
         if not data:
-            raise ConnectionLost("gflowd closed the connection before it had answered")
+            raise self._wait.lost("gflowd closed the connection before it had answered")
         self._buffer += data
 
     def _head(self) -> tuple[int, dict[str, str]]:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > _MAX_HEAD:
-                raise ConnectionLost(f"what listens at {_name(self._path)} does not speak HTTP")
+                raise ConnectionLost(f"what listens at {self._wait.name} does not speak HTTP")
             self._more()
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         first, *lines = head.decode("latin-1").split("\r\n")
         version, _, status = first.partition(" ")
         if not version.startswith("HTTP/1.") or not status[:3].isdigit():
-            raise ConnectionLost(f"what listens at {_name(self._path)} does not speak HTTP")
+            raise ConnectionLost(f"what listens at {self._wait.name} does not speak HTTP")
         fields = (line.partition(":") for line in lines)
         return int(status[:3]), {name.strip().lower(): value.strip() for name, _, value in fields}
 

@@ -24,16 +24,17 @@ def _digits(text: str) -> bool:
 
 
 def parse_time_limit(text: str) -> int:
-    """Seconds of `MM`, `MM:SS` or `HH:MM:SS`, also with days in front as in `D-HH:MM:SS`.
+    """Seconds of `MM`, `MM:SS` or `HH:MM:SS`, or with days in front of `D-HH`, `D-HH:MM` or `D-HH:MM:SS`.
 
-    A bare number is minutes. Raises ValueError for anything else, for 0 and for more than 366 days.
+    A bare number is minutes, one after days is hours. Raises ValueError for anything else, for 0 and for more than
+    366 days.
     """
     days, dash, clock = text.strip().rpartition("-")
     parts = clock.split(":")
-    if (dash and (not _digits(days) or len(parts) != 3)) or len(parts) > 3 or not all(map(_digits, parts)):
+    if (dash and not _digits(days)) or len(parts) > 3 or not all(map(_digits, parts)):
         raise ValueError(f"invalid time {text!r}: {_TIME_FORMS}")
-    numbers = [int(part) for part in parts]
-    if len(parts) == 1:
+    numbers = [int(part) for part in parts] + ([0] * (3 - len(parts)) if dash else [])
+    if len(numbers) == 1:
         secs = numbers[0] * 60
     else:
         if any(number > 59 for number in numbers[1:]):

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     FromLocal = Callable[[tuple[int, int, int, int, int, int, int, int, int]], float]
     Fields = tuple[int, int, int, int, int, int]
 
-_BEGIN_FORMS = "use now+2h, +30 (minutes), HH:MM, YYYY-MM-DD or YYYY-MM-DDTHH:MM"
+_BEGIN_FORMS = "use now+2h, +30 (minutes), HH:MM, tomorrow, YYYY-MM-DD or YYYY-MM-DDTHH:MM"
 _SINCE_FORMS = "use 2h, 3d, 1w, today, yesterday, YYYY-MM-DD, YYYY-MM-DDTHH:MM or seconds since 1970"
 _UNIT_SECS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_UNITS = {"second": "s", "minute": "m", "hour": "h", "day": "d", "week": "w"}
+_CLOCKS = {"midnight": "00:00", "elevenses": "11:00", "noon": "12:00", "fika": "15:00", "teatime": "16:00"}
 _FAR_SECS = 10 * 366 * 86400
 
 
@@ -28,12 +30,20 @@ def parse_begin(
 ) -> float:
     """Seconds since the epoch of a begin time at or after `now`.
 
-    A bare `HH:MM[:SS]` is its next occurrence; dates and times are local. Raises ValueError for anything else, for
-    what is past, and for times a clock change skips.
+    A bare `HH:MM[:SS]` is its next occurrence, and so are Slurm's words for some; `today` is now, `tomorrow` the
+    coming midnight. Dates and times are local. Raises ValueError for anything else, for what is past, and for times a
+    clock change skips.
     """
     body = text.strip()
-    if body.startswith(("now", "+")):
-        return now + _offset(body.removeprefix("now"), text)
+    word = body.lower()
+    if word.startswith(("now", "+")):
+        return now + _offset(word.removeprefix("now"), text)
+    if word == "today":
+        return now
+    if word == "tomorrow":
+        year, month, day = to_local(now)[:3]
+        return from_local((year, month, day + 1, 0, 0, 0, 0, 1, -1))
+    body = _CLOCKS.get(word, body)
     moments = _local_moments(body, now, to_local, from_local)
     if moments is None:
         raise ValueError(f"invalid begin time '{text}': {_BEGIN_FORMS}")
@@ -80,11 +90,13 @@ def _zoned(text: str) -> float | None:
 
 
 def _offset(body: str, text: str) -> float:
-    """Seconds of `+N`, `+Ns`, `+Nm`, `+Nh`, `+Nd`; nothing is none."""
+    """Seconds of `+N` (minutes), `+Ns`, `+Nm`, `+Nh`, `+Nd`, `+Nw`, and of units written out; nothing is none."""
     if not body:
         return 0.0
-    number, unit = (body[1:-1], body[-1]) if body[-1] in "smhd" else (body[1:], "m")
-    if body[0] != "+" or not _is_number(number):
+    number = body[1:].rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = body[1 + len(number) :] or "m"
+    unit = _UNITS.get(unit.removesuffix("s"), unit)
+    if body[0] != "+" or not _is_number(number) or unit not in _UNIT_SECS:
         raise ValueError(f"invalid begin time '{text}': {_BEGIN_FORMS}")
     secs = int(number) * _UNIT_SECS[unit]
     if secs > _FAR_SECS:

@@ -330,6 +330,8 @@ class _Daemon:
         )
 
     def _tell(self, number: int, event: Event) -> None:
+        if event.job is not None:
+            log.debug("Job %d: %s", event.job.id, event.kind.value.removeprefix("job_"))
         self._tally.count(event)
         self._pool.offer(number, event)
 

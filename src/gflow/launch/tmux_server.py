@@ -288,7 +288,7 @@ def clean_environment(surroundings: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_tmux() -> str:
-    """The tmux binary. Raises TmuxUnusable if there is none, or if it is too old."""
+    """The path of the tmux binary. Raises TmuxUnusable if there is none, or if it is too old."""
     path = shutil.which("tmux")
     if path is None:
         raise TmuxUnusable("tmux is not installed: gflow runs every job in it; install tmux 3.2 or newer")

@@ -86,7 +86,9 @@ def _leave_with_reader(answer: Answer) -> None:
     poller.register(answer, select.POLLIN)
     poller.register(sys.stdout, 0)
     ours = sys.stdout.fileno()
-    if any(ready == ours and events & select.POLLERR for ready, events in poller.poll()):
+    while not (found := poller.poll(1000 * answer.patience.secs)):
+        answer.patience.more()
+    if any(ready == ours and events & select.POLLERR for ready, events in found):
         raise BrokenPipeError
 
 

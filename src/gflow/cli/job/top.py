@@ -7,11 +7,13 @@ import shutil
 import sys
 import time
 
-from gflow.cli.command import Command, Option
+from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.kinds import interval
+from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.table import harmless, table
+from gflow.cli.render.times import iso
 from gflow.cli.render.usage import bytes_text, gpu_line, percent
 from gflow.client.errors import Declined
 from gflow.core.limits import format_duration
@@ -35,6 +37,8 @@ _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
 def run(values: Values) -> int:
+    if values["watch"] and values["output"] != "text":
+        raise UsageError("-o json and yaml are of one moment, so they do not go with --watch")
     client, job_ids = many(values)
     before: dict[int, Record] = {}
 
@@ -44,7 +48,13 @@ def run(values: Values) -> int:
     def show(job_id: int) -> None:
         print("\n".join(lines(client.processes(job_id), before[job_id], width)))
 
+    def found(job_id: int) -> Record:
+        return document(client.processes(job_id), before[job_id])
+
     status = each("gjob top", job_ids, look)
+    if values["output"] != "text":
+        _pause(min(SAMPLE_SECS, values["interval"]) if before else 0.0)
+        return max(status, print_each("gjob top", "jobs", list(before), found, values["output"]))
     if not before:
         return status
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -53,6 +63,25 @@ def run(values: Values) -> int:
         _watch(client, before, values["interval"])
         return status
     return max(status, each("gjob top", list(before), show))
+
+
+def document(now: Record, before: Record | None) -> Record:
+    """A job's processes as programs read them; `cpu_percent` is of one core."""
+    shares = cpu_shares(now, before)
+    processes = [
+        process | {"started_at": iso(process["started_at"]), "cpu_percent": round(shares[process["pid"]], 1)}
+        for process in now["processes"]
+    ]
+    return {
+        "id": now["id"],
+        "name": now["name"],
+        "measured_at": iso(now["measured_at"]),
+        "cpus": now["cpus"],
+        "cpu_percent": round(sum(shares.values()), 1),
+        "memory_bytes": sum(process["memory_bytes"] for process in now["processes"]),
+        "processes": processes,
+        "gpus": now["gpus"],
+    }
 
 
 def lines(now: Record, before: Record | None, width: int | None = None) -> list[str]:
@@ -143,6 +172,7 @@ COMMAND = Command(
         Option(
             "--interval", convert=interval, metavar="SECS", default=2.0, help="With --watch: how often (default 2)."
         ),
+        TEXT,
     ),
     arguments=(MANY,),
     examples=(("gjob top 7", "once"), ("gjob top -w @", "your latest job, live")),

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gflow.cli.command import Values
 
 
+_PHRASES = {"Hold": "is on hold", "Timeout": "ran into its time limit"}
+"""Of states whose names are no adjectives."""
+
+
 def run(values: Values) -> int:
     client, job_ids = many(values)
     if values["output"] != "text":
@@ -31,7 +35,7 @@ def document(answer: dict[str, Any]) -> dict[str, Any]:
 
 def lines(answer: dict[str, Any]) -> list[str]:
     """The explanation, one reason a line."""
-    found = [f"Job {answer['id']} is {answer['state']}."]
+    found = [f"Job {answer['id']} {_PHRASES.get(answer['state'], 'is ' + answer['state'])}."]
     found += [_line(reason) for reason in answer.get("reasons") or ()]
     if answer.get("expected_start") is not None:
         start = answer["expected_start"]

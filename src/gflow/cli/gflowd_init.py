@@ -1,0 +1,165 @@
+"""`gflowd init`: writes a configuration file that says what it does not set, too."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import asyncclick as click
+
+from gflow import config
+from gflow.cli.gflowd_invocation import Invocation
+from gflow.config import ConfigError
+from gflow.core.gpu_list import format_gpu_list
+from gflow.core.zones import named
+from gflow.daemon.units import Host
+
+_HEAD = """\
+# Settings of gflow, written by 'gflowd init'. A line that begins with '#' shows a default, or an example.
+# After a change: gflowd reload. What there is in all: docs/configuration.md
+"""
+
+_SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
+    "": (("timezone", "Europe/Berlin", "of the times of reservations; without it that of the machine"),),
+    "daemon": (
+        ("gpus", [0, 1], "which GPUs jobs may have; without it all"),
+        ("gpu_allocation_strategy", "sequential", "or random"),
+        ("gpu_poll_interval_secs", 10, "how often the GPUs are looked at"),
+        ("host", "localhost", "TCP for remote clients, beside the Unix socket"),
+        ("port", 59000, ""),
+        ("kill_grace_secs", 10, "from Ctrl-C to SIGTERM when a job is stopped"),
+        ("max_bypass_secs", 3600, "how long jobs may pass one that waits for room nobody knows the end of"),
+        ("idle_gpu_warn_mins", 30, "say so when a job leaves its GPUs unused for that long"),
+    ),
+    "quota.default_user": (
+        ("max_running_gpus", 4, "of every user who has no entry of their own"),
+        ("max_queued_jobs", 500, "waiting and held jobs"),
+    ),
+    "projects": (
+        ("known_projects", ["ml-research"], "the allowed codes; without it any"),
+        ("require_project", False, ""),
+    ),
+    "notifications": (("enabled", False, "webhooks, mail and programs: docs/notifications.md"),),
+}
+"""Tables with their settings: name, default or example, and what it is about."""
+
+Answers = dict[str, Any]
+"""What was chosen, by name; None for what stays as it is by default."""
+
+
+@click.command(
+    epilog="Examples:  gflowd init  |  gflowd init --yes --gpus 0-3  |  gflowd init --force --timezone local"
+)
+@click.option("--yes", is_flag=True, help="Ask nothing: take what was given and what was found.")
+@click.option("--force", is_flag=True, help="Replace a file that is there; it is kept beside the new one.")
+@click.option("--advanced", is_flag=True, help="Ask about more.")
+@click.option("--host", metavar="NAME", help="Listen on TCP, too.")
+@click.option("--port", metavar="N", help="TCP port (59000).")
+@click.option("--timezone", metavar="ZONE", help="As Europe/Berlin; 'local' for that of the machine.")
+@click.option("--gpus", metavar="SPEC", help="GPUs that jobs may have: 0 or 0,2,4 or 0-3 or all.")
+@click.option("--gpu-allocation-strategy", metavar="NAME", help="sequential or random.")
+@click.option("--gpu-poll-interval-secs", metavar="SECS", help="How often the GPUs are looked at.")
+@click.pass_obj
+async def init(given: Invocation, /, *, yes: bool, force: bool, advanced: bool, **flags: str | None) -> None:
+    """Write a commented configuration file."""
+    path = given.file
+    if path.exists() and not force:
+        raise ConfigError(f"{path} is there already; --force replaces it, and keeps it as {_old(path).name}")
+    answers = {name: _read(name, text) for name, text in flags.items() if text is not None}
+    _say_what_is_here()
+    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
+        await _ask(answers, advanced=advanced)
+    _write(path, text_of(answers))
+    host = Host()
+    start = "gflowd restart" if host.installed else "gflowd up, or at each boot: gflowd service install"
+    click.echo(f"Wrote {path}. Start with: {start}")
+
+
+def text_of(answers: Answers) -> str:
+    """The text of the file: what was chosen as it is, all else as comments."""
+    parts = [_HEAD]
+    for table, settings in _SETTINGS.items():
+        chosen = answers if table in ("", "daemon") else {}
+        mark = "" if chosen or table == "daemon" else "# "
+        lines = [f"{mark}[{table}]"] if table else []
+        lines += [_line(chosen.get(name), name, default, about) for name, default, about in settings]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _line(chosen: object, name: str, default: object, about: str) -> str:
+    import tomli_w
+
+    written = " ".join(tomli_w.dumps({name: default if chosen is None else chosen}).split())
+    setting = written.replace("[ ", "[").replace(", ]", "]").replace(" ]", "]")
+    mark = "# " if chosen is None else ""
+    return (f"{mark}{setting}".ljust(42) + (f"# {about}" if about else "")).rstrip()
+
+
+def _read(name: str, text: str) -> object:
+    """The value of an answer, None for what is the default. Raises ConfigError."""
+    if name == "timezone":
+        if text == "local":
+            return None
+        try:
+            return named(text).name
+        except ValueError as error:
+            raise ConfigError(f"--timezone: {error}") from None
+    loaded = config.with_daemon(config.Config(), {name: text}, f"--{name.replace('_', '-')}")
+    value: object = getattr(loaded.daemon, name)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _say_what_is_here() -> None:
+    from gflow.daemon.doctor import look_at_gpus  # and with it the driver's library
+
+    reading = look_at_gpus()
+    trouble = reading.trouble if reading is not None else "the driver does not answer"
+    gpus = format_gpu_list([one.gpu.index for one in reading.readings]) if reading is not None else ""
+    click.echo(f"GPUs: {gpus or 'none'}{f' ({trouble})' if trouble else ''}")
+    click.echo(f"tmux: {shutil.which('tmux') or 'not installed; gflow needs it'}")
+
+
+async def _ask(answers: Answers, *, advanced: bool) -> None:
+    questions = [("gpus", "GPUs that jobs may have", "all"), ("timezone", "Time zone of reservations", "local")]
+    if advanced:
+        questions += [
+            ("gpu_allocation_strategy", "Which of the free GPUs first: sequential or random", "sequential"),
+            ("gpu_poll_interval_secs", "Seconds between two looks at the GPUs", "10"),
+            ("host", "Name or address to listen on for remote clients (empty: none)", ""),
+            ("port", "Port for remote clients (empty: 59000 if there is a name)", ""),
+        ]
+    for name, question, default in questions:
+        if name not in answers:
+            answers[name] = await _until_right(name, question, default)
+
+
+async def _until_right(name: str, question: str, default: str) -> object:
+    while True:
+        text = (await click.prompt(question, default=default, show_default=bool(default))).strip()
+        if text == default:
+            return None
+        try:
+            return _read(name, text)
+        except ConfigError as error:
+            click.echo(f"{error}", err=True)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f"{path.name}.old")
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and readable by the user alone: there may be secrets in it one day."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    config.load(fresh, {})
+    if path.exists():
+        path.replace(_old(path))
+    fresh.replace(path)

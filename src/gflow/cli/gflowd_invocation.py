@@ -1,0 +1,64 @@
+"""What every command of `gflowd` is given: the settings, and the flags they came from."""
+
+import os
+from pathlib import Path
+
+from gflow import config, paths
+from gflow.config import Config
+
+
+class Invocation:
+    """One call of `gflowd`. `named` is the configuration file that was named, `verbosity` counts -v less -q.
+
+    system: it is about the daemon of all users, which has its files elsewhere.
+    """
+
+    def __init__(self, named: str | None, verbosity: int) -> None:
+        self.named = named
+        self.verbosity = verbosity
+        self.flags: dict[str, str] = {}
+        self.log_file: str | None = None
+        self.log_format = "text"
+        self.system = False
+        self.named_data_dir: str | None = None
+
+    def add(self, **flags: str | None) -> None:
+        """Take flags that were given; None for those that were not."""
+        self.flags |= {name: value for name, value in flags.items() if value is not None}
+
+    @property
+    def file(self) -> Path:
+        """The configuration file."""
+        return Path(self.named or (paths.SYSTEM_CONFIG if self.system else paths.config_file()))
+
+    def settings(self) -> Config:
+        """What file, environment and flags say. Raises ConfigError."""
+        loaded = config.load(self.file, config.environment(), must_exist=self.named is not None)
+        for name, value in self.flags.items():
+            loaded = config.with_daemon(loaded, {name: value}, f"--{name.replace('_', '-')}")
+        return loaded
+
+    def socket(self) -> Path:
+        """Where the daemon listens. Raises ConfigError."""
+        default = paths.SYSTEM_SOCKET if self.system else paths.default_socket()
+        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or default)))
+
+    def data_dir(self) -> Path:
+        """Where the daemon keeps its state."""
+        default = paths.SYSTEM_DATA if self.system else paths.data_dir()
+        return Path(os.path.abspath(self.named_data_dir or default))
+
+    def arguments(self) -> list[str]:
+        """The options for the daemon that `up` starts: all of those given to `up`."""
+        named = ["--config", os.path.abspath(self.named)] if self.named else []
+        level = ["-v"] * self.verbosity if self.verbosity > 0 else ["-q"] * -self.verbosity
+        return [*named, *level]
+
+    def run_flags(self) -> list[str]:
+        """The flags, as options of `run`."""
+        return [
+            word
+            for name, value in self.flags.items()
+            if name != "socket"
+            for word in (f"--{name.replace('_', '-')}", value)
+        ]

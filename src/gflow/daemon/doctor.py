@@ -1,0 +1,261 @@
+"""What may keep gflow from working on this machine: looked at from outside, with and without a daemon.
+
+Each check is a function of the place it looks at and says what it found: that all is well, something worth knowing, or
+a problem with what to do about it. Nothing is changed but a file that is written and removed to see whether that works.
+"""
+
+import getpass
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gflow import paths
+from gflow.config import Config, ConfigError
+from gflow.daemon import hosting
+from gflow.daemon.units import Host, lingers
+from gflow.gpu.base import ProbeReading
+from gflow.gpu.nvml import Nvml
+from gflow.launch.tmux_server import TmuxUnusable, find_tmux
+from gflow.store.lock import NAME as LOCK
+from gflow.store.lock import holder
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+LITTLE_BYTES = 1 << 30
+"""Less room than this is worth a note: a training's log can be as large."""
+
+TOO_LITTLE_BYTES = 64 << 20
+"""With less the state cannot be written anew."""
+
+FEW_FILES = 1000
+DRIVER_SECS = 10.0
+CALL_SECS = 5.0
+SOCKET_PATH_BYTES = 107
+A_SANE_YEAR = 2024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found: `level` is OK, NOTE or PROBLEM, `remedy` what to do, if anything."""
+
+    level: str
+    what: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look. `settings` reads the configuration, raising ConfigError, or what keeps a daemon from it."""
+
+    data_dir: Path
+    socket: Path
+    settings: Callable[[], Config]
+
+
+def examine(place: Place) -> Iterator[Finding]:
+    """Everything that is found, check by check."""
+    for check in _CHECKS:
+        try:
+            yield from check(place)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename is not None else ""
+            yield Finding(
+                PROBLEM, f"{where}{error.strerror or error}", "make it readable for you, or name another place"
+            )
+
+
+def _configuration(place: Place) -> Iterator[Finding]:
+    try:
+        config = place.settings()
+    except ConfigError as error:
+        yield Finding(PROBLEM, f"configuration: {error}", "a daemon would not start with it")
+        return
+    yield Finding(OK, "the configuration can be used")
+    for note in config.unserved():
+        yield Finding(NOTE, f"configuration: {note}")
+
+
+def _tmux(_place: Place) -> Iterator[Finding]:
+    try:
+        path = find_tmux()
+    except TmuxUnusable as error:
+        yield Finding(PROBLEM, str(error), f"for instance: {_install('tmux')}")
+        return
+    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout.strip()
+    yield Finding(OK, f"{said} at {path}")
+
+
+def _gpus(_place: Place) -> Iterator[Finding]:
+    reading = look_at_gpus()
+    if reading is None:
+        what = f"the NVIDIA driver did not answer within {DRIVER_SECS:.0f} s"
+        yield Finding(PROBLEM, what, "see dmesg; the GPU may need a reset")
+        return
+    if reading.trouble is not None:
+        yield Finding(NOTE, f"no GPUs: {reading.trouble}", "jobs without GPUs run all the same")
+        return
+    faults = [one for one in reading.readings if one.fault]
+    yield Finding(OK, f"{len(reading.readings)} GPUs, {len(reading.readings) - len(faults)} of them usable")
+    for one in faults:
+        yield Finding(PROBLEM, f"GPU {one.gpu.index}: {one.fault}", "gflow leaves it out until it is well")
+
+
+def look_at_gpus() -> ProbeReading | None:
+    """What the driver says; None if it says nothing. In a thread, because a driver may hang for ever."""
+    found: list[ProbeReading] = []
+
+    def ask() -> None:
+        probe = Nvml()
+        found.append(probe.read())
+        probe.close()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(DRIVER_SECS)
+    return found[0] if found else None
+
+
+def _data_directory(place: Place) -> Iterator[Finding]:
+    data = place.data_dir
+    if not data.exists():
+        yield Finding(NOTE, f"{data} is not there yet", "the first start makes it")
+        data = next(parent for parent in data.parents if parent.exists())
+    else:
+        yield from _is_private(data)
+    try:
+        with tempfile.NamedTemporaryFile(dir=data, prefix=".gflow-doctor-") as file:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        remedy = "free some room" if error.errno in _FULL else "make it writable for you"
+        yield Finding(PROBLEM, f"{data} cannot be written: {error.strerror}", remedy)
+    yield from _room(data)
+
+
+def _is_private(data: Path) -> Iterator[Finding]:
+    found = data.stat()
+    if found.st_uid != os.geteuid():
+        yield Finding(PROBLEM, f"{data} belongs to uid {found.st_uid}", f"run: chown -R {getpass.getuser()} {data}")
+    elif found.st_mode & 0o077:
+        yield Finding(NOTE, f"{data} is open to others", "the next start closes it")
+    else:
+        yield Finding(OK, f"{data} is yours alone")
+
+
+def _room(data: Path) -> Iterator[Finding]:
+    found = os.statvfs(data)
+    free = found.f_bavail * found.f_frsize
+    if free < TOO_LITTLE_BYTES:
+        yield Finding(PROBLEM, f"{free >> 20} MiB are free for {data}", "free some room: state and logs go there")
+    elif free < LITTLE_BYTES:
+        yield Finding(NOTE, f"{free >> 20} MiB are free for {data}", "logs of jobs go there, too")
+    else:
+        yield Finding(OK, f"{free >> 30} GiB are free for {data}")
+    if found.f_files > 0 and found.f_favail < FEW_FILES:
+        yield Finding(PROBLEM, f"{found.f_favail} more files fit on the file system of {data}", "remove some")
+
+
+def _socket(place: Place) -> Iterator[Finding]:
+    path, directory = place.socket, place.socket.parent
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        yield Finding(
+            PROBLEM, f"the path {path} is too long for a socket", "set XDG_RUNTIME_DIR or daemon.socket to another"
+        )
+    if not directory.exists():
+        yield Finding(NOTE, f"{directory} is not there yet", "the first start makes it")
+        return
+    try:
+        paths.check_private_directory(os.fspath(directory))
+    except paths.UnsafeDirectory as error:
+        what, _, remedy = str(error).partition("; ")
+        yield Finding(PROBLEM, what, remedy)
+        return
+    if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
+        yield Finding(PROBLEM, f"{path} is not a socket", "remove it")
+        return
+    yield Finding(OK, f"{directory} is yours alone")
+
+
+def _daemon(place: Place) -> Iterator[Finding]:
+    found = hosting.find(place.socket, place.data_dir)
+    if found is None:
+        if place.socket.exists() and not Host().installed:
+            yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
+        if (place.data_dir / LOCK).exists() and (place.data_dir / LOCK).stat().st_size and not holder(place.data_dir):
+            yield Finding(NOTE, f"{place.data_dir / LOCK} was left by a daemon that was killed", "nothing holds it")
+        yield Finding(NOTE, "gflowd is not running", "start it with: gflowd up")
+    elif found.health is None:
+        yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", "run: gflowd restart")
+    elif (status := found.health.get("status")) == "ok":
+        yield Finding(OK, f"gflowd is well (pid {found.pid})")
+    else:
+        yield Finding(
+            PROBLEM, f"gflowd (pid {found.pid}): {status}: {found.health.get('detail')}", "see docs/recovery.md"
+        )
+
+
+def _sessions(place: Place) -> Iterator[Finding]:
+    """Terminals of jobs that nobody accounts as long as there is no daemon."""
+    tmux = shutil.which("tmux")
+    if tmux is None or hosting.find(place.socket, place.data_dir) is not None:
+        return
+    for server in sorted(place.socket.parent.glob("tmux-*.sock")):
+        words = [tmux, "-N", "-S", os.fspath(server), "list-sessions", "-F", "#{session_name}"]
+        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CALL_SECS)
+        if asked.returncode == 0 and (names := asked.stdout.split()):
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            what = f"terminals of jobs are open without a daemon: {shown}"
+            yield Finding(NOTE, what, "gflowd up takes them up again")
+
+
+def _clock(_place: Place) -> Iterator[Finding]:
+    now = time.gmtime()
+    if now.tm_year < A_SANE_YEAR:
+        yield Finding(
+            PROBLEM, f"the clock says {time.strftime('%Y-%m-%d', now)}", "set it: begin times and reservations need it"
+        )
+        return
+    timedatectl = shutil.which("timedatectl")
+    asked = None
+    if timedatectl is not None:
+        words = [timedatectl, "show", "--property=NTPSynchronized", "--value"]
+        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CALL_SECS)
+    if asked is not None and asked.returncode == 0 and asked.stdout.strip() == "no":
+        yield Finding(NOTE, "the clock is not kept right by the network", "begin times and reservations go by it")
+    else:
+        yield Finding(OK, f"the clock says {time.strftime('%Y-%m-%d %H:%M %Z')}")
+
+
+def _systemd(_place: Place) -> Iterator[Finding]:
+    user, installed = getpass.getuser(), Host().installed
+    if installed and not lingers(user):
+        what = f"the daemon and its jobs end when {user} logs out"
+        yield Finding(NOTE, what, f"run: loginctl enable-linger {user}")
+    elif installed:
+        yield Finding(OK, f"gflowd is a service of systemd, and goes on when {user} logs out")
+    elif shutil.which("systemctl") and Path("/run/systemd/system").is_dir():
+        yield Finding(
+            NOTE, "gflowd is not a service of systemd", "to have it started at each boot: gflowd service install"
+        )
+    else:
+        yield Finding(NOTE, "this machine does not run systemd", "start gflowd at each boot yourself: gflowd up")
+
+
+_FULL = (28, 122)  # ENOSPC, EDQUOT
+_CHECKS = (_configuration, _tmux, _gpus, _data_directory, _socket, _daemon, _sessions, _clock, _systemd)
+
+
+def _install(package: str) -> str:
+    """The command that installs a package here."""
+    for program, words in (("apt-get", "install"), ("dnf", "install"), ("pacman", "-S"), ("zypper", "install")):
+        if shutil.which(program):
+            return f"sudo {program} {words} {package}"
+    return f"install {package} with the package manager of this machine"

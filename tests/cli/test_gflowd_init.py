@@ -1,0 +1,119 @@
+"""`gflowd init`: a file that can be read, says what it does not set, and never replaces one by accident."""
+
+import tomllib
+
+import pytest
+
+from gflow import config
+from gflow.cli.gflowd_init import text_of
+from support.daemon import Daemon
+from support.terminal import Terminal
+from support.wait import until
+
+
+@pytest.fixture
+def init(daemonless):
+    """Runs it; the file it writes is `init.file`."""
+
+    def run(*options, **surroundings):
+        return daemonless.cli("gflowd", "init", *options, **surroundings)
+
+    run.file = daemonless.root / "config/gflow/gflow.toml"
+    return run
+
+
+@pytest.fixture(scope="module")
+def daemonless():
+    daemon = Daemon()
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture(autouse=True)
+def clean(daemonless):
+    for path in (daemonless.root / "config/gflow").glob("*"):
+        path.unlink()
+
+
+def test_without_answers_everything_is_as_it_is_without_a_file(init):
+    done = init("--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Wrote {init.file}" in done.stdout
+    assert "GPUs: none" in done.stdout
+    assert config.load(init.file, {}) == config.Config()
+    assert init.file.stat().st_mode & 0o777 == 0o600
+
+
+def test_every_answer_is_a_flag(init):
+    flags = ("--host", "localhost", "--port", "6000", "--timezone", "Asia/Tokyo", "--gpus", "3,0-1")
+    done = init("--yes", *flags, "--gpu-allocation-strategy", "random", "--gpu-poll-interval-secs", "2.5")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = config.load(init.file, {})
+    daemon = found.daemon
+    assert (found.timezone, daemon.host, daemon.port, daemon.gpus) == ("Asia/Tokyo", "localhost", 6000, [0, 1, 3])
+    assert (daemon.gpu_allocation_strategy, daemon.gpu_poll_interval_secs) == ("random", 2.5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--gpus", "x"), "invalid GPU list 'x'"),
+        (("--timezone", "Mars/Base"), "Mars/Base"),
+        (("--port", "0"), "daemon.port"),
+        (("--gpu-allocation-strategy", "best"), "use sequential or random"),
+        (("--gpu-poll-interval-secs", "0"), "daemon.gpu_poll_interval_secs"),
+    ],
+)
+def test_a_bad_answer_is_one_line_and_writes_nothing(init, flags, said):
+    done = init("--yes", *flags)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert not init.file.exists()
+
+
+def test_a_file_that_is_there_stays_unless_told_otherwise_and_is_kept_then(init):
+    init("--yes", "--gpus", "0")
+    first = init.file.read_text()
+    done = init("--yes", "--gpus", "1")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "--force" in done.stderr
+    assert init.file.read_text() == first
+    assert init("--yes", "--force", "--gpus", "1").returncode == 0
+    assert config.load(init.file, {}).daemon.gpus == [1]
+    assert init.file.with_name("gflow.toml.old").read_text() == first
+
+
+def test_who_cannot_be_asked_is_not(init):
+    assert init(stdin="").returncode == 0
+    assert config.load(init.file, {}) == config.Config()
+
+
+def test_every_line_is_right_once_its_mark_is_taken_away():
+    """What a reader will do with the comments."""
+    lines = text_of({}).splitlines()
+    opened = [line.removeprefix("# ") for line in lines[2:]]
+    table = tomllib.loads("\n".join(opened))
+    config._convert(table, config.Config, "the template", "")
+    assert table["daemon"]["port"] == 59000
+    assert table["projects"]["known_projects"] == ["ml-research"]
+
+
+def test_the_defaults_shown_are_those_there_are():
+    opened = tomllib.loads("\n".join(line.removeprefix("# ") for line in text_of({}).splitlines()[2:]))["daemon"]
+    real = config.Daemon()
+    for name in ("gpu_allocation_strategy", "gpu_poll_interval_secs", "kill_grace_secs", "max_bypass_secs"):
+        assert opened[name] == getattr(real, name), name
+
+
+def test_on_a_terminal_it_asks(init, daemonless):
+    with Terminal(daemonless.command("gflowd", "init"), daemonless.environment, 100, 30) as terminal:
+        until(lambda: "GPUs that jobs may have" in terminal.printed, "the first question")
+        terminal.press("nonsense\n")
+        until(lambda: "invalid GPU list 'nonsense'" in terminal.printed, "what is wrong with the answer")
+        terminal.press("0,1\n")
+        until(lambda: "Time zone" in terminal.printed, "the second question")
+        terminal.press("\n")
+        until(lambda: "Wrote" in terminal.printed, "the end")
+    found = config.load(init.file, {})
+    assert (found.daemon.gpus, found.timezone) == ([0, 1], None)

@@ -1,0 +1,170 @@
+"""`gflowd doctor`: what is wrong is found and said with what to do; what is well is not complained about."""
+
+import json
+import os
+import socket
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gflow.config import Config, ConfigError, Daemon
+from gflow.daemon import doctor
+from gflow.daemon.doctor import NOTE, OK, PROBLEM, Finding, Place, examine
+from gflow.gpu.base import ProbeReading
+from gflow.store.lock import DataLock
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A machine where all is well, but that nothing runs there."""
+    for name in ("data", "run"):
+        (tmp_path / name).mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(doctor, "look_at_gpus", lambda: ProbeReading(trouble="no NVIDIA driver"))
+    return Place(tmp_path / "data", tmp_path / "run/s", Config)
+
+
+def found(place, level=PROBLEM):
+    return [one for one in examine(place) if one.level == level]
+
+
+def test_a_machine_where_all_is_well(place):
+    assert found(place) == []
+    assert len(found(place, OK)) >= 5
+    assert Finding(NOTE, "gflowd is not running", "start it with: gflowd up") in found(place, NOTE)
+
+
+def test_a_configuration_that_cannot_be_used(place):
+    def settings():
+        raise ConfigError("gflow.toml: daemon.port: use 1 to 65535")
+
+    (one,) = found(Place(place.data_dir, place.socket, settings))
+    assert "daemon.port" in one.what
+
+
+def test_a_setting_that_does_nothing(place):
+    notes = found(Place(place.data_dir, place.socket, lambda: Config(daemon=Daemon(auth="none"))), NOTE)
+    assert any("daemon.auth" in one.what for one in notes)
+
+
+def test_without_tmux(place, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (one,) = found(place)
+    assert "tmux is not installed" in one.what
+    assert "install tmux" in one.remedy
+
+
+def test_with_a_tmux_that_is_too_old(place, monkeypatch, tmp_path):
+    old = tmp_path / "tmux"
+    old.write_text("#!/bin/sh\necho tmux 2.9\n")
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (one,) = found(place)
+    assert "too old" in one.what
+
+
+def test_a_driver_that_hangs(place, monkeypatch):
+    monkeypatch.setattr(doctor, "look_at_gpus", lambda: None)
+    (one,) = found(place)
+    assert "did not answer" in one.what
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small file system of one's own needs root")
+def test_a_full_disk(place):
+    mounted = ["mount", "-t", "tmpfs", "-o", "size=256k,mode=0700", "tmpfs", place.data_dir]
+    if subprocess.run(mounted, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody mount a file system")
+    try:
+        (little,) = found(place)
+        assert "MiB are free" in little.what
+        with (place.data_dir / "filling").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+        full, little = found(place)
+        assert full == Finding(
+            PROBLEM, f"{place.data_dir} cannot be written: No space left on device", "free some room"
+        )
+    finally:
+        subprocess.run(["umount", place.data_dir], check=True)
+
+
+def test_few_files_left(place, monkeypatch):
+    def statvfs(_path):
+        return os.statvfs_result((4096, 4096, 1 << 30, 1 << 30, 1 << 30, 5000, 7, 7, 0, 255))
+
+    monkeypatch.setattr(doctor.os, "statvfs", statvfs)
+    (one,) = found(place)
+    assert one.what.startswith("7 more files fit")
+
+
+def test_a_directory_that_is_not_there_yet_is_no_problem(place):
+    place.data_dir.rmdir()
+    place.socket.parent.rmdir()
+    assert found(place) == []
+    assert sum("the first start makes it" in one.remedy for one in found(place, NOTE)) == 2
+    assert not place.data_dir.exists()
+
+
+def test_a_data_directory_that_is_open(place):
+    place.data_dir.chmod(0o755)
+    assert any("open to others" in one.what for one in found(place, NOTE))
+
+
+def test_a_socket_directory_of_the_wrong_mode(place):
+    place.socket.parent.chmod(0o777)
+    (one,) = found(place)
+    assert one == Finding(PROBLEM, f"{place.socket.parent} is open to others", f"run: chmod 700 {place.socket.parent}")
+
+
+def test_something_else_at_the_place_of_the_socket(place):
+    place.socket.touch()
+    (one,) = found(place)
+    assert "is not a socket" in one.what
+
+
+def test_a_path_that_is_too_long(place):
+    path = place.socket.parent / ("x" * 120)
+    (one,) = found(Place(place.data_dir, path, Config))
+    assert "too long" in one.what
+
+
+def test_what_a_killed_daemon_left_behind(place):
+    with closing(socket.socket(socket.AF_UNIX)) as dead:
+        dead.bind(str(place.socket))
+    (place.data_dir / "gflowd.lock").write_text(json.dumps({"pid": 1, "socket": "s"}))
+    assert found(place) == []
+    notes = [one.what for one in found(place, NOTE)]
+    assert f"{place.socket} was left by a daemon that was killed" in notes
+    assert f"{place.data_dir / 'gflowd.lock'} was left by a daemon that was killed" in notes
+
+
+def test_a_daemon_that_does_not_answer(place):
+    with DataLock(place.data_dir, socket=str(place.socket), started=0.0):
+        (one,) = found(place)
+    assert (one.what, one.remedy) == (
+        f"gflowd (pid {os.getpid()}) does not answer on {place.socket}",
+        "run: gflowd restart",
+    )
+
+
+def test_a_clock_that_was_never_set(place, monkeypatch):
+    monkeypatch.setattr(doctor.time, "gmtime", lambda: doctor.time.struct_time((1970, 1, 1, 0, 0, 0, 3, 1, 0)))
+    (one,) = found(place)
+    assert "1970-01-01" in one.what
+
+
+def test_a_service_that_ends_with_the_login(place, tmp_path, monkeypatch):
+    unit = tmp_path / "config/systemd/user/gflowd.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    monkeypatch.setattr(doctor, "lingers", lambda user: False)
+    assert any(one.remedy.startswith("run: loginctl enable-linger ") for one in found(place, NOTE))
+
+
+def test_a_place_that_cannot_be_looked_at(place):
+    name = "x" * 300  # more than file systems take
+    told = found(Place(Path("/") / name, place.socket, Config))
+    assert told
+    assert all(one.what.startswith(f"/{name}") and one.what.endswith(": File name too long") for one in told)
