@@ -3,7 +3,9 @@
 import contextlib
 import os
 import pwd
+import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from gflow.users import frames
 from gflow.users.accounts import Account, NoAccount, account_of, check_login
 from gflow.users.becoming import NotBecome, check_become
 from gflow.users.frames import Frames, Gone, value
+from gflow.users.helper import Declined, Helper, HelperLost
 from gflow.users.kept import Kept
 from gflow.users.places import Places, UnsafePlace, check_place, open_directory
 from support.jobs import spec
@@ -108,6 +111,54 @@ async def test_a_message_that_is_too_long_is_not_waited_for() -> None:
         with trio.fail_after(5), pytest.raises(Gone, match="2003 bytes"):
             await Frames(trio.SocketStream(ours), 1000).receive()
     ours.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [[1, "done", None], [0, "ready", 1], ["x"], [True, "refused", None], {"a": 1}, "text"],
+    ids=str,
+)
+async def test_who_speaks_without_being_asked_is_not_listened_to(said) -> None:
+    """Reading it all would be work without an end, for everybody's daemon."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    process = subprocess.Popen(["true"], stderr=subprocess.PIPE)
+    helper = Helper(Account(ME.pw_uid, ME.pw_gid, ME.pw_name, "/", "/bin/sh"), process, ours)
+    with theirs:
+        content = pack(said)
+        theirs.sendall(len(content).to_bytes(4, "big") + content)
+        with trio.fail_after(5):
+            await helper._listen()
+    await helper.leave()
+    assert not helper.alive
+    with pytest.raises(HelperLost):
+        await helper.ask(frames.flag, "close_terminal", [])
+
+
+async def test_a_question_is_answered_once_and_may_be_called_off() -> None:
+    ours, theirs = trio.socket.socketpair()
+    process = subprocess.Popen(["true"], stderr=subprocess.PIPE)
+    account = Account(ME.pw_uid, ME.pw_gid, ME.pw_name, "/", "/bin/sh")
+    helper = Helper(account, process, socket.socket(fileno=os.dup(ours.fileno())))
+    ours.close()
+    far = Frames(trio.SocketStream(theirs), frames.MOST_FROM_DAEMON)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(helper._listen)
+        with trio.move_on_after(0.05):
+            await helper.ask(frames.flag, "close_terminal", [])
+        (asked, *_), (off, *_) = await far.receive(), await far.receive()
+        assert asked == off
+        await far.send([asked, "done", True])  # it may have been on its way
+
+        async def answer() -> None:
+            serial, *_ = await far.receive()
+            await far.send([serial, "refused", "no\nway"])
+
+        nursery.start_soon(answer)
+        with pytest.raises(Declined, match="noway"):
+            await helper.ask(frames.flag, "close_terminal", [])
+        far.close()
+    await helper.leave()
 
 
 # -- whom jobs are run as ---------------------------------------------------------------------------------------------

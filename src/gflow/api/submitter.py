@@ -24,7 +24,7 @@ async def submitter(services: Services, who: Caller) -> int | None:
     """
     if services.submitters is None:
         return None
-    if who.anonymous:
+    if who.anonymous or who.uid < 0:
         raise Forbidden("Jobs run as their submitters here, and nobody knows who you are; use the Unix socket")
     await services.submitters.check(who.uid, who.name)
     return who.uid

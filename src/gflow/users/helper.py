@@ -31,7 +31,7 @@ from gflow.users.places import Places
 log = logging.getLogger(__name__)
 
 START_SECS = 20.0
-_LEAVE_SECS = 2.0
+_LEAVE_SECS = 1.0
 _LIBRARIES = [os.path.dirname(os.path.dirname(str(package.__file__))) for package in (gflow, msgpack, trio)]
 """Where the helper finds what it loads; nothing in the surroundings of the user has a say in that."""
 
@@ -62,6 +62,7 @@ class Helper:
         self._serial = 0
         self._last_asked = trio.current_time()
         self._waiting: dict[int, trio.MemorySendChannel[tuple[str, Any]]] = {}
+        self._called_off: set[int] = set()
 
     @classmethod
     async def start(cls, account: Account, places: Places, open_files: tuple[int, int]) -> "Helper":
@@ -143,12 +144,17 @@ class Helper:
     def _take(self, message: Any) -> None:
         match message:
             case [int() as serial, agent.DONE | agent.REFUSED | agent.BROKEN as word, answer]:
-                channel = self._waiting.pop(serial, None)
+                pass
             case _:
                 raise Gone("an answer that makes no sense")
-        if channel is not None:  # else nobody waits any more
+        if serial in self._called_off:
+            self._called_off.discard(serial)
+        elif serial in self._waiting:
+            channel = self._waiting.pop(serial)
             channel.send_nowait((word, answer))
             channel.close()
+        else:  # one answer to a question, or reading would be all that the daemon does
+            raise Gone("an answer that nobody asked for")
 
     async def leave(self) -> None:
         """Hang up, which is what it leaves on, and have nobody wait for it."""
@@ -199,6 +205,7 @@ class Helper:
 
     async def _call_off(self, serial: int) -> None:
         if self._waiting.pop(serial, None) is not None and self.alive:
+            self._called_off.add(serial)
             with trio.CancelScope(shield=True), contextlib.suppress(Gone):
                 await self._send([serial, agent.CANCEL, []])
 

@@ -383,7 +383,9 @@ class PerUser:
         """The helper of a user, started if there is none. Raises HelperLost, UnsafePlace, OSError."""
         async with self._starting.setdefault(account.uid, trio.Lock()):
             helper = self._helpers.get(account.uid)
-            if helper is None or not helper.alive or helper.account != account:
+            if helper is not None and helper.account != account:
+                helper.hang_up()  # its groups, at least, may be others by now
+            if helper is None or not helper.alive:
                 helper = self._helpers[account.uid] = await self._new_helper(account)
             return helper
 
