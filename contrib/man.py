@@ -136,8 +136,14 @@ def _options(options: Iterable[Option]) -> Iterator[str]:
     for option in options:
         if not option.hidden:
             names = ", ".join(f"\\fB{plain(name)}\\fR" for name in option.names)
-            value = f" \\fI{plain(option.metavar or 'VALUE')}\\fR" if option.convert is not None else ""
-            yield from (".TP", names + value, plain(option.help))
+            yield from (".TP", names + _value(option), plain(option.help))
+
+
+def _value(option: Option) -> str:
+    if option.convert is None:
+        return ""
+    value = f"\\fI{plain(option.metavar or 'VALUE')}\\fR"
+    return f" {value}" if option.bare is None else f" [{value}]"
 
 
 def _listed(title: str, entries: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -148,6 +148,7 @@ def daemon():
             fake.on("POST", f"/jobs/7/{verb}", reply(None))
         fake.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
         fake.on("GET", "/jobs/7", reply(JOB))
+        fake.on("GET", "/jobs", reply([JOB]))
         fake.on("POST", "/jobs/cancel", reply({"jobs": [{"id": 7, "state": "Queued"}], "dependents": [], "failed": []}))
         fake.on("POST", "/jobs/7/signal", reply({"id": 7, "signal": "SIGUSR1", "processes": 1}))
         fake.on("POST", "/jobs/7/redo", reply({"id": 8, "run_name": "x", "cascade": [], "dropped_env": []}, 201))
@@ -193,6 +194,7 @@ COMMANDS = [
     ("gqueue", "-f", "JOBID,NAME", "-s", "R", "-n", "5"),
     ("gqueue", "-T", "-g"),
     ("gqueue", "--progress"),
+    ("gqueue", "-j", "7", "-o", "json"),
     ("gbatch", "true"),
     ("gbatch", "--array", "1-2", "--time", "5", "--parsable", "true"),
     ("gbatch", "--dry-run", "true"),

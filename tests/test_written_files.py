@@ -99,19 +99,8 @@ def test_the_wheel_installs_them(wheel):
 
 def test_what_is_installed_runs(wheel, tmp_path):
     """As by pip into an environment of its own; the packages it needs are those of this one."""
-    words = (
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-index",
-        "--no-deps",
-        "--ignore-installed",
-        "--prefix",
-        tmp_path,
-        wheel,
-    )
-    subprocess.run([sys.executable, *words], capture_output=True, timeout=120, check=True)
+    words = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--ignore-installed", "--prefix", tmp_path)
+    subprocess.run([sys.executable, *words, wheel], capture_output=True, timeout=120, check=True)
     (packages,) = tmp_path.glob("lib/python*/site-packages")
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(packages)}
     for words in ([sys.executable, "-m", "gflow", "--version"], [tmp_path / "bin/gflow", "--version"]):

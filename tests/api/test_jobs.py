@@ -397,10 +397,15 @@ async def test_shorthands_of_nothing(crowd, shorthand):
     assert sentence == f"Cannot resolve dependency '{shorthand}' for user 'ana'"
 
 
-async def test_a_retry_belongs_to_its_job_not_to_what_was_submitted(house):
+async def test_a_retry_is_no_job_of_its_own_but_what_became_of_one(house):
+    """Who cancels `@` after a job ran out of memory means the attempt that is under way."""
+    before = await house.submit(hold=True)
     job_id = await house.start(max_retries=1)
     await house.end(job_id, 1)
-    assert (await house.get("/jobs/resolve-dependency?shorthand=@"))["job_id"] == job_id
+    again = house.engine.job(job_id).retried_as
+    assert again not in (None, job_id)
+    assert (await house.get("/jobs/resolve-dependency?shorthand=@"))["job_id"] == again
+    assert (await house.get("/jobs/resolve-dependency?shorthand=@~1"))["job_id"] == before
 
 
 def test_every_cause_of_a_stop_is_a_word():

@@ -25,6 +25,7 @@ KNOWN = {
     "names": [("train", ""), ("eval", "")],
     "users": [("ana", ""), ("ben", "")],
     "projects": [("p1", "")],
+    "groups": [("lr", "")],
     "reservations": [("3", "of ana, Active")],
 }
 
@@ -72,6 +73,11 @@ def values(line):
         ("gcancel -- -", []),
         ("gctl reserve cancel ", ["3"]),
         ("gctl set-limit 12", ["12", "123"]),
+        ("gctl set-limit l", ["lr"]),
+        ("gqueue --group ", ["lr"]),
+        ("gqueue --group --by", ["--by-state"]),
+        ("gqueue --group --sort na", ["name"]),
+        ("gcancel --group=l", ["--group=lr"]),
         ("gctl set-limit 12 ", []),
         ("gctl reserve create --user b", ["ben"]),
         ("gbatch --depends-on ", ["12", "7", "123"]),
@@ -147,7 +153,7 @@ def test_every_value_that_is_a_job_or_a_state_is_completed():
     items = [item for table in TABLES.values() for one in _commands(table) for item in (*one.options, *one.arguments)]
     jobs = [item for item in items if item.convert in (ids.parse, ids.parse_one)]
     assert len(jobs) > 20
-    assert {choices.kind(item) for item in jobs} == {"jobs"}
+    assert {choices.kinds(item)[-1] for item in jobs} == {"jobs"}
     assert {choices._fixed(item) for item in items if item.convert is states.parse} == {tuple(states.STATES)}
 
 
@@ -165,6 +171,7 @@ def test_jobs_are_asked_of_the_daemon(daemon):
     [
         ("users", "/queue", "ana\nben\nana\n", ["ana", "ben"]),
         ("projects", "/queue", "p1\n-\n", ["p1"]),
+        ("groups", "/queue", "lr\n-\nlr\n", ["lr"]),
         ("names", "/queue", "train\n", ["train"]),
         ("reservations", "/reservations", [{"id": 3, "user": "ana", "status": "Active"}], ["3"]),
         ("jobs", "/queue", "", []),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.cli.render.bars import bar, strip
-from gflow.cli.render.fit import cut
+from gflow.cli.render.fit import cut, folded
 from gflow.cli.render.table import table, width
 from gflow.cli.render.tree import MOST_DEEP, branches, reference
 
@@ -134,3 +134,17 @@ def test_a_long_chain_is_cut_into_trees_and_costs_no_more_than_its_length():
     found = branches([str(at) for at in range(5000)], [[(str(at - 1), False)] for at in range(5000)], symbols=True)
     assert sum(not refers for _, _, refers in found) == 5000
     assert max(len(prefix) for prefix, _, _ in found) == 2 * (MOST_DEEP + 1)
+
+
+def test_sentences_are_broken_between_words():
+    line = "  It needs 2 GPUs; 1 of 2 can be had now"
+    assert folded(line, 20).split("\n") == ["  It needs 2 GPUs; 1", "    of 2 can be had", "    now"]
+    assert folded(line, None) == folded(line, 80) == line
+    assert folded("x" * 30, 10) == "x" * 30, "there is no better place"
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=9), min_size=1, max_size=30), st.integers(14, 60))
+def test_folding_keeps_words_and_width(words, columns):
+    lines = folded(" ".join(words), columns).split("\n")
+    assert max(map(width, lines)) <= columns
+    assert " ".join(lines).split() == words

@@ -82,18 +82,20 @@ def test_conditions_choose_among_the_jobs_that_have_not_ended(run, daemon, argv,
 
 
 def test_ids_that_no_job_has_are_told_of_also_among_conditions(run, daemon):
-    daemon.on("GET", "/queue", lambda asked: reply("3\x1fx\n" if "NAME" in asked.query["columns"] else "3\n4\n"))
+    daemon.on("GET", "/queue", lambda asked: reply("3\x1fx\n" if "NAME" in asked.query["columns"] else "4\n"))
     daemon.on("POST", "/jobs/3/cancel", reply(None))
-    daemon.on("GET", "/jobs/5", reply({"error": "Job 5 does not exist", "code": "not_found"}, 404))
     done = run(COMMAND, "3-5", "--state", "PD")
     assert (done.status, done.out, done.err) == (1, "Job 3 cancelled.\n", "gcancel: Job 5 does not exist\n")
 
 
-def test_conditions_that_no_job_meets(run, daemon):
+@pytest.mark.parametrize(("argv", "whose"), [(["--name", "x"], "no job of yours"), (["-u", "all"], "no job")])
+def test_conditions_that_no_job_meets(run, daemon, argv, whose):
     daemon.on("GET", "/queue", reply(""))
-    done = run(COMMAND, "--name", "x")
-    assert (done.status, done.out) == (0, "No jobs found.\n")
+    done = run(COMMAND, *argv)
+    said = f"gcancel: {whose} that waits or runs is meant by these conditions\n"
+    assert (done.status, done.out, done.err) == (1, "", said)
     assert len(daemon.asked) == 1
+    assert run(COMMAND, *argv, "--dry-run", "-o", "json").out == '{\n  "jobs": []\n}\n'
 
 
 def test_a_signal_is_sent_and_nothing_cancelled(run, daemon):

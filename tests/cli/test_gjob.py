@@ -131,7 +131,7 @@ def test_update_of_mail_leaves_what_is_not_named(run, daemon, before, argv, want
 def test_update_of_mail_that_nobody_gets(run, daemon):
     daemon.on("GET", "/jobs/7", reply({"id": 7}))
     done = run(COMMAND, "update", "7", "--notify-on", "job_failed")
-    assert (done.status, done.err) == (1, "gjob: job 7 sends mail to nobody: say to whom, with --notify-email\n")
+    assert (done.status, done.err) == (1, "gjob update: job 7 sends mail to nobody: say to whom, with --notify-email\n")
 
 
 def test_update_goes_on_after_a_refusal(run, daemon):
@@ -305,7 +305,7 @@ def test_show_of_jobs_that_wait_and_run():
 def test_show_of_a_job_that_was_done_again_and_of_one_that_says_how_far_it_is(run, daemon):
     assert "  RedoneAs=12" in describe(FINISHED | {"redone_as": 12}, 5000.0)
     told = {"percent": 45.5, "left_secs": 90.0, "expected_end": 5090.0, "state": "paused", "note": "epoch 3"}
-    daemon.on("GET", "/jobs/7", reply(FINISHED | {"state": "Running"}))
+    daemon.on("GET", "/jobs", reply([FINISHED | {"state": "Running"}]))
     daemon.on("GET", "/progress", reply([{"id": 7, **told}]))
     (line,) = [line for line in run(COMMAND, "show", "7").out.splitlines() if "Progress" in line]
     assert line.startswith("  Progress=45.5% (about 00:01:30 left, until ")
@@ -316,14 +316,14 @@ def test_show_of_a_job_that_was_done_again_and_of_one_that_says_how_far_it_is(ru
 
 
 def test_show_separates_jobs_and_fails_for_missing_ones(run, daemon):
-    daemon.on("GET", "/jobs/7", reply(FINISHED))
-    daemon.on("GET", "/jobs/9", reply(FINISHED | {"id": 9, "run_name": "a\x1b[2J"}))
-    done = run(COMMAND, "show", "7-9")
+    daemon.on("GET", "/jobs", reply([FINISHED, FINISHED | {"id": 9, "run_name": "a\x1b[2J"}]))
+    done = run(COMMAND, "show", "7-100000")
     assert done.status == 1
+    assert len(daemon.asked) == 10
     assert done.out.count("=" * 80) == 1
     assert "ID=9" in done.out
     assert "\x1b" not in done.out
-    assert done.err.startswith("gjob show: ")
+    assert done.err == "gjob show: Jobs 8,10-100000 do not exist\n"
 
 
 def test_why_tells_the_reasons(run, daemon):
@@ -376,7 +376,7 @@ def test_log_of_a_job_that_has_not_started(run, daemon):
 def test_log_of_a_missing_job_fails(run, daemon):
     daemon.on("GET", "/jobs/8/log/stream", NO_SUCH)
     done = run(COMMAND, "l", "8")
-    assert (done.status, done.out, done.err) == (1, "", "gjob: Job 8 does not exist\n")
+    assert (done.status, done.out, done.err) == (1, "", "gjob log: Job 8 does not exist\n")
 
 
 LOSSES = b"epoch 1\r\nloss \x1b[31m0.5\x1b[0m\r\n 10%\r 20%\rloss 0.25\r\nend"
@@ -452,7 +452,7 @@ def test_a_log_that_breaks_off_is_not_taken_for_whole(run, daemon):
     daemon.on("GET", "/jobs/7/log/stream", chunked(b"half")[:-7])
     done = run(COMMAND, "log", "7")
     assert (done.status, done.out) == (1, "half")
-    assert "gjob: " in done.err
+    assert "gjob log: " in done.err
 
 
 def test_wait_exits_with_the_largest_code(run, daemon):
@@ -516,7 +516,7 @@ def test_attach_fails_without_a_terminal_on_either_end(run, daemon):
     done = run(COMMAND, "attach", "7")
     assert done.status == 1
     assert "only be attached to from a terminal" in done.err
-    assert run(COMMAND, "a", "9").err == "gjob: Job 9 has ended\n"
+    assert run(COMMAND, "a", "9").err == "gjob attach: Job 9 has ended\n"
 
 
 def test_following_goes_on_with_the_next_daemon(run, daemon):

@@ -103,9 +103,16 @@ def terminals(daemon):
 )
 def test_terminals_are_closed_by_ids_names_patterns_and_states(run, terminals, argv, closed, summary, status):
     done = run(COMMAND, "close-sessions", *argv)
-    assert done.out == "".join(f"gjob-{job_id}\n" for job_id in closed)
-    assert done.err.splitlines()[-1] == f"gjob close-sessions: {summary}"
+    assert done.out.splitlines() == [*(f"gjob-{job_id}" for job_id in closed), f"gjob close-sessions: {summary}"]
     assert done.status == status
+
+
+@pytest.mark.parametrize("argv", [["-p", "["], ["--names", "train-1,x[1"]])
+def test_a_pattern_that_is_none_is_refused(run, terminals, argv):
+    done = run(COMMAND, "close-sessions", *argv)
+    assert (done.status, done.out) == (2, "")
+    assert "has a [ without its ]" in done.err
+    assert terminals.asked == []
 
 
 def test_a_dry_run_closes_nothing(run, terminals):

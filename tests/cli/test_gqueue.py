@@ -46,6 +46,7 @@ def test_the_table_of_the_manual(run, daemon):
         (["-c"], {"mine": "1", "states": "Finished,Failed,Cancelled,Timeout"}),
         (["-s", "Running,PD"], {"mine": "1", "states": "Running,Queued"}),
         (["-N", "a b,c"], {"mine": "1", "names": "a b,c"}),
+        (["-N", r"lr=1\,2,c"], {"mine": "1", "names": r"lr=1\,2,c"}),
         (["-P", "ml"], {"mine": "1", "project": "ml"}),
         (["-n", "5"], {"mine": "1", "limit": "5"}),
         (["-n", "-5"], {"mine": "1", "limit": "-5"}),
@@ -59,15 +60,41 @@ def test_the_table_of_the_manual(run, daemon):
 )
 def test_every_filter_reaches_the_daemon(run, daemon, argv, query):
     queue(daemon)
+    assert run(COMMAND, *argv).status == ("ids" in query)
+    assert daemon.asked[0].query == {"columns": DEFAULT, "sort": "id"} | query
+
+
+def test_jobs_that_are_named_and_do_not_exist_are_said(run, daemon):
+    def answer(asked):
+        row = ["2", "b", "R", "-", "0", "-"] if "NAME" in asked.query["columns"] else ["5"]
+        return reply("\x1f".join(row) + "\n", headers={"X-Total": "1"})
+
+    daemon.on("GET", "/queue", answer)
+    done = run(COMMAND, "-j", "1-2,5,7-9", "-s", "R")
+    assert (done.status, len(done.out.splitlines())) == (1, 2)
+    assert done.err == "gqueue: Jobs 1,7-9 do not exist\n"
+    assert asked_of(daemon) == {"columns": "JOBID", "states": "all", "ids": "1,5,7-9"}
+    assert run(COMMAND, "-j", "2").err == ""
+
+
+@pytest.mark.parametrize("argv", [["-g"], ["--by-state"], ["--group"], ["--group", "-u", "all"], ["--group="]])
+def test_group_without_a_name_is_in_parts(run, daemon, argv):
+    queue(daemon, ["1", "a", "R", "00:00:01", "0", "-"])
+    assert run(COMMAND, *argv).out.startswith("Running (1)\n---")
+
+
+@pytest.mark.parametrize("argv", [["--group", "lr"], ["--group=lr"], ["-t", "--group", "lr"], ["--group", "lr", "-g"]])
+def test_group_with_a_name_is_a_filter(run, daemon, argv):
+    queue(daemon)
     assert run(COMMAND, *argv).status == 0
-    assert asked_of(daemon) == {"columns": DEFAULT, "sort": "id"} | query
+    assert asked_of(daemon)["group"] == "lr"
 
 
 def test_shorthands_are_resolved(run, daemon):
     daemon.on("GET", "/jobs/resolve-dependency", reply({"job_id": 12}))
     queue(daemon)
     run(COMMAND, "-j", "@,3-4")
-    assert asked_of(daemon)["ids"] == "12,3-4"
+    assert daemon.asked[1].query["ids"] == "12,3-4"
 
 
 def test_an_empty_queue_says_so(run, daemon):
@@ -103,7 +130,7 @@ def test_colours_and_symbols_when_asked_for(run, daemon):
 def test_symbols_need_no_state_column(run, daemon):
     queue(daemon, ["a", "R", "-"])
     assert run(COMMAND, "--color", "always", "-f", "NAME").out == " NAME\n a ○\n"
-    assert asked_of(daemon)["columns"] == "NAME,ST,GROUP"
+    assert asked_of(daemon)["columns"] == "NAME,ST,GROUPID"
 
 
 @pytest.mark.parametrize(
@@ -147,6 +174,7 @@ def two_jobs(daemon):
     """The daemon lists job 9 before job 7."""
     queue(daemon, ["9", "00:00:05", "0,1"], ["7", "-", "(Resources)"])
     daemon.on("GET", "/jobs", reply([JOB, RUNNING]))
+    daemon.on("GET", "/progress", reply([{"id": 9, "percent": 45.5, "left_secs": 90.0}]))
     return daemon
 
 
@@ -158,6 +186,9 @@ def test_json_in_the_order_and_with_the_fields_of_the_manual(run, two_jobs):
     assert second["submitted_at"] == "2026-02-04T12:30:45Z"
     assert (second["reason"], second["memory_mb"], second["time_limit"]) == ("Resources", 2048, "1-01:00:00")
     assert (second["gpus"], second["user"], second["exit_code"]) == ([], "ann", None)
+    assert (first["progress_percent"], first["progress_left_secs"]) == (45.5, 90.0)
+    assert (second["progress_percent"], second["progress_left_secs"]) == (None, None)
+    assert two_jobs.asked[-1].query == {"ids": "9"}
     assert "project" not in second
     assert "reason" not in first
     assert two_jobs.asked[0].query["sort"] == "state"

@@ -236,8 +236,8 @@ def test_the_sections_of_the_statistics(run, stats):
 def test_statistics_as_csv_and_json(run, stats):
     rows = dict(csv.reader(io.StringIO(run(GSTATS, "-o", "csv").out)))
     assert rows["metric"] == "value"
-    assert (rows["avg_wait_secs"], rows["avg_runtime_secs"], rows["total_gpu_hours"]) == ("61.3", "", "1.23")
-    assert (rows["measured_jobs"], rows["mean_gpu_utilisation_pct"]) == ("3", "71.3")
+    assert (rows["avg_wait_secs"], rows["avg_runtime_secs"], rows["total_gpu_hours"]) == ("61.26", "", "1.234")
+    assert (rows["measured_jobs"], rows["mean_gpu_utilisation_pct"]) == ("3", "71.26")
     assert json.loads(run(GSTATS, "-o", "json").out) == STATS
 
 
@@ -250,6 +250,10 @@ def test_statistics_of_nothing(run, stats):
     assert "Usage statistics: all users" in done.out
     assert "Top Jobs" not in done.out
     assert "utilisation" not in done.out
+    assert "  Success rate:    -" in done.out.splitlines()
+    rows = dict(csv.reader(io.StringIO(run(GSTATS, "-a", "-o", "csv").out)))
+    assert (rows["total_jobs"], rows["success_rate"], rows["avg_gpus_per_job"]) == ("0", "", "")
+    assert json.loads(run(GSTATS, "-a", "-o", "json").out)["success_rate"] is None
 
 
 def by(stats, what, *hours, **fields):
@@ -311,8 +315,8 @@ def test_figures_by_day_as_data(run, stats):
     assert (head[0], found["day"], found["total_gpu_hours"], found["total_run_hours"]) == (
         "day",
         "2026-02-04",
-        "2.00",
-        "2.00",
+        "2",
+        "2",
     )
     assert json.loads(run(GSTATS, "-b", "day", "-o", "json").out)["rows"][0]["day"] == "2026-02-04"
     yaml = pytest.importorskip("yaml")
@@ -322,6 +326,21 @@ def test_figures_by_day_as_data(run, stats):
 def test_no_figures_at_all(run, stats):
     by(stats, "day")
     assert run(GSTATS, "-b", "day").out == "No jobs found.\n"
+
+
+def test_a_narrow_terminal_cuts_words_not_lines(run, daemon, monkeypatch):
+    monkeypatch.setattr("gflow.cli.ginfo.terminal_columns", lambda: 44)
+    holder = {"id": 5, "name": "a-name-that-is-longer-than-some-terminals"}
+    info(
+        daemon,
+        gpu(0, jobs=[holder], available=False),
+        gpu(1),
+        drained={"since": 0.0, "by": "root", "reason": "x y " * 9},
+    )
+    lines = run(GINFO).out.splitlines()
+    assert max(map(len, lines)) <= 44
+    assert "…" in lines[2]
+    assert lines[-1].endswith("started.")
 
 
 def test_a_drained_machine_is_said_to_be(run, daemon):

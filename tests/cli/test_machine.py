@@ -44,7 +44,7 @@ def test_a_refusal_is_one_line(run, daemon):
     daemon.on("POST", "/gpus", reply({"error": "Invalid GPU indices [9] (only 4 GPUs detected)", "code": "x"}, 422))
     done = run(GCTL, "set-gpus", "9")
     assert (done.status, done.out) == (1, "")
-    assert done.err == "gctl: Invalid GPU indices [9] (only 4 GPUs detected)\n"
+    assert done.err == "gctl set-gpus: Invalid GPU indices [9] (only 4 GPUs detected)\n"
 
 
 # -- gpu-process -------------------------------------------------------------------------------------------------------
@@ -55,7 +55,10 @@ def test_ignoring_a_process(run, daemon):
     daemon.on("POST", "/gpu-processes/ignore", reply(answer))
     done = run(GCTL, "gpu-process", "ignore", "--gpu", "1", "--pid", "77")
     assert (done.status, done.out) == (0, "Process 77 on GPU 1 is ignored; the GPU is available.\n")
-    assert done.err == "Warning: jobs on GPU 1 share its memory with that process and may run out of it.\n"
+    assert (
+        done.err
+        == "gctl gpu-process ignore: warning: jobs on GPU 1 share its memory with that process and may run out of it\n"
+    )
     assert daemon.asked[0].json == {"gpu_index": 1, "pid": 77}
     daemon.on("POST", "/gpu-processes/ignore", reply(answer | {"inserted": False, "available": False}))
     done = run(GCTL, "gpu-process", "ignore", "--gpu", "1", "--pid", "77")

@@ -49,7 +49,7 @@ def utc(monkeypatch):
 def test_what_was_dropped_is_told(run, daemon):
     notifications(daemon, target(), target(name="b", dropped=7))
     done = run(GCTL, "webhooks")
-    assert (done.status, done.err) == (0, "b: 7 deliveries were dropped, for too many waited\n")
+    assert (done.status, done.err) == (0, "gctl webhooks: b: 7 deliveries were dropped, for too many waited\n")
 
 
 def test_every_target_has_a_line(run, daemon):
@@ -84,8 +84,8 @@ def test_nobody_to_tell(run, daemon):
 def test_trouble_is_said(run, daemon):
     notifications(daemon, target(), outbox_trouble="outbox.sqlite: disk is full", events_lost=88)
     assert run(GCTL, "webhooks").err.splitlines() == [
-        "deliveries would not outlive the daemon: outbox.sqlite: disk is full",
-        "88 events were lost when the daemon was killed",
+        "gctl webhooks: deliveries would not outlive the daemon: outbox.sqlite: disk is full",
+        "gctl webhooks: 88 events were lost when the daemon was killed",
     ]
 
 

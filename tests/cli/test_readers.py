@@ -117,7 +117,7 @@ def _fits(convert, value):
 
 def _quick(table, argv):
     try:
-        return _read_quickly(table, argv)
+        return _read_quickly(table, argv, table.name)
     except Unclear:
         return None
 
@@ -201,7 +201,14 @@ def test_version(run, table):
     assert (done.status, done.out) == (0, f"{table.name} {__version__}\n")
 
 
-@pytest.mark.parametrize("argv", [[], ["nosuch"], ["shwo", "1"]])
+@pytest.mark.parametrize("table", [gjob.COMMAND, gctl.COMMAND, gctl.COMMAND.load("quota")])
+def test_a_group_alone_shows_its_help(run, table):
+    done = run(table)
+    assert (done.status, done.out, done.err) == (0, run(table, "--help").out, "")
+    assert len(done.out.splitlines()) > 10
+
+
+@pytest.mark.parametrize("argv", [["nosuch"], ["shwo", "1"]])
 def test_a_group_needs_one_of_its_verbs(run, argv):
     done = run(gjob.COMMAND, *argv)
     assert (done.status, done.out) == (2, "")

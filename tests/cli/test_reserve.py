@@ -201,7 +201,7 @@ def test_a_refusal_of_the_daemon_is_shown(run, daemon):
     sentence = "2 GPUs cannot be reserved: taken by reservation 1 of alice"
     daemon.on("POST", "/reservations", reply({"error": sentence, "code": "conflict"}, 409))
     done = create(run)
-    assert (done.status, done.out, done.err) == (1, "", f"gctl: {sentence}\n")
+    assert (done.status, done.out, done.err) == (1, "", f"gctl reserve create: {sentence}\n")
 
 
 # -- list ------------------------------------------------------------------------------------------------------------

@@ -62,8 +62,7 @@ CANCELLED = {"jobs": [{"id": 7, "state": "Running"}], "dependents": [], "failed"
 def answering(daemon):
     daemon.on("GET", "/queue", reply("7\x1f00:00:05\x1f1\n"))
     daemon.on("GET", "/jobs", reply([JOB]))
-    daemon.on("GET", "/jobs/7", reply(JOB))
-    daemon.on("GET", "/jobs/8", reply({"error": "Job 8 does not exist", "code": "not_found"}, 404))
+    daemon.on("GET", "/progress", reply([{"id": 7, "percent": 45.5, "left_secs": None}]))
     daemon.on("GET", "/jobs/7/why", reply(WHY))
     daemon.on("GET", "/jobs/7/wait", reply(JOB | {"state": "Failed", "exit_code": 3, "status_detail": "x"}))
     daemon.on("POST", "/jobs/cancel", reply(CANCELLED))

@@ -114,12 +114,12 @@ def test_export_never_writes_where_the_state_is(run, data, tmp_path, place):
 def test_an_output_that_cannot_be_written_is_named_as_it_was_given(run, data, tmp_path, monkeypatch):
     target = tmp_path / "missing" / "jobs.jsonl"
     done = run(GCTL, "state", "export", "--output", str(target))
-    assert (done.status, done.err) == (1, f"gctl: --output: {target}: No such file or directory\n")
+    assert (done.status, done.err) == (1, f"gctl state export: --output: {target}: No such file or directory\n")
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     monkeypatch.setattr("gflow.store.disk.DISK.write", Mock(side_effect=full))
     target.parent.mkdir()
     done = run(GCTL, "state", "export", "--output", str(target))
-    assert (done.status, done.err) == (1, f"gctl: --output: {target}: No space left on device\n")
+    assert (done.status, done.err) == (1, f"gctl state export: --output: {target}: No space left on device\n")
     assert os.listdir(target.parent) == []
 
 
@@ -129,14 +129,14 @@ def test_a_standard_output_that_is_full_is_said_in_one_line(data, verb):
         main = "from gflow.cli.gctl import main; raise SystemExit(main())"
         command = [sys.executable, "-c", main, "state", verb, "--data-dir", str(data)]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stderr) == (1, "gctl: standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, f"gctl state {verb}: standard output: No space left on device\n")
 
 
 def test_a_state_file_that_is_no_file_is_said_in_one_line(run, data):
     (data / NAME).unlink()
     os.mkfifo(data / NAME)
     done = run(GCTL, "state", "export")
-    assert (done.status, done.err) == (1, f"gctl: {data / NAME}: is not a regular file\n")
+    assert (done.status, done.err) == (1, f"gctl state export: {data / NAME}: is not a regular file\n")
 
 
 def test_export_ends_quietly_when_nobody_reads_on(run, data, monkeypatch):
@@ -145,7 +145,7 @@ def test_export_ends_quietly_when_nobody_reads_on(run, data, monkeypatch):
             next(iter(lines))
             raise BrokenPipeError
 
-    monkeypatch.setattr("gflow.cli.entry._leave_quietly", lambda status: status)
+    monkeypatch.setattr("gflow.cli.entry.leave_quietly", lambda status: status)
     monkeypatch.setattr(sys, "stdout", Closed())
     done = run(GCTL, "state", "export")
     assert (done.status, done.err) == (141, "")
@@ -154,7 +154,9 @@ def test_export_ends_quietly_when_nobody_reads_on(run, data, monkeypatch):
 def test_a_copy_is_read_with_data_dir(run, data, tmp_path):
     copy = tmp_path / "copy"
     data.rename(copy)
-    assert run(GCTL, "state", "export").err == f"gctl: there is no state in {data}: it is not a directory\n"
+    assert (
+        run(GCTL, "state", "export").err == f"gctl state export: there is no state in {data}: it is not a directory\n"
+    )
     assert run(GCTL, "state", "check").status == 1
     assert len(run(GCTL, "state", "export", "--data-dir", str(copy)).out.splitlines()) == 13
 
@@ -233,7 +235,7 @@ def test_a_refusal_of_the_daemon_is_final(run, daemon, data):
     before = (data / NAME).read_bytes()
     daemon.on("POST", "/state/compact", reply({"error": "The state is in recovery", "code": "wrong_state"}, 409))
     done = run(GCTL, "state", "compact")
-    assert (done.status, done.err) == (1, "gctl: The state is in recovery\n")
+    assert (done.status, done.err) == (1, "gctl state compact: The state is in recovery\n")
     assert (data / NAME).read_bytes() == before
 
 
@@ -253,8 +255,8 @@ def test_files_that_somebody_has_are_left_alone(run, data, verb):
         done = run(GCTL, "state", *verb)
     assert (done.status, done.out) == (1, "")
     assert done.err == (
-        f"gctl: {data} is in use by process {os.getpid()} (listening on /run/s), which cannot be reached: "
-        "name its socket with --url\n"
+        f"gctl state {verb[0]}: {data} is in use by process {os.getpid()} (listening on /run/s), which cannot be "
+        "reached: name its socket with --url\n"
     )
     assert (data / NAME).read_bytes() == before
 

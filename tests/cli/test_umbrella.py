@@ -62,3 +62,27 @@ def test_a_wrong_option_names_the_whole_command(gflow):
     status, _, err = gflow("queue", "--nosuch")
     assert status == 2
     assert err.startswith("gflow queue: No such option '--nosuch'.")
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["foo"], "gflow gflowd: No such command 'foo'. See 'gflow gflowd --help'.\n"),
+        (["run", "--nosuch"], "gflow gflowd run: No such option '--nosuch'. See 'gflow gflowd run --help'.\n"),
+        (["service", "foo"], "gflow gflowd service: No such command 'foo'. See 'gflow gflowd service --help'.\n"),
+    ],
+)
+def test_the_daemon_s_command_complains_as_the_others_do(gflow, argv, complaint):
+    assert gflow("gflowd", *argv) == (2, "", complaint)
+
+
+def test_the_daemon_s_verbs_alone_show_their_help(gflow):
+    status, out, err = gflow("gflowd", "service")
+    assert (status or 0, err) == (0, "")
+    assert "\n  install " in out
+
+
+def test_every_complaint_names_its_command_in_full(gflow, daemon):
+    daemon.on("POST", "/jobs/8/hold", reply({"error": "Job 8 does not exist", "code": "not_found"}, 404))
+    assert gflow("job", "h", "8") == (1, "", "gflow job hold: Job 8 does not exist\n")
+    assert gflow("job", "log", "8")[2].startswith("gflow job log: ")

@@ -17,7 +17,8 @@ CELLS = {
     "REASON": ["-", "-", "GPUs kept for job 12", "Dependency", "-"],
     "DEPENDS": ["-", "1", "1", "2,3", "-"],
     "REDOOF": "- - - - 2".split(),
-    "GROUP": "- g g - -".split(),
+    "GROUP": "- lr lr - -".split(),
+    "GROUPID": "- g g - -".split(),
 }
 
 

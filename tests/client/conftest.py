@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gflow.client import voice
 from support.fake_daemon import FakeDaemon
 
 
@@ -16,6 +17,12 @@ def short_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture(autouse=True)
+def speaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who speaks if nobody has said: a process of the tests runs many commands."""
+    monkeypatch.setattr(voice, "_speaker", "gflow")
 
 
 @pytest.fixture

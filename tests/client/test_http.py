@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gflow.client import unix
 from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer
 from gflow.client.http import Client, quote, target
+from gflow.client.voice import speak_as
 from support.fake_daemon import reply
 
 
@@ -203,5 +204,8 @@ def test_waiting_for_any_returns_the_first_to_end(client, daemon):
 def test_waiting_outlives_a_daemon_that_stops(daemon, client, capsys):
     answers = iter([reply({"error": "The daemon is stopping", "code": "unavailable"}, 503), reply({"id": 7})])
     daemon.on("GET", "/jobs/7/wait", lambda _request: next(answers))
+    speak_as("gjob wait")
     assert client.wait(7) == {"id": 7}
-    assert capsys.readouterr().err == "gflowd went away; waiting for it to come back ('gflowd up' starts it)\n"
+    assert (
+        capsys.readouterr().err == "gjob wait: gflowd went away; waiting for it to come back ('gflowd up' starts it)\n"
+    )

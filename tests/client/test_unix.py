@@ -104,7 +104,7 @@ def test_silence_is_told_of_once_and_what_may_have_been_done(short_dir, monkeypa
         for body in (None, b"x" * 3_000_000):  # which does not fit into the kernel: the sending waits, too
             with pytest.raises(NoAnswer, match=r"does not answer; who knows$"):
                 unix.ask(path, "POST", "/x", body, timeout_secs=0.05, doubt="; who knows").answer()
-    assert capsys.readouterr().err == f"gflowd at unix:{path} does not answer; still waiting, for up to 0.05 s\n"
+    assert capsys.readouterr().err == f"gflow: gflowd at unix:{path} does not answer; still waiting, for up to 0.05 s\n"
 
 
 def test_a_slow_answer_is_read_all_the_same(daemon, monkeypatch, capsys):
@@ -142,7 +142,7 @@ def test_a_wait_without_an_end_asks_now_and_then_whether_there_is_anybody(daemon
     tell = patience._tell
     monkeypatch.setattr(patience, "_tell", lambda *said: (tell(*said), known.set()))
     assert get(daemon, timeout_secs=None).read() == b"ended"
-    said = f"gflowd at unix:{daemon.path} does not answer; waiting until it does; jobs run on without it\n"
+    said = f"gflow: gflowd at unix:{daemon.path} does not answer; waiting until it does; jobs run on without it\n"
     assert capsys.readouterr().err == ("" if well else said)
 
 
@@ -196,7 +196,7 @@ def test_a_daemon_that_accepts_nothing_is_told_of_and_given_up_on(short_dir, mon
             for sock in waiting:
                 sock.close()
         assert 0.5 < time.monotonic() - began < 5
-    said = f"gflowd at unix:{short_dir}/s does not answer; still waiting, for up to 0.6 s\n"
+    said = f"gflow: gflowd at unix:{short_dir}/s does not answer; still waiting, for up to 0.6 s\n"
     assert capsys.readouterr().err == said
 
 

@@ -8,8 +8,8 @@ from gflow.core.brief import Briefs
 from gflow.core.drain import MAX_REASON
 from gflow.core.errors import Malformed
 from gflow.core.eta import why_unknown
-from gflow.core.explain import explain
-from gflow.core.forecast import future_of_the_queue
+from gflow.core.explain import reasons
+from gflow.core.forecast import expected_start, future_of_the_queue
 from gflow.core.model import ReasonKind
 from support.jobs import Bench
 
@@ -47,11 +47,11 @@ def test_every_waiting_job_says_why(make_bench: MakeBench) -> None:
     assert reason is not None
     assert reason.kind is ReasonKind.RESOURCES, "a word that clients of gflow know"
     assert Briefs(bench.engine, bench.now).of(bench.job(ready)) == "Drained: new disks"
-    told = explain(bench.engine, bench.job(ready), bench.now)
-    assert told.reasons[0].text.startswith("gflow was drained by root at ")
-    assert told.reasons[0].text.endswith(": new disks; nothing new is started.")
-    assert told.reasons[0].help == "an administrator ends that: gctl resume"
-    assert told.expected_start is None
+    (told, *_) = reasons(bench.engine, bench.job(ready), bench.now)
+    assert told.text.startswith("gflow was drained by root at ")
+    assert told.text.endswith(": new disks; nothing new is started.")
+    assert told.help == "an administrator ends that: gctl resume"
+    assert expected_start(bench.engine, bench.job(ready), bench.now) is None
     assert why_unknown(bench.engine, bench.job(ready), bench.now) == "nothing is started while gflow is drained"
     assert future_of_the_queue(bench.engine, bench.now).play() == {}
     waits_for = bench.reason(later)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gflow.core.explain import Why, explain
+from gflow.core.explain import Why, reasons
 from gflow.core.model import DependencyMode, ReasonKind, StopCause
 from support.jobs import HOUR, Bench, gpus, spec
 
@@ -10,7 +10,7 @@ MakeBench = Callable[..., Bench]
 
 
 def why(bench: Bench, job: int) -> list[Why]:
-    return list(explain(bench.engine, bench.job(job), bench.now).reasons)
+    return list(reasons(bench.engine, bench.job(job), bench.now))
 
 
 def the_why(bench: Bench, job: int) -> tuple[ReasonKind | None, str, str]:

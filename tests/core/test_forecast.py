@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gflow.core.engine import Engine
-from gflow.core.explain import explain
 from gflow.core.forecast import MOST_AHEAD, expected_start
 from gflow.core.model import Exit, JobId, Now
 from support.effort import examples
@@ -19,7 +18,7 @@ MakeBench = Callable[..., Bench]
 def expected_in(bench: Bench, job: int) -> float | None:
     """Seconds from now, asked in the way people do; asking changes nothing."""
     before = snapshot(bench.engine)
-    start = explain(bench.engine, bench.job(job), bench.now).expected_start
+    start = expected_start(bench.engine, bench.job(job), bench.now)
     assert snapshot(bench.engine) == before
     return None if start is None else start - bench.now.wall
 

@@ -18,12 +18,21 @@ def running(secs: float) -> tuple[Job, Now]:
 
 @pytest.mark.parametrize(
     ("percent", "age_secs", "left_secs"),
-    [(50, 0, 100), (10, 0, 900), (100, 0, 0), (0, 0, None), (50, 20, 60), (25, 100, None), (90, 99, 0)],
+    [
+        (50, 0, 100),
+        (10, 0, 900),
+        (100, 0, 0),
+        (0, 0, None),
+        (50, 20, 60),
+        (25, 100, None),
+        (90, 99, None),
+        (100, 99, 0),
+    ],
 )
 def test_without_a_word_of_the_job_it_goes_on_as_until_now(
     percent: float, age_secs: float, left_secs: float | None
 ) -> None:
-    """In 100 s; what was told some time ago holds for that moment."""
+    """In 100 s; what was told some time ago holds for that moment, and tells nothing once it should have been over."""
     job, now = running(100)
     assert time_left_secs(Progress(percent, now.wall - age_secs, "file"), job, now) == left_secs
 

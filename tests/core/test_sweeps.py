@@ -8,7 +8,7 @@ import pytest
 from gflow.core import groups
 from gflow.core.errors import Impossible, Malformed
 from gflow.core.events import EventKind
-from gflow.core.explain import explain
+from gflow.core.explain import reasons
 from gflow.core.model import DependencyMode, Failure, JobId, JobSpec, ReasonKind, State, StopCause
 from support.jobs import HOUR, MINUTE, Bench, spec
 
@@ -198,7 +198,7 @@ def test_the_rest_is_held_with_one_event_and_a_reason(bench: Bench) -> None:
     }
     assert bench.states(*rest) == ["Hold"] * 4
     assert {bench.job(job_id).detail for job_id in rest} == {why}
-    (told, *_) = explain(bench.engine, bench.job(rest[0]), bench.now).reasons
+    (told, *_) = reasons(bench.engine, bench.job(rest[0]), bench.now)
     assert (told.reason, told.text, told.help) == (ReasonKind.HELD, f"It is on hold: {why}.", f"gjob release {rest[0]}")
     assert start_all(bench) == []
 
@@ -375,7 +375,7 @@ def after(*ids: int, **fields: Any) -> dict[str, Any]:
 def test_any_end_will_do_for_who_asks_for_no_more(bench: Bench, code: int) -> None:
     first = bench.running()
     waiting = bench.queued(**after(first))
-    (why,) = explain(bench.engine, bench.job(waiting), bench.now).reasons
+    (why,) = reasons(bench.engine, bench.job(waiting), bench.now)
     assert why.text == f"It waits for job {first} (Running) to end."
     bench.end(first, code)
     bench.events()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.core.slots import next_slot, on_grid
-from gflow.core.zones import UTC_ZONE, Zone, meant, named, parse_moment
+from gflow.core.zones import UTC_ZONE, Zone, hint, meant, named, parse_moment
 
 ZONES = [
     *("UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "America/St_Johns", "America/Sao_Paulo"),
@@ -203,6 +203,26 @@ def test_any_name_is_a_zone_or_a_value_error(name):
 )
 def test_what_was_probably_meant(written, name):
     assert meant(written) == name
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("GMT+3", "3 hours ahead of UTC is Etc/GMT-3, with the sign turned round; a city minds summer time"),
+        ("utc-05:00", "5 hours behind UTC is Etc/GMT+5, with the sign turned round; a city minds summer time"),
+        ("+10", "10 hours ahead of UTC is Etc/GMT-10, with the sign turned round; a city minds summer time"),
+        ("GMT+25", None),
+        ("UTC+5:30", None),
+        ("berlin", "did you mean Europe/Berlin?"),
+        ("nowhere", None),
+    ],
+)
+def test_an_offset_is_not_taken_for_the_zone_that_is_written_so(written, said):
+    """By POSIX, and so by the names below Etc, west is plus."""
+    assert hint(written) == said
+    if said is not None and "Etc/" in said:
+        sign = named(said.partition(" is ")[2].partition(",")[0]).offset(0)
+        assert int(sign[:3]) == int(written.upper().replace("GMT", "").replace("UTC", "")[:3])
 
 
 def test_stamps_have_an_abbreviation_or_an_offset():

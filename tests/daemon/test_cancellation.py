@@ -170,7 +170,7 @@ async def in_steps(sync_function, *args, **_options):
 async def test_whenever_a_submission_is_cancelled_all_of_it_is_queued_or_nothing(tmp_path, monkeypatch):
     async with House(tmp_path) as house:
         monkeypatch.setattr(trio.to_thread, "run_sync", in_steps)
-        services, queued, who = house.daemon._services(), [], Caller("ana", 1000, admin=False)
+        services, queued, who = house.daemon._make_services(), [], Caller("ana", 1000, admin=False)
         for steps in range(40):
             before = len(house.engine.jobs)
             async with trio.open_nursery() as nursery:

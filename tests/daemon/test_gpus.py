@@ -135,6 +135,15 @@ class Post:
         self.desk.runtime.commit(self.engine.ended(job_id, Exit(0, self.desk.now.wall), self.desk.now))
 
 
+def occupied(**options):
+    """A post where a job runs whose process 10 is on the GPU, with 500 MB; and the job's id."""
+    post = Post(**options)
+    job_id = post.desk.start(gpus=1)
+    post.process(10, job_id)
+    post.probe.show(GpuProcess(10, 500))
+    return post, job_id
+
+
 def foreign(*pids, start_ticks=7):
     return tuple(GpuProcessId(pid, start_ticks) for pid in pids)
 
@@ -275,10 +284,7 @@ class TestAttribution:
             assert post.status() == expected
 
     async def test_what_is_left_of_a_job_is_not_foreign_for_some_time(self):
-        post = Post()
-        job_id = post.desk.start(gpus=1)
-        post.process(10, job_id)
-        post.probe.show(GpuProcess(10, 500))
+        post, job_id = occupied()
         async with post.open():
             post.at(5)
             post.end(job_id)
@@ -289,10 +295,7 @@ class TestAttribution:
             assert await post.look() == GpuStatus(foreign=foreign(10))
 
     async def test_a_process_that_has_gone_but_is_still_listed_is_its_job_s_and_then_dying(self):
-        post = Post()
-        job_id = post.desk.start(gpus=1)
-        post.process(10, job_id)
-        post.probe.show(GpuProcess(10, 500))
+        post, job_id = occupied()
         async with post.open():
             del post.owners[10]
             assert await post.look() == GpuStatus(job_mb={job_id: 500})
@@ -322,28 +325,19 @@ class TestAttribution:
             assert FakeAlarm.latest.set_to[-1] == START.boot + DYING_SECS + INTERVAL_SECS
 
     async def test_a_process_whose_mark_can_no_longer_be_read_stays_its_job_s(self):
-        post = Post()
-        job_id = post.desk.start(gpus=1)
-        post.process(10, job_id)
-        post.probe.show(GpuProcess(10, 500))
+        post, job_id = occupied()
         async with post.open():
             post.process(10)
             assert await post.look() == GpuStatus(job_mb={job_id: 500})
 
     async def test_another_process_under_the_same_id_is_foreign_at_once(self):
-        post = Post()
-        job_id = post.desk.start(gpus=1)
-        post.process(10, job_id)
-        post.probe.show(GpuProcess(10, 500))
+        post, _ = occupied()
         async with post.open():
             post.process(10, start_ticks=8)
             assert await post.look() == GpuStatus(foreign=foreign(10, start_ticks=8))
 
     async def test_an_id_that_was_not_listed_for_a_while_says_nothing_of_who_has_it_now(self):
-        post = Post()
-        job_id = post.desk.start(gpus=1)
-        post.process(10, job_id)
-        post.probe.show(GpuProcess(10, 500))
+        post, _ = occupied()
         async with post.open():
             del post.owners[10]
             post.probe.show()
@@ -360,10 +354,7 @@ class TestAttribution:
             assert await post.look() == GpuStatus()
 
     async def test_a_job_whose_end_is_not_on_disk_yet_leaves_nothing_foreign(self):
-        post = Post(at_once=False)
-        job_id = post.desk.start(gpus=1)
-        post.process(10, job_id)
-        post.probe.show(GpuProcess(10, 500))
+        post, job_id = occupied(at_once=False)
         async with post.open():
             post.end(job_id)
             assert post.desk.log.waiting

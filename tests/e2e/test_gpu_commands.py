@@ -107,7 +107,7 @@ def test_a_process_that_leaves_is_ignored_no_more(driver: Driver, stranger: int)
         until(lambda: daemon.cli("gctl", "gpu-process", "list").stdout == said, "the next look")
         refused = daemon.cli("gctl", "gpu-process", "ignore", "--gpu", "0", "--pid", str(os.getpid()))
         assert refused.returncode == 1
-        assert refused.stderr == f"gctl: PID {os.getpid()} is not currently running on GPU 0\n"
+        assert refused.stderr == f"gctl gpu-process ignore: PID {os.getpid()} is not currently running on GPU 0\n"
 
 
 def test_why_no_gpu_can_be_seen_is_said(driver: Driver) -> None:

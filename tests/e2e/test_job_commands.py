@@ -69,8 +69,8 @@ def test_terminals_that_were_kept_are_closed(shared: Daemon):
     assert shared.wait_job(job_id)["state"] == "Finished"
     assert job_id in {job["id"] for job in shared.get("/terminals")}
     done = shared.cli("gjob", "close-sessions", "-p", "kept-*")
-    assert (done.returncode, done.stdout) == (0, f"gjob-{job_id}\n")
-    assert "Closed=1 AlreadyClosed=0 Failed=0" in done.stderr
+    summary = "gjob close-sessions: Closed=1 AlreadyClosed=0 Failed=0"
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"gjob-{job_id}\n{summary}\n", "")
     assert job_id not in {job["id"] for job in shared.get("/terminals")}
 
 

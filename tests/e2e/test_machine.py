@@ -97,7 +97,9 @@ def test_set_gpus_survives_kill_9_and_never_widens_past_the_configuration():
     with Daemon("--simulated-gpus", "4", "--gpus", "0-2") as daemon:
         refused = daemon.cli("gctl", "set-gpus", "2,3")
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert refused.stderr == "gctl: Invalid GPU indices [3]: daemon.gpus in the configuration is [0, 1, 2]\n"
+        assert (
+            refused.stderr == "gctl set-gpus: Invalid GPU indices [3]: daemon.gpus in the configuration is [0, 1, 2]\n"
+        )
         gctl(daemon, "set-gpus", "0,2")
         daemon.kill9()
         daemon.start()

@@ -90,7 +90,7 @@ def test_what_was_reserved_survives_kill_9(gpus: Daemon):
         *("--start", f"{stamp(at)}Z"),
     )
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == f"gctl: 3 GPUs cannot be reserved: taken by reservation {first} of alice\n"
+    assert refused.stderr == f"gctl reserve create: 3 GPUs cannot be reserved: taken by reservation {first} of alice\n"
     assert reserve(gpus, "eve", at, "--gpus", "1") == third + 1
     shown = gpus.cli("gctl", "reserve", "get", str(second), "--timezone", "UTC").stdout.splitlines()
     assert f"  StartTime={stamp(at + SLOT)}:00 UTC (+00:00)" in shown

@@ -30,9 +30,14 @@ def test_silence_is_told_of_and_survived(daemon: Daemon):
     try:
         waits = [daemon.spawn("gjob", "wait", job_id), daemon.spawn("gjob", "wait", "--any", job_id)]
         asks = daemon.spawn("gcancel", "--dry-run", job_id)
-        said = f"gflowd at unix:{daemon.socket} does not answer; "
-        for process, what in ((follows, ENDLESS), *((wait, ENDLESS) for wait in waits), (asks, LIMITED)):
-            assert first_line(process.stderr) == f"{said}{what}\n"
+        said = f"gflowd at unix:{daemon.socket} does not answer"
+        asked = [
+            (follows, "gjob log", ENDLESS),
+            *((wait, "gjob wait", ENDLESS) for wait in waits),
+            (asks, "gcancel", LIMITED),
+        ]
+        for process, command, what in asked:
+            assert first_line(process.stderr) == f"{command}: {said}; {what}\n"
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
     assert finished(asks)[0] == 0

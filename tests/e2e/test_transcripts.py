@@ -15,3 +15,36 @@ PAGES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.md"))
 def test_what_a_page_shows_is_what_is_printed(page: Path):
     shown = page.read_text()
     assert transcripts.masked(transcripts.run(shown)) == transcripts.masked(shown)
+
+
+PAGE = """<!-- setup
+echo "made before" >file
+-->
+
+```console
+$ cat file
+made long ago
+$ echo 2020-01-01T00:00:00Z; false
+2019-01-01T00:00:00Z
+[exit 1]
+```
+
+<!-- setup
+echo "made between" >file
+-->
+
+```console
+$ cat <<'END'
+> $(cat file)
+>
+> END
+$ cat file
+```
+"""
+
+
+def test_a_page_that_is_wrong_is_put_right_and_what_still_holds_is_left_alone():
+    right = PAGE.replace("made long ago", "made before")
+    right = right.replace("> END\n", "> END\n$(cat file)\n").replace("$ cat file\n```", "$ cat file\nmade between\n```")
+    assert transcripts.run(PAGE) == right
+    assert transcripts.masked(PAGE) != transcripts.masked(right)

@@ -4,21 +4,29 @@
 
 A page has blocks of ```console: lines that begin with `$ ` are commands, `> ` goes on with one, everything else is what
 it printed, both streams, and `[exit N]` stands where it did not end well. The commands of a page run in one shell, with
-a daemon of their own that has two simulated GPUs, in a directory that is empty but for what the page's comment makes:
+a daemon of their own that has two simulated GPUs, in a directory that is empty at first. Comments of the page make what
+is in it, or wait for what the next commands need; they are run where they stand, and what they print is not shown:
 
     <!-- setup
-    shell commands
+    shell commands; `running ID...` waits until these jobs run
     -->
 
-Who runs it is `alice` on `gpubox`, at home in /home/alice. Two outputs are the same if they differ in nothing but
-moments, durations below a minute, process ids, names that were made up, and widths that follow from those.
+In a block of ```console COLUMNSxLINES each command runs on a terminal of that size (`capture`), and what it shows there
+is its output. What stands behind that are the words by which one that does not end is known to show all.
+
+Who runs it is `alice` on `gpubox`, at home in /home/alice; `alice` in a command is that user. Two outputs are the same
+if they differ in nothing but moments, durations below a minute, process ids, names that were made up, and widths that
+follow from those.
 """
 
+import contextlib
 import getpass
 import re
+import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,15 +36,19 @@ FENCE, END = "```console", "```"
 PROMPT, MORE = "$ ", "> "
 _SETUP = re.compile(r"<!-- setup\n(.*?)-->", re.DOTALL)
 _MARK = "===8<=== "
-_SECS = 90
+_SECS = 150
+_RUNNING = 'running() { for job; do until gqueue -j "$job" -f ST | grep -qw R; do sleep 0.1; done; done; }'
 
 _MASKS = (
     (re.compile(r"\b\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?\b"), "MOMENT"),
+    (re.compile(r"\b\d\d/\d\d-\d\d:\d\d:\d\d\b"), "MOMENT"),
+    (re.compile(r"\b1[789]\d{8}(\.\d+)?\b"), "MOMENT"),
     (re.compile(r"\b(Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"), "DAY"),
     (re.compile(r"\b\d\d:\d\d:\d\d\b(?<!:00)|\b00:00:\d\d\b"), "TIME"),
     (re.compile(r"\b\d+(\.\d+)? ?(ms|s|KiB|MiB)\b"), "AMOUNT"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UUID"),
-    (re.compile(r"\bpid \d+\b"), "PID"),
+    (re.compile(r"(_secs,|hours,|hours: +)\d+\.\d+"), "AMOUNT"),
+    (re.compile(r"\b(pid |PID: |pid=)\d+\b"), "PID"),
     (re.compile(r"\b[a-z]+-[a-z]+-\d{4}\b"), "NAME"),
     (re.compile(r"[-─ ]+"), " "),
 )
@@ -44,14 +56,24 @@ _MASKS = (
 
 @dataclass
 class Example:
-    """A command as typed, in lines, and what it printed."""
+    """A command as typed, in lines, and what it printed; `terminal` is what its block says of that."""
 
     typed: list[str]
     printed: list[str] = field(default_factory=list)
+    terminal: str = ""
 
     @property
     def command(self) -> str:
         return "\n".join(line[2:] for line in self.typed)
+
+    @property
+    def run(self) -> str:
+        """What a shell runs for it."""
+        if not self.terminal:
+            return self.command
+        size, _, words = self.terminal.partition(" ")
+        python = f"PYTHONPATH={shlex.quote(str(Path(__file__).parents[1]))} {shlex.quote(sys.executable)}"
+        return f"{python} -m support.capture {size} {shlex.quote(self.command)} {shlex.quote(words)}"
 
     @property
     def lines(self) -> list[str]:
@@ -61,17 +83,18 @@ class Example:
 def blocks(text: str) -> list[str | list[Example]]:
     """The page in pieces: text between examples, and the examples of each block."""
     pieces: list[str | list[Example]] = []
-    for number, part in enumerate(re.split(rf"^({FENCE}\n.*?^{END}\n)", text, flags=re.DOTALL | re.MULTILINE)):
+    for number, part in enumerate(re.split(rf"^({FENCE}[^\n]*\n.*?^{END}\n)", text, flags=re.DOTALL | re.MULTILINE)):
         pieces.append(_examples(part) if number % 2 else part)
     return pieces
 
 
 def _examples(block: str) -> list[Example]:
     found: list[Example] = []
-    for line in block.splitlines()[1:-1]:
+    head, *lines = block.splitlines()[:-1]
+    for line in lines:
         if line.startswith(PROMPT):
-            found.append(Example([line]))
-        elif line.startswith(MORE) and not found[-1].printed:
+            found.append(Example([line], terminal=head.removeprefix(FENCE).strip()))
+        elif (line.startswith(MORE) or line == MORE.strip()) and not found[-1].printed:
             found[-1].typed.append(line)
         else:
             found[-1].printed.append(line)
@@ -83,47 +106,74 @@ def written(pieces: list[str | list[Example]]) -> str:
     return "".join(
         piece
         if isinstance(piece, str)
-        else "".join(f"{line}\n" for line in [FENCE, *(line for one in piece for line in one.lines), END])
+        else "".join(
+            f"{line}\n"
+            for line in [f"{FENCE} {piece[0].terminal}".rstrip(), *(line for one in piece for line in one.lines), END]
+        )
         for piece in pieces
     )
 
 
 def run(text: str) -> str:
-    """The page with what its commands print now."""
+    """The page with what its commands print now, where that differs from what is there."""
     pieces = blocks(text)
-    examples = [one for piece in pieces if not isinstance(piece, str) for one in piece]
-    setup = "\n".join(_SETUP.findall(text))
-    with Daemon("--simulated-gpus", "2") as daemon:
-        for one, printed in zip(examples, _printed(daemon, setup, [one.command for one in examples]), strict=True):
-            one.printed = printed
+    steps = list(_steps(pieces))
+    with Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"}) as daemon:
+        outputs = _printed(daemon, [step if isinstance(step, str) else step.run for step in steps])
+    for step, printed in zip(steps, outputs, strict=True):
+        if isinstance(step, Example) and [*map(_masked_line, printed)] != [*map(_masked_line, step.printed)]:
+            step.printed = printed
     return written(pieces)
 
 
-def _printed(daemon: Daemon, setup: str, commands: list[str]) -> list[list[str]]:
+def _steps(pieces: list[str | list[Example]]) -> Iterator[str | Example]:
+    """What is run, in order: the commands of comments as text, and the examples."""
+    for piece in pieces:
+        yield from _SETUP.findall(piece) if isinstance(piece, str) else piece
+
+
+def _printed(daemon: Daemon, commands: list[str]) -> list[list[str]]:
     """What each command prints, in one shell."""
-    home = daemon.root / "home" / "alice"
-    home.mkdir()
-    (daemon.work / "programs").mkdir()
-    script = [f"cd {home}", setup]
+    home = _home(daemon)
+    script = [f"cd {home}", _RUNNING]
     for command in commands:
-        script += [command, f"__status=$?; printf '\\n{_MARK}%d\\n' $__status"]
-    environment = {**daemon.surroundings, "HOME": str(home), "COLUMNS": "100", "USER": "alice"}
+        typed = re.sub(r"(?<!/)\balice\b", getpass.getuser(), command)
+        script += [typed, f"__status=$?; printf '\\n{_MARK}%d\\n' $__status"]
+    environment = {**daemon.surroundings, "HOME": str(home), "COLUMNS": "100", "USER": "alice", "TZ": "UTC"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     environment.pop("PYTHONPATH")
-    shell = subprocess.run(
-        ["bash"],
-        input="\n".join(script),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_SECS,
-        check=False,
-    )
-    parts = re.split(rf"\n{re.escape(_MARK)}(\d+)\n", _anonymous(shell.stdout, daemon))
+    parts = re.split(rf"\n{re.escape(_MARK)}(\d+)\n", _anonymous(_said_by_shell(daemon, script, environment), daemon))
     if len(parts) != 2 * len(commands) + 1:
-        raise RuntimeError(f"the shell ended early, after: {parts[-1][-500:]}")
+        stopped = commands[len(parts) // 2]
+        raise RuntimeError(f"the shell ended early, in: {stopped}\n{''.join(parts[-3:])[-500:]}")
     return [_shown(output, int(status)) for output, status in zip(parts[::2], parts[1::2], strict=False)]
+
+
+def _said_by_shell(daemon: Daemon, script: list[str], environment: dict[str, str]) -> str:
+    """What a script prints, up to where it stays for too long."""
+    written, said = daemon.root / "page.sh", daemon.root / "page.out"
+    written.write_text("\n".join(script))
+    with said.open("wb") as out, contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(
+            ["bash", written],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            timeout=_SECS,
+            check=False,
+        )
+    return said.read_text(errors="replace")
+
+
+def _home(daemon: Daemon) -> Path:
+    """Alice's directory, with the daemon's own where she would look for them."""
+    home = daemon.root / "home" / "alice"
+    (home / ".local" / "share").mkdir(parents=True)
+    (daemon.root / "config" / "gflow").mkdir(parents=True)
+    (home / ".config").symlink_to(daemon.root / "config")
+    (home / ".local" / "share" / "gflow").symlink_to(daemon.data)
+    return home
 
 
 def _anonymous(text: str, daemon: Daemon) -> str:
@@ -138,6 +188,7 @@ def _anonymous(text: str, daemon: Daemon) -> str:
     for here, there in places.items():
         text = text.replace(here, there)
     name = re.escape(getpass.getuser())
+    text = re.sub(rf"\b{name}\b(?! {{2}})", "alice", text)
     return re.sub(rf"\b{name}\b( *)", lambda found: "alice".ljust(len(found[0])), text)
 
 

@@ -164,13 +164,26 @@ def _check_group_change(engine: Engine, job: Job, max_concurrent: int | None, wh
 
 
 async def _resolve(services: Services, user: str, shorthand: str) -> Job:
-    """`@` is the user's latest job, `@~1` the one before. Raises Malformed."""
+    """`@` is the user's latest job, `@~1` the one before; of one that was tried again, the last attempt.
+
+    Raises Malformed.
+    """
     back = shorthand[2:] if shorthand.startswith("@~") else "0" if shorthand == "@" else ""
     if back.isascii() and back.isdigit() and len(back) < 10:
         job = await services.listing.recent(user, int(back))
         if job is not None:
-            return job
+            return await _last_attempt(services, job)
     raise Malformed(f"Cannot resolve dependency '{shorthand}' for user '{user}'")
+
+
+async def _last_attempt(services: Services, job: Job) -> Job:
+    """The attempt at the job that counts: that of it which waits or runs, if there is one."""
+    while job.retried_as is not None:
+        later = await services.listing.find_all([job.retried_as])
+        if not later:
+            break  # it was pruned
+        job = later[0]
+    return job
 
 
 class _Wanted(NamedTuple):

@@ -6,6 +6,7 @@ from quart import request
 
 from gflow.core.errors import Malformed
 from gflow.core.lifecycle import CODES
+from gflow.core.listed import split
 from gflow.core.model import JobId, State
 from gflow.core.selection import Selection
 
@@ -92,10 +93,9 @@ def owners(name: str) -> frozenset[str] | None:
 
 def selection(states_: str, users: str, names: str, *, since: float | None) -> Selection:
     """The conditions in the parameters of these names, and in `project`; `all` or `*` among users is everybody."""
-    wanted = words(names)
-    return Selection(
-        states(states_), owners(users), None if wanted is None else frozenset(wanted), text("project"), since
-    )
+    listed = text(names)
+    wanted = None if listed is None else frozenset(filter(None, split(listed)))
+    return Selection(states(states_), owners(users), wanted, text("project"), since)
 
 
 def ids(name: str) -> list[JobId] | None:

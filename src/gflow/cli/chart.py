@@ -46,8 +46,7 @@ def _table(by: str, rows: list[Record], names: Sequence[str]) -> tuple[list[str]
 
 
 def _cells(row: Record) -> dict[str, str]:
-    ran = row["completed_jobs"] + row["failed_jobs"] + row["timeout_jobs"]
-    busy = row["mean_gpu_utilisation_pct"]
+    rate, busy = row["success_rate"], row["mean_gpu_utilisation_pct"]
     return {
         "JOBS": str(row["total_jobs"]),
         "DONE": str(row["completed_jobs"]),
@@ -55,7 +54,7 @@ def _cells(row: Record) -> dict[str, str]:
         "CANCELLED": str(row["cancelled_jobs"]),
         "RUNNING": str(row["running_jobs"]),
         "WAITING": str(row["queued_jobs"]),
-        "SUCCESS": f"{row['success_rate']:.0f}%" if ran else "-",
+        "SUCCESS": "-" if rate is None else f"{rate:.0f}%",
         **{name: f"{row[field]:.1f}" for name, field in _HOURS.items()},
         "UTIL": "-" if busy is None else f"{busy:.0f}%",
     }

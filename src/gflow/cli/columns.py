@@ -23,6 +23,7 @@ COLUMNS = (
     "DEPENDS",
     "REDOOF",
     "GROUP",
+    "GROUPID",
     "TASK",
 )
 DEFAULT = ("JOBID", "NAME", "ST", "TIME", "NODES", "NODELIST(REASON)")

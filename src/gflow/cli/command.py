@@ -32,10 +32,14 @@ class Option:
     """An option with a value, or (`convert` None) a flag.
 
     `dest` is the first long name; `default` is what the handler gets when it was not given; a `multiple` one gathers
-    a list. `directive` options may also be set in a script.
+    a list. `directive` options may also be set in a script. `bare` is the text that stands for the value where an
+    option is given without one: as the last word, or followed by another option.
     """
 
-    __slots__ = ("choices", "convert", "default", "dest", "directive", "help", "hidden", "metavar", "multiple", "names")
+    __slots__ = (
+        *("bare", "choices", "convert", "default", "dest", "directive"),
+        *("help", "hidden", "metavar", "multiple", "names"),
+    )
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Option:
         hidden: bool = False,
         directive: bool = False,
         choices: tuple[str, ...] = (),
+        bare: str | None = None,
     ) -> None:
         self.names = names
         self.dest = next(name for name in names if name.startswith("--"))[2:].replace("-", "_")
@@ -59,6 +64,7 @@ class Option:
         self.hidden = hidden
         self.directive = directive
         self.choices = choices
+        self.bare = bare
 
 
 class Argument:

@@ -57,8 +57,8 @@ _AS_IT_IS = (
 )
 
 
-def entry(job: Record, elapsed: str, place: str) -> Record:
-    """A job of a list; `place` is the text of NODELIST(REASON)."""
+def entry(job: Record, elapsed: str, place: str, progress: Record | None = None) -> Record:
+    """A job of a list; `place` is the text of NODELIST(REASON), `progress` how far it says it is."""
     limit = seconds(job.get("time_limit"))
     waits = job["state"] in ("Queued", "Hold", "Cancelled")
     fields: Record = {
@@ -86,15 +86,17 @@ def entry(job: Record, elapsed: str, place: str) -> Record:
         "status_detail": job.get("status_detail"),
         "run_dir": job.get("run_dir"),
         "log_path": job.get("log_path"),
+        "progress_percent": progress["percent"] if progress else None,
+        "progress_left_secs": progress["left_secs"] if progress else None,
     }
 
 
-def detailed(job: Record, now: float) -> Record:
+def detailed(job: Record, now: float, progress: Record | None = None) -> Record:
     """A job with all there is to know about it; `now` in seconds since the epoch."""
     ran = _elapsed_secs(job, now)
     limit = seconds(job.get("time_limit"))
     return {
-        **entry(job, "-" if ran is None else format_duration(ran), _reason(job)),
+        **entry(job, "-" if ran is None else format_duration(ran), _reason(job), progress),
         "elapsed_secs": None if ran is None else round(ran, 3),
         "time_limit_secs": limit,
         "begin_at": iso(job.get("scheduled_at")),

@@ -9,6 +9,7 @@ import sys
 from gflow.cli.command import Command, Failure, Group, UsageError, fill, load
 from gflow.cli.quick import Unclear, read, read_options
 from gflow.client.errors import ClientError
+from gflow.client.voice import say, speak_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,16 +33,16 @@ def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except UsageError as error:
-        return _say(f"{prog}: {error}", 2)
+        return _say(error, 2)
     except (ClientError, Failure) as error:
-        return _say(f"{prog}: {error}", 1)
+        return _say(error, 1)
     except KeyboardInterrupt:
-        return _leave_quietly(130)
+        return leave_quietly(130)
     except BrokenPipeError:
-        return _leave_quietly(141)
+        return leave_quietly(141)
     except OSError as error:
-        _leave_quietly(1)
-        return _say(f"{prog}: {error}", 1)
+        leave_quietly(1)
+        return _say(error, 1)
     return status
 
 
@@ -52,16 +53,16 @@ def _take_any_text() -> None:
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-def _say(message: str, status: int) -> int:
+def _say(error: Exception, status: int) -> int:
     try:
         sys.stdout.flush()
     except OSError:
-        _leave_quietly(status)
-    print(" ".join(message.splitlines()), file=sys.stderr)  # one line, whatever was typed
+        leave_quietly(status)
+    say(str(error))
     return status
 
 
-def _leave_quietly(status: int) -> int:
+def leave_quietly(status: int) -> int:
     """Nothing more can reach stdout: the interpreter's last flush must not complain about it."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -70,6 +71,7 @@ def _leave_quietly(status: int) -> int:
 
 
 def _run(table: Command | Group, argv: list[str], prog: str) -> int:
+    speak_as(prog)
     if isinstance(table, Command) and argv and argv[0] in table.words:
         module, _ = table.words[argv[0]]
         return _run(load(module), argv[1:], f"{prog} {argv[0]}")
@@ -77,13 +79,15 @@ def _run(table: Command | Group, argv: list[str], prog: str) -> int:
         return _script(table, argv[1])
     if argv and argv[0] == "__complete":
         return _complete(table, argv[1:])
-    command, given = _read(table, argv, prog)
+    command, given, path = _read(table, argv, prog)
+    speak_as(path)
     return command.run(fill(command.options, given))
 
 
-def _read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values]:
+def _read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values, str]:
+    """The command meant, what was given, and the words that name it."""
     try:
-        return _read_quickly(table, argv)
+        return _read_quickly(table, argv, prog)
     except Unclear:
         pass
     from gflow.cli import full
@@ -91,15 +95,15 @@ def _read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, 
     return full.read(table, argv, prog)
 
 
-def _read_quickly(table: Command | Group, argv: list[str]) -> tuple[Command, Values]:
+def _read_quickly(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values, str]:
     if isinstance(table, Command):
-        return table, read(table, argv)
+        return table, read(table, argv), prog
     outer, words = read_options(table.options, argv, stop_at_argument=True)
     member = table.load(words[0]) if words else None
     if member is None:
         raise Unclear("no such command")
-    command, given = _read_quickly(member, words[1:])
-    return command, outer | given
+    command, given, path = _read_quickly(member, words[1:], f"{prog} {table.aliases.get(words[0], words[0])}")
+    return command, outer | given, path
 
 
 def _script(table: Command | Group, shell: str) -> int:

@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-def read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values]:
-    """The command meant and what was given. Ends the process after help, and with status 2 after an error."""
+def read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values, str]:
+    """The command meant, what was given, and the words that name it.
+
+    Ends the process after help, and with status 2 after an error.
+    """
     try:
         outcome = _drive(_build(table, table.name).main(args=argv, prog_name=prog, standalone_mode=False))
     except click.ClickException as error:
-        _refuse(_explained(error) if table.name == "gbatch" else error, prog)
+        refuse(_explained(error) if table.name == "gbatch" else error, prog)
     if isinstance(outcome, int):
         sys.exit(outcome)
-    return cast("tuple[Command, Values]", outcome)
+    return cast("tuple[Command, Values, str]", outcome)
 
 
 def complaint(options: tuple[Option, ...], words: list[str]) -> str:
@@ -69,7 +72,11 @@ def _drive(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("reading a command line must not wait for anything")
 
 
-def _refuse(error: click.ClickException, prog: str) -> NoReturn:
+def refuse(error: click.ClickException, prog: str) -> NoReturn:
+    """Say in one line what is wrong with a command line, and end the process. Verbs alone are a question for help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.message, flush=True)
+        sys.exit(0)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else prog
     print(f"{path}: {_one_line(error)} See '{path} --help'.", file=sys.stderr)
@@ -111,7 +118,7 @@ class _Members(click.Group):
             return None
         module = __import__(self._table.members[name], fromlist=["COMMAND"])
         made = getattr(module, "COMMAND", None) or getattr(module, name)  # gflowd is made with asyncclick itself
-        return made if isinstance(made, click.Command) else _build(made, cmd_name)
+        return made if isinstance(made, click.Command) else _build(made, name)
 
     async def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -119,7 +126,8 @@ class _Members(click.Group):
         if self.get_command(ctx, args[0]) is None and not ctx.resilient_parsing:
             names = [*self._table.members, *self._table.aliases]
             raise click.NoSuchCommand(args[0], possibilities=names, ctx=ctx)
-        return await super().resolve_command(ctx, args)
+        _, command, rest = await super().resolve_command(ctx, args)
+        return (command.name if command is not None else None), command, rest
 
 
 def _build(table: Command | Group, name: str) -> click.Command:
@@ -135,12 +143,13 @@ def _build(table: Command | Group, name: str) -> click.Command:
         )
     command = table
 
-    def collect(**params: Any) -> tuple[Command, Values]:
+    def collect(**params: Any) -> tuple[Command, Values, str]:
         context, given = click.get_current_context(), _collected(command, params)
+        path = context.command_path
         while context.parent is not None:
             context = context.parent
             given = _given(command.options, context.params) | given
-        return command, given
+        return command, given, path
 
     return click.Command(
         name,
@@ -177,6 +186,8 @@ def _option(option: Option) -> click.Option:
     if option.convert is None:
         return click.Option([option.dest, *option.names], is_flag=True, flag_value=True, **common)
     kind = _Value(option.convert, option.metavar or "VALUE")
+    if option.bare is not None:
+        common |= {"is_flag": False, "flag_value": option.bare}
     return click.Option(
         [option.dest, *option.names], type=kind, metavar=option.metavar, multiple=option.multiple, **common
     )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli import directives, program, request, submitted, sweep, work
 from gflow.cli.command import Argument, Command, UsageError
 from gflow.cli.entry import start
 from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,10 +36,10 @@ def run(values: Values) -> int:
     request.check(values)
     about_program = program.check(found.fields["argv"][0], values) if "argv" in found.fields else None
     for remark in [*request.remarks(values), *filter(None, [about_program])]:
-        print(f"gbatch: {remark}", file=sys.stderr)
+        say(f"{remark}")
     job, jobs = request.build(values, found.fields), sweep.members(values)
     for remark in sweep.remarks(jobs[0], found.fields):
-        print(f"gbatch: {remark}", file=sys.stderr)
+        say(f"{remark}")
     if values["dry_run"]:
         if values["output"] == "text":
             submitted.preview(job, jobs, found.origin, array=bool(values["array"]))
@@ -73,20 +72,20 @@ def _with_script(values: Values, text: str, origin: str) -> Values:
     values = directives.merge(values, said, EXCLUSIVE, _ADDED)
     if "#SBATCH" not in text:
         if values["sbatch"]:
-            print(f"gbatch: {origin} has no #SBATCH lines", file=sys.stderr)
+            say(f"{origin} has no #SBATCH lines")
         return values
     from gflow.cli import sbatch
 
     if values["sbatch"]:
         also, remarks = sbatch.read(text, origin, DIRECTIVES)
         for remark in remarks:
-            print(f"gbatch: {remark}", file=sys.stderr)
+            say(f"{remark}")
         for name in sbatch.variables(text):
-            print(f"gbatch: {origin} uses {name}; a job has {sbatch.VARIABLES[name]} here", file=sys.stderr)
+            say(f"{origin} uses {name}; a job has {sbatch.VARIABLES[name]} here")
         return directives.merge(values, also, EXCLUSIVE)
     known = [] if said else sbatch.understood(text)
     if known:
-        print(f"gbatch: {origin} has #SBATCH {', '.join(known)}; with --sbatch gflow goes by that", file=sys.stderr)
+        say(f"{origin} has #SBATCH {', '.join(known)}; with --sbatch gflow goes by that")
     return values
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli import ids, states
 from gflow.cli.command import Argument, Command, Option, UsageError
 from gflow.cli.each import each
 from gflow.cli.entry import start
+from gflow.cli.fetching import tell_missing
 from gflow.cli.job.arguments import many
-from gflow.cli.kinds import names, not_empty, signal_number
+from gflow.cli.kinds import names, not_empty, signal_number, wildcards
 from gflow.cli.output import TEXT, print_document
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +39,9 @@ def run(values: Values) -> int:
         from gflow.cli.selecting import select
 
         job_ids, missing = select(client, job_ids, values)
-        status = max(status, each("gcancel", missing, lambda job_id: _must_exist(client, job_id)))
+        status = max(status, tell_missing(missing))
         if not job_ids:
-            print("No jobs found.")
-            return status
+            return _nothing_meant(values)
     if not job_ids:
         if values["finish"] is None and values["fail"] is None:
             raise UsageError("no job named: give ids, e.g. gcancel 7,10-12, or --name, --user, --state and the like")
@@ -64,7 +63,7 @@ def _cancel(client: Client, job_ids: list[int], reason: str | None) -> int:
         print(f"Job {job_id} cancelled.")
 
     if len(job_ids) == 1:
-        return each("gcancel", job_ids, cancel)
+        return each(job_ids, cancel)
     status = 0
     for at in range(0, len(job_ids), _AT_ONCE):
         answer = client.cancel_many(job_ids[at : at + _AT_ONCE], reason=reason)
@@ -92,8 +91,8 @@ def _preview(client: Client, job_ids: list[int], kind: str) -> int:
 
 def _tell(failed: list[Record]) -> int:
     """Say what could not be cancelled; 1 if there is such, else 0."""
-    sys.stdout.flush()
-    print("".join(f"gcancel: {job['error']}\n" for job in failed), end="", file=sys.stderr)
+    for job in failed:
+        say(job["error"])
     return 1 if failed else 0
 
 
@@ -103,11 +102,16 @@ def _signal(client: Client, job_ids: list[int], number: int) -> int:
         count = answer["processes"]
         print(f"{answer['signal']} sent to {count} process{'' if count == 1 else 'es'} of job {job_id}.")
 
-    return each("gcancel", job_ids, send)
+    return each(job_ids, send)
 
 
-def _must_exist(client: Client, job_id: int) -> None:
-    client.job(job_id)
+def _nothing_meant(values: Values) -> int:
+    """Say that there is no such job: who cancels by a condition has some in mind."""
+    if values["output"] != "text":
+        print_document({"jobs": []}, values["output"])
+    whose = "no job" if values["user"] or values["jobs"] else "no job of yours"
+    say(f"{whose} that waits or runs is meant by these conditions")
+    return 1
 
 
 def _check_states(wanted: list[str] | None) -> None:
@@ -120,9 +124,9 @@ def _report_ends(client: Client, values: Values) -> int:
     """What jobs of an older gflow call at their end."""
     status = 0
     if values["finish"] is not None:
-        status = each("gcancel", ids.expand([values["finish"]], client), client.finish)
+        status = each(ids.expand([values["finish"]], client), client.finish)
     if values["fail"] is not None:
-        status = max(status, each("gcancel", ids.expand([values["fail"]], client), client.fail))
+        status = max(status, each(ids.expand([values["fail"]], client), client.fail))
     return status
 
 
@@ -139,7 +143,9 @@ COMMAND = Command(
             metavar="LIST",
             help="Jobs of these users (all: everybody's); without it, conditions mean yours.",
         ),
-        Option("-n", "--names", "--name", convert=names, metavar="LIST", help="Jobs with these names; * and ? match."),
+        Option(
+            "-n", "--names", "--name", convert=wildcards, metavar="LIST", help="Jobs with these names; * and ? match."
+        ),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
         Option(
             "-s",
@@ -151,7 +157,7 @@ COMMAND = Command(
             choices=_CANCELLABLE,
             help="Jobs in these states, e.g. PD or Queued,Hold.",
         ),
-        Option("--group", convert=not_empty, metavar="GROUP", help="Jobs of this group (GroupID in gjob show)."),
+        Option("--group", convert=not_empty, metavar="GROUP", help="Jobs of this group, by its name or id."),
         Option("--reason", convert=not_empty, metavar="TEXT", help="Say why; gjob show has it for good."),
         Option(
             "--signal",

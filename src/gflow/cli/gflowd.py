@@ -12,6 +12,8 @@ import asyncclick as click
 from gflow import __version__, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
+from gflow.cli.entry import leave_quietly
+from gflow.cli.full import refuse
 from gflow.cli.gflowd_doctor import doctor
 from gflow.cli.gflowd_init import init
 from gflow.cli.gflowd_invocation import Invocation
@@ -65,6 +67,7 @@ def _daemon_options(command: _F) -> _F:
 @click.option("-c", "--config", "named", metavar="PATH", help="Configuration file.")
 @click.option("-v", "--verbose", count=True, help="More in the log (repeatable).")
 @click.option("-q", "--quiet", count=True, help="Less in the log.")
+@click.option("--cleanup", is_flag=True, hidden=True, expose_value=False, help="Accepted; nothing is left to clean up.")
 @click.version_option(__version__, prog_name="gflowd")
 @click.pass_context
 async def gflowd(context: click.Context, named: str | None, verbose: int, quiet: int) -> None:
@@ -353,19 +356,26 @@ def main() -> None:
             _import(asked)
         elif asked is not None:
             _serve(asked)
+    except BrokenPipeError:
+        sys.exit(leave_quietly(141))
     except (ConfigError, hosting.HostingFailed, UnitFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {_sentence(error)}")
 
 
 def _parse() -> Invocation | _Import | None:
     """Do what the command line says; if that is to be a daemon or an import, return what was asked."""
+    prog = Path(sys.argv[0]).name.removesuffix(".py")
     try:
-        gflowd(_anyio_backend="trio")
+        status = gflowd(prog_name=prog, standalone_mode=False, _anyio_backend="trio")
+    except click.ClickException as error:
+        refuse(error, prog)
+    except click.Abort:
+        sys.exit(130)
     except _Serve as asked:
         return asked.given
     except _Import as asked_import:
         return asked_import
-    return None
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from gflow.cli.colour import terminal_columns
 from gflow.cli.command import Command, Option
 from gflow.cli.entry import start
 from gflow.cli.output import output, print_document
 from gflow.cli.render.drained import drained_line
+from gflow.cli.render.fit import folded
 from gflow.cli.render.gpus import each, grouped
 from gflow.cli.render.table import harmless, table
 from gflow.cli.render.times import stamp
@@ -23,16 +25,22 @@ if TYPE_CHECKING:
     Record = dict[str, Any]
 
 
+_SOFT = ("PARTITION", "NAME", "JOB(REASON)", "RESERVED")
+"""Columns that are cut where the terminal is too narrow."""
+
+
 def run(values: Values) -> int:
     info = Client(find(values["url"], values["config"])).info()
     if values["output"] != "table":
         print_document(info, values["output"])
         return 0
-    gpus = info.get("gpus") or []
+    gpus, most = info.get("gpus") or [], terminal_columns()
     if gpus:
-        sys.stdout.write(table(*(each if values["per_gpu"] else grouped)(gpus)))
+        header, rows = (each if values["per_gpu"] else grouped)(gpus)
+        soft = [at for at, name in enumerate(header) if name in _SOFT]
+        sys.stdout.write(table(header, rows, most=most, soft=soft, mark="+" if most is None else "…"))
     for line in remarks(info):
-        print(line)
+        print(folded(line, most, "  "))
     return 0
 
 

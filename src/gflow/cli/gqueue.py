@@ -12,11 +12,13 @@ from gflow.cli import columns, ids, states
 from gflow.cli.colour import COLOUR, terminal_columns, wanted
 from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.entry import start
-from gflow.cli.kinds import choice, names, not_empty, signed, since, span_secs
+from gflow.cli.kinds import choice, names, not_empty, signed, since, span_secs, trimmed
 from gflow.cli.output import TABLE
 from gflow.cli.view import View
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.client.voice import say
+from gflow.core.listed import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,17 +28,20 @@ if TYPE_CHECKING:
 
 SORTS = ("id", "state", "time", "name", "gpus", "nodes", "priority")
 _EVERYBODY = ("all", "*")
-_FOR_EYES = ("tree", "group", "watch")
+_FOR_EYES = ("tree", "by_state", "watch")
 
 
 def run(values: Values) -> int:
+    if values["group"] == "":  # `--group` alone, as in older gflow
+        values = values | {"group": None, "by_state": True}
     _check(values)
     client = Client(find(values["url"], values["config"]))
     if values["progress"]:
         from gflow.cli.progress import print_progress
 
         return print_progress(client, values, *_whose(values["user"], by_id=False))
-    filters = _filters(values, client)
+    asked = ids.resolve([part for parts in values["jobs"] for part in parts], client)
+    filters = _filters(values, asked)
     if values["watch"]:
         from gflow.cli.watch import watch
 
@@ -44,17 +49,29 @@ def run(values: Values) -> int:
     if values["output"] != "table":
         from gflow.cli.listing import print_listing
 
-        print_listing(client, filters, values["output"], forecast="START" in values["format"])
+        shown = print_listing(client, filters, values["output"], forecast="START" in values["format"])
     else:
-        _print_table(client, _view(values), filters)
-    return _unreadable(client)
+        shown = _print_table(client, _view(values), filters)
+    return max(_unreadable(client), _missing(client, asked, shown))
+
+
+def _missing(client: Client, asked: list[tuple[int, int]], shown: list[int]) -> int:
+    """Say which of the jobs that were named there are not."""
+    if not asked:
+        return 0
+    from gflow.cli.fetching import missing_of, tell_missing
+
+    return tell_missing(missing_of(client, asked, shown))
 
 
 def _check(values: Values) -> None:
     for name in _FOR_EYES:
         if values[name] and values["output"] != "table":
-            raise UsageError(f"--{name} is for people: it does not go with --output {values['output']}")
-    if values["progress"] and any(values[name] for name in _FOR_EYES):
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option} is for people: it does not go with --output {values['output']}")
+    if values["tree"] and values["by_state"]:
+        raise UsageError("--tree and --by-state cannot be used together")
+    if values["progress"] and (values["group"] or any(values[name] for name in _FOR_EYES)):
         raise UsageError("--progress is a table of its own: it goes with --user and --output")
     if values["interval"] is not None and not values["watch"]:
         raise UsageError("--interval is for --watch")
@@ -65,13 +82,12 @@ def _check(values: Values) -> None:
 def _unreadable(client: Client) -> int:
     if client.unreadable:
         what = "1 ended job" if client.unreadable == 1 else f"{client.unreadable} ended jobs"
-        print(f"gqueue: left out {what} whose record cannot be read any more: see gctl state check", file=sys.stderr)
+        say(f"left out {what} whose record cannot be read any more: see gctl state check")
     return 1 if client.unreadable else 0
 
 
-def _filters(values: Values, client: Client) -> dict[str, Any]:
+def _filters(values: Values, asked: list[tuple[int, int]]) -> dict[str, Any]:
     """The parameters of GET /queue that say which jobs, in which order."""
-    asked = ids.resolve([part for parts in values["jobs"] for part in parts], client)
     mine, users = _whose(values["user"], by_id=bool(asked))
     chosen = states.FINAL if values["completed"] else values["states"]
     return {
@@ -79,8 +95,9 @@ def _filters(values: Values, client: Client) -> dict[str, Any]:
         "users": users,
         "mine": mine,
         "ids": ids.show(asked) or None,
-        "names": ",".join(values["names"]) if values["names"] else None,
+        "names": join(values["names"]) if values["names"] else None,
         "project": values["project"],
+        "group": values["group"],
         "limit": values["limit"] or None,
         "sort": values["sort"],
         "since": values["since"],
@@ -99,18 +116,19 @@ def _view(values: Values) -> View:
     return View(
         values["format"],
         tree=values["tree"],
-        by_state=values["group"],
+        by_state=values["by_state"],
         symbols=wanted(values["color"]),
         live=values["watch"],
         most=terminal_columns(),
     )
 
 
-def _print_table(client: Client, view: View, filters: dict[str, Any]) -> None:
+def _print_table(client: Client, view: View, filters: dict[str, Any]) -> list[int]:
+    """Print it; the ids in it, as far as it tells them."""
     rows, total = client.queue(view.asked, **filters)
     if not rows:
         print("No jobs found.")
-        return
+        return []
     sys.stdout.write(view.text(rows))
     if len(rows) < total:
         which = "first" if filters["limit"] > 0 else "last"
@@ -119,6 +137,8 @@ def _print_table(client: Client, view: View, filters: dict[str, Any]) -> None:
         from gflow.cli.progress import footer
 
         sys.stdout.write(footer(client, found, filters, view.most))
+    job = view.asked.index("JOBID") if filters["ids"] and "JOBID" in view.asked else None
+    return [] if job is None else [int(row[job]) for row in rows]
 
 
 COMMAND = Command(
@@ -178,7 +198,14 @@ COMMAND = Command(
             default=(),
             help="These jobs, in whatever state: 7, 1,3-5, @.",
         ),
-        Option("-N", "--names", "--name", convert=names, metavar="LIST", help="Jobs with exactly these names."),
+        Option(
+            "-N",
+            "--names",
+            "--name",
+            convert=names,
+            metavar="LIST",
+            help="Jobs with exactly these names (\\, is a comma in one).",
+        ),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
         Option("-T", "--tmux", help="Jobs that have a terminal to attach to, in whatever state."),
         Option(
@@ -190,7 +217,14 @@ COMMAND = Command(
             choices=columns.COLUMNS,
             help=f"Columns: {', '.join(columns.COLUMNS)}.",
         ),
-        Option("-g", "--group", help="In parts, one for each state."),
+        Option("-g", "--by-state", help="In parts, one for each state."),
+        Option(
+            "--group",
+            convert=trimmed,
+            metavar="GROUP",
+            bare="",
+            help="Jobs of this group, by its name or id; without one the same as --by-state.",
+        ),
         Option("-t", "--tree", help="As a tree: below each job what waits for it, and what was made again from it."),
         Option("--progress", help="How far arrays and groups are that have not ended, instead of jobs."),
         Option("-w", "--watch", help="Stay, and show every change; q ends it."),
@@ -203,7 +237,7 @@ COMMAND = Command(
         TABLE,
         COLOUR,
     ),
-    exclusive=(("all", "completed", "states"), ("tree", "group")),
+    exclusive=(("all", "completed", "states"), ("tree", "by_state")),
     examples=(
         ("gqueue", "your jobs that wait or run"),
         (
@@ -214,6 +248,7 @@ COMMAND = Command(
         ("gqueue -j 7,10-12", "these jobs, finished or not"),
         ("gqueue -a -t", "what waits for what, and what was made again"),
         ("gqueue -w -u all", "the queue of the machine as it changes"),
+        ("gqueue --group lr -a", "all jobs of your group of that name"),
         ("gqueue --progress", "how far your arrays are"),
         ("gqueue -c --since today -o json", "what ended today, as data"),
     ),

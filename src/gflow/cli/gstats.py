@@ -58,7 +58,7 @@ METRICS = (
 def run(values: Values) -> int:
     client = Client(find(values["url"], values["config"]))
     about = {"project": values["project"], "since": values["since"], "by": values["by"]}
-    stats = client.stats(user=_user(values), **about)
+    stats = told(client.stats(user=_user(values), **about))
     if values["output"] == "csv":
         sys.stdout.write(csv(_csv_rows(stats, values["by"])))
     elif values["output"] != "table":
@@ -72,11 +72,23 @@ def run(values: Values) -> int:
     return 0
 
 
+def told(stats: Record) -> Record:
+    """The figures without those that nothing tells: the API has a success rate of 0 where no job has ended."""
+    rows = {"rows": [_told_of(row) for row in stats["rows"]]} if "rows" in stats else _told_of(stats)
+    return stats | rows
+
+
+def _told_of(figures: Record) -> Record:
+    ended = any(figures[f"{how}_jobs"] for how in ("completed", "failed", "timeout"))
+    unknown = [("success_rate", not ended), ("avg_gpus_per_job", not figures["total_jobs"])]
+    return figures | {name: None for name, is_unknown in unknown if is_unknown}
+
+
 def _csv_rows(stats: Record, by: str | None) -> list[tuple[str, ...]]:
     """A figure a line, or with `by` a user, project or day a line."""
     if by is None:
-        return [("metric", "value"), *((name, metric(stats, name)) for name in METRICS)]
-    rows = [(str(row[by]), *(metric(row, name) for name in METRICS)) for row in stats["rows"]]
+        return [("metric", "value"), *((name, exact(stats, name)) for name in METRICS)]
+    rows = [(str(row[by]), *(exact(row, name) for name in METRICS)) for row in stats["rows"]]
     return [(by, *METRICS), *rows]
 
 
@@ -97,11 +109,19 @@ def _caller() -> str:
         return f"uid:{os.getuid()}"
 
 
+def exact(stats: Record, name: str) -> str:
+    """One number as programs get it, to the microsecond and its like; empty if there is none."""
+    value = stats.get(name)
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
+    return "" if value is None else str(value)
+
+
 def metric(stats: Record, name: str) -> str:
-    """One number as text; empty if there is none."""
+    """One number as people get it; `-` if there is none."""
     value = stats.get(name)
     if value is None:
-        return ""
+        return "-"
     return f"{value:.{_DECIMALS[name]}f}" if name in _DECIMALS else str(value)
 
 
@@ -114,7 +134,8 @@ def describe(stats: Record) -> list[str]:
     for what in counts:
         share = f" ({100 * stats[f'{what}_jobs'] / ended:.0f}%)" if ended and what in counts[:4] else ""
         lines.append(_line(what.capitalize(), f"{stats[f'{what}_jobs']}{share}"))
-    lines += ["", "Efficiency", _line("Success rate", f"{stats['success_rate']:.1f}%")]
+    rate = "-" if stats["success_rate"] is None else f"{stats['success_rate']:.1f}%"
+    lines += ["", "Efficiency", _line("Success rate", rate)]
     lines += [_line("Average wait", _secs(stats["avg_wait_secs"]))]
     lines += [_line("Average runtime", _secs(stats["avg_runtime_secs"])), "", "GPU Usage"]
     lines += [_line("GPU hours", metric(stats, "total_gpu_hours")), _line("Jobs with GPUs", stats["jobs_with_gpus"])]

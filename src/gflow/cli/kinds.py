@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflow.core.gpu_list import parse_gpu_list
 from gflow.core.limits import parse_memory_mb, parse_time_limit
+from gflow.core.listed import split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def memory_mb(text: str) -> int:
 
 
 def names(text: str) -> list[str]:
-    """A comma list of words."""
-    found = [item.strip() for item in text.split(",")]
+    """A comma list of words; `\\,` is a comma in one."""
+    found = split(text)
     if not all(found):
         raise ValueError(f"'{text}' has an empty item")
     return found
@@ -162,6 +163,18 @@ def interval(text: str) -> float:
     if not 0.1 <= secs <= 3600:
         raise ValueError(f"'{text}' is not from 0.1 to 3600 seconds")
     return secs
+
+
+def wildcard(text: str) -> str:
+    """A text that may have `*`, `?` and `[...]` for others."""
+    if text.rfind("[") > text.rfind("]"):
+        raise ValueError(f"'{text}' has a [ without its ]; for a [ itself write [[]")
+    return text
+
+
+def wildcards(text: str) -> list[str]:
+    """A comma list of such; `\\,` is a comma in one."""
+    return [wildcard(name) for name in names(text)]
 
 
 def pattern(text: str) -> Pattern[str]:

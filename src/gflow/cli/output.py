@@ -61,7 +61,7 @@ def print_document(document: Record, kind: str) -> None:
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
-def print_each(prog: str, name: str, ids: Iterable[int], make: Callable[[int], Record], kind: str) -> int:
+def print_each(name: str, ids: Iterable[int], make: Callable[[int], Record], kind: str) -> int:
     """One document with what `make` makes of every id, under `name`; what the daemon declines is told on stderr.
 
     1 if it declined any, else 0.
@@ -69,7 +69,7 @@ def print_each(prog: str, name: str, ids: Iterable[int], make: Callable[[int], R
     from gflow.cli.each import each
 
     found: list[Record] = []
-    status = each(prog, ids, lambda one: found.append(make(one)))
+    status = each(ids, lambda one: found.append(make(one)))
     print_document({name: found}, kind)
     return status
 

@@ -59,7 +59,7 @@ def _long(by_name: dict[str, Option], word: str, rest: list[str], found: Found) 
         raise Unclear(f"no such option: {name}")
     texts = found.setdefault(option, [])
     if option.convert is not None:
-        texts.append(value if equals else _next(name, rest))
+        texts.append(value if equals else _next(name, rest, option.bare))
     elif equals:
         raise Unclear(f"option {name} takes no value")
 
@@ -72,11 +72,13 @@ def _short(by_name: dict[str, Option], word: str, rest: list[str], found: Found)
             raise Unclear(f"no such option: {name}")
         texts = found.setdefault(option, [])
         if option.convert is not None:
-            texts.append(word[at + 1 :] or _next(name, rest))
+            texts.append(word[at + 1 :] or _next(name, rest, option.bare))
             return
 
 
-def _next(name: str, rest: list[str]) -> str:
+def _next(name: str, rest: list[str], bare: str | None) -> str:
+    if bare is not None and (not rest or (len(rest[-1]) > 1 and rest[-1][0] == "-")):
+        return bare
     if not rest:
         raise Unclear(f"option {name} needs a value")
     return rest.pop()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from gflow.cli import ids
 from gflow.cli.command import Failure, UsageError
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def environment(export: str | list[str] | None, run_dir: str) -> dict[str, str] 
     chosen = _chosen(export) if isinstance(export, list) else dict(os.environ)
     unfit = [name for name, value in chosen.items() if not _is_text(name + value)]
     if unfit:
-        print(f"gbatch: not UTF-8, left out of the environment: {', '.join(map(ascii, unfit))}", file=sys.stderr)
+        say(f"not UTF-8, left out of the environment: {', '.join(map(ascii, unfit))}")
     if "PWD" in chosen:
         chosen["PWD"] = run_dir
     return {name: value for name, value in chosen.items() if name not in unfit}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gflow.cli import ids
+from gflow.cli.fetching import missing_of
 from gflow.cli.matching import is_pattern, matches
+from gflow.core.listed import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 _EVERYBODY = ("all", "*")
 
 
-def select(client: Client, among: list[int], values: Values) -> tuple[list[int], list[int]]:
+def select(client: Client, among: list[int], values: Values) -> tuple[list[int], set[int]]:
     """The ids of the jobs for which all conditions hold, of those in `among` if there are any; and which of `among` no
     job has."""
     users, wanted = values["user"], values["names"]
@@ -24,17 +26,9 @@ def select(client: Client, among: list[int], values: Values) -> tuple[list[int],
         users=None if users is None or any(user in _EVERYBODY for user in users) else ",".join(users),
         mine=1 if users is None and not among else None,
         ids=ids.show(ids.compact(among)) or None,
-        names=",".join(wanted) if wanted and not patterns else None,
+        names=join(wanted) if wanted and not patterns else None,
         project=values["project"],
         group=values["group"],
     )
     found = sorted(int(row[0]) for row in rows if not patterns or matches(row[1], wanted))
-    return found, _missing(client, among)
-
-
-def _missing(client: Client, among: list[int]) -> list[int]:
-    """Those of the ids that no job has."""
-    if not among:
-        return []
-    rows, _ = client.queue(("JOBID",), states="all", ids=ids.show(ids.compact(among)))
-    return sorted(set(among) - {int(row[0]) for row in rows})
+    return found, missing_of(client, ids.compact(among), found)

@@ -7,6 +7,7 @@ import sys
 from gflow.cli import ids, work
 from gflow.cli.command import Failure
 from gflow.cli.render.words import what_runs
+from gflow.client.voice import say
 from gflow.core.gpu_list import format_gpu_list
 
 TYPE_CHECKING = False
@@ -31,7 +32,7 @@ def report(answers: list[Record], job: Record, jobs: list[Record], values: Value
         listed = ids.show(ids.compact(sorted(answer["id"] for answer in answers)))
         jobs_are = f"job {listed} was" if len(answers) == 1 else f"jobs {listed} were"
         if isinstance(error, BrokenPipeError):
-            print(f"gbatch: {jobs_are} submitted, but nobody reads stdout", file=sys.stderr)
+            say(f"{jobs_are} submitted, but nobody reads stdout")
             raise
         raise Failure(f"{jobs_are} submitted, but stdout cannot be written: {error.strerror}") from error
 
@@ -81,9 +82,9 @@ def tested(answers: list[Record], job: Record) -> None:
 def _warn(answers: list[Record]) -> None:
     dropped = sorted({name for answer in answers for name in answer.get("dropped_env") or ()})
     if dropped:
-        print(f"gbatch: left out of the job's environment: {', '.join(dropped)}", file=sys.stderr)
+        say(f"left out of the job's environment: {', '.join(dropped)}")
     for warning in sorted({answer["warning"] for answer in answers if answer.get("warning")}):
-        print(f"gbatch: warning: {warning}", file=sys.stderr)
+        say(f"warning: {warning}")
     _warn_held(answers)
 
 
@@ -113,7 +114,7 @@ def _warn_held(answers: list[Record]) -> None:
         why = next(answer["held"] for answer in answers if "held" in answer)
         listed = ids.show(ids.compact(held))
         be = "job {} is" if len(held) == 1 else "jobs {} are"
-        print(f"gbatch: {be.format(listed)} on hold: {why}; gjob release {listed}", file=sys.stderr)
+        say(f"{be.format(listed)} on hold: {why}; gjob release {listed}")
 
 
 def preview(job: Record, jobs: list[Record], origin: str, *, array: bool) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Rows = list[list[str]]
 
-_SOFT = ("NAME", "NODELIST(REASON)", "REASON", "USER", "PROJECT", "DEPENDS", "GROUP")
+_SOFT = ("NAME", "NODELIST(REASON)", "REASON", "USER", "PROJECT", "DEPENDS", "GROUP", "GROUPID")
 _BY_STATE = ("Running", "Queued", "Hold", "Finished", "Failed", "Cancelled", "Timeout")
 _RULE = 60
 
@@ -35,14 +35,14 @@ class View:
         self.most = most
         needed: tuple[str, ...] = ("JOBID", "DEPENDS", "REDOOF") if tree else ()
         needed += ("ST",) if by_state or symbols or live else ()
-        needed += ("GROUP",) if symbols else ()
+        needed += ("GROUPID",) if symbols else ()
         self.asked = self.shown + tuple(name for name in needed if name not in self.shown)
 
     def groups(self, rows: Rows) -> set[str]:
-        """The groups that the jobs of these rows are in."""
-        if "GROUP" not in self.asked:
+        """The ids of the groups that the jobs of these rows are in."""
+        if "GROUPID" not in self.asked:
             return set()
-        at = self.asked.index("GROUP")
+        at = self.asked.index("GROUPID")
         return {row[at] for row in rows if row[at] != "-"}
 
     def text(self, rows: Rows) -> str:

@@ -20,10 +20,10 @@ def exit_status(job: dict[str, Any]) -> int:
     return int(job.get("exit_code") or 1)
 
 
-def wait_for_all(client: Client, job_ids: list[int], *, tell: bool, prog: str = "gbatch") -> int:
+def wait_for_all(client: Client, job_ids: list[int], *, tell: bool) -> int:
     """Wait until every job is final; the largest of their exit codes. `tell`: print a line about each.
 
-    One that cannot be waited for is told of in the name of `prog`, and counts as 1.
+    One that cannot be waited for is told of, and counts as 1.
     """
     worst = 0
 
@@ -35,7 +35,7 @@ def wait_for_all(client: Client, job_ids: list[int], *, tell: bool, prog: str = 
             sys.stdout.flush()
         worst = max(worst, exit_status(job))
 
-    return max(each(prog, job_ids, wait), worst)
+    return max(each(job_ids, wait), worst)
 
 
 def outcome(job: dict[str, Any]) -> str:

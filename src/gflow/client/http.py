@@ -289,8 +289,9 @@ class Client:
         expected: it has been seen before, so it is waited for even if it cannot be reached to begin with.
         """
         import select
-        import sys
         import time
+
+        from gflow.client.voice import say
 
         said, seen, give_up = False, expected, 0.0
         while True:
@@ -312,7 +313,7 @@ class Client:
                 raise ConnectionLost("gflowd went away and did not come back; the job may still run")
             if not said:
                 said = True
-                sys.stderr.write("gflowd went away; waiting for it to come back ('gflowd up' starts it)\n")
+                say("gflowd went away; waiting for it to come back ('gflowd up' starts it)")
             select.select([], [], [], RETRY_SECS)
 
     def _wait_any(self, job_ids: Iterable[int]) -> Record:

@@ -7,7 +7,7 @@ full-screen views do, says `be_quiet`.
 
 from __future__ import annotations
 
-import sys
+from gflow.client.voice import say
 
 HINT_SECS = 3.0
 """After so long without an answer a command says so."""
@@ -72,8 +72,7 @@ class Vigil:
 def _tell(name: str, what_now: str) -> None:
     if not _quiet and name not in _told:
         _told.add(name)
-        sys.stderr.write(f"gflowd at {name} does not answer; {what_now}\n")
-        sys.stderr.flush()
+        say(f"gflowd at {name} does not answer; {what_now}")
 
 
 def _hangs(path: str) -> bool:

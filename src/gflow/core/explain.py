@@ -1,4 +1,4 @@
-"""Why a job does not run, what would help, and when it is expected to start.
+"""Why a job does not run, and what would help.
 
 It asks the predicates the scheduler itself starts jobs by and has no opinion of its own. All that stands in the way is
 told, not only the first thing.
@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from gflow.core.dependencies import Verdict, judge, satisfies
 from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
-from gflow.core.forecast import expected_start
 from gflow.core.limits import format_duration, format_memory_mb, rounded_mb
 from gflow.core.model import DependencyMode, Job, JobId, Now, ReasonKind, State, Stop, StopCause
 from gflow.core.order import queue_key
@@ -44,21 +43,8 @@ class Why:
     help: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """`expected_start` is seconds since the epoch, None when the time limits of other jobs do not tell."""
-
-    reasons: tuple[Why, ...]
-    expected_start: float | None = None
-
-
-def explain(engine: Engine, job: Job, now: Now) -> Explanation:
-    """Say why `job` waits, and when it is expected to start; for a running or ended one, say that in a sentence."""
-    return Explanation(reasons(engine, job, now), expected_start(engine, job, now))
-
-
 def reasons(engine: Engine, job: Job, now: Now) -> tuple[Why, ...]:
-    """The same, without the forecast, which takes a while."""
+    """Say why `job` waits; of a running or ended one, say that in a sentence."""
     if job.state is State.RUNNING:
         return (_running(job, now),)
     if job.state not in (State.QUEUED, State.HOLD):

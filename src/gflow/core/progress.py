@@ -26,7 +26,7 @@ class Progress:
 def time_left_secs(progress: Progress, job: Job, now: Now) -> float | None:
     """How long the job will still take: what it said, less what has passed since, or what the time until now tells.
 
-    None where there is nothing to go by.
+    None where there is nothing to go by, and where what was to come by that is over: the job has slowed down or stands.
     """
     age = max(0.0, now.wall - progress.told_at)
     if progress.left_secs is not None:
@@ -34,5 +34,7 @@ def time_left_secs(progress: Progress, job: Job, now: Now) -> float | None:
     elapsed = elapsed_secs(job, now)
     if elapsed is None or elapsed <= age or progress.percent <= 0:
         return None
-    whole = (elapsed - age) * 100 / progress.percent
-    return max(0.0, whole - elapsed)
+    left = (elapsed - age) * 100 / progress.percent - elapsed
+    if left < 0:
+        return 0.0 if progress.percent >= 100 else None
+    return left

@@ -85,8 +85,26 @@ def named(name: str) -> Zone:
         raise ValueError(f"unknown time zone {name[:60]!r}: use an IANA name such as Europe/Berlin, or UTC") from None
 
 
+def hint(name: str) -> str | None:
+    """What was probably meant by a name no zone has. Looks through all there are."""
+    hours = _offset_hours(name)
+    if hours is not None:
+        ahead = f"{abs(hours)} hours {'ahead of' if hours > 0 else 'behind'} UTC"
+        return f"{ahead} is Etc/GMT{-hours:+d}, with the sign turned round; a city minds summer time"
+    likely = meant(name)
+    return f"did you mean {likely}?" if likely is not None else None
+
+
+def _offset_hours(name: str) -> int | None:
+    """3 of `GMT+3`, `UTC+03:00` and `+3`; None of what is no offset in whole hours, or of one that no zone has."""
+    text = name.strip().upper().removeprefix("GMT").removeprefix("UTC").removesuffix(":00")
+    if text[:1] not in ("+", "-") or not (text.isascii() and text[1:].isdigit()) or len(text) > 3:
+        return None
+    return int(text) if int(text) and -12 <= int(text) <= 14 else None
+
+
 def meant(name: str) -> str | None:
-    """The zone that was probably meant by a name no zone has. Looks through all there are."""
+    """The zone whose name is most like one that no zone has. Looks through all there are."""
     from zoneinfo import available_timezones
 
     wanted = name.strip().replace(" ", "_").lower()

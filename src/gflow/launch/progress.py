@@ -67,7 +67,9 @@ def reported(content: bytes, at: float) -> Progress | None:
     if total is not None and not float(total):
         return None
     percent = done if total is None else 100 * done / float(total)
-    return Progress(min(100.0, percent), at, "file", note=_plain(words))
+    if percent > 100:
+        return None  # `15/10`: who is beyond the end does not know where it is
+    return Progress(percent, at, "file", note=_plain(words))
 
 
 def shown(tail: bytes, at: float) -> Progress | None:

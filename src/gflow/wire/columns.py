@@ -157,7 +157,8 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "REASON": _why,
     "DEPENDS": lambda row: ",".join(map(str, row.job.spec.depends_on)) or "-",
     "REDOOF": _redo_of,
-    "GROUP": lambda row: row.job.spec.group_id or "-",
+    "GROUP": lambda row: row.job.spec.group_name or row.job.spec.group_id or "-",
+    "GROUPID": lambda row: row.job.spec.group_id or "-",
     "TASK": lambda row: "-" if row.job.spec.task_id is None else str(row.job.spec.task_id),
 }
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gflow.core.engine import Engine
 from gflow.core.errors import OverQuota
-from gflow.core.explain import explain
+from gflow.core.explain import reasons
 from gflow.core.model import JobId, JobSpec
 from gflow.core.policy import Policy
 from gflow.core.submission import check
@@ -267,7 +267,7 @@ def test_an_engine_goes_on_from_any_settings(reservations, quotas, usage, allowe
     with contextlib.suppress(NotImportable):
         engine = check_holds(convert({**state, "allowed_gpu_indices": allowed}))
         for job in engine.jobs.values():
-            assert explain(engine, job, NOW).reasons
+            assert reasons(engine, job, NOW)
         packed(engine.kept_settings())
 
 

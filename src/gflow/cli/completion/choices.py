@@ -36,6 +36,7 @@ _LIVE = {
     "user": "users",
     "users": "users",
     "project": "projects",
+    "group": "groups",
     "names": "names",
     "depends_on": "jobs",
     "reservations": "reservations",
@@ -98,7 +99,8 @@ def _values(found: Position, item: Option | Argument, live: Callable[[str, Posit
     if fixed:
         values = [(value, "") for value in fixed if value.lower().startswith(word.lower())]
     else:
-        values = [(value, what) for value, what in live(kind(item), found) if value.startswith(word)]
+        values = [(value, what) for what_of in kinds(item) for value, what in live(what_of, found)]
+        values = [(value, what) for value, what in values if value.startswith(word)]
     there = head.split(",")
     return "", [(value, what) for value, what in values if value not in there]
 
@@ -118,8 +120,9 @@ def _is_list(item: Option | Argument) -> bool:
     return item.metavar in _LISTS or item.convert in (ids.parse, states.parse)
 
 
-def kind(item: Option | Argument) -> str:
-    """Which of the things the daemon knows the value of an option or argument is; empty for none."""
-    if item.convert in (ids.parse, ids.parse_one) or (item.metavar or "").startswith("JOB-ID"):
-        return "jobs"
-    return _LIVE.get(item.dest, "")
+def kinds(item: Option | Argument) -> tuple[str, ...]:
+    """Which of the things the daemon knows the value of an option or argument may be."""
+    if item.convert in (ids.parse, ids.parse_one):
+        return ("jobs",)
+    known = (_LIVE[item.dest],) if item.dest in _LIVE else ()
+    return (*known, "jobs") if (item.metavar or "").startswith("JOB-ID") else known

@@ -1,4 +1,4 @@
-"""What the daemon knows that may be completed: jobs, names, users, projects, reservations.
+"""What the daemon knows that may be completed: jobs, groups, names, users, projects, reservations.
 
 One question, of which the answer is not waited for longer than a moment; whatever goes wrong, there is nothing.
 """
@@ -27,6 +27,7 @@ _STATES = {
     "hold": "PD",
     "release": "H",
     "update": "PD,H,R",
+    "set-limit": "PD,H,R",
     "wait": "PD,H,R",
     "eta": "PD,H",
     "redo": "CD,F,CA,TO",
@@ -40,9 +41,7 @@ _CHANGING = frozenset(("attach", "hold", "release", "update", "redo", "gcancel")
 
 def known(kind: str, position: Position) -> Found:
     """The values of this kind, the latest first, each with what it is."""
-    ask = {"jobs": _jobs, "names": _names, "users": _users, "projects": _projects, "reservations": _reservations}.get(
-        kind
-    )
+    ask = _ASK.get(kind)
     if ask is None:
         return []
     try:
@@ -71,6 +70,13 @@ def _projects(path: str, _position: Position) -> Found:
     return _distinct([row[0] for row in _rows(path, "PROJECT", states="all") if row[0] != "-"])
 
 
+def _groups(path: str, position: Position) -> Found:
+    """By their names, and those that have none by their ids; one's own, for names are each user's."""
+    states = _STATES.get(position.table.name, "all")
+    mine = None if os.geteuid() == 0 else 1
+    return _distinct([row[0] for row in _rows(path, "GROUP", states=states, mine=mine) if row[0] != "-"])
+
+
 def _distinct(values: list[str]) -> Found:
     return [(value, "") for value in dict.fromkeys(values)]
 
@@ -88,6 +94,16 @@ def _reservations(path: str, _position: Position) -> Found:
     found = json.loads(_get(path, "/reservations"))
     ahead = [one for one in found if one["status"] in ("Active", "Pending")]
     return [(str(one["id"]), f"of {one['user']}, {one['status']}") for one in ahead]
+
+
+_ASK = {
+    "jobs": _jobs,
+    "groups": _groups,
+    "names": _names,
+    "users": _users,
+    "projects": _projects,
+    "reservations": _reservations,
+}
 
 
 def _get(path: str, resource: str) -> bytes:

@@ -78,6 +78,8 @@ def locate(table: Command | Group, words: Sequence[str], word: str) -> Position 
 
 
 def _step(found: Position, text: str, at: int) -> bool:
+    if found.option is not None and found.option.bare is not None and text.startswith("-"):
+        found.option = None
     if found.option is not None:
         found.given[found.option.dest] = text
         found.option = None
@@ -117,6 +119,8 @@ def _take_word(found: Position, text: str, at: int) -> bool:
 
 def _look_at_word(found: Position) -> None:
     """Which value the word at the cursor is, if it is one."""
+    if found.option is not None and found.option.bare is not None and found.word.startswith("-"):
+        found.option = None
     if found.option is not None:
         return
     if found.takes_options and found.word.startswith("-"):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli.command import Argument, Command
 from gflow.cli.kinds import gpus_or_all
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.client.voice import say
 from gflow.core.gpu_list import format_gpu_list
 
 TYPE_CHECKING = False
@@ -22,7 +21,7 @@ def run(values: Values) -> int:
     print(f"New jobs may have {_which(allowed)}; running jobs keep theirs.")
     if unkept := answer.get("unkept_reservations"):
         ids = ", ".join(map(str, unkept))
-        print(f"gctl: warning: with these GPUs reservations cannot be kept: {ids}", file=sys.stderr)
+        say(f"warning: with these GPUs reservations cannot be kept: {ids}")
     return 0
 
 

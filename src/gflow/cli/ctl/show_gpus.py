@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli.command import Command
 from gflow.cli.output import TABLE, print_records
 from gflow.cli.render.table import harmless
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def run(values: Values) -> int:
         if values["output"] == "table":
             print("\t".join(_cells(gpu)))
     if info.get("gpu_trouble"):
-        print(f"gctl show-gpus: no GPU can be seen: {harmless(info['gpu_trouble'])}", file=sys.stderr)
+        say(f"no GPU can be seen: {harmless(info['gpu_trouble'])}")
     return 0
 
 

@@ -12,6 +12,7 @@ from gflow.cli.render.times import stamp
 from gflow.client.endpoint import find
 from gflow.client.errors import Declined
 from gflow.client.http import Client
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def _redeliver(client: Client, ids: list[str]) -> int:
         try:
             answer = client.redeliver(delivery_id)
         except Declined as error:
-            sys.stdout.flush()
-            print(f"gctl webhooks: {error}", file=sys.stderr)
+            say(str(error))
             status = 1
         else:
             print(harmless(f"{answer['id']} waits for its turn at {answer['target']}."))
@@ -57,7 +57,7 @@ def _redeliver(client: Client, ids: list[str]) -> int:
 
 def _show(found: Record) -> None:
     for trouble in _troubles(found):
-        print(harmless(trouble), file=sys.stderr)
+        say(harmless(trouble))
     if not found["targets"]:
         print("Nobody is told of events: notifications are off, or no target is set.")
         return

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli.command import Command
 from gflow.cli.gpu_process.which import WHICH, which
 from gflow.client.endpoint import find
 from gflow.client.http import Client
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ def run(values: Values) -> int:
     answer = Client(find(values["url"], values["config"])).ignore_gpu_process(gpu, pid)
     state = "available" if answer["available"] else "not available for other reasons: see ginfo"
     print(f"Process {pid} on GPU {gpu} is ignored{'' if answer['inserted'] else ' already'}; the GPU is {state}.")
-    print(f"Warning: jobs on GPU {gpu} share its memory with that process and may run out of it.", file=sys.stderr)
+    say(f"warning: jobs on GPU {gpu} share its memory with that process and may run out of it")
     return 0
 
 

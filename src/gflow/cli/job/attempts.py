@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gflow.client.errors import Declined
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def print_attempts(client: Client, job_id: int, follow: bool, show: Callable[[in
         except Declined as error:
             if error.status != 404:
                 raise
-            print(f"gjob log: {error}", file=sys.stderr)
+            say(str(error))
         again = client.job(job["id"]).get("retried_as") if follow else job.get("retried_as")
         if again is None:
             return total

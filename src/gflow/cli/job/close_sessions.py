@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli import ids, states
 from gflow.cli.command import Argument, Command, Option, UsageError
 from gflow.cli.job.arguments import many
-from gflow.cli.kinds import names
+from gflow.cli.kinds import wildcard, wildcards
 from gflow.cli.matching import matches
 from gflow.client.errors import Declined
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,13 +53,13 @@ def _like(job: Record, pattern: str) -> bool:
 
 
 def _close(client: Client, job_ids: list[int]) -> int:
-    """Names of sessions on stdout, numbers on stderr, as gflow has it."""
+    """The names of the sessions, and at the end how many."""
     closed = already = failed = 0
     for job_id in job_ids:
         try:
             answer = client.close_terminal(job_id)
         except Declined as error:
-            print(f"gjob close-sessions: {error}", file=sys.stderr)
+            say(str(error))
             failed += 1
             continue
         if answer["closed"]:
@@ -68,8 +67,7 @@ def _close(client: Client, job_ids: list[int]) -> int:
             closed += 1
         else:
             already += 1
-    sys.stdout.flush()
-    print(f"gjob close-sessions: Closed={closed} AlreadyClosed={already} Failed={failed}", file=sys.stderr)
+    print(f"gjob close-sessions: Closed={closed} AlreadyClosed={already} Failed={failed}")
     return 1 if failed else 0
 
 
@@ -89,10 +87,19 @@ COMMAND = Command(
             help="Of these jobs.",
         ),
         Option(
-            "-n", "--names", "--name", convert=names, metavar="LIST", help="Of jobs with these names; * and ? match."
+            "-n",
+            "--names",
+            "--name",
+            convert=wildcards,
+            metavar="LIST",
+            help="Of jobs with these names; * and ? match.",
         ),
         Option(
-            "-p", "--pattern", convert=str, metavar="TEXT", help="Whose name, or session's name, has or matches this."
+            "-p",
+            "--pattern",
+            convert=wildcard,
+            metavar="TEXT",
+            help="Whose name, or session's name, has or matches this.",
         ),
         Option("-s", "--states", "--state", convert=states.parse, metavar="LIST", help="Of jobs that ended so."),
         Option("-a", "--all", help="Of all jobs that have ended."),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+from gflow.cli.colour import terminal_columns
 from gflow.cli.command import Command
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.output import TEXT, print_each
+from gflow.cli.render.fit import folded
 from gflow.cli.render.table import harmless
 from gflow.cli.render.times import ahead, iso, stamp
 
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     client, job_ids = many(values)
     if values["output"] != "text":
-        return print_each("gjob eta", "jobs", job_ids, lambda one: document(client.why(one)), values["output"])
-    return each("gjob eta", job_ids, lambda job_id: print(line(client.why(job_id), time.time())))
+        return print_each("jobs", job_ids, lambda one: document(client.why(one)), values["output"])
+    columns = terminal_columns()
+    return each(job_ids, lambda job_id: print(folded(line(client.why(job_id), time.time()), columns, "  ")))
 
 
 def document(answer: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def run(values: Values) -> int:
         client.hold(job_id)
         print(f"Job {job_id} put on hold.")
 
-    return each("gjob hold", job_ids, hold)
+    return each(job_ids, hold)
 
 
 COMMAND = Command(

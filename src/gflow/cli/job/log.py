@@ -11,6 +11,7 @@ import sys
 from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.job.arguments import ONE, one
 from gflow.cli.kinds import pattern, positive
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _leave_with_reader(answer: Answer) -> None:
 def _explain_silence(client: Client, job_id: int) -> None:
     state = client.job(job_id)["state"]
     if state in ("Queued", "Hold"):
-        print(f"Job {job_id} has not started; gjob log -f {job_id} waits for it.", file=sys.stderr)
+        say(f"Job {job_id} has not started; gjob log -f {job_id} waits for it")
 
 
 def _point_to_retries(client: Client, job_id: int) -> None:
@@ -104,7 +105,7 @@ def _point_to_retries(client: Client, job_id: int) -> None:
         again = client.job(job_id).get("retried_as")
         if again is not None:
             hint = f"gjob log --retries {job_id} prints the output of all attempts"
-            print(f"Job {job_id} was tried again as job {again}; {hint}.", file=sys.stderr)
+            say(f"Job {job_id} was tried again as job {again}; {hint}")
 
 
 COMMAND = Command(

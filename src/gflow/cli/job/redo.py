@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 from gflow.cli.command import Command, Option
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.job.changes import EXCLUSIVE, OPTIONS, changes, check, dependencies, notices
 from gflow.cli.kinds import export
 from gflow.cli.request import environment
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,9 +34,9 @@ def run(values: Values) -> int:
         answer = client.redo(job_id, wanted | flags | {"environment": variables})
         print("\n".join(report(job_id, wanted, answer, cascade=values["cascade"])))
         if answer.get("dropped_env"):
-            print(f"gjob redo: left out of the environment: {', '.join(answer['dropped_env'])}", file=sys.stderr)
+            say(f"left out of the environment: {', '.join(answer['dropped_env'])}")
 
-    return each("gjob redo", job_ids, redo)
+    return each(job_ids, redo)
 
 
 def report(job_id: int, wanted: Record, answer: Record, *, cascade: bool) -> list[str]:

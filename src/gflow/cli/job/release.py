@@ -24,7 +24,7 @@ def run(values: Values) -> int:
         when = "" if at is None else f" (scheduled to start at {stamp(at)})"
         print(f"Job {job_id} released back to queue{when}.")
 
-    return each("gjob release", job_ids, release)
+    return each(job_ids, release)
 
 
 COMMAND = Command(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from gflow.cli.command import Command
-from gflow.cli.each import each
+from gflow.cli.fetching import fetch, progress_of, tell_missing
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.job.gpu_fields import asked, memory, used
-from gflow.cli.output import TEXT, print_each
+from gflow.cli.output import TEXT, print_document
 from gflow.cli.render.table import harmless
 from gflow.cli.render.times import seconds, stamp
 from gflow.cli.render.words import what_runs
@@ -27,22 +27,17 @@ if TYPE_CHECKING:
 
 def run(values: Values) -> int:
     client, job_ids = many(values)
+    jobs = fetch(client, job_ids)
+    told, now = progress_of(client, jobs.values()), time.time()
     if values["output"] != "text":
         from gflow.cli.entries import detailed
 
-        now = time.time()
-        return print_each("gjob show", "jobs", job_ids, lambda one: detailed(client.job(one), now), values["output"])
-    shown = 0
-
-    def show(job_id: int) -> None:
-        nonlocal shown
-        job = client.job(job_id)
-        told = client.progress(job_id) if job["state"] == "Running" else []
-        lines = describe(job, time.time(), told[0] if told else None)
-        print("\n".join(["=" * 80, *lines] if shown else lines))
-        shown += 1
-
-    return each("gjob show", job_ids, show)
+        found = [detailed(job, now, told.get(job_id)) for job_id, job in sorted(jobs.items())]
+        print_document({"jobs": found}, values["output"])
+    else:
+        texts = ("\n".join(describe(job, now, told.get(job_id))) for job_id, job in sorted(jobs.items()))
+        print(f"\n{'=' * 80}\n".join(texts), end="\n" if jobs else "")
+    return tell_missing(set(job_ids) - jobs.keys())
 
 
 def describe(job: Record, now: float, progress: Record | None = None) -> list[str]:

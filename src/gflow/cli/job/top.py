@@ -51,10 +51,10 @@ def run(values: Values) -> int:
     def found(job_id: int) -> Record:
         return document(client.processes(job_id), before[job_id])
 
-    status = each("gjob top", job_ids, look)
+    status = each(job_ids, look)
     if values["output"] != "text":
         _pause(min(SAMPLE_SECS, values["interval"]) if before else 0.0)
-        return max(status, print_each("gjob top", "jobs", list(before), found, values["output"]))
+        return max(status, print_each("jobs", list(before), found, values["output"]))
     if not before:
         return status
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -62,7 +62,7 @@ def run(values: Values) -> int:
     if values["watch"]:
         _watch(client, before, values["interval"])
         return status
-    return max(status, each("gjob top", list(before), show))
+    return max(status, each(list(before), show))
 
 
 def document(now: Record, before: Record | None) -> Record:

@@ -32,7 +32,7 @@ def run(values: Values) -> int:
         if fields:
             print(f"  Changed: {', '.join(fields)}")
 
-    return each("gjob update", job_ids, update)
+    return each(job_ids, update)
 
 
 def _of_group(values: Values) -> Record:

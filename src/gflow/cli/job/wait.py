@@ -21,7 +21,7 @@ def run(values: Values) -> int:
         print_document({"jobs": list(map(document, jobs))}, values["output"])
         return max(map(exit_status, jobs))
     if not values["any"]:
-        return wait_for_all(client, job_ids, tell=not values["quiet"], prog="gjob wait")
+        return wait_for_all(client, job_ids, tell=not values["quiet"])
     job = client.wait_any(job_ids)
     if not values["quiet"]:
         print(outcome(job))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
+from gflow.cli.colour import terminal_columns
 from gflow.cli.command import Command
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.output import TEXT, print_each
+from gflow.cli.render.fit import folded
 from gflow.cli.render.times import ahead, iso, stamp
 
 TYPE_CHECKING = False
@@ -24,8 +26,9 @@ _PHRASES = {"Hold": "is on hold", "Timeout": "ran into its time limit"}
 def run(values: Values) -> int:
     client, job_ids = many(values)
     if values["output"] != "text":
-        return print_each("gjob why", "jobs", job_ids, lambda one: document(client.why(one)), values["output"])
-    return each("gjob why", job_ids, lambda job_id: print("\n".join(lines(client.why(job_id)))))
+        return print_each("jobs", job_ids, lambda one: document(client.why(one)), values["output"])
+    columns = terminal_columns()
+    return each(job_ids, lambda job_id: print("\n".join(folded(line, columns) for line in lines(client.why(job_id)))))
 
 
 def document(answer: dict[str, Any]) -> dict[str, Any]:

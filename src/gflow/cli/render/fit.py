@@ -1,4 +1,4 @@
-"""Tables on narrow terminals: which columns give how much. Pure.
+"""Tables and sentences on narrow terminals: which columns give how much, and where lines are broken. Pure.
 
 What is long gives first, then the space between columns, then headings that are wider than what is below them. Numbers
 and times are never cut: where all that is not enough, the terminal has to fold the lines.
@@ -65,3 +65,19 @@ def cut(text: str, columns: int, mark: str) -> str:
             break
         kept += char
     return kept + mark if columns > 0 else ""
+
+
+def folded(line: str, columns: int | None, indent: str = "    ") -> str:
+    """A line of words in as many lines as a terminal of so many columns needs, broken between words where there is room
+    for them; those that follow begin with `indent`. None is no terminal: the line as it is."""
+    if columns is None or width(line) <= columns:
+        return line
+    start = line[: len(line) - len(line.lstrip())]
+    lines, room = [start], max(columns, len(indent) + 2)
+    for word in line.split():
+        glue = " " if lines[-1].strip() else ""
+        if glue and width(lines[-1]) + 1 + width(word) > room:
+            lines.append(indent)
+            glue = ""
+        lines[-1] += glue + word
+    return "\n".join(lines)

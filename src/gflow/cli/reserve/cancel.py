@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from gflow.cli.command import Values
 
 
-_PROG = "gctl reserve cancel"
-
-
 def run(values: Values) -> int:
     client, reservation_ids = many(values)
     if values["output"] != "text":
@@ -26,13 +23,13 @@ def run(values: Values) -> int:
             client.cancel_reservation(reservation_id)
             return entry(client.reservation(reservation_id))
 
-        return print_each(_PROG, "reservations", reservation_ids, gone, values["output"])
+        return print_each("reservations", reservation_ids, gone, values["output"])
 
     def cancel(reservation_id: int) -> None:
         client.cancel_reservation(reservation_id)
         print(f"Reservation {reservation_id} cancelled successfully")
 
-    return each(_PROG, reservation_ids, cancel)
+    return each(reservation_ids, cancel)
 
 
 COMMAND = Command(

@@ -26,7 +26,6 @@ def run(values: Values) -> int:
     client, reservation_ids = many(values)
     if values["output"] != "text":
         return print_each(
-            "gctl reserve get",
             "reservations",
             reservation_ids,
             lambda one: entry(client.reservation(one)),
@@ -40,7 +39,7 @@ def run(values: Values) -> int:
         print("\n".join(["=" * 80, *lines] if shown else lines))
         shown += 1
 
-    return each("gctl reserve get", reservation_ids, show)
+    return each(reservation_ids, show)
 
 
 def describe(reservation: dict[str, Any], zone: Zone) -> list[str]:

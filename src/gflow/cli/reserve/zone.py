@@ -6,7 +6,7 @@ import os
 
 from gflow.cli.command import Failure
 from gflow.client.settings import timezone
-from gflow.core.zones import Zone, meant, named
+from gflow.core.zones import Zone, hint, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def known(name: str) -> Zone:
     try:
         return named(name)
     except ValueError as error:
-        likely = meant(name)
-        raise ValueError(f"{error} (did you mean {likely}?)" if likely is not None else str(error)) from None
+        said = hint(name)
+        raise ValueError(f"{error} ({said})" if said is not None else str(error)) from None
 
 
 def local() -> Zone:
