@@ -259,3 +259,17 @@ def test_ctrl_c_reaches_the_terminal_of_a_job(system: SystemDaemon, ana: User) -
     job = system.wait_job(job_id)
     assert (job["state"], job["exit_code"]) == ("Cancelled", 7)
     assert system.log(job_id).endswith(b"caught\n")
+
+
+def test_who_ends_his_tmux_server_loses_his_own_jobs(system: SystemDaemon, ana: User, ben: User) -> None:
+    lost, stays = (system.submit_as(user, "echo up; exec sleep 1000") for user in (ana, ben))
+    for job_id in (lost, stays):
+        system.wait_log(job_id)
+    argv = until(lambda: system.ask(ana, "GET", f"/jobs/{lost}/attach").body.get("argv"), "its terminal")
+    assert ana.run("tmux", "-S", argv[argv.index("-S") + 1], "kill-server").returncode == 0
+    job = system.wait_job(lost)
+    assert (job["state"], job["status_detail"]) == ("Failed", "The tmux server was lost while the job ran")
+    assert system.wait_job(system.submit_as(ana, "true"))["state"] == "Finished"
+    assert system.job(stays)["state"] == "Running"
+    assert system.ask(ben, "POST", f"/jobs/{stays}/cancel").status == 200
+    system.wait_job(stays)

@@ -23,7 +23,7 @@ from gflow.users.becoming import NotBecome, check_become
 from gflow.users.frames import Frames, Gone, value
 from gflow.users.helper import Declined, Helper, HelperLost
 from gflow.users.kept import Kept
-from gflow.users.places import Places, UnsafePlace, check_place, open_directory
+from gflow.users.places import Places, UnsafePlace, check_place, closed_to_users, open_directory
 from support.jobs import spec
 
 ME = pwd.getpwuid(os.geteuid())
@@ -236,6 +236,18 @@ def test_a_place_others_can_change_or_not_reach_is_refused(tmp_path: Path) -> No
     place.chmod(0o700)
     with pytest.raises(UnsafePlace, match=r"users may not enter|is not a directory of root's"):
         check_place(place)
+
+
+def test_it_is_said_where_users_cannot_come(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "lib").mkdir(mode=0o755)
+    program = tmp_path / "lib/program"
+    program.touch(0o755)
+    for closed in (program, tmp_path / "lib"):
+        closed.chmod(0o750)
+        assert closed_to_users(program) == closed
+        closed.chmod(0o755)
+    assert closed_to_users(program) not in (program, tmp_path / "lib", tmp_path)
 
 
 def test_places_are_beside_the_state_and_the_socket() -> None:

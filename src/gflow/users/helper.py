@@ -26,7 +26,7 @@ from gflow.users import agent
 from gflow.users.accounts import Account
 from gflow.users.becoming import start_as
 from gflow.users.frames import MOST_FROM_HELPER, Frames, Gone, text, value
-from gflow.users.places import Places
+from gflow.users.places import Places, closed_to_users
 
 log = logging.getLogger(__name__)
 
@@ -213,6 +213,12 @@ class Helper:
         """It is of no use any more: `run` ends, as its connection does."""
         self.alive = False
         self._frames.close()
+
+
+def closed_programs() -> list[Path]:
+    """What users would need to be let into, so that their helpers could be started."""
+    needed = [Path(os.path.realpath(sys.executable)), *(Path(os.path.realpath(place)) for place in _LIBRARIES)]
+    return sorted({closed for place in needed if (closed := closed_to_users(place)) is not None})
 
 
 def _program(account: Account, places: Places) -> list[str]:

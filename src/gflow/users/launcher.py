@@ -34,7 +34,7 @@ from gflow.launch.processes import (
 from gflow.launch.tmux_server import find_tmux
 from gflow.users import frames
 from gflow.users.accounts import Account, NoAccount, account_of
-from gflow.users.helper import Declined, Helper, HelperLost
+from gflow.users.helper import Declined, Helper, HelperLost, closed_programs
 from gflow.users.places import Places, UnsafePlace
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,8 @@ class PerUser:
         """Serve the helpers until cancelled. Raises TmuxUnusable, UnsafePlace."""
         await trio.to_thread.run_sync(find_tmux)
         await trio.to_thread.run_sync(self._places.prepare)
+        for closed in await trio.to_thread.run_sync(closed_programs):
+            log.warning("users may not enter %s, where gflow or its Python is: only jobs of root can be run", closed)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             try:

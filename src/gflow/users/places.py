@@ -82,6 +82,15 @@ def check_place(path: Path) -> None:
             raise UnsafePlace(f"users may not enter {directory}, on the way to {path}: chmod o+x it")
 
 
+def closed_to_users(path: Path) -> Path | None:
+    """What on the way to `path` keeps others from using it, by its mode; None if nothing does."""
+    for place in (path, *path.parents):
+        mode = os.stat(place).st_mode
+        if not mode & stat.S_IXOTH and (place != path or stat.S_ISDIR(mode) or mode & stat.S_IXUSR):
+            return place
+    return None
+
+
 def _give(path: Path, account: Account) -> None:
     try:
         os.mkdir(path, 0o700)
