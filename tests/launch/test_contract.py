@@ -5,6 +5,7 @@ The jobs of the real ones read the code they are to exit with from a FIFO.
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import trio
 
 from gflow.core.model import Job, JobId
 from gflow.launch.base import Launcher, LaunchFailed, Trace
+from gflow.users import accounts
 from support.fake_launcher import STUBBORN, FakeLauncher
 from support.tmux_server import Machine, clock, make_job, running, serving_users, until
 
@@ -355,3 +357,26 @@ async def test_a_helper_that_nobody_needs_leaves(driver: Driver, started: Starte
     assert driver.launcher._helpers[0] is not helper
     await driver.finish(another, 0)
     assert (await driver.launcher.wait(another)).code == 0
+
+
+@pytest.mark.parametrize("driver", ["per user"], indirect=True)
+@pytest.mark.once
+async def test_what_a_container_runs_is_the_job_s_and_what_others_run_is_not(
+    driver: Driver, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "subuid").write_text("root:300000:10\n")
+    monkeypatch.setattr(accounts, "SUBORDINATE", tmp_path / "subuid")
+    job = await started(driver.job())
+    mark = {"GFLOW_RUN_ID": job.run_id or ""}
+    lent, other = (subprocess.Popen(["sleep", "600"], env=mark, user=uid, cwd="/") for uid in (300003, 400000))
+    try:
+        assert {process.pid for process in await driver.launcher.processes(job)} == {*driver.processes(job), lent.pid}
+        owners = await driver.launcher.owners([lent.pid, other.pid])
+        assert (owners[lent.pid].run_id, owners[other.pid].run_id) == (job.run_id, None)
+        assert await driver.launcher.send_signal(job, signal.SIGKILL) == 2
+        assert (await driver.launcher.wait(job)).code == 137
+        assert (await trio.to_thread.run_sync(lent.wait), other.poll()) == (-signal.SIGKILL, None)
+    finally:
+        for process in (lent, other):
+            process.kill()
+            process.wait()

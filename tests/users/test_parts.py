@@ -17,8 +17,8 @@ from gflow.core.model import Exit, Job, JobId, State
 from gflow.launch.base import Start, Trace
 from gflow.launch.processes import Process, real_user_of
 from gflow.store.codec import pack
-from gflow.users import frames
-from gflow.users.accounts import Account, NoAccount, account_of, check_login
+from gflow.users import accounts, frames
+from gflow.users.accounts import Account, NoAccount, account_of, check_login, is_users
 from gflow.users.becoming import NotBecome, check_become
 from gflow.users.frames import Frames, Gone, value
 from gflow.users.helper import Declined, Helper, HelperLost
@@ -181,6 +181,21 @@ def test_an_account_is_found_by_user_id_and_name() -> None:
 def test_a_user_id_and_a_name_must_agree(uid, name, said) -> None:
     with pytest.raises(NoAccount, match=said.replace("(", r"\(").replace(")", r"\)")):
         account_of(uid, name)
+
+
+def test_ids_lent_for_containers_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lent = tmp_path / "subuid"
+    lent.write_text(f"other:200000:10\n{ME.pw_name}:300000:10\nbroken\n{ME.pw_uid}:400000:1\n{ME.pw_name}:65534:1\n")
+    monkeypatch.setattr(accounts, "SUBORDINATE", lent)
+    his = {
+        number for number in (ME.pw_uid, 200003, 299999, 300000, 300009, 300010, 400000) if is_users(number, ME.pw_uid)
+    }
+    assert his == {ME.pw_uid, 300000, 300009, 400000}
+    assert not is_users(65534, ME.pw_uid), "somebody has an account with it"
+    assert not is_users(None, ME.pw_uid)
+    assert not is_users(None, None)
+    lent.unlink()
+    assert not is_users(300000, ME.pw_uid)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,13 @@ import os
 import pwd
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 
 _NO_SHELLS = frozenset({"nologin", "false", "sync", "halt", "shutdown"})
 _PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+SUBORDINATE = Path("/etc/subuid")
 
 
 class NoAccount(Exception):
@@ -53,6 +57,32 @@ def account_of(uid: int | None, name: str) -> Account:
     if named.pw_uid != uid:
         raise NoAccount(f"'{name}' is the name of two accounts, with the user ids {uid} and {named.pw_uid}")
     return Account(uid, entry.pw_gid, entry.pw_name, entry.pw_dir or "/", entry.pw_shell or "/bin/sh")
+
+
+def is_users(other: int | None, uid: int | None) -> bool:
+    """Whether what runs under the user id `other` is the user's: it is his, or lent to him for containers (subuid(5)).
+
+    An id that somebody has an account with is lent to nobody, whatever the file says.
+    """
+    if other is None or uid is None or other == uid:
+        return other == uid and uid is not None
+    if not any(other in lent for lent in _lent_to(uid)):
+        return False
+    try:
+        pwd.getpwuid(other)
+    except KeyError:
+        return True
+    return False
+
+
+def _lent_to(uid: int) -> list[range]:
+    try:
+        names = {str(uid), pwd.getpwuid(uid).pw_name}
+        lines = [line.split(":") for line in SUBORDINATE.read_text(encoding="utf-8", errors="replace").splitlines()]
+        found = [(int(line[1]), int(line[2])) for line in lines if len(line) == 3 and line[0] in names]
+    except (KeyError, OSError, ValueError):
+        return []
+    return [range(first, first + count) for first, count in found]
 
 
 def check_login(account: Account) -> None:

@@ -3,7 +3,7 @@
 What touches files, sockets and programs of users is done by a helper process of each user (`agent`). What the machine
 itself knows, which processes there are and whose, is looked up and acted on here, by root: so a job is stopped at its
 limit, and is over when its processes are gone, whatever its user does to his helper. A process is taken for one of a
-job only if its real user id is the job's; so no job can have another user's process signalled, or wait for one.
+job only if its real user id is the job's user's; so no job can have another user's process signalled, or wait for one.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from gflow.launch.processes import (
 )
 from gflow.launch.tmux_server import find_tmux
 from gflow.users import frames
-from gflow.users.accounts import Account, NoAccount, account_of
+from gflow.users.accounts import Account, NoAccount, account_of, is_users
 from gflow.users.helper import Declined, Helper, HelperLost, closed_programs
 from gflow.users.places import Places, UnsafePlace
 
@@ -250,19 +250,18 @@ class PerUser:
             return reached
         with trio.move_on_after(_LAST_WORD_SECS):
             await wait_process(wrapper)
-        return int(real_user_of(wrapper.pid) == job.spec.uid and send(wrapper, signal))
+        return int(is_users(real_user_of(wrapper.pid), job.spec.uid) and send(wrapper, signal))
 
     async def _members(self, job: Job) -> list[Process]:
-        uid = job.spec.uid
-        found = await self._table.members(job.run_id or "") if uid is not None else []
-        return [process for process in found if real_user_of(process.pid) == uid]
+        found = await self._table.members(job.run_id or "") if job.spec.uid is not None else []
+        return [process for process in found if is_users(real_user_of(process.pid), job.spec.uid)]
 
     async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
         """Whose these processes are; of a launch only if they are of its user."""
         return {pid: self._checked(pid, owner) for pid, owner in (await self._table.owners(pids)).items()}
 
     def _checked(self, pid: int, owner: Owner) -> Owner:
-        theirs = owner.run_id is not None and self._users.get(owner.run_id) == real_user_of(pid)
+        theirs = owner.run_id is not None and is_users(real_user_of(pid), self._users.get(owner.run_id))
         return owner if theirs else Owner(owner.start_ticks, None)
 
     async def processes(self, job: Job) -> list[Consumption]:
