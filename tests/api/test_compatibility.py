@@ -254,7 +254,7 @@ async def test_its_questions_are_answered(older):
     sentence = await older.refused(
         "GET", "/jobs/resolve-dependency?username=alice&shorthand=%40%7E99", status=400, code="malformed"
     )
-    assert sentence == "Cannot resolve dependency '@~99' for user 'alice'"
+    assert sentence == "'@~99' stands for no job of alice"
     path = await older.get("/jobs/1/log")
     assert path.endswith("/logs/1.log")
 

@@ -227,7 +227,7 @@ async def test_shorthands_count_it(past, shorthand, job_id):
 
 async def test_a_shorthand_beyond_all_of_them(past):
     says = await past.refused("GET", "/jobs/resolve-dependency?shorthand=@~3", status=400, code="malformed")
-    assert says.startswith("Cannot resolve dependency '@~3'")
+    assert says.startswith("'@~3' stands for no job of ")
 
 
 async def test_a_history_that_cannot_be_read_is_said_to_be(past):

@@ -394,7 +394,7 @@ async def test_shorthands_of_nothing(crowd, shorthand):
     sentence = await crowd.refused(
         "GET", f"/jobs/resolve-dependency?username=ana&shorthand={shorthand}", status=400, code="malformed"
     )
-    assert sentence == f"Cannot resolve dependency '{shorthand}' for user 'ana'"
+    assert sentence == f"'{shorthand}' stands for no job of ana"
 
 
 async def test_a_retry_is_no_job_of_its_own_but_what_became_of_one(house):

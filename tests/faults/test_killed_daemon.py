@@ -137,8 +137,10 @@ def test_a_limit_holds_over_a_restart(daemon: Daemon):
     started = float(wait.file(daemon.work / "started"))
     daemon.kill9()
     daemon.start()
+    back_after = time.time() - started  # on a busy machine the limit may be over by then
     job = daemon.wait_job(job_id)
-    assert 3.95 <= float(wait.file(daemon.work / "interrupted")) - started < 4 + PROMPT_SECS
+    interrupted_after = float(wait.file(daemon.work / "interrupted")) - started
+    assert 3.95 <= interrupted_after < max(4, back_after) + PROMPT_SECS
     assert (job["state"], job["exit_code"]) == ("Timeout", 130)
 
 

@@ -264,7 +264,7 @@ async def test_the_log_stops_with_the_job_and_the_session_closes_if_it_is_to(
 ):
     log = tmp_path / "logs/7.log"
     started = sessions.start("gjob-7", 7, "echo hel''lo", log)
-    until(lambda: b"hello" in log.read_bytes(), "the output")
+    until(lambda: log.exists() and b"hello" in log.read_bytes(), "the output")
     until(lambda: told(tmp_path), "the end")
     job = adopt("gjob-7", started, auto_close=auto_close)
     await adopted.interrupt(stopping(job, cause))

@@ -173,7 +173,7 @@ async def _resolve(services: Services, user: str, shorthand: str) -> Job:
         job = await services.listing.recent(user, int(back))
         if job is not None:
             return await _last_attempt(services, job)
-    raise Malformed(f"Cannot resolve dependency '{shorthand}' for user '{user}'")
+    raise Malformed(f"'{shorthand}' stands for no job of {user}")
 
 
 async def _last_attempt(services: Services, job: Job) -> Job:
