@@ -289,6 +289,7 @@ class _Daemon:
                 clock.read,
                 lambda digest: spool.path("env", digest).read_bytes(),
                 lambda digest: spool.path("script", digest).read_bytes(),
+                own_units=settings.given.unit,
             )
         tmux = Tmux(
             settings.data_dir,

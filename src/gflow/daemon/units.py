@@ -40,13 +40,13 @@ TimeoutStartSec=300
 TimeoutStopSec=60
 # The scheduler itself gives the sign of life.
 WatchdogSec=60
-# The daemon alone: jobs in this unit, as those of a daemon for all users, or because systemd gave them none, go on.
+# The daemon alone: should jobs ever be in this unit, because systemd gave them none of their own, they go on.
 KillMode=process
 OOMPolicy=continue
 UMask=0077
 # No sandbox: it would keep the programs of [[notifications.commands]] from what they need, as sendmail its group, and
 # whoever can call this daemon runs what he likes anyway. Jobs that systemd starts in another unit would not notice;
-# those of a daemon for all users would be in it.
+# those of a daemon for all users, which are started from here, would.
 
 [Install]
 WantedBy={wanted_by}

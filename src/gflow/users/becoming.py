@@ -12,6 +12,7 @@ the daemon was started with. Whoever is started checks that all is as it should 
 import ctypes
 import os
 import platform
+import secrets
 import shutil
 import socket
 import subprocess
@@ -68,15 +69,23 @@ class NotBecome(Exception):
 
 
 def start_as(
-    account: Account, program: Sequence[str], channel: socket.socket, open_files: tuple[int, int], lang: str | None
+    account: Account,
+    program: Sequence[str],
+    channel: socket.socket,
+    open_files: tuple[int, int],
+    lang: str | None,
+    *,
+    own_unit: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start `program` as the user, with `channel` as its standard input. What it says of errors is in `stderr`, a pipe.
 
-    open_files: the soft and the hard limit. Blocks for a moment. Raises OSError.
+    open_files: the soft and the hard limit. own_unit: in a unit of systemd's apart from ours, so that what happens to
+    ours does not happen to jobs. Blocks for a moment. Raises OSError.
     """
     numbers = [str(number) for number in (account.gid, account.uid, *open_files)]
+    unit = _scope(account.uid) if own_unit else []
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _TAKE_OFF, account.name, *numbers, _runuser() or "", *program],
+        [*unit, sys.executable, "-I", "-S", "-c", _TAKE_OFF, account.name, *numbers, _runuser() or "", *program],
         env=account.environment(lang),
         cwd="/",
         stdin=channel.fileno(),
@@ -85,6 +94,14 @@ def start_as(
         close_fds=True,
         start_new_session=True,
     )
+
+
+def _scope(uid: int) -> list[str]:
+    """What puts this process into a scope and then becomes what follows; delegated, so that no job takes others along
+    that the kernel ends for want of memory."""
+    name = f"gflow-user-{uid}-{secrets.token_hex(4)}.scope"
+    options = ["--scope", "--quiet", "--collect", "--no-ask-password", f"--unit={name}", "--property=Delegate=yes"]
+    return ["systemd-run", *options, "--description=Jobs of a user of gflow", "--"]
 
 
 def _runuser() -> str | None:

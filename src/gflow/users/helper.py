@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,15 +66,21 @@ class Helper:
         self._called_off: set[int] = set()
 
     @classmethod
-    async def start(cls, account: Account, places: Places, open_files: tuple[int, int]) -> "Helper":
-        """Start one; it can be asked when this returns, once `run` runs. Raises HelperLost."""
+    async def start(
+        cls, account: Account, places: Places, open_files: tuple[int, int], *, own_unit: bool = False
+    ) -> "Helper":
+        """Start one; it can be asked when this returns, once `run` runs. `own_unit`: see `start_as`.
+
+        Raises HelperLost, UnsafePlace, OSError.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             with theirs:
                 await trio.to_thread.run_sync(places.prepare_for, account)
                 program = _program(account, places)
                 lang = os.environ.get("LANG")
-                process = await trio.to_thread.run_sync(start_as, account, program, theirs, open_files, lang)
+                begin = partial(start_as, account, program, theirs, open_files, lang, own_unit=own_unit)
+                process = await trio.to_thread.run_sync(begin)
         except BaseException:
             ours.close()
             raise

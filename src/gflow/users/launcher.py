@@ -58,7 +58,8 @@ _T = TypeVar("_T")
 class PerUser:
     """See `launch.base.Launcher`. `environment` and `script` give what the spool keeps under a digest; they block.
 
-    idle_secs: after that a helper that has nothing to do leaves.
+    own_units: systemd is to keep what users run apart from us. idle_secs: after that a helper that has nothing to do
+    leaves.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class PerUser:
         environment: Callable[[str], bytes],
         script: Callable[[str], bytes],
         *,
+        own_units: bool = False,
         idle_secs: float = 600.0,
     ) -> None:
         self._places = places
         self._clock = clock
         self._environment = environment
         self._script = script
+        self._own_units = own_units
         self._idle_secs = idle_secs
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._helpers: dict[int, Helper] = {}
@@ -404,11 +407,27 @@ class PerUser:
         self._failures.pop(account.uid, None)
         return helper
 
+    async def _begun(self, account: Account) -> Helper:
+        """A helper in a unit of its own, or where systemd makes none, in ours."""
+        begin = partial(Helper.start, account, self._places, self._open_files)
+        if not self._own_units:
+            return await begin()
+        try:
+            return await begin(own_unit=True)
+        except (HelperLost, OSError) as error:
+            helper = await begin()
+            self._own_units = False
+            log.warning("jobs share the daemon's unit of systemd, because they get none of their own: %s", error)
+            return helper
+
     async def _started_helper(self, account: Account) -> Helper:
-        if self._nursery is None:
+        nursery = self._nursery
+        helper = await self._begun(account) if nursery is not None else None
+        if helper is None or nursery is None or self._nursery is not nursery:
+            if helper is not None:
+                await helper.leave()
             raise HelperLost("The daemon is leaving")
-        helper = await Helper.start(account, self._places, self._open_files)
-        self._nursery.start_soon(helper.run)
+        nursery.start_soon(helper.run)
         if account.uid not in self._swept and self._to_sweep is not None:
             try:
                 with trio.fail_after(ANSWER_SECS):
