@@ -30,6 +30,7 @@ async def test_status(house):
         "allowed_gpu_indices": None,
         "gpu_allocation_strategy": "sequential",
         "timezone": None,
+        "limits": {"memory": "watch", "cpus": "affinity", "why": "no cgroup has been looked for"},
         "gpu_total": 4,
         "gpu_available": 1,
         "gpu_simulated": 4,

@@ -409,4 +409,4 @@ async def test_a_retry_is_no_job_of_its_own_but_what_became_of_one(house):
 
 
 def test_every_cause_of_a_stop_is_a_word():
-    assert {cause.value for cause in StopCause} == {"cancel", "timeout", "finish", "fail", "leftovers", "lost"}
+    assert {cause.value for cause in StopCause} == set("cancel timeout finish fail leftovers lost memory".split())

@@ -194,7 +194,7 @@ async def test_a_running_job_takes_a_new_limit_and_nothing_else(house):
     assert answer["job"]["time_limit"]["secs"] == 660
     assert answer["job"]["state"] == "Running"
     sentence = await house.refused("PATCH", f"/jobs/{job_id}", {"priority": 1}, status=409, code="wrong_state")
-    assert sentence == f"Job {job_id} is Running; only its time limit can be changed"
+    assert sentence == f"Job {job_id} is Running; only its limits of time and memory can be changed"
     await house.end(job_id)
     sentence = await house.refused("PATCH", f"/jobs/{job_id}", {"time_limit": 1}, status=409, code="wrong_state")
     assert sentence == f"Job {job_id} is Finished; cannot be updated"

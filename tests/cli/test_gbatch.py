@@ -333,7 +333,7 @@ def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, m
     argv = "-g 2 --shared --gpu-memory 20G --retry-on-oom -m 16G -t 30 --signal USR1@120 -p 20 --depends-on-any 1,2"
     argv += " --no-auto-cancel --max-retries 2 --begin now+2h --hold -n train -P ml -c base --export NONE --chdir sub"
     argv += " --notify-email a@b --notify-email c@d --notify-on job_failed,JOB_STARTED --notify-on group_completed"
-    argv += " --keep-session true"
+    argv += " --cpus 4 --keep-session true"
     gbatch(*argv.split())
     job = job_of(submitted)
     key = job.pop("submit_key")
@@ -347,6 +347,7 @@ def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, m
         "gpu_memory_limit_mb": 20480,
         "retry_on_oom": True,
         "memory_limit_mb": 16384,
+        "cpus": 4,
         "time_limit": 1800,
         "early_signal": {"signal": 10, "secs_before": 120},
         "priority": 20,
@@ -376,6 +377,7 @@ def test_every_option_reaches_the_request(gbatch, submitted, tmp_path, daemon, m
         ("--depends-on=3", ["--dependency=3", "-d3", "--dependency=afterok:3"]),
         ("--time=10", ["--time-limit=10", "--timelimit=10", "-t10"]),
         ("--memory=1G", ["--mem=1G", "--max-mem=1G", "--max-memory=1G", "-m1G", "--mem=1024"]),
+        ("--cpus=2", ["--cpus-per-task=2"]),
         ("--gpu-memory=1G", ["--max-gpu-mem=1G", "--max-gpu-memory=1G"]),
         ("--name=x", ["--job-name=x", "-nx", "-Jx"]),
     ],
@@ -628,7 +630,7 @@ SLURM = """\
 #!/bin/bash
 #SBATCH --job-name=train --time 1-12:30   # a day and a half
 #SBATCH -N 1 -n 4 --partition=gpu
-#SBATCH --gres=gpu:2
+#SBATCH --gres=gpu:2 -c 8
 #SBATCH --mem 16G -a 1-3%2
 #SBATCH -d afterany:7
 #SBATCH --mail-user=a@b --mail-type=BEGIN,FAIL
@@ -651,7 +653,7 @@ def test_slurm_s_lines_are_read_when_asked_for(gbatch, submitted, tmp_path):
     assert (job["depends_on_ids"], job["after_end"], job["max_concurrent"], job["hold"]) == ([7], True, 2, True)
     assert job["early_signal"] == {"signal": 10, "secs_before": 300}
     assert job["notifications"] == {"emails": ["a@b"], "events": ["job_started", "job_failed", "job_timeout"]}
-    assert len(submitted.jobs) == 3
+    assert (len(submitted.jobs), job["cpus"]) == (3, 8)
 
 
 @pytest.mark.parametrize(
@@ -668,8 +670,8 @@ def test_slurm_begins_in_seconds_where_no_unit_is_given(gbatch, submitted, tmp_p
 def test_otherwise_they_are_pointed_out(gbatch, submitted, tmp_path):
     (tmp_path / "job.sh").write_text(SLURM)
     assert gbatch("job.sh").err == (
-        "gbatch: job.sh has #SBATCH --job-name, --time, --gres, --mem, -a, -d, --mail-user, --mail-type, --signal, -H;"
-        " with --sbatch gflow goes by that\n"
+        "gbatch: job.sh has #SBATCH --job-name, --time, --gres, -c, --mem, -a, -d, --mail-user, --mail-type, --signal,"
+        " -H; with --sbatch gflow goes by that\n"
     )
     assert "time_limit" not in job_of(submitted)
     (tmp_path / "job.sh").write_text("#SBATCH --time=5\n# GFLOW --time 6\ntrue\n")
@@ -952,3 +954,16 @@ def test_no_daemon_is_one_line_with_the_endpoint(run, home):
 def test_every_option_about_the_job_can_be_a_directive():
     names = {option.dest for option in COMMAND.options} - {option.dest for option in DIRECTIVES}
     assert names == {"wrap", "sbatch", "dry_run", "test_only", "wait", "parsable", "output", "url", "config"}
+
+
+@pytest.mark.parametrize(
+    ("keeper", "said"), [("watch", "watched about once a second"), ("cgroup", "kept by the kernel")]
+)
+def test_who_keeps_a_memory_limit_is_said_once(gbatch, submitted, keeper, said):
+    made = {"run_name": "x", "dropped_env": [], "memory_kept_by": keeper}
+    submitted.answers = {number: {"id": number, **made} for number in (42, 43, 44, 45)}
+    done = gbatch("--memory", "2G", "--array", "1-2", "true")
+    assert done.err.count("\n") == 1
+    assert done.err.startswith(f"gbatch: the memory limit of 2G is {said}")
+    assert gbatch("--memory", "2G", "--parsable", "true").err == ""
+    assert gbatch("--memory", "2G", "-o", "json", "true").err == ""

@@ -77,6 +77,8 @@ def test_the_connection_options_stand_before_or_after_the_verb(run, daemon, tmp_
         (["--no-auto-cancel-on-dep-failure"], {"auto_cancel_on_dependency_failure": False}),
         (["--auto-cancel-on-dep-failure"], {"auto_cancel_on_dependency_failure": True}),
         (["--max-concurrent", "3"], {"max_concurrent": 3}),
+        (["--memory", "2G", "--cpus", "3"], {"memory_limit_mb": 2048, "cpus": 3}),
+        (["--clear-cpus"], {"cpus": None}),
         (["--clear-time-limit", "--clear-memory-limit"], {"time_limit": None, "memory_limit_mb": None}),
         (["--clear-gpu-memory-limit", "--clear-max-concurrent"], {"gpu_memory_limit_mb": None, "max_concurrent": None}),
         (["--clear-max-retries", "--clear-depends-on"], {"max_retries": None, "depends_on_ids": []}),

@@ -34,6 +34,8 @@ resources = st.sampled_from(
     [
         {},
         {"memory_mb": 300},
+        {"cpus": 3},
+        {"gpus": 1, "cpus": 2},
         {"gpus": 1},
         {"gpus": 2, "memory_mb": 600},
         {"gpus": 3},
@@ -76,6 +78,7 @@ changes = st.fixed_dictionaries(
         "priority": st.sampled_from([5, 10, 20]),
         "time_limit_secs": limits,
         "memory_mb": st.sampled_from([None, 200, 5000]),
+        "cpus": st.sampled_from([None, 1, 9]),
         "gpus": st.integers(0, 3),
         "auto_cancel": st.booleans(),
         "dependency_mode": st.sampled_from(DependencyMode),
@@ -90,7 +93,7 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(2, gpu_memory_mb=GPU_MEMORY_MB, memory_mb=1000)
+        self.bench = Bench(2, gpu_memory_mb=GPU_MEMORY_MB, memory_mb=1000, cpus=4)
         self.launched: set[str] = set()
 
     # -- picking
@@ -255,7 +258,11 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 3), memory_mb=st.sampled_from([None, 500, 1000]))
     def set_machine(self, number: int, memory_mb: int | None) -> None:
-        self.bench.set_machine(gpus(number, GPU_MEMORY_MB), memory_mb)
+        self.bench.set_machine(gpus(number, GPU_MEMORY_MB), memory_mb, 4)
+
+    @rule(number=which)
+    def out_of_memory(self, number: int) -> None:
+        self.attempt(self.bench.out_of_memory, self.pick(number))
 
     @rule()
     def restart(self) -> None:

@@ -247,7 +247,9 @@ def test_ended_jobs_take_no_change(bench: Bench) -> None:
 def test_a_running_job_takes_a_new_time_limit_only(bench: Bench) -> None:
     job = bench.running()
     for changes in ({"priority": 5}, {"time_limit_secs": 60.0, "priority": 5}):
-        with pytest.raises(WrongState, match=f"Job {job} is Running; only its time limit can be changed"):
+        with pytest.raises(
+            WrongState, match=f"Job {job} is Running; only its limits of time and memory can be changed"
+        ):
             bench.update(job, admin=True, **changes)
 
 

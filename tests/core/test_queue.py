@@ -10,7 +10,16 @@ from gflow.core.queue import ReadyQueue, Shape
 
 def shape(gpus: int) -> Shape:
     return Shape(
-        "ana", None, gpus, (), shared=False, gpu_memory_mb=None, memory_mb=None, group_id=None, limit_secs=None
+        "ana",
+        None,
+        gpus,
+        (),
+        shared=False,
+        gpu_memory_mb=None,
+        memory_mb=None,
+        cpus=None,
+        group_id=None,
+        limit_secs=None,
     )
 
 

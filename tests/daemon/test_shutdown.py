@@ -89,7 +89,16 @@ async def test_the_order_of_leaving(tmp_path):
     ):
         async with house:
             pass
-    services = ["Manager", "Scheduler", "TimeoutEnforcer", "GpuWatch", "Housekeeping", "Historian", "Watcher"]
+    services = [
+        "Manager",
+        "Scheduler",
+        "TimeoutEnforcer",
+        "MemoryWatch",
+        "GpuWatch",
+        "Housekeeping",
+        "Historian",
+        "Watcher",
+    ]
     assert order == ["streams end", "requests", *services, "deliveries", "WebhookPool", "log", "Launchers", "launcher"]
 
 

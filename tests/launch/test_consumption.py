@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
-from gflow.launch.consumption import consumption_of
-from gflow.launch.processes import Process, read_stat
+import pytest
+
+from gflow.launch import consumption
+from gflow.launch.consumption import consumption_of, memory_over
+from gflow.launch.processes import Process, all_processes, read_stat
 
 
 def test_this_process_takes_time_and_memory() -> None:
@@ -37,3 +40,45 @@ def test_a_process_without_a_command_line_has_its_name_in_brackets() -> None:
         (found,) = consumption_of([stat.process])
     assert (found.state, found.memory_bytes) == ("Z", 0)
     assert found.command.startswith("[")
+
+
+HOLD = "import sys, time; {}; print(flush=True); sys.stdin.read()"
+FORKED = "held = b'x' * (60 << 20); import os; [os.fork() and None for _ in range(2)]"
+SHARED = "import mmap, os; held = mmap.mmap(-1, 60 << 20); held.write(b'x' * (60 << 20)); os.fork(), os.fork(); held[:]"
+
+
+def holding(what: str, processes: int) -> "tuple[subprocess.Popen[str], list[Process]]":
+    """A program that holds 60 MiB, once each of its processes has said that it is there."""
+    program = subprocess.Popen(
+        [sys.executable, "-c", HOLD.format(what)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert program.stdout is not None
+    for _ in range(processes):
+        assert program.stdout.readline() == "\n"
+    found = [stat.process for stat in all_processes() if stat.session == program.pid]
+    assert len(found) == processes
+    return program, found
+
+
+@pytest.mark.parametrize("what", [FORKED, SHARED], ids=["pages of a parent", "shared memory"])
+def test_what_processes_share_is_counted_once(what: str) -> None:
+    program, found = holding(what, 4)
+    with program:
+        resident = sum(one.memory_bytes for one in consumption_of(found))
+        assert resident > 220 << 20, "each of the four holds it"
+        assert memory_over(found, 180 << 20) is None
+        used = memory_over(found, 50 << 20)
+        assert used is not None
+        assert 60 << 20 < used < 180 << 20
+
+
+def test_what_is_below_the_limit_is_not_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = read_stat(os.getpid())
+    assert stat is not None
+    monkeypatch.setattr(consumption, "_proportional_bytes", None)
+    assert memory_over([stat.process], 1 << 50) is None
+    assert memory_over([Process(os.getpid(), 1)], 0) is None, "another process by now"

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from gflow.core.model import Job
 from gflow.launch.program import program_of
 from gflow.launch.run_directory import RunDirectory
-from gflow.launch.script import Places, render_environment, render_wrapper
+from gflow.launch.script import UNCONFINED, Confinement, Places, render_environment, render_wrapper
 from support.tmux_server import make_job
 from support.wait import until
 
@@ -24,6 +25,7 @@ class Wrapper:
 
     def __init__(self, shell: str, root: Path) -> None:
         self.root, self.directory = root, RunDirectory(root / "7.run")
+        self.confinement = UNCONFINED
         self.work = root / "a dir $(x) 'q'"
         self.work.mkdir()
         sh = root / "sh"
@@ -34,7 +36,7 @@ class Wrapper:
         environment = self.root / "environment"
         environment.write_bytes(render_environment({"PATH": os.environ["PATH"], **(env or {})}))
         program = program_of(job, str(self.directory.path), script)
-        places = Places(str(self.directory.path), str(environment), sleep="/bin/true", open_files=200)
+        places = Places(str(self.directory.path), str(environment), "/bin/true", 200, self.confinement)
         self.directory.create(render_wrapper(job, program, places), program.files)
 
     def start(self, **options: Any) -> "subprocess.Popen[bytes]":
@@ -339,6 +341,21 @@ def test_python_is_the_one_of_the_environment(wrapper: Wrapper, tmp_path: Path, 
     printed = wrapper.run(wrapper.job(script="/x/train.py", script_digest="d"), script=b"", env={"PATH": str(tmp_path)})
     assert printed == (f"{names[0]} train.py\n" if names else "")
     assert wrapper.ended == ((0, None) if names else (127, "missing"))
+
+
+def test_a_job_enters_its_cgroup_and_its_cpus_before_its_first_instruction(wrapper: Wrapper, tmp_path: Path) -> None:
+    cpu, cgroup = min(os.sched_getaffinity(0)), tmp_path / "a 'cgroup'"
+    cgroup.touch()
+    wrapper.confinement = Confinement(str(cgroup), str(cpu), shutil.which("taskset"))
+    printed = wrapper.run(wrapper.job("sh", "-c", f"cat {shlex.quote(str(cgroup))}; nproc; echo $GFLOW_CPUS", cpus=1))
+    assert printed == "0\n1\n1\n", "the subshell that becomes the program enters, not the wrapper"
+    assert wrapper.ended == (0, None)
+
+
+def test_without_its_cgroup_it_does_not_run(wrapper: Wrapper, tmp_path: Path) -> None:
+    wrapper.confinement = Confinement(str(tmp_path / "gone"))
+    assert wrapper.run(wrapper.job("echo", "ran")) == ""
+    assert wrapper.ended == (1, "limits")
 
 
 def test_the_wrapper_is_plain_posix(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ class FakeLauncher:
         self._ids: dict[int, str] = {}
         self._refusals: dict[int, str] = {}
         self._given_up: set[str] = set()
+        self.memory: dict[int, int] = {}
         self._strandings: dict[int, _Stranding] = {}
         self._processes: dict[int, Owner] = {}
         self._may_launch = trio.Event()
@@ -188,6 +189,11 @@ class FakeLauncher:
         await trio.lowlevel.checkpoint()
         pids = sorted(pid for pid, owner in self._processes.items() if owner.run_id == _run_id(job))
         return [Consumption(pid, 1, f"program {pid}", "R", pid / 100, pid << 20, 1, 0.0) for pid in pids]
+
+    async def memory_over(self, job: Job) -> int | None:
+        await trio.lowlevel.checkpoint()
+        used = self.memory.get(job.id, 0)
+        return used if used > (job.spec.memory_mb or 0) << 20 else None
 
     def report(self, job: Job) -> tuple[bytes, float] | None:
         return read_report(self.progress_dir / str(job.id)) if self.progress_dir else None

@@ -53,6 +53,7 @@ def snapshot(engine: Engine) -> dict[str, Any]:
     places = {job_id: (lane.shape, key) for job_id, (lane, key) in engine.ready._place.items()}
     resources = engine.resources
     machine = (resources.gpus.copy(), dict(resources.status), resources.memory_total_mb, resources.memory_used_mb)
+    machine += (resources.cpus_total, resources.cpus_used)
     holders = {index: held.copy() for index, held in resources._holders.items()}
     plain = {
         name: value
@@ -90,11 +91,12 @@ class Bench:
         *,
         gpu_memory_mb: int | None = None,
         memory_mb: int | None = None,
+        cpus: int | None = None,
         grace_secs: float = 10.0,
         **policy: Any,
     ) -> None:
         self.engine = Engine(grace_secs=grace_secs, policy=Policy(**policy))
-        self.engine.set_machine(gpus(gpu_count, gpu_memory_mb), memory_mb)
+        self.engine.set_machine(gpus(gpu_count, gpu_memory_mb), memory_mb, cpus)
         self.now = START
         self.stored_jobs: dict[JobId, Job] = {}
         self.stored_groups: dict[str, Group] = {}
@@ -272,8 +274,11 @@ class Bench:
         concerned, _ = self.step(self.engine.set_group_limit, group_id, cap, self.now)
         return int(concerned)
 
-    def set_machine(self, devices: Iterable[Gpu], memory_mb: int | None = None) -> None:
-        self.step(self.engine.set_machine, list(devices), memory_mb)
+    def set_machine(self, devices: Iterable[Gpu], memory_mb: int | None = None, cpus: int | None = None) -> None:
+        self.step(self.engine.set_machine, list(devices), memory_mb, cpus)
+
+    def out_of_memory(self, job_id: int, text: str = "out of memory") -> None:
+        self.step(self.engine.out_of_memory, job_id, text, self.now)
 
     def sleep(self, secs: float) -> None:
         """Let both clocks advance."""
@@ -318,7 +323,8 @@ class Bench:
         other.engine.quotas = Quotas(self.engine.policy.quotas)
         other.engine.fair_share = FairShare(self.engine.policy.fair_share_half_life_secs)
         self._later.append(other)
-        other.engine.set_machine(tuple(self.engine.resources.gpus.values()), self.engine.resources.memory_total_mb)
+        there = self.engine.resources
+        other.engine.set_machine(tuple(there.gpus.values()), there.memory_total_mb, there.cpus_total)
         other.now, other._over_cap, other.run_ids = self.now, self._over_cap.copy(), self.run_ids
         other.stored_jobs, other.stored_groups = self.stored_jobs.copy(), self.stored_groups.copy()
         other.stored_settings = self.stored_settings.copy()

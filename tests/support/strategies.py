@@ -65,6 +65,7 @@ specs = st.builds(
     shared=st.booleans(),
     gpu_memory_mb=maybe(counts),
     memory_mb=maybe(counts),
+    cpus=maybe(counts),
     priority=st.integers(0, 255),
     depends_on=tuples_of(ids),
     dependency_mode=maybe(st.sampled_from(DependencyMode)),

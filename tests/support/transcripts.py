@@ -49,6 +49,7 @@ _MASKS = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), "UUID"),
     (re.compile(r"(_secs,|hours,|hours: +)\d+\.\d+"), "AMOUNT"),
     (re.compile(r"\b(pid |PID: |pid=)\d+\b"), "PID"),
+    (re.compile(r"\b(memory is )?(kept by the kernel|watched about once) .*$"), "KEPT"),
     (re.compile(r"\b[a-z]+-[a-z]+-\d{4}\b"), "NAME"),
     (re.compile(r"[-─ ]+"), " "),
 )

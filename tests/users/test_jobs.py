@@ -273,3 +273,10 @@ def test_who_ends_his_tmux_server_loses_his_own_jobs(system: SystemDaemon, ana: 
     assert system.job(stays)["state"] == "Running"
     assert system.ask(ben, "POST", f"/jobs/{stays}/cancel").status == 200
     system.wait_job(stays)
+
+
+def test_a_memory_limit_is_watched_over_processes_of_users(system: SystemDaemon, ana: User) -> None:
+    eats = "import time; kept = bytearray(300 << 20); time.sleep(1000)"
+    job_id = system.submit_as(ana, argv=["/usr/bin/python3", "-c", eats], memory_limit_mb=64)
+    job = system.wait_job(job_id)
+    assert (job["state"], "memory" in job["status_detail"]) == ("Failed", True)

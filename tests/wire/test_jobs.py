@@ -35,7 +35,7 @@ submitted_at started_at finished_at reason alive notifications scheduled_at""".s
 
 OURS = """argv script_args exit_code signal status_detail stopping early_signal keep_session session log_path
 restart_count retried_as redone_as gpu_indices retry_on_oom oom_restarts gpu_use gpu_memory_verdict gpu_share_mb
-after_end group key hold_after_failures""".split()
+after_end group key hold_after_failures cpus""".split()
 
 
 def record(job, reason=None, group=None):

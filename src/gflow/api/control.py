@@ -56,6 +56,7 @@ def blueprint(services: Services) -> Blueprint:
                 "gpu_simulated": sum(gpu.simulated for gpu in resources.gpus.values()),
                 "gpu_trouble": services.gpu_trouble(),
                 "drained": drained_json(engine),
+                "limits": services.limits(),
                 "jobs": {state.value: engine.counts[state] for state in State},
             }
         )

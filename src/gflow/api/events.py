@@ -84,6 +84,7 @@ def event_json(event: Event) -> dict[str, Any]:
             "final_state": job.state,
             "exit_code": job.exit_code,
             "memory_mb": job.spec.memory_mb,
+            "cpus": job.spec.cpus,
             "retried_as": job.retried_as,
         }
     return data

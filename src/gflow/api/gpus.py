@@ -35,6 +35,7 @@ def blueprint(services: Services) -> Blueprint:
                 "gpu_trouble": services.gpu_trouble(),
                 "reservations": reserved_by_number(engine, now),
                 "drained": drained_json(engine),
+                "limits": services.limits(),
             }
         )
 

@@ -78,6 +78,7 @@ class Services:
     - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
     - submitters: the users jobs are run as; None: all jobs run as the daemon's user.
+    - limits: what keeps jobs to their `memory` ("cgroup", "watch") and `cpus`, and `why` it is no cgroup.
     """
 
     runtime: Runtime
@@ -102,6 +103,7 @@ class Services:
     reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
     notifications: Notifications
     tally: Tally
+    limits: Callable[[], Mapping[str, Any]]
     submitters: Submitters | None = None
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)

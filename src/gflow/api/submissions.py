@@ -93,8 +93,11 @@ async def _submit(
             f"{trouble}. Job {ids} is queued, but not safe yet, and starts when it is: do not submit it again"
         ) from None
     earlier = [job.id < first_new and not _same_request(spec, job) for spec, job in zip(specs, jobs, strict=True)]
-    mailed = services.notifications.sends_mail
-    return [_receipt(job, spooled.dropped, earlier=was, mailed=mailed) for job, was in zip(jobs, earlier, strict=True)]
+    mailed, kept_by = services.notifications.sends_mail, services.limits()["memory"]
+    return [
+        _receipt(job, spooled.dropped, earlier=was, mailed=mailed, kept_by=kept_by)
+        for job, was in zip(jobs, earlier, strict=True)
+    ]
 
 
 def _submitter(jobs: list[JobRequest]) -> Caller:
@@ -151,10 +154,10 @@ def _same_request(spec: JobSpec, job: Job) -> bool:
     return spec.submit_key is not None and spec.submit_key == job.spec.submit_key
 
 
-def _receipt(job: Job, dropped: list[str], *, earlier: bool, mailed: bool) -> dict[str, Any]:
+def _receipt(job: Job, dropped: list[str], *, earlier: bool, mailed: bool, kept_by: str) -> dict[str, Any]:
     """`already`: the state of an earlier job that is the same cell; `held`: why its group has it on hold.
 
-    `warning`: what was asked for and will not be.
+    `warning`: what was asked for and will not be. `memory_kept_by`: what sees to its limit of memory.
     """
     told = {"id": job.id, "run_name": job.run_name, "dropped_env": dropped}
     if earlier:
@@ -163,6 +166,8 @@ def _receipt(job: Job, dropped: list[str], *, earlier: bool, mailed: bool) -> di
         told["held"] = job.detail
     if job.spec.notify_emails and not mailed:
         told["warning"] = NOT_MAILED
+    if job.spec.memory_mb is not None:
+        told["memory_kept_by"] = kept_by
     return told
 
 

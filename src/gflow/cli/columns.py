@@ -12,6 +12,7 @@ COLUMNS = (
     "NODES",
     "NODELIST(REASON)",
     "MEMORY",
+    "CPUS",
     "USER",
     "PROJECT",
     "PRIORITY",

@@ -50,6 +50,7 @@ _AS_IT_IS = (
     "gpu_sharing_mode",
     "gpu_indices",
     "gpu_memory_limit_mb",
+    "cpus",
     "gpu_use",
     "stopping",
     "session",

@@ -62,7 +62,14 @@ DIRECTIVES: tuple[Option, ...] = (
         "--max-memory",
         convert=memory_mb,
         metavar="SIZE",
-        help="Host memory needed, e.g. 16G; a bare number is MB.",
+        help="Host memory the job may use, e.g. 16G; a bare number is MB. One that uses more is ended.",
+    ),
+    Option(
+        "--cpus",
+        "--cpus-per-task",
+        convert=positive,
+        metavar="N",
+        help="CPUs the job may use, which $GFLOW_CPUS tells it (default: all, beside the others).",
     ),
     Option(
         "-t",

@@ -179,6 +179,8 @@ async def status(given: Invocation, socket: str | None, output: str) -> None:
     remark = told.get("gpu_trouble") or ("simulated" if told.get("gpu_simulated") else "")
     gpus = f"{told['gpu_available']} of {told['gpu_total']} available{f' ({remark})' if remark else ''}"
     click.echo(f"Executor: {told['executor']}\nGPUs: {gpus}")
+    if told.get("limits"):
+        click.echo(f"Limits: {_limits(told['limits'])}")
     if told.get("drained"):
         click.echo(drained_line(told["drained"]))
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
@@ -207,6 +209,13 @@ for _alias, _command in (("start", up), ("stop", down)):
 
 def _is_well(found: hosting.Running) -> bool:
     return found.status is not None and (found.health or {}).get("status") in ("ok", "recovery")
+
+
+def _limits(told: dict[str, Any]) -> str:
+    """What keeps jobs to their memory, in words."""
+    if told["memory"] == "cgroup":
+        return "kept by the kernel (cgroup v2)"
+    return f"memory is watched about once a second ({told['why']})"
 
 
 def _as_data(found: hosting.Running | None) -> dict[str, Any]:

@@ -26,6 +26,7 @@ _AS_GIVEN = {
     "gpu_memory": "gpu_memory_limit_mb",
     "retry_on_oom": "retry_on_oom",
     "memory": "memory_limit_mb",
+    "cpus": "cpus",
     "priority": "priority",
     "nice": "priority",
     "max_concurrent": "max_concurrent",

@@ -29,6 +29,8 @@ OPTIONS = {
     "-G": "--gpus",
     "--gpus-per-node": "--gpus",
     "--mem": "--memory",
+    "--cpus-per-task": "--cpus",
+    "-c": "--cpus",
     "--array": "--array",
     "-a": "--array",
     "--dependency": "--depends-on",
@@ -64,6 +66,7 @@ VARIABLES = {
     "SLURM_JOBID": "GFLOW_JOB_ID",
     "SLURM_JOB_NAME": "GFLOW_JOB_NAME",
     "SLURM_RESTART_COUNT": "GFLOW_RESTART_COUNT",
+    "SLURM_CPUS_PER_TASK": "GFLOW_CPUS",
 }
 """Slurm's variables, and those a job has here: Slurm's own would make programs take this for Slurm."""
 

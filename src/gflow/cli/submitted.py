@@ -9,6 +9,7 @@ from gflow.cli.command import Failure
 from gflow.cli.render.words import what_runs
 from gflow.client.voice import say
 from gflow.core.gpu_list import format_gpu_list
+from gflow.core.limits import format_memory_mb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def _print(answers: list[Record], job: Record, jobs: list[Record], values: Value
     if values["output"] != "text":
         data(answers, job, jobs, values["output"])
         return
+    _say_who_keeps_limits(answers, job)
     if len(answers) > 1:
         _head(answers, job)
     for answer in answers:
@@ -86,6 +88,19 @@ def _warn(answers: list[Record]) -> None:
     for warning in sorted({answer["warning"] for answer in answers if answer.get("warning")}):
         say(f"warning: {warning}")
     _warn_held(answers)
+
+
+_KEEPERS = {
+    "cgroup": "kept by the kernel (cgroup)",
+    "watch": "watched about once a second, not kept by the kernel (see gflowd status)",
+}
+
+
+def _say_who_keeps_limits(answers: list[Record], job: Record) -> None:
+    keeper = next((answer["memory_kept_by"] for answer in answers if "memory_kept_by" in answer), None)
+    if keeper is not None and "memory_limit_mb" in job:
+        limit = format_memory_mb(job["memory_limit_mb"])
+        print(f"gbatch: the memory limit of {limit} is {_KEEPERS.get(keeper, keeper)}", file=sys.stderr)
 
 
 def _there_already(number: int) -> str:

@@ -67,9 +67,17 @@ class Briefs:
             case ReasonKind.MEMORY:
                 return "Memory"
             case ReasonKind.RESOURCES:
-                return next((f"Memory kept for job {plan.id}" for plan in self._plans(shape)), "Resources")
+                return self._host(shape)
             case _:
                 return self._gpus(shape)
+
+    def _host(self, shape: Shape) -> str:
+        """It is CPUs there are too few of, or somebody before it is to have what there is."""
+        if self._engine.lacks_cpus(shape):
+            return "CPUs"
+        for plan in self._plans(shape):
+            return f"{'Memory' if plan.shape.memory_mb and shape.memory_mb else 'CPUs'} kept for job {plan.id}"
+        return "Resources"
 
     def _quota(self, shape: Shape) -> str:
         over = self._engine.quotas.over(shape.owner, shape.project, shape.gpus)

@@ -9,9 +9,13 @@ _ENDINGS: dict[StopCause, State] = {
     StopCause.FINISH: State.FINISHED,
     StopCause.FAIL: State.FAILED,
     StopCause.LOST: State.FAILED,
+    StopCause.MEMORY: State.FAILED,
 }
 UNASKED = frozenset({StopCause.LEFTOVERS, StopCause.LOST})
 """Stops that follow from the job's own end: they rule out neither a retry nor a cancel."""
+
+_OF_THE_JOB = UNASKED | {StopCause.MEMORY}
+"""Stops that nobody has asked for."""
 
 
 def final_state(job: Job, how: Exit) -> State:
@@ -25,8 +29,8 @@ def final_reason(job: Job, state: State, how: Exit) -> Reason | None:
     """In gflow's words; None where the state says it all."""
     if state is State.CANCELLED:
         return Reason(ReasonKind.CANCELLED)
-    lost = job.stop.text if job.stop is not None and job.stop.cause is StopCause.LOST else None
-    if state is State.FAILED and (text := lost or how.text) is not None:
+    stopped = job.stop.text if job.stop is not None and job.stop.cause in (StopCause.LOST, StopCause.MEMORY) else None
+    if state is State.FAILED and (text := stopped or how.text) is not None:
         return Reason(ReasonKind.SYSTEM, text=text)
     return None
 
@@ -52,5 +56,5 @@ def cancelled(by: str | None, why: str | None) -> str:
 
 def retries(job: Job) -> bool:
     """Whether a failure of this job is followed by another attempt."""
-    stopped = job.stop is not None and job.stop.cause not in UNASKED
+    stopped = job.stop is not None and job.stop.cause not in _OF_THE_JOB
     return not stopped and job.spec.restart_count - job.spec.oom_restarts < job.spec.max_retries

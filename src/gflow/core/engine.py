@@ -29,6 +29,7 @@ from gflow.core.model import (
     ReasonKind,
     State,
     StopCause,
+    StopStep,
 )
 from gflow.core.names import generated_name
 from gflow.core.outcome import Outcome
@@ -225,8 +226,9 @@ class Engine(Sweeps):
     ) -> Outcome:
         """Replace fields of a job's specification.
 
-        Waiting jobs take any; a running job takes a new time limit, and only `may_raise_limit` makes it longer or
-        lifts it. `recalled` as in `submit`. Raises NotFound, WrongState, Forbidden, or what a submission would.
+        Waiting jobs take any; a running job takes new limits of time, and of memory if it has one, and only
+        `may_raise_limit` makes them larger or lifts them. `recalled` as in `submit`. Raises NotFound, WrongState,
+        Forbidden, Conflict, or what a submission would.
         """
         old = self.job(job_id)
         if settled := FIXED & changes.keys():
@@ -274,17 +276,30 @@ class Engine(Sweeps):
     ) -> None:
         if old.state in (State.QUEUED, State.HOLD):
             return
-        if old.state is not State.RUNNING or set(changes) != {"time_limit_secs"}:
-            what = "cannot be updated" if old.state in FINAL else "only its time limit can be changed"
+        if old.state is not State.RUNNING or not changes.keys() <= {"time_limit_secs", "memory_mb"}:
+            what = "cannot be updated" if old.state in FINAL else "only its limits of time and memory can be changed"
             raise WrongState(f"Job {old.id} is {old.state.value}; {what}")
         if old.stop is not None:
-            raise WrongState(f"Job {old.id} is being stopped; its time limit cannot be changed any more")
+            raise WrongState(f"Job {old.id} is being stopped; its limits cannot be changed any more")
+        self._may_have_memory(old, new, may_raise_limit=may_raise_limit)
         before, after = old.spec.time_limit_secs, new.spec.time_limit_secs
         longer = before is not None and (after is None or after > before)
         if longer and not may_raise_limit:
             raise Forbidden(f"Only an administrator may raise the time limit of running job {old.id}")
         if longer:
             self._check_reserved(old, after, now)
+
+    def _may_have_memory(self, old: Job, new: Job, *, may_raise_limit: bool) -> None:
+        before, after, total = old.spec.memory_mb, new.spec.memory_mb, self.resources.memory_total_mb
+        if before == after:
+            return
+        if before is None:
+            raise WrongState(f"Job {old.id} is Running without a memory limit, and can be given none any more")
+        if (after is None or after > before) and not may_raise_limit:
+            raise Forbidden(f"Only an administrator may raise the memory limit of running job {old.id}")
+        used = self.resources.memory_used_mb - before + (after or 0)
+        if total is not None and used > max(total, self.resources.memory_used_mb):
+            raise Conflict(f"Job {old.id} cannot have so much memory: the rest is promised to other running jobs")
 
     def _check_reserved(self, job: Job, limit_secs: float | None, now: Now) -> None:
         """Raise Conflict if a running job with this limit would stay on what is reserved for others."""
@@ -328,6 +343,23 @@ class Engine(Sweeps):
             self._tell_completed_groups(out, now)
         else:
             raise WrongState(f"Job {job_id} is {job.state.value}, not Running")
+        return out
+
+    def out_of_memory(self, job_id: int, text: str, now: Now) -> Outcome:
+        """A running job uses more memory than it may: end it at once, also if it is being stopped already.
+
+        Then it ends as it was going to. `text` says it in a sentence. Raises NotFound, WrongState.
+        """
+        out = Outcome()
+        job = self._running(JobId(job_id))
+        if job.stop is None:
+            self._begin_stop(out, job, StopCause.MEMORY, now, text=text)
+        elif job.stop.step is not StopStep.KILL:
+            now_killed = stops.begin(StopCause.MEMORY, now.boot, self.grace_secs)
+            stop = replace(job.stop, step=now_killed.step, next_at_boot=now_killed.next_at_boot)
+            job = replace(job, stop=stop)
+            self._put(out, job)
+            out.effects.append(stops.action(job, stop))
         return out
 
     def retire(self, jobs: Iterable[JobId]) -> Outcome:

@@ -34,7 +34,7 @@ def why_unknown(engine: Engine, job: Job, now: Now) -> str | None:
 
 
 def _endless(engine: Engine, job: Job, others: Iterable[JobId]) -> list[JobId]:
-    """Those without a limit that have, or are to have, what `job` needs: GPUs, memory, a place in a group or quota."""
+    """Those without a limit that have, or are to have, what `job` needs: GPUs, memory, CPUs, a place in a group."""
     shape = engine.shape(job)
     over = engine.quotas.over(shape.owner, shape.project, shape.gpus)
 
@@ -42,6 +42,7 @@ def _endless(engine: Engine, job: Job, others: Iterable[JobId]) -> list[JobId]:
         return bool(
             (other.gpus and shape.gpus)
             or (other.memory_mb and shape.memory_mb)
+            or (other.cpus and shape.cpus)
             or (shape.group_id is not None and other.group_id == shape.group_id)
             or (over is not None and over[:2] in parties(other))
         )

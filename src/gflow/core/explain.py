@@ -28,6 +28,7 @@ _STOPPED_FOR: dict[StopCause, str] = {
     StopCause.FAIL: "it was declared failed",
     StopCause.LEFTOVERS: "its command has ended, but left processes behind",
     StopCause.LOST: "its terminal was lost",
+    StopCause.MEMORY: "it used more memory than it had asked for",
 }
 
 
@@ -63,6 +64,7 @@ def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
     yield from _group(engine, job, shape)
     yield from _quota(engine, job)
     yield from _memory(engine, job, shape)
+    yield from _cpus(engine, job, shape)
     if shape.gpus:
         yield from _gpus(engine, job, shape, Planner(engine, now))
     yield from _passing(engine, job, shape, now)
@@ -122,6 +124,19 @@ def _memory(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
         free = max(0, total - engine.resources.memory_used_mb)
         text = f"It needs {wanted} of memory; {rounded_mb(free)} of {rounded_mb(total)} are not promised."
     yield Why(ReasonKind.MEMORY, text, f"ask for less: gjob update {job.id} --memory-limit SIZE")
+
+
+def _cpus(engine: Engine, job: Job, shape: Shape) -> Iterator[Why]:
+    total = engine.resources.cpus_total
+    if not engine.lacks_cpus(shape) or shape.cpus is None or total is None:
+        return
+    free = max(0, total - engine.resources.cpus_used)
+    have = f"this machine has {total}" if shape.cpus > total else f"{free} of {total} are not promised"
+    yield Why(
+        ReasonKind.RESOURCES,
+        f"It needs {_count(shape.cpus, 'CPU')}; {have}.",
+        f"ask for fewer: gjob update {job.id} --cpus N",
+    )
 
 
 def _quota(engine: Engine, job: Job) -> Iterator[Why]:

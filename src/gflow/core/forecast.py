@@ -61,7 +61,8 @@ class Future:
         jobs = [*(engine.jobs[job_id] for job_id in engine.running), *waiting]
         plain = [job.with_spec(depends_on=(), begin_at=None, max_retries=0, retry_on_oom=False) for job in jobs]
         self._waiting = [job.id for job in plain if job.state is State.QUEUED]
-        future.set_machine(tuple(engine.resources.gpus.values()), engine.resources.memory_total_mb)
+        there = engine.resources
+        future.set_machine(tuple(there.gpus.values()), there.memory_total_mb, there.cpus_total)
         future.restore(plain, engine.groups.values(), engine.next_job_id, now, engine.kept_settings())
         future.resources.status = engine.resources.status
 

@@ -179,12 +179,14 @@ def _check_groups(engine: Engine, over_cap: Container[str]) -> None:
 
 def _check_resources(engine: Engine) -> None:
     holders: dict[int, dict[JobId, int | None]] = {}
-    memory_mb = 0
+    memory_mb = cpus = 0
     for job in _in_state(engine.jobs, State.RUNNING):
         memory_mb += job.spec.memory_mb or 0
+        cpus += job.spec.cpus or 0
         for index in job.gpu_ids or ():
             holders.setdefault(index, {})[job.id] = share_mb(job)
     _same("host memory in use", engine.resources.memory_used_mb, memory_mb)
+    _same("processors in use", engine.resources.cpus_used, cpus)
     _same("holders of GPUs", engine.resources._holders, holders)
     for index, shares in holders.items():
         _check_gpu(engine, index, shares)

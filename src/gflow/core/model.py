@@ -79,6 +79,7 @@ class StopCause(enum.StrEnum):
     FAIL = "fail"
     LEFTOVERS = "leftovers"
     LOST = "lost"
+    MEMORY = "memory"
 
 
 class StopStep(enum.StrEnum):
@@ -114,12 +115,14 @@ class Exit:
 
     `code` is the shell's exit status (128 + n where signal n ended the process) and None if nothing recorded it;
     then `text` says why. `at` is seconds since the epoch. `gpu_memory_ran_out`: its log ends in CUDA having none left.
+    `memory_ran_out`: the kernel ended it at its limit of host memory.
     """
 
     code: int | None
     at: float
     text: str | None = None
     gpu_memory_ran_out: bool = False
+    memory_ran_out: bool = False
 
     @property
     def signal(self) -> int | None:
@@ -146,6 +149,7 @@ class JobSpec:
     - begin_at: not before this moment.
     - gpu_indices: the very GPUs asked for, ascending; `gpus` is then how many they are. Empty: any.
     - gpu_memory_mb: with `shared`, what the job uses of each GPU; else how large each GPU must be.
+    - memory_mb, cpus: what it may have of the machine's memory and processors; None: it was not said.
     - retried_from: the failed attempt this job repeats; restart_count: how many attempts came before.
     - retry_on_oom: try again with more GPU memory after CUDA ran out of it; oom_restarts: how often that was done.
     - notify_emails: who is sent mail about this job; notify_on: names of the events it is about.
@@ -170,6 +174,7 @@ class JobSpec:
     shared: bool = False
     gpu_memory_mb: int | None = None
     memory_mb: int | None = None
+    cpus: int | None = None
     priority: int = 10
     depends_on: tuple[JobId, ...] = ()
     dependency_mode: DependencyMode | None = None

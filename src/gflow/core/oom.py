@@ -22,7 +22,7 @@ def raised_mb(job: Job, how: Exit, resources: Resources) -> int | None:
     """
     spec = job.spec
     stopped = job.stop is not None and job.stop.cause not in UNASKED
-    if stopped or not (spec.retry_on_oom and how.gpu_memory_ran_out and spec.gpus):
+    if stopped or how.memory_ran_out or not (spec.retry_on_oom and how.gpu_memory_ran_out and spec.gpus):
         return None
     if spec.oom_restarts >= MOST_ATTEMPTS:
         return None

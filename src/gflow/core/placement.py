@@ -1,4 +1,5 @@
-"""The GPUs and the host memory of this machine, who holds them, and what keeps a device from being given out.
+"""The GPUs, the host memory and the CPUs of this machine, who holds them, and what keeps a device from being given
+out.
 
 Bookkeeping decides: what running jobs were given is taken until they have ended, and free in the same step. What a
 probe sees only vetoes: a fault, or processes of others that compute on a device. Jobs on a device that falls away are
@@ -21,7 +22,7 @@ def keep_order(_indices: list[int]) -> None:
 
 
 class Resources:
-    """GPUs and host memory of this machine, and who holds them.
+    """GPUs, host memory and processors of this machine, and who holds them.
 
     - gpus: every device ever seen, by index, within what the configuration allows. status: as last seen.
     - allowed: what an administrator left of them at run time, None for all.
@@ -35,6 +36,8 @@ class Resources:
         self.ignored: dict[tuple[int, GpuProcessId], None] = {}
         self.memory_total_mb: int | None = None
         self.memory_used_mb = 0
+        self.cpus_total: int | None = None
+        self.cpus_used = 0
         self.shuffle = shuffle
         self._holders: dict[int, dict[JobId, int | None]] = {}
 
@@ -55,12 +58,14 @@ class Resources:
     def take(self, job: Job) -> None:
         """Enter what a running job was given."""
         self.memory_used_mb += job.spec.memory_mb or 0
+        self.cpus_used += job.spec.cpus or 0
         for index in job.gpu_ids or ():
             self._holders.setdefault(index, {})[job.id] = share_mb(job)
 
     def free(self, job: Job) -> None:
         """Undo `take`."""
         self.memory_used_mb -= job.spec.memory_mb or 0
+        self.cpus_used -= job.spec.cpus or 0
         for index in job.gpu_ids or ():
             del self._holders[index][job.id]
             if not self._holders[index]:

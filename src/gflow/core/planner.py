@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gflow.core import quotas, stops
 from gflow.core.claims import NEVER, NOTHING, Claim, Holding, Own, claims_against, own_now
-from gflow.core.model import Job, JobId, Now, ReasonKind
+from gflow.core.model import Job, JobId, JobSpec, Now, ReasonKind
 from gflow.core.placement import share_mb
 from gflow.core.queue import Shape
 from gflow.core.reservations import GpuSet, gpu_set, indices
@@ -32,8 +32,8 @@ class Planned:
     """A blocked job that others must not delay.
 
     - start_at: when it can start at the latest, seconds since the epoch; None if no limit tells.
-    - gpus: the devices it could use then. spare: how many of them it could do without. spare_mb: host memory left
-      beside it then, None where it asks for none.
+    - gpus: the devices it could use then. spare: how many of them it could do without. spare_mb, spare_cpus: host
+      memory and CPUs left beside it then, None where it asks for none.
     - closed: others have passed it for long enough, and nothing it waits for is given out any more.
     - party: (scope, name) whose quota of GPUs it waits for, None if it waits for the machine.
     """
@@ -44,6 +44,7 @@ class Planned:
     gpus: GpuSet
     spare: int = 0
     spare_mb: int | None = None
+    spare_cpus: int | None = None
     closed: bool = False
     party: tuple[str, str] | None = None
 
@@ -77,8 +78,10 @@ class Planner:
             return ReasonKind.QUOTA
         if self.table.lacks_memory(shape):
             return ReasonKind.MEMORY
+        if self.table.lacks_cpus(shape):
+            return ReasonKind.RESOURCES
         end_at = self.end_at(shape)
-        if shape.memory_mb and not self._leaves_memory(shape.memory_mb, end_at):
+        if (shape.memory_mb or shape.cpus) and self.planned and not self._leaves_host(shape, end_at):
             return ReasonKind.RESOURCES
         if shape.gpus == 0:
             return ()
@@ -193,12 +196,17 @@ class Planner:
         if why is ReasonKind.QUOTA:
             self._protect_in_quota(job, shape)
             return True
-        if why in (ReasonKind.GPU, ReasonKind.MEMORY) and self._could_ever(shape):
+        if self._waits_for_room(shape, why) and self._could_ever(shape):
             planned = self._plan(job, shape)
             self.planned.append(planned)
             self._find_moments()
             return planned.start_at is None and sum(p.party is None for p in self.planned) < MOST_PROTECTED
         return True
+
+    def _waits_for_room(self, shape: Shape, why: ReasonKind) -> bool:
+        """Whether it is the machine there is too little of; there is no word of gflow's for CPUs."""
+        few_cpus = why is ReasonKind.RESOURCES and self.table.lacks_cpus(shape) and not self.table.group_full(shape)
+        return few_cpus or why in (ReasonKind.GPU, ReasonKind.MEMORY)
 
     def _protect_in_quota(self, job: Job, shape: Shape) -> None:
         """Others under the quota of GPUs that a job waits for may pass it for a while only."""
@@ -232,8 +240,8 @@ class Planner:
 
     def _planned_at(self, job_id: JobId, shape: Shape, moment: float) -> Planned | None:
         """The plan for a job of this shape at a later moment, None if there is no room for it then."""
-        spare_mb = self._spare_memory(shape, moment)
-        if spare_mb is not None and spare_mb < 0:
+        spare_mb, spare_cpus = self._spare_memory(shape, moment), self._spare_cpus(shape, moment)
+        if (spare_mb or 0) < 0 or (spare_cpus or 0) < 0:
             return None
         later = self._fitting_at(shape, moment)
         claims = self._claims_after(shape, moment)
@@ -242,7 +250,7 @@ class Planner:
         gpus = gpu_set(later) & ~_barred(claims)
         spares = [gpus.bit_count() - shape.gpus]
         spares += [c.allowance - shape.gpus + (gpus & ~c.gpus).bit_count() for c in claims if gpus & c.gpus]
-        return Planned(job_id, shape, moment, gpus, max(0, min(spares)), spare_mb)
+        return Planned(job_id, shape, moment, gpus, max(0, min(spares)), spare_mb, spare_cpus)
 
     def _claims_after(self, shape: Shape, moment: float) -> list[Claim]:
         """What a job of this shape that starts at a later moment would have to heed."""
@@ -286,13 +294,27 @@ class Planner:
         )
         return total - still - shape.memory_mb
 
-    def _leaves_memory(self, wanted_mb: int, end_at: float) -> bool:
+    def _spare_cpus(self, shape: Shape, moment: float) -> int | None:
+        total = self._resources.cpus_total
+        if not shape.cpus or total is None:
+            return None
+        still = sum(
+            job.spec.cpus or 0
+            for job in map(self.table.jobs.__getitem__, self.table.running)
+            if job.spec.cpus and self.gone_at(job) > moment
+        )
+        return total - still - shape.cpus
+
+    def _leaves_host(self, shape: Shape, end_at: float) -> bool:
+        """Whether the memory and the CPUs of a job of this shape are none that a planned one waits for."""
         for planned in self.planned:
-            if planned.closed and planned.party is None and planned.shape.memory_mb:
+            if planned.closed and planned.party is None and _same_host(planned.shape, shape):
                 return False
-            if planned.start_at is None or planned.spare_mb is None or planned.start_at >= end_at:
+            if planned.start_at is None or planned.start_at >= end_at:
                 continue
-            if wanted_mb > planned.spare_mb:
+            if planned.spare_mb is not None and (shape.memory_mb or 0) > planned.spare_mb:
+                return False
+            if planned.spare_cpus is not None and (shape.cpus or 0) > planned.spare_cpus:
                 return False
         return True
 
@@ -340,7 +362,7 @@ class Planner:
             for planned in self.planned
             if planned.start_at is None
             and planned.party is None
-            and (taken & planned.gpus or (planned.shape.memory_mb and job.spec.memory_mb))
+            and (taken & planned.gpus or _same_host(planned.shape, job.spec))
         ]
 
     # -- keeping up ------------------------------------------------------------------------------------------------
@@ -359,7 +381,7 @@ class Planner:
         if planned.start_at is None or end_at <= planned.start_at:
             return planned
         again = self._planned_at(planned.id, planned.shape, planned.start_at)
-        return again if again is not None else replace(planned, spare=0, spare_mb=0)
+        return again if again is not None else replace(planned, spare=0, spare_mb=0, spare_cpus=0)
 
     def _holdings(self) -> dict[int, list[Holding]]:
         jobs = self.table.jobs
@@ -384,6 +406,11 @@ class Planner:
         moments |= {planned.start_at for planned in self.planned if planned.start_at is not None}
         self._moments = sorted(moments)
         self._refused.clear()
+
+
+def _same_host(one: Shape, other: Shape | JobSpec) -> bool:
+    """Whether both ask for memory of the machine, or both for CPUs."""
+    return bool((one.memory_mb and other.memory_mb) or (one.cpus and other.cpus))
 
 
 def choose(candidates: Sequence[int], number: int, claims: Sequence[Claim]) -> list[int] | None:

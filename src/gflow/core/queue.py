@@ -28,6 +28,7 @@ class Shape(NamedTuple):
     shared: bool
     gpu_memory_mb: int | None
     memory_mb: int | None
+    cpus: int | None
     group_id: str | None
     limit_secs: float | None
 

@@ -21,7 +21,10 @@ KILL_REPEAT_SECS = 1.0
 
 
 def begin(cause: StopCause, now_boot: float, grace_secs: float, by: str | None = None, text: str | None = None) -> Stop:
-    """The first rung. What outlives its main process is not asked politely twice: it starts at SIGTERM."""
+    """The first rung. What outlives its main process is not asked politely twice: it starts at SIGTERM. What eats up
+    the machine's memory is not asked at all: while it tidied up it would go on."""
+    if cause is StopCause.MEMORY:
+        return Stop(cause, StopStep.KILL, now_boot + KILL_REPEAT_SECS, by, text)
     if cause in (StopCause.LEFTOVERS, StopCause.LOST):
         return Stop(cause, StopStep.TERMINATE, now_boot + TERM_GRACE_SECS, by, text)
     return Stop(cause, StopStep.INTERRUPT, now_boot + grace_secs, by, text)

@@ -19,6 +19,7 @@ MAX_NAME = 128
 MAX_KEY = 512
 MAX_PROJECT = limits.MAX_PROJECT
 MAX_REASON = 500
+MAX_CPUS = 1 << 16
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 
@@ -28,7 +29,7 @@ FIXED = frozenset(
 )
 """Fields of a specification that say where a job comes from; no update changes them."""
 
-RESOURCES = frozenset({"gpus", "gpu_indices", "shared", "gpu_memory_mb", "memory_mb"})
+RESOURCES = frozenset({"gpus", "gpu_indices", "shared", "gpu_memory_mb", "memory_mb", "cpus"})
 """Fields that `check_fits` looks at."""
 
 LATE_SECS = 60.0
@@ -151,6 +152,8 @@ def _check_numbers(spec: JobSpec) -> None:
     for what, size in (("memory", spec.memory_mb), ("GPU memory", spec.gpu_memory_mb)):
         if size is not None and not 0 < size <= limits.MAX_MEMORY_MB:
             raise Malformed(f"Invalid {what} request: it must be at least 1 MB")
+    if spec.cpus is not None and not 0 < spec.cpus <= MAX_CPUS:
+        raise Malformed(f"Invalid number of CPUs {spec.cpus}: use 1 or more")
     if spec.gpus < 0:
         raise Malformed(f"Invalid GPU count {spec.gpus}")
     if spec.gpu_indices and min(spec.gpu_indices) < 0:
@@ -183,6 +186,8 @@ def check_fits(spec: JobSpec, resources: Resources) -> None:
     if spec.memory_mb is not None and total is not None and spec.memory_mb > total:
         wanted = limits.format_memory_mb(spec.memory_mb)
         raise Impossible(f"The job asks for {wanted} of memory, but this machine has {_at_least(total)}")
+    if spec.cpus is not None and resources.cpus_total is not None and spec.cpus > resources.cpus_total:
+        raise Impossible(f"The job asks for {spec.cpus} CPUs, but this machine has {resources.cpus_total}")
 
 
 def _too_small(spec: JobSpec, wanted_mb: int, resources: Resources) -> str:

@@ -112,6 +112,8 @@ class Table:
             return ReasonKind.RESOURCES
         if self.lacks_memory(shape):
             return ReasonKind.MEMORY
+        if self.lacks_cpus(shape):
+            return ReasonKind.RESOURCES
         over = self.quotas.over(job.spec.owner, job.spec.project, job.spec.gpus)
         return blocked if over is None else ReasonKind.QUOTA
 
@@ -128,6 +130,7 @@ class Table:
             spec.shared,
             spec.gpu_memory_mb if spec.gpus else None,
             spec.memory_mb,
+            spec.cpus,
             capped,
             spec.time_limit_secs,
         )
@@ -136,6 +139,11 @@ class Table:
         """Whether too little host memory is left for a job of this shape."""
         total, wanted = self.resources.memory_total_mb, shape.memory_mb or 0
         return wanted > 0 and total is not None and self.resources.memory_used_mb + wanted > total
+
+    def lacks_cpus(self, shape: Shape) -> bool:
+        """Whether too few processors are left for a job of this shape."""
+        total, wanted = self.resources.cpus_total, shape.cpus or 0
+        return wanted > 0 and total is not None and self.resources.cpus_used + wanted > total
 
     def group_full(self, shape: Shape) -> bool:
         """Whether the group's limit keeps a job of this shape from starting."""
@@ -271,10 +279,11 @@ class Table:
 
     # -- storing ---------------------------------------------------------------------------------------------------
 
-    def set_machine(self, gpus: Sequence[Gpu], memory_total_mb: int | None) -> None:
+    def set_machine(self, gpus: Sequence[Gpu], memory_total_mb: int | None, cpus_total: int | None = None) -> None:
         """What this machine has now. Running jobs keep what they were given."""
         self.resources.set_gpus(gpus)
         self.resources.memory_total_mb = memory_total_mb
+        self.resources.cpus_total = cpus_total
 
     def restore(self, jobs: Iterable[Job], groups: Iterable[Group], next_job_id: int, now: Now) -> None:
         """Take over a stored state, into an empty engine."""

@@ -45,7 +45,9 @@ from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
+from gflow.daemon.limits import Limits
 from gflow.daemon.loopback import CannotListen, bind_loopback
+from gflow.daemon.memory_watch import MemoryWatch
 from gflow.daemon.persistence import Persistence
 from gflow.daemon.reloading import Differences, differences, in_force
 from gflow.daemon.runtime import Runtime
@@ -61,6 +63,7 @@ from gflow.gpu.nvml import Nvml
 from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
 from gflow.launch.base import Launcher
+from gflow.launch.cpu_sets import usable_cpus
 from gflow.launch.processes import read_stat
 from gflow.launch.routing import Launchers
 from gflow.launch.script import render_environment
@@ -87,6 +90,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 LAUNCH_SECS = 5.0
 """What launches under way get at shutdown, so that their outcome is recorded."""
+
+NO_CGROUPS = "jobs run as their users, who may make none"
+"""Why limits are watched where one daemon serves several users."""
 
 DRAIN_SECS = 5.0
 """What deliveries get at shutdown; the rest goes out after the next start."""
@@ -249,8 +255,12 @@ class _Daemon:
         self._history = History(settings.data_dir)
         self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
+        self._limits = Limits(settings.data_dir, NO_CGROUPS if settings.system else None)
         self._launcher = self._make_launcher()
-        self._watcher = Watcher(self._runtime, self._launcher, self._log_path, recovering=self.recovering)
+        self._memory = MemoryWatch(self._runtime, self._launcher)
+        self._watcher = Watcher(
+            self._runtime, self._launcher, self._log_path, recovering=self.recovering, watching=self._memory.watching
+        )
         self._gpus = self._make_gpu_watch()
         self._manager = Manager(settings.given, self._runtime.schedule_wake, lambda: self._runtime.engine.counts)
         self._tally = Tally()
@@ -297,6 +307,7 @@ class _Daemon:
             clock.read,
             lambda digest: spool.path("env", digest),
             lambda digest: spool.path("script", digest),
+            cgroups=self._limits.of,
             own_unit=settings.given.unit,
         )
         return Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
@@ -306,7 +317,7 @@ class _Daemon:
         engine = Engine(
             grace_secs=daemon.kill_grace_secs, shuffle=_shuffle(daemon), policy=_policy(self._settings.config)
         )
-        engine.set_machine((), _memory_total_mb())  # the GPUs are told of by the watch, before anything is scheduled
+        engine.set_machine((), _memory_total_mb(), len(usable_cpus()))  # the watch tells of GPUs before any pass
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
             engine,
@@ -476,6 +487,7 @@ class _Daemon:
         await start("webhooks", self._pool)
         await start("launcher", self._launcher)
         await start("watcher", self._watcher)
+        await start("memory", self._memory)
         await start("gpus", self._gpus)
         await start("scheduler", Scheduler(self._runtime, self._manager.beat))
         await start("timeouts", TimeoutEnforcer(self._runtime))
@@ -534,7 +546,7 @@ class _Daemon:
         self._unlink_socket()  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
-        for name in ("manager", "state watch", "scheduler", "timeouts", "gpus", "housekeeping", "historian"):
+        for name in ("manager", "state watch", "scheduler", "timeouts", "memory", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
@@ -616,6 +628,7 @@ class _Daemon:
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
             },
+            limits=lambda: self._limits.told,
             health=self._health,
             gpu_trouble=lambda: self._gpus.trouble,
             render_environment=render_environment,

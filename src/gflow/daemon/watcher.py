@@ -7,6 +7,7 @@ is begun any more: the next one finds what there is to do on disk.
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +29,21 @@ class Watcher:
     """Carries out effects and reports what became of jobs.
 
     `log_of`: where the output of a job is. `recovering`: there may be running jobs that could not be read, so traces of
-    jobs that are not known stay. `launching` jobs have been told to start and have not come to their first instruction.
+    jobs that are not known stay. `watching` has the memory of a job watched, for as long as the context lasts.
+    `launching` jobs have been told to start and have not come to their first instruction.
     """
 
     def __init__(
-        self, runtime: Runtime, launcher: Launcher, log_of: Callable[[JobId], Path], *, recovering: bool = False
+        self,
+        runtime: Runtime,
+        launcher: Launcher,
+        log_of: Callable[[JobId], Path],
+        *,
+        recovering: bool = False,
+        watching: Callable[[JobId], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.launching = 0
+        self._watching = watching
         self._runtime = runtime
         self._launcher = launcher
         self._log_of = log_of
@@ -115,6 +124,15 @@ class Watcher:
         await self._see_off(job)
 
     async def _see_off(self, job: Job) -> None:
+        if job.spec.memory_mb is None:
+            how = await self._end_of(job)
+        else:
+            with self._watching(job.id):
+                how = await self._end_of(job)
+        await self._finish(job, replace(how, gpu_memory_ran_out=await self._gpu_memory_ran_out(job, how)))
+
+    async def _end_of(self, job: Job) -> Exit:
+        """How it ended, once nothing of it is left."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_if_stranded, job)
             how = await self._launcher.wait(job)
@@ -122,7 +140,7 @@ class Watcher:
         if await self._launcher.survivors(job):
             self._runtime.commit(self._runtime.engine.left_over(job.id, self._runtime.clock()))
             await self._launcher.wait_gone(job)
-        await self._finish(job, replace(how, gpu_memory_ran_out=await self._gpu_memory_ran_out(job, how)))
+        return how
 
     async def _gpu_memory_ran_out(self, job: Job, how: Exit) -> bool:
         """Whether the job's log says so; looked for only where it matters. A log that cannot be read says nothing."""

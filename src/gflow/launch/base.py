@@ -102,6 +102,12 @@ class Launcher(Protocol):
     async def processes(self, job: Job) -> list[Consumption]:
         """The processes of the job, and what each of them takes of the machine."""
 
+    async def memory_over(self, job: Job) -> int | None:
+        """Hold the job to its present memory limit, `memory_mb`: what it has in memory (bytes) if that is more.
+
+        None: it is not, or the kernel sees to it; then the job ends by itself.
+        """
+
     def report(self, job: Job) -> tuple[bytes, float] | None:
         """The end of what the job has written about how far it is, and when (seconds since the epoch). Blocks."""
 

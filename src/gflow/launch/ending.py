@@ -6,8 +6,10 @@ speaks for itself and gets no text.
 
 import os
 import signal as signals
+from dataclasses import replace
 from pathlib import Path
 
+from gflow.core.limits import format_memory_mb
 from gflow.core.model import Exit, Job, JobSpec
 from gflow.launch.processes import read_stat
 from gflow.launch.run_directory import Record, RunDirectory, boot_id
@@ -36,6 +38,13 @@ def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path
     return Exit(record.code, record.written_at, describe(job.spec, record.code, record.word, directory.conda_output()))
 
 
+def ran_out(how: Exit, limit_mb: int) -> Exit:
+    """The end of a job whose processes the kernel has ended at this limit, unless it came to a good one."""
+    if how.code == 0:
+        return how
+    return replace(how, text=f"out of memory: its limit is {format_memory_mb(limit_mb)}", memory_ran_out=True)
+
+
 def describe(spec: JobSpec, code: int, word: str | None, note: str | None = None) -> str | None:
     """One sentence about exit `code` and the wrapper's `word`, None if there is nothing to add.
 
@@ -49,6 +58,8 @@ def describe(spec: JobSpec, code: int, word: str | None, note: str | None = None
             return f"Cannot activate the conda environment '{spec.conda_env}'" + (f": {note}" if note else "")
         case "environment", _:
             return "Cannot read the environment that was stored with the job"
+        case "limits", _:
+            return "The cgroup that was to keep its limits is gone, or cannot be entered"
         case "missing", _:
             return f"Cannot run {_program(spec)}: no such program"
         case "refused", _:

@@ -30,6 +30,7 @@ _OF_AN_OUTER_JOB = (
     "GFLOW_RESTART_",
     "GFLOW_SCRIPT",
     "GFLOW_PROGRESS_",
+    "GFLOW_CPUS",
 )
 """Set by the launcher itself. Other GFLOW_ names are settings: a job may use them to reach its daemon."""
 

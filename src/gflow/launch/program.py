@@ -53,6 +53,8 @@ def job_variables(job: Job, run_directory: str) -> dict[str, str]:
         "CUDA_VISIBLE_DEVICES": ",".join(map(str, job.gpu_ids or ())),
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     }
+    if spec.cpus is not None:
+        variables["GFLOW_CPUS"] = str(spec.cpus)
     if spec.script is not None:
         path = script_path(spec)
         variables |= {"GFLOW_SCRIPT": path, "GFLOW_SCRIPT_DIR": posixpath.dirname(path)}

@@ -79,6 +79,10 @@ class Launchers:
         """Its processes, and what they take."""
         return await self._of(job).processes(job)
 
+    async def memory_over(self, job: Job) -> int | None:
+        """What it has in memory, if that is too much."""
+        return await self._of(job).memory_over(job)
+
     def report(self, job: Job) -> tuple[bytes, float] | None:
         """What it has written about how far it is."""
         return self._of(job).report(job)

@@ -8,6 +8,7 @@ It is written anew for every launch and its path is all that tmux is told. Rules
 - The program runs in a subshell that is replaced by it, with default signals. Ctrl-C, SIGQUIT and SIGTERM reach the
   program, and leave the wrapper alive to record how it ended. A hang-up ends the wrapper too: only with the end of the
   session's leader does the kernel pass it on to the program.
+- A job with limits enters its cgroup in that subshell; the wrapper stays outside, and outlives what ends all in it.
 - The status goes into the record in one write of one line, `CODE [WORD]`, valid once it ends in a newline; so no rename
   (a process per job) is needed. It overwrites what is there already, so a full disk does not lose it.
 - Then it closes the terminal and waits for the hang-up. tmux takes the death of a pane's process for the end of its
@@ -59,9 +60,9 @@ umask {umask:04o}
 cd {cwd} || gflow_end 1 chdir
 unset OLDPWD SHLVL
 export PWD
-{limit}{find}
+{limit}{confine}{find}
 [ "$gflow_stopped" ] && gflow_end 130
-( exec 2>&3 3>&-; gflow_exec {argv} )
+( {enter}exec 2>&3 3>&-; gflow_exec {argv} )
 gflow_end $?
 """
 
@@ -75,16 +76,47 @@ case ":$PATH:" in *":$CONDA_PREFIX/bin:"*) ;; *) false ;; esac || {{
 
 
 @dataclass(frozen=True, slots=True)
+class Confinement:
+    """What of the machine the job is kept to.
+
+    cgroup: the file by which a process enters the job's cgroup, None if it has none. cpus: those it may run on, as
+    taskset has them; None: all. taskset: the program of that name, None if there is none.
+    """
+
+    cgroup: str | None = None
+    cpus: str | None = None
+    taskset: str | None = None
+
+    @property
+    def lines(self) -> str:
+        """What the wrapper does about it."""
+        entered = f"[ -w {shlex.quote(self.cgroup)} ] || gflow_end 1 limits\n" if self.cgroup is not None else ""
+        if self.cpus is None or self.taskset is None:
+            return entered
+        return f"{entered}{shlex.quote(self.taskset)} -cp {self.cpus} $$ >&2\n"
+
+    @property
+    def entering(self) -> str:
+        """What the subshell does that becomes the program: 0 stands for the process that writes it."""
+        return f"echo 0 >{shlex.quote(self.cgroup)} || exit 1; " if self.cgroup is not None else ""
+
+
+UNCONFINED = Confinement()
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """Absolute paths the wrapper refers to, and the limit of open files (None: as inherited) the job gets.
 
     environment: a file made by `render_environment`. sleep: the program of that name.
+    confinement: what keeps its limits.
     """
 
     run_directory: str
     environment: str
     sleep: str
     open_files: int | None = None
+    confinement: Confinement = UNCONFINED
 
 
 def render_wrapper(job: Job, program: Program, places: Places) -> bytes:
@@ -105,6 +137,8 @@ def render_wrapper(job: Job, program: Program, places: Places) -> bytes:
         umask=DEFAULT_UMASK if spec.umask is None else spec.umask,
         cwd=shlex.quote(spec.run_dir),
         limit=f"ulimit -S -n {places.open_files}\n" if places.open_files else "",
+        confine=places.confinement.lines,
+        enter=places.confinement.entering,
         find=_find(program),
         argv=_command(program),
     )

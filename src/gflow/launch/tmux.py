@@ -24,8 +24,10 @@ import trio
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
-from gflow.launch.consumption import consumption_of
-from gflow.launch.ending import SERVER_LOST, exit_of
+from gflow.launch.cgroups import Cgroups
+from gflow.launch.consumption import consumption_of, memory_over
+from gflow.launch.cpu_sets import CpuSets, usable_cpus
+from gflow.launch.ending import SERVER_LOST, exit_of, ran_out
 from gflow.launch.log import find_writer, make_log, writer_command
 from gflow.launch.processes import (
     RUN_ID_VARIABLE,
@@ -40,23 +42,28 @@ from gflow.launch.processes import (
 from gflow.launch.program import PROGRESS_FILE, program_of
 from gflow.launch.progress import Report, read_report
 from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
-from gflow.launch.script import Places, render_environment, render_wrapper
+from gflow.launch.script import UNCONFINED, Confinement, Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
 
 _CONCURRENT_LAUNCHES = 4
 _LOG_DEADLINE_SECS = 60.0
-_LAST_WORD_SECS = 0.2
+_LAST_WORD_SECS = 1.0
 _CTRL_C_SECS = 2.0
 _BOOT = "boot"
 _ENVIRONMENT = "environment"
+
+
+def _no_cgroups(_server_pid: int | None) -> None:
+    """Limits are watched."""
 
 
 class Tmux:
     """See `base.Launcher`.
 
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
-    what the spool keeps under a digest. `own_unit`: see `TmuxServer`. `shared_logs`: logs are there instead, and made
-    by somebody else.
+    what the spool keeps under a digest. `own_unit`: see `TmuxServer`. `cgroups` are those of the jobs of the tmux
+    server with this process id, where it may have some. `shared_logs`: logs are there instead, and made by somebody
+    else.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Tmux:
         *,
         own_unit: bool = False,
         shared_logs: Path | None = None,
+        cgroups: Callable[[int | None], Cgroups | None] = _no_cgroups,
     ) -> None:
         self._logs = shared_logs or data_dir / "logs"
         self._makes_logs = shared_logs is None
@@ -86,6 +94,9 @@ class Tmux:
         self._table = ProcessTable()
         self._wrappers: dict[str, Process | None] = {}
         self._visited: set[str] = set()
+        self._cgroups_of = cgroups
+        self._cpu_sets = CpuSets(usable_cpus())
+        self._taskset = shutil.which("taskset")
         self._prepared = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -114,7 +125,10 @@ class Tmux:
             await wait_process(process)
         seen_at = self._clock().wall if process else None
         await self._log_complete(job, directory)
-        return exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
+        how = exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
+        cgroups = self._cgroups() if job.spec.memory_mb is not None else None
+        limit_mb = cgroups.ran_out_at(directory.path.name) if cgroups is not None else None
+        return how if limit_mb is None else ran_out(how, limit_mb)
 
     async def wait_stranded(self, job: Job) -> str:
         """Wait for the end of the server the job was started by. A server that outlives its jobs may leave."""
@@ -188,7 +202,8 @@ class Tmux:
         if run_id in self._visited:
             self._visited.discard(run_id)
             await self._server.ask(*_close_when_left(session_name(job.id)))
-        await trio.to_thread.run_sync(directory.remove)
+        await trio.to_thread.run_sync(self._remove, directory)
+        self._cpu_sets.free(run_id)
         self._wrappers.pop(run_id, None)
         self._table.forget(run_id)
 
@@ -197,7 +212,14 @@ class Tmux:
         kept = {self._directory(job).path.name for job in running}
         await trio.to_thread.run_sync(self._sweep, kept)
 
+    def _remove(self, directory: RunDirectory) -> None:
+        if (cgroups := self._cgroups()) is not None:
+            cgroups.remove(directory.path.name)
+        directory.remove()
+
     def _sweep(self, kept: Set[str]) -> None:
+        if (cgroups := self._cgroups()) is not None:
+            cgroups.sweep(kept)
         for path in self._runs.iterdir():
             if path.is_dir() and path.name not in kept:
                 RunDirectory(path).remove()
@@ -205,6 +227,17 @@ class Tmux:
     async def processes(self, job: Job) -> list[Consumption]:
         """What the job's processes take, without its wrapper, which does nothing."""
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+
+    async def memory_over(self, job: Job) -> int | None:
+        """What its processes have in memory, if that is too much and no cgroup keeps it from that."""
+        directory, limit_mb = self._directory(job), job.spec.memory_mb
+        cgroups = self._cgroups()
+        if cgroups is not None and cgroups.has(directory.path.name):
+            await trio.to_thread.run_sync(cgroups.hold, directory.path.name, limit_mb)
+            return None
+        if limit_mb is None:
+            return None
+        return await trio.to_thread.run_sync(memory_over, await self._members(job), limit_mb << 20)
 
     def report(self, job: Job) -> Report | None:
         """From the run directory."""
@@ -273,8 +306,22 @@ class Tmux:
         text = self._script_file(spec.script_digest).read_bytes() if spec.script_digest else None
         program = program_of(job, os.fspath(directory.path), text)
         stored = self._environment_file(spec.environment) if spec.environment else self._runs / _ENVIRONMENT
-        places = Places(os.fspath(directory.path), os.fspath(stored), self._sleep, self._open_files)
+        confinement = self._confinement(job, directory.path.name)
+        places = Places(os.fspath(directory.path), os.fspath(stored), self._sleep, self._open_files, confinement)
         directory.create(render_wrapper(job, program, places), program.files)
+
+    def _confinement(self, job: Job, name: str) -> Confinement:
+        """Make what keeps the limits of a job. Raises OSError."""
+        memory_mb, cpus = job.spec.memory_mb, job.spec.cpus
+        if memory_mb is None and cpus is None:
+            return UNCONFINED
+        cgroups = self._cgroups()
+        cgroup = None if cgroups is None else os.fspath(cgroups.make(name, memory_mb, cpus))
+        listed = None if cpus is None else self._cpu_sets.take(job.run_id or "", cpus)
+        return Confinement(cgroup, listed, self._taskset)
+
+    def _cgroups(self) -> Cgroups | None:
+        return self._cgroups_of(self._server.pid)
 
     def _new_session(self, job: Job, directory: RunDirectory) -> list[str]:
         name = session_name(job.id)
@@ -326,6 +373,8 @@ class Tmux:
             alive = stat is not None and not stat.gone and run_id_of(mark.pid) == run_id
             self._wrappers[run_id] = stat.process if stat and alive else None
             self._table.register(run_id, mark.pid)
+            if job.spec.cpus is not None and alive:
+                self._cpu_sets.note(run_id, mark.pid)
         return self._wrappers[run_id]
 
     def wrapper(self, job: Job) -> Process | None:

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+UNIT_PREFIX = "gflow-jobs-"
 _RUN_SECS = 20.0
 _PROPERTIES = ("OOMPolicy=continue", "Delegate=yes", "KillMode=control-group", "TimeoutStopSec=15", "UMask=0077")
 _BUS = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
@@ -50,7 +51,7 @@ def start_in_unit(socket_path: Path, command: Sequence[str], environ: Mapping[st
 
 def unit_name(socket_path: Path) -> str:
     """The unit of the server on this socket."""
-    return f"gflow-jobs-{hashlib.sha256(os.fsencode(socket_path)).hexdigest()[:8]}.service"
+    return f"{UNIT_PREFIX}{hashlib.sha256(os.fsencode(socket_path)).hexdigest()[:8]}.service"
 
 
 def _is_of_user() -> bool:

@@ -152,6 +152,7 @@ def _machine(job: Job) -> Json:
         "gpu_memory_limit_mb": spec.gpu_memory_mb,
         "gpu_memory_verdict": verdict(job, job.gpu_use),
         "memory_limit_mb": spec.memory_mb,
+        "cpus": spec.cpus,
     }
 
 

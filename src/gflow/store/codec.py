@@ -49,6 +49,7 @@ _SPEC: Map = {
     "shared": False,
     "gpu_memory_mb": None,
     "memory_mb": None,
+    "cpus": None,
     "priority": 10,
     "depends_on": (),
     "dependency_mode": None,

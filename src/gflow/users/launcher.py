@@ -19,7 +19,7 @@ import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
-from gflow.launch.consumption import consumption_of
+from gflow.launch.consumption import consumption_of, memory_over
 from gflow.launch.log import make_log
 from gflow.launch.processes import (
     Process,
@@ -48,7 +48,7 @@ SAYS_HOW_SECS = 90.0
 
 _BACKOFF_SECS = (0.0, 0.2, 1.0, 5.0, 30.0)
 _SLACK_SECS = 1.0
-_LAST_WORD_SECS = 0.2
+_LAST_WORD_SECS = 1.0
 
 NOBODY_SAID = "It ended, and the helper process of its user does not say how"
 
@@ -270,6 +270,12 @@ class PerUser:
     async def processes(self, job: Job) -> list[Consumption]:
         """What its processes take."""
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+
+    async def memory_over(self, job: Job) -> int | None:
+        """What its processes have in memory, if that is too much: limits are watched here, no cgroup keeps them."""
+        if job.spec.memory_mb is None:
+            return None
+        return await trio.to_thread.run_sync(memory_over, await self._members(job), job.spec.memory_mb << 20)
 
     # After a restart.
 

@@ -147,6 +147,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "NODES": lambda row: str(row.job.spec.gpus),
     "NODELIST(REASON)": _place_or_reason,
     "MEMORY": _memory,
+    "CPUS": lambda row: "-" if row.job.spec.cpus is None else str(row.job.spec.cpus),
     "USER": lambda row: row.job.spec.owner,
     "PROJECT": lambda row: row.job.spec.project or "-",
     "PRIORITY": lambda row: str(row.job.spec.priority),

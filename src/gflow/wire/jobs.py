@@ -122,6 +122,7 @@ def job_json(
         "group": spec.group_name,
         "key": spec.key,
         "hold_after_failures": group.hold_after if group is not None else None,
+        "cpus": spec.cpus,
     }
 
 

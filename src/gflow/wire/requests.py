@@ -74,6 +74,7 @@ class JobRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     gpu_memory_limit_mb: Int | None = None
     retry_on_oom: bool = False
     memory_limit_mb: Int | None = None
+    cpus: Int | None = None
     priority: Int = 10
     depends_on: Int | None = None
     depends_on_ids: list[Int] | None = None
@@ -131,6 +132,7 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
     time_limit_delta: float | UnsetType = UNSET
     early_signal: SignalBefore | UnsetType | None = UNSET
     memory_limit_mb: Int | UnsetType | None = UNSET
+    cpus: Int | UnsetType | None = UNSET
     gpu_memory_limit_mb: Int | UnsetType | None = UNSET
     depends_on: Int | UnsetType | None = UNSET
     depends_on_ids: list[Int] | UnsetType | None = UNSET
@@ -321,6 +323,7 @@ def spec_from(
         shared=_shared(request.gpu_sharing_mode),
         gpu_memory_mb=request.gpu_memory_limit_mb,
         memory_mb=request.memory_limit_mb,
+        cpus=request.cpus,
         priority=request.priority,
         depends_on=depends_on,
         dependency_mode=mode,
@@ -350,6 +353,7 @@ _PLAIN_UPDATES = {
     "priority": "priority",
     "parameters": "parameters",
     "memory_limit_mb": "memory_mb",
+    "cpus": "cpus",
     "gpu_memory_limit_mb": "gpu_memory_mb",
     "auto_cancel_on_dependency_failure": "auto_cancel",
     "max_retries": "max_retries",

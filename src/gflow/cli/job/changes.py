@@ -17,6 +17,7 @@ from gflow.cli.kinds import (
     job_events,
     memory_mb,
     not_empty,
+    positive,
     priority,
     time_limit_change,
 )
@@ -40,6 +41,7 @@ _FIELDS = {
     "gpu_ids": "gpu_indices",
     "memory_limit": "memory_limit_mb",
     "gpu_memory": "gpu_memory_limit_mb",
+    "cpus": "cpus",
     "max_retries": "max_retries",
     "begin": "scheduled_at",
 }
@@ -49,6 +51,7 @@ _CLEARED: dict[str, tuple[str, object]] = {
     "clear_time_limit": ("time_limit", None),
     "clear_signal": ("early_signal", None),
     "clear_memory_limit": ("memory_limit_mb", None),
+    "clear_cpus": ("cpus", None),
     "clear_gpu_memory_limit": ("gpu_memory_limit_mb", None),
     "clear_max_retries": ("max_retries", None),
     "clear_depends_on": ("depends_on_ids", []),
@@ -160,8 +163,10 @@ OPTIONS = (
     Option("--gpu-ids", convert=gpu_ids, metavar="LIST", help="Reserve these very GPUs, e.g. 0,3 or 0-2."),
     Option("--shared", help="Share the GPUs with other jobs that do; it must say its --gpu-memory."),
     Option("--exclusive", help="Have the GPUs alone."),
-    Option("-m", "--memory-limit", "--memory", convert=memory_mb, metavar="SIZE", help="Host memory needed."),
+    Option("-m", "--memory-limit", "--memory", convert=memory_mb, metavar="SIZE", help="Host memory it may use."),
     Option("--clear-memory-limit", help="No host memory request."),
+    Option("--cpus", "--cpus-per-task", convert=positive, metavar="N", help="CPUs the job may use."),
+    Option("--clear-cpus", help="Any of the CPUs."),
     Option(
         "--gpu-memory",
         "--max-gpu-mem",
@@ -217,6 +222,7 @@ EXCLUSIVE = (
     ("signal", "clear_signal"),
     ("memory_limit", "clear_memory_limit"),
     ("gpu_memory", "clear_gpu_memory_limit"),
+    ("cpus", "clear_cpus"),
     ("depends_on", "depends_on_all", "depends_on_any", "clear_depends_on"),
     ("auto_cancel_on_dep_failure", "no_auto_cancel_on_dep_failure"),
     ("begin", "clear_begin"),

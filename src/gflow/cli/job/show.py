@@ -93,8 +93,8 @@ def _reason(reason: Any) -> str | None:
 
 
 def _resources(job: Record, now: float) -> list[Field]:
-    others = [("MemoryLimit", memory(job.get("memory_limit_mb"))), ("CondaEnv", job.get("conda_env"))]
-    return [*asked(job), *used(job, now), *others]
+    others = [("MemoryLimit", memory(job.get("memory_limit_mb"))), ("CPUs", job.get("cpus"))]
+    return [*asked(job), *used(job, now), *others, ("CondaEnv", job.get("conda_env"))]
 
 
 def _execution(job: Record) -> list[Field]:
