@@ -310,8 +310,7 @@ def test_all_of_them_at_once(file):
 @pytest.mark.parametrize(
     ("text", "note"),
     [
-        ("[daemon]\nhost = 'x'", "daemon.host / daemon.port"),
-        ("[daemon]\nport = 59000", "daemon.host / daemon.port"),
+        ("[daemon]\nauth = 'token'", "daemon.auth"),
         ("[daemon]\nauth = 'none'", "daemon.auth"),
     ],
 )
@@ -324,16 +323,38 @@ def test_what_is_not_acted_on_is_said(file, text, note):
     ("text", "where"),
     [
         ("", None),
-        ("host = 'x'", None),
+        ("host = 'x'", ("x", 59000)),
+        ("auth = 'token'\nport = 7", ("localhost", 7)),
         ("auth = 'none'", None),
         ("auth = 'none'\nhost = '127.0.0.1'", ("127.0.0.1", 59000)),
         ("auth = 'none'\nport = 1", ("localhost", 1)),
     ],
 )
-def test_tcp_is_for_those_who_ask_for_it_and_know_what_it_is(file, text, where):
+def test_tcp_is_for_those_who_ask_for_it(file, text, where):
     configured = load(file(f"[daemon]\n{text}\n"), {})
     assert configured.tcp() == where
     assert (configured.unserved() == []) == (where is not None or not text)
+
+
+@pytest.mark.parametrize(("text", "auth"), [("", "token"), ("auth = 'none'", "none"), ("auth = 'token'", "token")])
+def test_tokens_are_asked_for_unless_it_is_said_otherwise(file, text, auth):
+    assert load(file(f"[daemon]\nport = 7\n{text}\n"), {}).auth() == auth
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[daemon]\nauth = 'password'", "daemon.auth: 'password' is unknown; use 'token'"),
+        ("[access]\nvisibility = 'some'", "access.visibility: 'some' is unknown; use all or own"),
+        ("[access]\nvisibility = 'own'\n[daemon]\nauth = 'none'\nport = 7", "access.visibility: it cannot be own"),
+        ("[access]\nadmins = ['']", "access.admins and access.admin_groups"),
+        ("[access]\nadmin_group = ['wheel']", "access: object contains unknown field"),
+    ],
+)
+def test_who_may_do_what_is_said_clearly(file, text, key):
+    with pytest.raises(ConfigError) as raised:
+        load(file(text), {})
+    assert key in str(raised.value)
 
 
 def test_addresses_and_secrets_of_notifications_are_not_shown(file):
@@ -366,7 +387,7 @@ def test_the_documented_file_means_what_it_says(file):
         if re.search(rf"^# {name} = |daemon\.{name}\]", text, re.MULTILINE)
     }
     assert shown == {*config.Daemon.__struct_fields__}
-    tcp = {"host": "localhost", "port": 59000, "auth": "none"}
+    tcp = {"host": "localhost", "port": 59000, "auth": "token"}
     default = config.Daemon(socket="/path/to/gflowd.sock", gpus=[0, 2], idle_gpu_warn_mins=30, **tcp)
     assert filled.daemon == default, "what is commented out is the default, but for these"
     assert filled.projects.known_projects == ["ml-research", "cv-team"]

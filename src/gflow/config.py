@@ -159,6 +159,14 @@ class Quota(Struct, forbid_unknown_fields=True):
     projects: dict[str, QuotaLimits] = {}
 
 
+class Access(Struct, forbid_unknown_fields=True):
+    """The `[access]` table."""
+
+    admins: list[str] = []
+    admin_groups: list[str] = []
+    visibility: str = "all"
+
+
 class Config(Struct, forbid_unknown_fields=True):
     """All settings."""
 
@@ -168,23 +176,24 @@ class Config(Struct, forbid_unknown_fields=True):
     executor: Executor = field(default_factory=Executor)
     notifications: Notifications = field(default_factory=Notifications)
     quota: Quota = field(default_factory=Quota)
+    access: Access = field(default_factory=Access)
 
     def tcp(self) -> tuple[str, int] | None:
         """Host and port to listen on beside the Unix socket, None for neither."""
         daemon = self.daemon
-        if daemon.auth is None or (daemon.host is None and daemon.port is None):
+        if daemon.host is None and daemon.port is None:
             return None
         return daemon.host or DEFAULT_HOST, daemon.port or DEFAULT_PORT
 
+    def auth(self) -> str:
+        """How whoever comes over TCP says who he is: "token", unless it is said otherwise."""
+        return self.daemon.auth or "token"
+
     def unserved(self) -> list[str]:
         """Settings that are understood but that this version does not act on, in words for the log."""
-        daemon = self.daemon
-        wants_tcp = daemon.host is not None or daemon.port is not None
         notes = {
-            'daemon.host / daemon.port: TCP is not opened without daemon.auth = "none", which lets every user of this'
-            " machine in; there are no tokens yet": wants_tcp and daemon.auth is None,
             "daemon.auth: TCP is not opened without daemon.host or daemon.port": (
-                daemon.auth is not None and not wants_tcp
+                self.daemon.auth is not None and self.tcp() is None
             ),
         }
         return [note for note, applies in notes.items() if applies]
@@ -320,8 +329,17 @@ def _check(config: Config, source: str) -> None:
         "daemon.gpus: indices are 0 or more": all(index >= 0 for index in daemon.gpus or ()),
         "daemon.history_keep.jobs: use 0 or more": daemon.history_keep.jobs >= 0,
         "daemon.history_keep.days: use 0 or more": daemon.history_keep.days >= 0,
-        f"daemon.auth: '{daemon.auth}' is unknown; the only one so far is 'none', or leave it out": (
-            daemon.auth in (None, "none")
+        f"daemon.auth: '{daemon.auth}' is unknown; use 'token', or 'none' on addresses of this machine": (
+            daemon.auth in (None, "none", "token")
+        ),
+        f"access.visibility: '{config.access.visibility}' is unknown; use all or own": (
+            config.access.visibility in ("all", "own")
+        ),
+        "access.visibility: it cannot be own with daemon.auth = 'none', which lets in whoever comes under any name": (
+            config.access.visibility == "all" or config.auth() != "none"
+        ),
+        "access.admins and access.admin_groups: use names of users and groups": all(
+            name.strip() for name in (*config.access.admins, *config.access.admin_groups)
         ),
         "daemon.host: use a name or an address": daemon.host is None or bool(daemon.host.strip()),
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,

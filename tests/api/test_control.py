@@ -26,6 +26,7 @@ async def test_status(house):
         "executor": "tmux",
         "endpoint": f"unix:{house.socket}",
         "tcp": None,
+        "auth": None,
         "data_dir": str(house.data_dir),
         "allowed_gpu_indices": None,
         "gpu_allocation_strategy": "sequential",

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from gflow.api import callers
+from gflow.api.callers import user_name
 from gflow.daemon.peer import Peer
 
 ANA, BEN = 20001, 20002
@@ -64,7 +64,7 @@ async def test_its_owner_and_administrators_may(house, job, uid):
     await house.get(f"/jobs/{job}/attach")
     await house.ask("POST", f"/jobs/{job}/cancel")
     record = await house.get(f"/jobs/{job}/wait")
-    assert record["status_detail"] == f"cancelled by {callers.user_name(uid)}"
+    assert record["status_detail"] == f"cancelled by {user_name(uid)}"
 
 
 async def test_only_administrators_raise_the_limit_of_a_running_job(house, job):

@@ -162,7 +162,8 @@ async def test_who_is_gone_is_not_waited_for(open_house):
 
 
 async def test_status_says_where(open_house):
-    assert (await open_house.get("/status"))["tcp"] == open_house.url
+    told = await open_house.get("/status")
+    assert (told["tcp"], told["auth"]) == (open_house.url, "none")
 
 
 def _place(url):

@@ -234,6 +234,13 @@ def test_show_has_sections_with_how_it_ended_and_where_its_log_is():
     assert not any("MaxRetries" in line or "None" in line for line in lines)
 
 
+def test_show_says_what_it_may_not_show():
+    hidden = {"hidden": True, "command": None, "argv": None, "run_dir": "", "log_path": "", "parameters": {}}
+    lines = describe({**FINISHED, **hidden}, 5000.0)
+    assert "  Command=(not shown: the job is somebody else's, and access.visibility is own)" in lines
+    assert not any(line.startswith(("  WorkingDir=", "  Log=", "Parameters")) for line in lines)
+
+
 def test_show_says_who_is_sent_mail():
     wanted = {"notifications": {"emails": ["a@b", "c@d"], "events": ["job_failed", "job_timeout"]}}
     lines = describe(FINISHED | wanted, 5000.0)

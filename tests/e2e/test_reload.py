@@ -138,6 +138,15 @@ def test_a_quota_counts_at_once():
         daemon.submit("true")
 
 
+def test_who_may_do_what_counts_at_once():
+    with Daemon() as daemon:
+        before = daemon.cli("gctl", "token", "create", "--user", "alice", "--admin")
+        assert "alice is no administrator" in before.stderr
+        configure(daemon, '[access]\nadmins = ["alice"]\nvisibility = "own"\n')
+        assert "access.admins" in daemon.cli("gflowd", "reload").stdout
+        assert daemon.cli("gctl", "token", "create", "--user", "alice", "--admin").returncode == 0
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -7,6 +7,7 @@ launcher is a restart. It is stopped as a daemon is, by SIGTERM.
 import json
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -37,7 +38,7 @@ class House:
     """`daemon` are settings of `[daemon]`. `peer`, if set, is who every new connection seems to come from.
 
     `disk` is what the log is on, `targets` are told of events, `timezone` is the setting of that name, `quota` is the
-    `[quota]` table, `probe` sees GPUs in place of the one that simulates them.
+    `[quota]` table, `access` the `[access]` table, `probe` sees GPUs in place of the one that simulates them.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class House:
         timezone: str | None = None,
         quota: config.Quota | None = None,
         probe: Probe | None = None,
+        access: config.Access | None = None,
         **daemon: Any,
     ) -> None:
         self.root = root
@@ -67,7 +69,12 @@ class House:
         self._patched.enter_context(patch.object(run, "create_app", self._create_app))
         if probe is not None:
             self._patched.enter_context(patch.object(run, "Simulated", lambda *_settings: probe))
-        configured = config.Config(daemon=config.Daemon(**daemon), timezone=timezone, quota=quota or config.Quota())
+        configured = config.Config(
+            daemon=config.Daemon(**daemon),
+            timezone=timezone,
+            quota=quota or config.Quota(),
+            access=access or config.Access(),
+        )
         settings = run.Settings(configured, self.data_dir, self.socket)
         self.daemon = run._Daemon(settings)
         self.runtime = self.daemon._runtime
@@ -122,6 +129,15 @@ class House:
     def make_client(self) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(uds=os.fspath(self.socket), verify=False)
         return httpx.AsyncClient(transport=transport, base_url="http://gflowd", timeout=DEADLINE_SECS)
+
+    def remote(self, token: str | None = None) -> httpx.AsyncClient:
+        """A client that comes by TCP."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(base_url=self.services.status["tcp"], headers=headers, timeout=DEADLINE_SECS)
+
+    async def token(self, user: str, **fields: Any) -> str:
+        """A new token for this user; whoever calls now must be an administrator, or the user."""
+        return str((await self.ask("POST", "/tokens", {"user": user, **fields}, 201))["token"])
 
     async def stream(self) -> trio.SocketStream:
         """A bare connection."""
@@ -188,3 +204,9 @@ class House:
         logs.mkdir(mode=0o700, exist_ok=True)
         with (logs / f"{job_id}.log").open("ab") as file:
             file.write(data)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -136,6 +136,9 @@ class SystemDaemon(Daemon):
         self.socket = self.root / "system/gflow/gflowd.sock"
         self.jobs_dir = self.data.with_name("gflow-jobs")
         self.options = ("--system", "--data-dir", str(self.data), "--socket", str(self.socket), *options)
+        settings = self.root / "gflow.toml"
+        settings.write_text('[access]\nvisibility = "own"\n')
+        self.program = (*self.program, "--config", str(settings))
         self.python = interpreter() or sys.executable
         self.environment["PYTHONPATH"] = f"{SOURCES}:{LIBRARIES}"
 

@@ -84,6 +84,16 @@ def test_files_of_a_job_are_closed_to_others(system: SystemDaemon, ana: User, be
         assert "Permission denied" in ben.run("ls", str(path)).stderr
 
 
+@pytest.mark.parametrize("what", ["log", "log/content", "log/stream", "processes"])
+def test_where_jobs_are_not_to_be_looked_into_nobody_else_does(
+    system: SystemDaemon, ana: User, ben: User, running: int, what: str
+) -> None:
+    assert system.ask(ana, "GET", f"/jobs/{running}/{what}").status == 200
+    answer = system.ask(ben, "GET", f"/jobs/{running}/{what}")
+    assert (answer.status, answer.body["code"]) == (403, "forbidden")
+    assert "sleep" not in str(system.ask(ben, "GET", f"/jobs/{running}").body)
+
+
 def test_only_the_owner_comes_to_the_terminal(system: SystemDaemon, ana: User, ben: User, running: int) -> None:
     argv = system.ask(ana, "GET", f"/jobs/{running}/attach").body["argv"]
     looks = ["tmux", "-S", argv[argv.index("-S") + 1], "has-session", "-t", argv[argv.index("-t") + 1]]

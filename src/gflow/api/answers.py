@@ -8,7 +8,7 @@ import msgspec
 from quart import Response
 from werkzeug.exceptions import HTTPException
 
-from gflow.core.errors import Refused
+from gflow.core.errors import Refused, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,10 @@ _SENTENCES = {
 
 async def on_refused(refused: Refused) -> Response:
     """A refusal of the core or of a handler."""
-    return error(str(refused), refused.code, refused.status)
+    response = error(str(refused), refused.code, refused.status)
+    if isinstance(refused, Unauthorized):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 async def on_http_error(problem: HTTPException) -> Response:

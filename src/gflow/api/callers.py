@@ -1,30 +1,27 @@
-"""Who calls, and what they may do: the kernel says who, and the rules are here and nowhere else.
+"""Who calls, and what depends on whose job it is. Who may use which verb at all is in `access.py`.
 
-Over TCP (`daemon.auth = "none"`) the kernel does not say. Clients of gflow 0.4 name their user when they submit and at
-no other time, so whoever comes that way may do what any of them could: submit under a name, act on every job, and
+Over TCP with `daemon.auth = "none"` nobody knows who calls. Clients of gflow 0.4 name their user when they submit and
+at no other time, so whoever comes that way may do what any of them could: submit under a name, act on every job, and
 steer GPUs, reservations and quotas. That gives nobody more than the port gives him anyway, which is to run programs as
-the daemon's user. What gflow 0.4 had not stays for those whom the kernel names.
+the daemon's user. What gflow 0.4 had not stays for those who are known.
 """
 
-import functools
-import os
 import pwd
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 from urllib.parse import unquote
 
 from quart import request
 
+from gflow.api.users import NO_USER
 from gflow.core.engine import Engine
-from gflow.core.errors import Forbidden, Malformed
+from gflow.core.errors import Forbidden, Malformed, Refused
 from gflow.core.model import Job
 from gflow.core.reservations import Reservation
-from gflow.daemon.peer import Peer
+from gflow.core.tokens import Token
 
 USER_HEADER = "X-Gflow-User"
-"""By which our own clients say over TCP who they are, percent-encoded."""
-
-UNKNOWN = -1
-"""The user id of those whom the kernel does not name."""
+"""By which our own clients say over TCP who they are where nobody knows better, percent-encoded."""
 
 MAX_NAME = 64
 NOBODY = "unknown"
@@ -33,19 +30,27 @@ NOBODY = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user of this machine; administrators may act on everybody's jobs.
+    """Whoever sent a request; administrators may act on everybody's jobs.
 
-    uid: UNKNOWN if the name is what the client says, and no more than a name.
+    - uid: NO_USER if the name is none of this machine's. anonymous: the name is what the client says, and no more.
+    - token: the id of the token that says so, None for callers that the kernel names. read_only: it may only look.
     """
 
     name: str
     uid: int
     admin: bool
+    anonymous: bool = False
+    token: int | None = None
+    read_only: bool = False
 
     @property
-    def anonymous(self) -> bool:
-        """Whether nobody knows who it is."""
-        return self.uid == UNKNOWN
+    def remote(self) -> bool:
+        """Whether the kernel does not say who it is."""
+        return self.anonymous or self.token is not None
+
+
+ANYBODY = Caller(NOBODY, NO_USER, admin=False, anonymous=True)
+"""Who comes over TCP where nobody has to say who he is."""
 
 
 def user_name(uid: int) -> str:
@@ -61,8 +66,8 @@ def caller(claimed: object = None) -> Caller:
 
     `claimed` is whom the request names: it counts only where nobody knows better. Raises Malformed for what is no name.
     """
-    peer = request.scope["state"]["peer"]
-    return _who(peer) if isinstance(peer, Peer) else Caller(_claimed(claimed), UNKNOWN, admin=False)
+    who = cast(Caller, request.caller)  # type: ignore[attr-defined]  # of our own request class
+    return replace(who, name=_claimed(claimed)) if who.anonymous else who
 
 
 def _claimed(name: object) -> str:
@@ -73,10 +78,10 @@ def _claimed(name: object) -> str:
     return name.strip() or NOBODY
 
 
-@functools.lru_cache(maxsize=256)
-def _who(peer: Peer) -> Caller:
-    """Looked up once for each process that calls: the system's database may be a file, or a server somewhere."""
-    return Caller(user_name(peer.uid), peer.uid, admin=peer.uid in (0, os.geteuid()))
+def note_refusal(refused: Refused) -> None:
+    """One of several things that were asked for was refused; the others may be done all the same."""
+    if isinstance(refused, Forbidden):
+        request.denied.append(str(refused))  # type: ignore[attr-defined]
 
 
 def check_group(who: Caller, engine: Engine, group_id: str) -> None:
@@ -87,29 +92,22 @@ def check_group(who: Caller, engine: Engine, group_id: str) -> None:
 
 def check_owner(who: Caller, job: Job) -> None:
     """Raise Forbidden unless `who` owns the job or is an administrator."""
-    if not _may_steer(who) and job.spec.owner != who.name:
-        raise Forbidden(f"Job {job.id} belongs to {job.spec.owner}; you are {who.name}")
+    _check(who, job.spec.owner, "Job", job.id)
 
 
 def check_holder(who: Caller, reservation: Reservation) -> None:
     """Raise Forbidden unless the reservation is for `who`, or `who` is an administrator."""
-    if not _may_steer(who) and reservation.user != who.name:
-        raise Forbidden(f"Reservation {reservation.id} belongs to {reservation.user}; you are {who.name}")
+    _check(who, reservation.user, "Reservation", reservation.id)
 
 
-def check_operator(who: Caller, what: str) -> None:
-    """Raise Forbidden unless `who` is an administrator or comes over TCP: for what the older gflow let everybody do."""
-    if not _may_steer(who):
-        raise Forbidden(f"Only an administrator may {what}; you are {who.name}")
+def check_user_of(who: Caller, token: Token) -> None:
+    """Raise Forbidden unless the token is for `who`, or `who` is an administrator."""
+    _check(who, token.user, "Token", token.id)
 
 
-def check_admin(who: Caller, what: str) -> None:
-    """Raise Forbidden unless `who` is an administrator, as the kernel says."""
-    if who.anonymous:
-        raise Forbidden(f"Only an administrator may {what}, and over TCP nobody knows who you are; use the Unix socket")
-    if not who.admin:
-        raise Forbidden(f"Only an administrator may {what}; you are {who.name}")
-
-
-def _may_steer(who: Caller) -> bool:
-    return who.admin or who.anonymous
+def _check(who: Caller, owner: str, what: str, number: int) -> None:
+    if owner == who.name:
+        return
+    if not (who.admin or who.anonymous):
+        raise Forbidden(f"{what} {number} belongs to {owner}; you are {who.name}")
+    request.of_others.append(f"{what.lower()} {number} of {owner}")  # type: ignore[attr-defined]

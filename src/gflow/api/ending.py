@@ -8,7 +8,7 @@ from quart import Blueprint, Response
 from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
-from gflow.api.callers import Caller, caller, check_owner
+from gflow.api.callers import Caller, caller, check_owner, note_refusal
 from gflow.api.owned import owned
 from gflow.api.services import Services
 from gflow.core.errors import Malformed, NotFound, Refused, TooLarge, WrongState
@@ -51,6 +51,7 @@ def blueprint(services: Services) -> Blueprint:
             try:
                 jobs.append(_cancellable(job_id, there, who))
             except Refused as refused:
+                note_refusal(refused)
                 failed.append({"id": job_id, "error": str(refused), "code": refused.code})
         about = [{"id": job.id, "state": job.state} for job in jobs]
         dependents = _dependents([job.id for job in jobs])

@@ -12,6 +12,7 @@ from quart import Blueprint, Response, request
 
 from gflow.api import query
 from gflow.api.answers import encode
+from gflow.api.callers import Caller, caller
 from gflow.api.services import Services
 from gflow.core.errors import Malformed
 from gflow.core.events import Event
@@ -35,7 +36,7 @@ def blueprint(services: Services) -> Blueprint:
         last_seen = int(given) if given is not None else newest
         if last_seen > newest:  # of another life of the data directory: all its events are gone
             last_seen = 0
-        response = Response(_stream(services, last_seen), content_type="text/event-stream")
+        response = Response(_stream(services, caller(), last_seen), content_type="text/event-stream")
         response.headers["Cache-Control"] = "no-cache"
         response.timeout = None
         return response
@@ -43,10 +44,10 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-async def _stream(services: Services, last_seen: int) -> AsyncIterator[bytes]:
+async def _stream(services: Services, who: Caller, last_seen: int) -> AsyncIterator[bytes]:
     bus = services.runtime.bus
     yield b"event: connected\ndata: {}\n\n"
-    while not bus.closed:
+    while not bus.closed and services.still_lets_in(who):
         missed, fresh = bus.since(last_seen)
         if missed:
             yield b'event: missed\ndata: {"type":"missed"}\n\n'

@@ -3,6 +3,7 @@
 - One task answers a request, not three: the body is read by whoever asks for it, and the server cancels the answer when
   its client hangs up (`gflow.daemon.hangup`). Under a server that cannot do that, quart's own way is kept.
 - No sessions, no hooks (`before_request` and the like), no signals, and the `Host` header chooses nothing.
+- Before a handler runs, the gate says who calls and whether he may use the verb; what came of it is in the audit log.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -17,9 +18,10 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 from werkzeug.routing import MapAdapter
 
-from gflow.api import browsers
+from gflow.api.audit import Trail
+from gflow.api.callers import Caller
+from gflow.api.gate import Gate, check
 from gflow.daemon.hangup import HANG_UP
-from gflow.daemon.peer import Stranger
 
 _Receive = Callable[[], Awaitable[Any]]
 
@@ -48,8 +50,17 @@ class _Body(TrioBody):
 
 
 class _Request(TrioRequest):
+    """`caller` is who sent it. For the audit log, in words: `of_others` is what of other users' it acts on, `denied`
+    has refusals of some of what it asked for."""
+
     body: _Body
     body_class = _Body
+    caller: Caller
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.of_others: list[str] = []
+        self.denied: list[str] = []
 
 
 class _Exchange(TrioASGIHTTPConnection):
@@ -88,6 +99,7 @@ class Framework(QuartTrio):
     asgi_http_class = _Exchange
     request_class = _Request
     session_interface = _NoSessions()  # type: ignore[assignment]
+    gate: Gate | None = None
 
     def create_url_adapter(self, request: Any) -> MapAdapter | None:
         """Paths and methods alone say which route it is."""
@@ -99,15 +111,33 @@ class Framework(QuartTrio):
 
     async def full_dispatch_request(self, request_context: RequestContext | None = None) -> Any:
         """The route's answer, or that of an error handler."""
+        asked = cast(_Request, request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+        peer = (cast(dict[str, Any], asked.scope).get("state") or {}).get("peer")
+        trail = Trail(asked.method, asked.path, peer, asked.of_others, asked.denied)
         result: Any
         try:
-            state = cast(dict[str, Any], request.scope).get("state") or {}
-            if isinstance(peer := state.get("peer"), Stranger):
-                browsers.check(request, peer)
-            result = await self.dispatch_request(request_context)
-        except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - there is a handler for each
-            result = await self.handle_user_exception(error)
-        return await self.make_response(result)
+            try:
+                if self.gate is not None:
+                    await self._let_in(self.gate, asked, trail)
+                result = await self.dispatch_request(request_context)
+            except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - there is a handler for each
+                trail.refusal = error
+                result = await self.handle_user_exception(error)
+            response = await self.make_response(result)
+            trail.status = response.status_code
+        finally:
+            trail.end()  # also of a request whose client has hung up before the answer
+        return response
+
+    @staticmethod
+    async def _let_in(gate: Gate, asked: _Request, trail: Trail) -> None:
+        """Find out who calls; a route that there is not is for `dispatch_request` to tell."""
+        assert trail.peer is not None
+        asked.caller = trail.who = await gate.caller(asked, trail.peer)
+        rule = gate.rule(asked.endpoint)
+        if rule is not None:
+            trail.rule = rule
+            check(rule, asked.caller, asked.method)
 
     async def do_teardown_request(self, *_ignored: object) -> None:
         """Nothing is set up for a request."""

@@ -1,7 +1,7 @@
 """Jobs: look, change, hold, release, wait."""
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import NamedTuple
@@ -47,18 +47,21 @@ def blueprint(services: Services) -> Blueprint:
         query.allow("state", "user", "ids", "name", "project", "group", "limit", "offset", "created_after", "order")
         wanted = _wanted()
         if wanted.is_all and await listing.count(wanted.selection) > WHOLE:
-            return _streamed(services, listing.pages(wanted.selection, newest_first=wanted.newest_first))
+            return _streamed(
+                services.encoder(caller()), listing.pages(wanted.selection, newest_first=wanted.newest_first)
+            )
         bodies: list[bytes] = []
+        encoder = services.encoder(caller())
         jobs = await _chosen(listing, wanted)
         for start in range(0, len(jobs), CHUNK):
-            bodies += map(services.job_bytes, jobs[start : start + CHUNK])
+            bodies += map(encoder, jobs[start : start + CHUNK])
             await trio.lowlevel.checkpoint()
         return _array(bodies)
 
     @routes.get("/jobs/<int:job_id>")
     async def get_job(job_id: int) -> Response:
         query.allow()
-        return raw(services.job_bytes(await listing.find(job_id)))
+        return raw(services.encoder(caller())(await listing.find(job_id)))
 
     @routes.get("/jobs/<int:job_id>/wait")
     async def wait(job_id: int) -> Response:
@@ -74,7 +77,8 @@ def blueprint(services: Services) -> Blueprint:
             await runtime.bus.wait_for_more(seen)
             job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)
-        return raw(services.job_bytes(job))
+        services.check_still_lets_in(caller())
+        return raw(services.encoder(caller())(job))
 
     @routes.get("/jobs/<int:job_id>/why")
     async def why(job_id: int) -> Response:
@@ -82,6 +86,8 @@ def blueprint(services: Services) -> Blueprint:
         job = await listing.find(job_id)
         start = await services.forecast.start_of(job)
         job, now = engine.jobs.get(job.id, job), runtime.clock()  # it may have changed meanwhile
+        if job.detail is not None and not services.sees(caller(), job):
+            job = replace(job, detail=None)
         told = [{"reason": why.reason, "text": why.text, "help": why.help} for why in reasons(engine, job, now)]
         start = start if job.state is State.QUEUED else None
         unknown = why_unknown(engine, job, now) if start is None else None
@@ -238,14 +244,14 @@ def _array(bodies: list[bytes]) -> Response:
     return response
 
 
-def _streamed(services: Services, pages: AsyncGenerator[list[Job], None]) -> Response:
+def _streamed(encoder: Callable[[Job], bytes], pages: AsyncGenerator[list[Job], None]) -> Response:
     """An answer that is longer than should be in memory as a whole: page after page."""
 
     async def body() -> AsyncGenerator[bytes, None]:
         separator = b"["
         async with aclosing(pages):
             async for page in pages:
-                yield separator + b",".join(map(services.job_bytes, page))
+                yield separator + b",".join(map(encoder, page))
                 separator = b","
         yield b"]" if separator == b"," else b"[]"
 

@@ -11,10 +11,11 @@ from quart import Blueprint, Response
 
 from gflow.api import query
 from gflow.api.answers import answer
+from gflow.api.callers import Caller, caller
 from gflow.api.services import Services
 from gflow.core.errors import Malformed, NotFound, Unavailable
 from gflow.core.lifecycle import FINAL
-from gflow.core.model import JobId
+from gflow.core.model import Job, JobId
 from gflow.store.disk import open_regular
 
 CHUNK_BYTES = 256 * 1024
@@ -34,12 +35,12 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/jobs/<int:job_id>/log")
     async def where(job_id: int) -> Response:
         query.allow()
-        return answer(str(services.log_path((await listing.find(job_id)).id)))
+        return answer(str(services.log_path((await seen(job_id)).id)))
 
     @routes.get("/jobs/<int:job_id>/log/content")
     async def content(job_id: int) -> Response:
         query.allow("tail", "max_bytes")
-        path = services.log_path((await listing.find(job_id)).id)
+        path = services.log_path((await seen(job_id)).id)
         tail = query.integer("tail", least=1, most=20_000) or 1000
         max_bytes = query.integer("max_bytes", least=1, most=4_194_304) or 262_144
         found = await trio.to_thread.run_sync(_tail, path, tail, max_bytes)
@@ -51,7 +52,7 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/jobs/<int:job_id>/log/stream")
     async def stream(job_id: int) -> Response:
         query.allow("first", "last", "follow", "offset")
-        job = await listing.find(job_id)
+        job = await seen(job_id)
         first, last = query.integer("first", least=1, most=MAX_LINES), query.integer("last", least=1, most=MAX_LINES)
         offset = query.integer("offset", least=0)
         if sum(given is not None for given in (first, last, offset)) > 1:
@@ -61,11 +62,17 @@ def blueprint(services: Services) -> Blueprint:
             raise NotFound(f"Job {job_id} has no log yet")
         if last is not None:
             offset = await trio.to_thread.run_sync(_offset_of_last, services.log_path(job.id), last)
-        body = _stream(services, job.id, offset or 0, first, follow=follow)
+        body = _stream(services, caller(), job.id, offset or 0, first, follow=follow)
         response = Response(body, content_type="text/plain")
         response.headers["X-Offset"] = str(offset or 0)
         response.timeout = None
         return response
+
+    async def seen(job_id: int) -> Job:
+        """A job whose output the caller may see. Raises NotFound, Forbidden, Unavailable."""
+        job = await listing.find(job_id)
+        services.check_sees(caller(), job)
+        return job
 
     return routes
 
@@ -94,10 +101,11 @@ def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | Non
 
 
 async def _stream(
-    services: Services, job_id: JobId, offset: int, first: int | None, *, follow: bool
+    services: Services, who: Caller, job_id: JobId, offset: int, first: int | None, *, follow: bool
 ) -> AsyncIterator[bytes]:
     """The bytes of the log from `offset` on. With `follow`, until the job is over and all of them were sent, or the
-    daemon stops: who follows asks what became of the job, and goes on at its own offset with the next daemon."""
+    daemon stops: who follows asks what became of the job, and goes on at its own offset with the next daemon. It ends
+    when the token of whoever asked is no good any more."""
     jobs, bus, path = services.runtime.engine.jobs, services.runtime.bus, services.log_path(job_id)
     while True:
         # asked before reading: what is written before a job is final is read below
@@ -108,7 +116,7 @@ async def _stream(
             data, first = _first_lines(data, first)
         if data:
             yield data
-        if first == 0 or (over and not data):
+        if first == 0 or (over and not data) or not services.still_lets_in(who):
             return
         if not data:
             await trio.sleep(FOLLOW_SECS)

@@ -10,7 +10,7 @@ from quart import Blueprint, Response
 
 from gflow.api import query
 from gflow.api.answers import answer, raw
-from gflow.api.callers import caller
+from gflow.api.callers import Caller, caller
 from gflow.api.forecast import Starts
 from gflow.api.listing import Listing
 from gflow.api.services import Services
@@ -56,14 +56,14 @@ def blueprint(services: Services) -> Blueprint:
         briefs = Briefs(engine, now) if "REASON" in columns else None
         terminals = await _terminals(services) if query.flag("terminals") else None
         total, pages = await _pages(services.listing, now, terminals, briefly=len(briefly) == len(cells))
-        lines: list[str] = []
+        who, lines = caller(), list[str]()
         async with aclosing(pages):
             async for page in pages:
-                progress = await services.gauge.of(_at_hand(page)) if "PROGRESS" in columns else {}
+                progress = await services.gauge.of(seen_of(who, page)) if "PROGRESS" in columns else {}
                 lines += [
                     ended_line(job, briefly)
                     if isinstance(job, Ended)
-                    else line(_row(job, now, starts, briefs, progress.get(job.id)), cells)
+                    else line(_row(who, job, now, starts, briefs, progress.get(job.id)), cells)
                     for job in page
                 ]
                 await trio.lowlevel.checkpoint()
@@ -88,14 +88,18 @@ def blueprint(services: Services) -> Blueprint:
         starts = await services.forecast.starts()
         return answer([{"id": job_id, "expected_start": start} for job_id, start in sorted(starts.items())])
 
-    def _row(job: Job, now: Now, starts: Starts, briefs: Briefs | None, progress: Progress | None) -> Row:
-        waits = job.state is State.QUEUED
+    def seen_of(who: Caller, page: Sequence[Job | Ended]) -> list[Job]:
+        """The jobs at hand that may be looked into."""
+        return [job for job in page if isinstance(job, Job) and services.sees(who, job)]
+
+    def _row(who: Caller, job: Job, now: Now, starts: Starts, briefs: Briefs | None, progress: Progress | None) -> Row:
+        waits, reason = job.state is State.QUEUED, services.reason(job)
         start = starts.get(job.id) if waits else None
         brief = briefs.of(job) if waits and briefs is not None else None
         drained = engine.drained is not None
-        return Row(
-            job, services.reason(job), now, expected_start=start, brief=brief, drained=drained, progress=progress
-        )
+        if job.detail is not None and not services.sees(who, job):
+            job = replace(job, detail=None)
+        return Row(job, reason, now, expected_start=start, brief=brief, drained=drained, progress=progress)
 
     return routes
 
@@ -151,10 +155,6 @@ async def _pages(
     jobs = await listing.select(selection) if ids is None else list(selection.of(await listing.find_all(ids)))
     jobs.sort(key=lambda job: SORTS[sort](job, now))
     return len(jobs), _cut(jobs[:limit] if limit > 0 else jobs[limit:] if limit < 0 else jobs)
-
-
-def _at_hand(page: Sequence[Job | Ended]) -> list[Job]:
-    return [job for job in page if isinstance(job, Job)]
 
 
 async def _cut(jobs: Sequence[Job]) -> _Pages:

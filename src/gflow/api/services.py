@@ -1,24 +1,31 @@
 """What the handlers may use: the runtime, and what it cannot tell itself."""
 
+import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import trio
 
 from gflow.api.answers import encode
+from gflow.api.callers import Caller
 from gflow.api.forecast import Forecast
+from gflow.api.gate import UNKNOWN
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
+from gflow.api.users import Users
+from gflow.core.errors import Forbidden, Unauthorized
 from gflow.core.model import GpuUse, Group, Job, JobId, Reason
+from gflow.core.tokens import Tokens
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.tally import Tally
 from gflow.launch.base import Launcher
 from gflow.store.spool import Spool
 from gflow.store.upkeep.compaction import Compacted
-from gflow.wire.jobs import job_json
+from gflow.wire.jobs import cut_down, job_json
 
 KEPT_ENCODINGS = 20_000
 """Encoded jobs kept; about 1.4 kB each."""
@@ -60,6 +67,9 @@ class KnownEnvironment:
     dropped: frozenset[str]
 
 
+_Encoded = tuple[Job, object, object, object, bytes]
+
+
 @dataclass(slots=True)
 class Services:
     """Everything the API stands on.
@@ -75,6 +85,8 @@ class Services:
     - configured_gpus: the devices the configuration allows, None for all.
     - look_at_gpus: has the GPUs looked at soon.
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
+    - users: who is who on this machine. tokens: what lets requests over TCP in. auth: `daemon.auth`.
+    - own_only: whether others' command lines, logs and so on are hidden (`access.visibility = "own"`).
     - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
     - submitters: the users jobs are run as; None: all jobs run as the daemon's user.
@@ -103,11 +115,16 @@ class Services:
     reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
     notifications: Notifications
     tally: Tally
+    users: Users
+    tokens: Tokens
+    auth: str | None
+    own_only: bool
     limits: Callable[[], Mapping[str, Any]]
     submitters: Submitters | None = None
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
-    _encoded: dict[JobId, tuple[Job, object, object, object, bytes]] = field(default_factory=dict)
+    _encoded: dict[JobId, _Encoded] = field(default_factory=dict)
+    _cut_down: dict[JobId, tuple[bytes, bytes]] = field(default_factory=dict)
 
     def log_path(self, job_id: JobId) -> Path:
         """Where the job's output goes."""
@@ -136,6 +153,44 @@ class Services:
         if len(self._encoded) >= KEPT_ENCODINGS:
             self._encoded.clear()
         self._encoded[job.id] = job, reason, group, use, body
+        return body
+
+    def sees(self, who: Caller, job: Job) -> bool:
+        """Whether `who` may see what the job runs and prints."""
+        return not self.own_only or who.admin or job.spec.owner == who.name
+
+    def check_sees(self, who: Caller, job: Job) -> None:
+        """Raise Forbidden for somebody who may not."""
+        if not self.sees(who, job):
+            raise Forbidden(
+                f"Job {job.id} belongs to {job.spec.owner}, and is not to be looked into; you are {who.name}"
+            )
+
+    def still_lets_in(self, who: Caller) -> bool:
+        """Whether an answer that goes on and on may: the token it was asked for with may be over."""
+        return who.token is None or self.tokens.holds(who.token, self.runtime.clock().wall)
+
+    def check_still_lets_in(self, who: Caller) -> None:
+        """Raise Unauthorized if the token it was asked for with is over."""
+        if not self.still_lets_in(who):
+            raise Unauthorized(UNKNOWN)
+
+    def encoder(self, who: Caller) -> Callable[[Job], bytes]:
+        """What makes records of jobs as `who` may see them."""
+        return self.job_bytes if not self.own_only or who.admin else partial(self._as_seen, who)
+
+    def _as_seen(self, who: Caller, job: Job) -> bytes:
+        """The record, or what others may see of it: that is made anew whenever the record is."""
+        whole = self.job_bytes(job)
+        if self.sees(who, job):
+            return whole
+        known = self._cut_down.get(job.id)
+        if known is not None and known[0] is whole:
+            return known[1]
+        body = encode(cut_down(json.loads(whole)))
+        if len(self._cut_down) >= KEPT_ENCODINGS:
+            self._cut_down.clear()
+        self._cut_down[job.id] = whole, body
         return body
 
     def _encode(self, job: Job, reason: Reason | None, group: Group | None, use: GpuUse | None) -> bytes:

@@ -28,7 +28,9 @@ def blueprint(services: Services) -> Blueprint:
     async def progress() -> Response:
         query.allow("ids")
         ids = query.ids("ids")
-        jobs = [engine.jobs[job_id] for job_id in engine.running if ids is None or job_id in set(ids)]
+        who, asked = caller(), None if ids is None else set(ids)
+        running = [engine.jobs[job_id] for job_id in engine.running if asked is None or job_id in asked]
+        jobs = [job for job in running if services.sees(who, job)]
         found = await services.gauge.of(jobs)
         now = runtime.clock()
         return answer([progress_json(job, found[job.id], now) for job in jobs if job.id in found])
@@ -37,6 +39,7 @@ def blueprint(services: Services) -> Blueprint:
     async def processes(job_id: int) -> Response:
         query.allow()
         job = await listing.find(job_id)
+        services.check_sees(caller(), job)
         if job.state is not State.RUNNING:
             raise WrongState(f"Job {job_id} is {job.state.value}, so no process of it runs")
         found, now = await launcher.processes(job), runtime.clock()

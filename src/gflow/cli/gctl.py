@@ -19,6 +19,7 @@ COMMAND = Group(
         "quota": "gflow.cli.ctl.quota",
         "set-limit": "gflow.cli.ctl.set_limit",
         "state": "gflow.cli.ctl.state",
+        "token": "gflow.cli.ctl.token",
         "webhooks": "gflow.cli.ctl.webhooks",
     },
     examples=(
@@ -28,6 +29,7 @@ COMMAND = Group(
         ("gctl set-gpus 0,2", "give out these two only"),
         ("gctl quota set --user alice --max-running-gpus 2", "alice has at most two GPUs at once"),
         ("gctl set-limit 42 3", "let three jobs of job 42's group run at once"),
+        ("gctl token create --user alice --expires 30d", "let alice in over TCP"),
         ("gctl state check", "whether every file of the state is whole"),
         ("gctl webhooks", "who is told of events, and whether they can be reached"),
     ),

@@ -41,9 +41,11 @@ NOT_RUNNING = 3
 def _daemon_options(command: _F) -> _F:
     for option in (
         click.option("--socket", metavar="PATH", help="Unix socket to listen on."),
-        click.option("--host", metavar="NAME", help="Listen on TCP, too; only with --auth none, and on loopback."),
+        click.option("--host", metavar="NAME", help="Listen on TCP, too, for whoever has a token."),
         click.option("--port", metavar="N", help="TCP port (59000)."),
-        click.option("--auth", metavar="none", help="Let every user of this machine in over TCP, under any name."),
+        click.option(
+            "--auth", metavar="token|none", help="none lets every user of this machine in over TCP, under any name."
+        ),
         click.option(
             "--gpus",
             metavar="SPEC",
@@ -185,7 +187,8 @@ async def status(given: Invocation, socket: str | None, output: str) -> None:
         click.echo(drained_line(told["drained"]))
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
     if told.get("tcp"):
-        click.echo(f"TCP: {told['tcp']} (without authentication)")
+        asks = "with tokens" if told.get("auth") == "token" else "without authentication"
+        click.echo(f"TCP: {told['tcp']} ({asks})")
 
 
 @gflowd.command("import")

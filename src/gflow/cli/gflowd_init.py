@@ -26,11 +26,15 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("gpus", [0, 1], "which GPUs jobs may have; without it all"),
         ("gpu_allocation_strategy", "sequential", "or random"),
         ("gpu_poll_interval_secs", 10, "how often the GPUs are looked at"),
-        ("host", "localhost", "TCP for remote clients, beside the Unix socket"),
+        ("host", "localhost", "TCP for remote clients, who need tokens: docs/access.md"),
         ("port", 59000, ""),
         ("kill_grace_secs", 10, "from Ctrl-C to SIGTERM when a job is stopped"),
         ("max_bypass_secs", 3600, "how long jobs may pass one that waits for room nobody knows the end of"),
         ("idle_gpu_warn_mins", 30, "say so when a job leaves its GPUs unused for that long"),
+    ),
+    "access": (
+        ("admins", ["alice"], "who may use gctl and act on all jobs, besides root and the daemon's own user"),
+        ("visibility", "all", "or own: what others' jobs run and print is not shown"),
     ),
     "quota.default_user": (
         ("max_running_gpus", 4, "of every user who has no entry of their own"),

@@ -252,6 +252,16 @@ def before(text: str) -> float:
     return moment
 
 
+def lifetime(text: str) -> float:
+    """Seconds of `90s`, `45m`, `12h`, `30d`, `4w`: up to ten years."""
+    number, unit = text[:-1], {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}.get(text[-1:])
+    is_number = number.isascii() and number.isdigit() and len(number) <= 9
+    secs = float(number) * unit if is_number and unit is not None else 0.0
+    if not 0 < secs <= 10 * 366 * 86400:
+        raise ValueError(f"'{text}' is not a time such as 12h, 30d or 4w, of up to ten years")
+    return secs
+
+
 def kind_of_answer(text: str) -> str:
     """How gbatch is to answer. What is no such word is likely to be the name of a file, which -o takes in Slurm."""
     try:

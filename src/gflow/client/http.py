@@ -245,6 +245,20 @@ class Client:
         """{"scope", "name", "removed", "overrides"}."""
         return self._record("DELETE", "/quotas", query={"scope": scope, "name": name})
 
+    # Tokens
+
+    def create_token(self, wanted: Record) -> Record:
+        """{"token", "id", "user", …}: the text of it is nowhere else."""
+        return self._record("POST", "/tokens", body=wanted)
+
+    def tokens(self) -> list[Record]:
+        """The caller's tokens, to administrators everybody's, by id; without their texts, which nobody knows."""
+        return self._records("GET", "/tokens")
+
+    def revoke_token(self, token_id: int) -> Record:
+        """What the token was."""
+        return self._record("DELETE", f"/tokens/{token_id}")
+
     # Notifications
 
     def notifications(self) -> Record:

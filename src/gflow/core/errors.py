@@ -18,6 +18,13 @@ class Malformed(Refused):
     status = 400
 
 
+class Unauthorized(Refused):
+    """Nobody knows who the caller is, where that has to be known. One sentence for all: it must not tell why."""
+
+    code = "unauthorized"
+    status = 401
+
+
 class Forbidden(Refused):
     """The caller may not do this."""
 

@@ -19,7 +19,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 
 from gflow.daemon.connection import Connection
 from gflow.daemon.departures import Departures
-from gflow.daemon.peer import Peer, Stranger, peer_of
+from gflow.daemon.peer import Peer, Stranger, address_of, peer_of
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class ApiServer:
         self, app: ASGIFramework, listeners: list[socket.socket], *, hosts: frozenset[str] = frozenset()
     ) -> None:
         self._app = ASGIWrapper(app)
-        self._stranger = Stranger(hosts)
+        self._hosts = hosts
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
         self._config = HypercornConfig()
         self._config.keep_alive_max_requests = sys.maxsize
@@ -132,7 +132,7 @@ class ApiServer:
                 await trio.aclose_forcefully(stream)
 
     def _peer(self, sock: trio.socket.SocketType) -> Peer | Stranger:
-        return peer_of(sock) if sock.family == socket.AF_UNIX else self._stranger
+        return peer_of(sock) if sock.family == socket.AF_UNIX else Stranger(self._hosts, address_of(sock))
 
     async def _close_idle(self) -> None:
         while True:

@@ -27,9 +27,10 @@ from gflow.api.forecast import Forecast
 from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
+from gflow.api.users import Users, unknown_groups
 from gflow.config import DAY_SECS, Config, ConfigError, environment
 from gflow.config import Daemon as DaemonConfig
-from gflow.core import quotas
+from gflow.core import quotas, tokens
 from gflow.core.engine import Engine
 from gflow.core.errors import Impossible
 from gflow.core.events import Event, EventKind
@@ -38,6 +39,7 @@ from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
 from gflow.core.placement import Shuffle, keep_order
 from gflow.core.policy import Policy
+from gflow.core.tokens import Tokens
 from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
@@ -403,6 +405,8 @@ class _Daemon:
         log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
+        for group in unknown_groups(self._settings.config.access.admin_groups):
+            log.warning("access.admin_groups: this machine has no group %s", group)
 
     def _warn_of_missing_gpus(self) -> None:
         there = self._runtime.engine.resources.gpus
@@ -473,7 +477,9 @@ class _Daemon:
     def _log_endpoints(self) -> None:
         log.info("listening on %s", self._settings.socket)
         tcp = self._settings.config.tcp()
-        if tcp is not None:
+        if tcp is not None and self._settings.config.auth() == "token":
+            log.info("listening on %s:%d, for whoever has a token (gctl token create)", *tcp)
+        elif tcp is not None:
             log.warning(
                 'listening on %s:%d without authentication (daemon.auth = "none"): every user of this machine can run'
                 " programs as %s there, and act on every job, reservation and quota under any name",
@@ -594,6 +600,8 @@ class _Daemon:
         self._historian.configure(keep_jobs=daemon.history_keep.jobs, keep_secs=daemon.history_keep.days * DAY_SECS)
         services.env_drop = tuple(daemon.env_drop)
         services.known_environments.clear()
+        services.users.configure(config.access.admins, config.access.admin_groups)
+        services.own_only = config.access.visibility == "own"
         services.status |= {"gpu_allocation_strategy": daemon.gpu_allocation_strategy, "timezone": config.timezone}
         runtime.schedule_wake.set()
         if told_otherwise:
@@ -624,6 +632,7 @@ class _Daemon:
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
                 "tcp": None if (tcp := config.tcp()) is None else _url(*tcp),
+                "auth": None if tcp is None else config.auth(),
                 "data_dir": str(self._settings.data_dir),
                 "gpu_allocation_strategy": daemon.gpu_allocation_strategy,
                 "timezone": config.timezone,
@@ -645,6 +654,10 @@ class _Daemon:
             notifications=self._pool,
             tally=self._tally,
             submitters=Submitters() if self._settings.system else None,
+            users=Users(config.access.admins, config.access.admin_groups),
+            tokens=Tokens(self._runtime.settings.get(tokens.SETTING)),
+            auth=config.auth(),
+            own_only=config.access.visibility == "own",
         )
 
     def _log_path(self, job_id: JobId) -> Path:

@@ -138,3 +138,28 @@ def _shell_line(argv: tuple[str, ...]) -> str:
     import shlex
 
     return shlex.join(argv)
+
+
+_PRIVATE: Json = {
+    "script": None,
+    "command": None,
+    "argv": None,
+    "script_args": [],
+    "parameters": {},
+    "conda_env": None,
+    "run_dir": "",
+    "log_path": "",
+    "key": None,
+    "status_detail": None,
+}
+"""What tells of a job what it runs and prints, and where; with what stands there instead, of a type clients expect."""
+
+
+def cut_down(record: Json) -> Json:
+    """A job's record as those see it who may know that it is there, and no more. `hidden` says that it is not whole."""
+    reason = record["reason"]
+    seen = {**record, **_PRIVATE, "hidden": True}
+    if isinstance(reason, dict) and ReasonKind.SYSTEM.value in reason:
+        seen["reason"] = {ReasonKind.SYSTEM.value: ""}
+    seen.pop("notifications", None)
+    return seen

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     Field = tuple[str, object]
 
 
+_HIDDEN = "(not shown: the job is somebody else's, and access.visibility is own)"
+
+
 def run(values: Values) -> int:
     client, job_ids = many(values)
     jobs = fetch(client, job_ids)
@@ -81,7 +84,7 @@ def _identity(job: Record) -> list[Field]:
         ("Key", job.get("key")),
         ("HoldAfterFailures", job.get("hold_after_failures")),
         ("MaxConcurrent", job.get("max_concurrent")),
-        ("Script" if job.get("script") else "Command", what_runs(job)),
+        ("Script" if job.get("script") else "Command", _HIDDEN if job.get("hidden") else what_runs(job)),
     ]
 
 
@@ -100,9 +103,9 @@ def _resources(job: Record, now: float) -> list[Field]:
 def _execution(job: Record) -> list[Field]:
     wanted = job.get("notifications") or {}
     return [
-        ("WorkingDir", job.get("run_dir")),
+        ("WorkingDir", job.get("run_dir") or None),
         ("TmuxSession", job.get("session")),
-        ("Log", job.get("log_path")),
+        ("Log", job.get("log_path") or None),
         ("NotifyEmail", ",".join(wanted.get("emails") or ()) or None),
         ("NotifyOn", ",".join(wanted.get("events") or ()) or None),
     ]

@@ -8,7 +8,7 @@
 
 Jobs, groups and events have the keys of the log (see codec); a key that is missing has its default. What is no text
 (undecodable bytes of paths and arguments) comes as lone surrogates, so the lines are plain ASCII. Environments and
-script texts are in the spool and not in here; jobs only name them.
+script texts are in the spool and not in here; jobs only name them. Nor are tokens, not even their hashes.
 
 All of it is the state at one moment, also beside a daemon that goes on: the state is read whole, and from the history,
 which is read a page at a time, what comes to it later is left out. If something is removed from it meanwhile, there is
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from gflow.core.model import Job, JobId
 from gflow.core.selection import EVERYTHING
+from gflow.core.tokens import SETTING
 from gflow.store.codec import Map, event_to_map, group_to_map, job_to_map
 from gflow.store.errors import Unreadable
 from gflow.store.history import History
@@ -95,7 +96,8 @@ def _records(state: SnapshotState, jobs: Iterator[Job]) -> Iterator[tuple[str, M
     for group in state.groups:
         yield "group", group_to_map(group)
     for key, value in state.settings.items():
-        yield "setting", {"key": key, "value": value}
+        if key != SETTING:
+            yield "setting", {"key": key, "value": value}
     for job in jobs:
         yield "job", job_to_map(job)
     for number, event in state.events:

@@ -1,0 +1,85 @@
+"""The audit log: a line for every request that is refused, and for every one that is for administrators.
+
+That is: those whose rule says so (`access.py`), and those by which somebody acts on another user's job, group or
+reservation. A line is one JSON object of plain ASCII, so that no text of anybody's can end it or look like another, and
+every text in it is cut. It has the path of the request and never its headers, its query or its body, so no token
+and no secret comes into it.
+"""
+
+import json
+import logging
+from typing import Any
+
+from gflow.api.access import Rule
+from gflow.api.callers import Caller
+from gflow.core.errors import Forbidden, Unauthorized
+from gflow.daemon.peer import Peer, Stranger
+
+log = logging.getLogger("gflow.audit")
+
+MOST_CHARS = 200
+MOST_NAMED = 20
+
+
+class Trail:
+    """What is known of a request as it goes on; `status` is None until there is an answer."""
+
+    __slots__ = ("denied", "method", "of_others", "path", "peer", "refusal", "rule", "status", "who")
+
+    def __init__(
+        self, method: str, path: str, peer: Peer | Stranger | None, of_others: list[str], denied: list[str]
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.peer = peer
+        self.of_others = of_others
+        self.denied = denied
+        self.rule: Rule | None = None
+        self.who: Caller | None = None
+        self.refusal: BaseException | None = None
+        self.status: int | None = None
+
+    def end(self) -> None:
+        """Write the line, if there is to be one."""
+        if isinstance(self.refusal, Forbidden | Unauthorized):
+            log.warning("%s", self._line("refused", str(self.refusal)))
+            return
+        if self.denied:
+            log.warning("%s", self._line("refused", _listed(self.denied)))
+        if self.of_others or (self.rule is not None and self.rule.is_told):
+            outcome = "unanswered" if self.status is None else "done" if self.status < 400 else "failed"
+            log.info("%s", self._line(outcome, None if self.refusal is None else str(self.refusal)))
+
+    def _line(self, outcome: str, why: str | None) -> str:
+        fields: dict[str, Any] = {
+            "outcome": outcome,
+            "status": self.status,
+            **_who(self.who),
+            "from": _origin(self.peer),
+            "method": self.method,
+            "path": self.path,
+            "of_others": _listed(self.of_others) or None,
+            "why": why,
+        }
+        return json.dumps({key: _cut(value) for key, value in fields.items() if value is not None})
+
+
+def _who(who: Caller | None) -> dict[str, Any]:
+    if who is None:
+        return {"user": None}
+    return {"user": who.name, "token": who.token, "admin": who.admin or None}
+
+
+def _origin(peer: Peer | Stranger | None) -> str:
+    if isinstance(peer, Peer):
+        return f"unix uid {peer.uid} pid {peer.pid}"
+    return f"tcp {peer.address}" if peer is not None else "nowhere"
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:MOST_CHARS]}..." if isinstance(value, str) and len(value) > MOST_CHARS else value

@@ -1,0 +1,1 @@
+"""The verbs of `gctl token`, one module each."""
