@@ -6,10 +6,13 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 
 import pytest
 
+from gflow.users import becoming
+from gflow.users.accounts import account_of
 from support.several_users import SystemDaemon, User
 from support.wait import until
 
@@ -280,3 +283,23 @@ def test_a_memory_limit_is_watched_over_processes_of_users(system: SystemDaemon,
     job_id = system.submit_as(ana, argv=["/usr/bin/python3", "-c", eats], memory_limit_mb=64)
     job = system.wait_job(job_id)
     assert (job["state"], "memory" in job["status_detail"]) == ("Failed", True)
+
+
+@pytest.mark.parametrize("pam", [True, False], ids=["with PAM", "without PAM"])
+def test_a_user_is_become_with_pam_and_without(ana: User, monkeypatch: pytest.MonkeyPatch, *, pam: bool) -> None:
+    if not pam:
+        monkeypatch.setattr(becoming, "_PAM", ())
+    caps = "grep -E '^Cap(Inh|Prm|Eff|Amb)' /proc/self/status"
+    line = f"{{ id -ru; id -rg; id -G; ulimit -S -n; ulimit -H -n; pwd; {caps}; }} >&0"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = becoming.start_as(account_of(ana.uid, ana.name), ["/bin/sh", "-c", line], theirs, (256, 512), None)
+        theirs.close()
+        said = b"".join(iter(lambda: ours.recv(65536), b"")).decode().splitlines()
+        assert process.stderr is not None
+        assert (process.wait(20), process.stderr.read()) == (0, b"")
+        process.stderr.close()
+    assert said[:2] == [str(ana.uid), str(ana.gid)]
+    assert set(map(int, said[2].split())) == set(os.getgrouplist(ana.name, ana.gid))
+    assert said[3:6] == ["256", "512", "/"]
+    assert [line.split()[1] for line in said[6:]] == ["0" * 16] * 4
