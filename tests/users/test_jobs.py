@@ -169,11 +169,12 @@ def test_a_time_limit_holds_though_the_helper_is_stopped(system: SystemDaemon, a
         assert system.ask(ana, "POST", f"/jobs/{job_id}/cancel").status == 200
 
         def gone() -> bool:
-            return not system.get(f"/jobs/{job_id}/processes")["processes"]
+            return not system.http("GET", f"/jobs/{job_id}/processes").body.get("processes")
 
         until(gone, "the end of its processes")
     finally:
-        os.kill(helper, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(helper, signal.SIGCONT)
     assert system.wait_job(job_id)["state"] == "Cancelled"
 
 

@@ -26,7 +26,6 @@ from gflow.launch.processes import (
     ProcessTable,
     read_stat,
     real_user_of,
-    run_id_of,
     send,
     signal_all,
     wait_process,
@@ -179,7 +178,7 @@ class PerUser:
         if uid is None:
             return
         self._users[run_id] = uid
-        if process is not None and _is_wrapper(process, run_id, uid):
+        if process is not None and _may_be_wrapper(process, uid):
             self._wrappers[run_id] = process
             self._table.register(run_id, process.pid)
 
@@ -445,9 +444,7 @@ class PerUser:
         return helper
 
 
-def _is_wrapper(process: Process, run_id: str, uid: int) -> bool:
-    """Whether a process a helper named is what it says, as far as the kernel knows."""
+def _may_be_wrapper(process: Process, uid: int) -> bool:
+    """Whether a process a helper named is there, and its user's. It may not have begun yet to be what it is to be."""
     stat = read_stat(process.pid)
-    if stat is None or stat.process != process or stat.gone:
-        return False
-    return real_user_of(process.pid) == uid and run_id_of(process.pid) == run_id
+    return stat is not None and stat.process == process and not stat.gone and real_user_of(process.pid) == uid
