@@ -5,11 +5,11 @@ from pathlib import Path
 
 
 def main(files: dict[Path, str], arguments: list[str]) -> int:
-    """Write `files`, in directories that hold nothing else, or with --check name those that differ; the exit status."""
+    """Write `files`, in directories without other files, or with --check name those that differ; the exit status."""
     if arguments not in ([], ["--check"]):
         print("the only option is --check", file=sys.stderr)
         return 2
-    there = {path for directory in {path.parent for path in files} for path in directory.glob("*")}
+    there = {path for directory in {path.parent for path in files} for path in directory.glob("*") if path.is_file()}
     stale = [path for path, text in files.items() if path not in there or path.read_text(encoding="utf-8") != text]
     extra = sorted(there - files.keys())
     if arguments:

@@ -1,5 +1,5 @@
-"""What is made of the source and kept beside it - manual pages, completion scripts, units of systemd - is what would be
-made now, is accepted by what reads it, and is installed where that looks."""
+"""What is made of the source and kept beside it - manual pages, completion scripts, units of systemd, reference - is
+what would be made now, is accepted by what reads it, and is installed where that looks."""
 
 import os
 import shutil
@@ -16,6 +16,7 @@ from gflow.cli.completion.scripts import PROGRAMS
 
 CHECKOUT = Path(gflow.__file__).parents[2]
 CONTRIB = CHECKOUT / "contrib"
+MAKERS = ["man.py", "completions.py", "units.py", "reference.py"]
 
 pytestmark = pytest.mark.skipif(not CONTRIB.exists(), reason="installed without its sources")
 
@@ -27,17 +28,18 @@ def command(*words):
     return done.stdout
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
+@pytest.mark.parametrize("maker", MAKERS)
 def test_they_are_what_would_be_made_now(maker):
     assert command(sys.executable, CONTRIB / maker, "--check") == ""
 
 
-@pytest.mark.parametrize("maker", ["man.py", "completions.py", "units.py"])
+@pytest.mark.parametrize("maker", MAKERS)
 def test_a_stale_one_would_be_noticed(tmp_path, maker):
     made_by = tmp_path / "contrib" / maker
     made_by.parent.mkdir()
     for name in ("written.py", maker):
         shutil.copy(CONTRIB / name, made_by.parent)
+    shutil.copytree(CONTRIB / "pages", made_by.parent / "pages")
     made = subprocess.run([sys.executable, made_by], capture_output=True, check=False)
     assert made.returncode == 0, made
     first = next(path for path in sorted(tmp_path.rglob("*")) if path.is_file() and "gflowd" in path.name)
@@ -46,6 +48,34 @@ def test_a_stale_one_would_be_noticed(tmp_path, maker):
     checked = subprocess.run([sys.executable, made_by, "--check"], capture_output=True, text=True, check=False)
     assert checked.returncode == 1
     assert [line.partition(":")[0] for line in checked.stdout.splitlines()] == [str(first), str(first.parent / "extra")]
+
+
+TOLD = """
+from pages.markdown import meaning, meanings, table
+
+class Kind:
+    "A kind."
+
+    first: int = 1
+    '''What it
+    means.'''
+    second = 2
+    third: int = 3
+    "Of the third."
+
+assert meanings(Kind) == {"first": "What it means.", "third": "Of the third."}
+assert table(("a", "b"), [("x|y", "c\\nd")]) == "| a | b |\\n| --- | --- |\\n| x\\\\|y | c d |"
+meaning(Kind, "second", meanings(Kind))
+"""
+
+
+def test_a_setting_that_nobody_says_the_meaning_of_is_refused(tmp_path):
+    (tmp_path / "told.py").write_text(TOLD)
+    words = [sys.executable, tmp_path / "told.py"]
+    environment = {**os.environ, "PYTHONPATH": str(CONTRIB)}
+    told = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert told.stderr == "__main__.Kind.second: write below it, in a string, what it means\n"
+    assert told.returncode == 1
 
 
 @pytest.mark.skipif(not shutil.which("groff"), reason="groff is not installed")

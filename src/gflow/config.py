@@ -32,48 +32,70 @@ class ConfigError(Exception):
 
 
 class FairShare(Struct, forbid_unknown_fields=True):
-    """Settings of fair share."""
+    """The `[daemon.fair_share]` table: whose turn it is."""
 
     enabled: bool = False
+    """Whether, among jobs of one priority, those come first whose owner has had less of the machine lately."""
     half_life_secs: float = 604800
+    """After so long, usage counts half."""
 
 
 class HistoryKeep(Struct, forbid_unknown_fields=True):
-    """How many ended jobs stay at hand, and for how long; the others are in the history, where they are found too."""
+    """The `[daemon.history_keep]` table: how many ended jobs stay in memory, and for how long. The others are in
+    the history, where they are found too. For five minutes after its end every job stays."""
 
     jobs: int = 10_000
+    """So many stay at hand."""
     days: float = 30
+    """Those that ended so many days ago go, however few there are."""
 
 
 class Daemon(Struct, forbid_unknown_fields=True):
-    """The `[daemon]` table. `gpus` is in order, each index once."""
+    """The `[daemon]` table."""
 
     host: str | None = None
+    """Name or address to listen on by TCP, beside the socket; only addresses of this machine are served. Where only
+    the port is set: localhost."""
     port: int | None = None
+    """Port for TCP. Where only the host is set: 59000."""
     auth: str | None = None
+    """How whoever comes by TCP says who he is: `token`, which is the default, or `none`, which lets in every user of
+    this machine under any name."""
     socket: str | None = None
+    """Unix socket to listen on. By default `gflow/gflowd.sock` in `$XDG_RUNTIME_DIR`."""
     gpus: list[int] | None = None
+    """Indices of the GPUs that jobs may have; `[]` for none. By default all."""
     gpu_allocation_strategy: str = "sequential"
+    """Which of the free GPUs a job gets: `sequential`, the lower ones first, or `random`."""
     gpu_poll_interval_secs: float = 10
+    """How often the GPUs are looked at."""
     idle_gpu_warn_mins: float | None = None
+    """A job whose GPUs are all unused for so long makes a `gpu_idle` event. By default never."""
     max_bypass_secs: float = 3600
+    """How long jobs may pass one that waits for room nobody knows the end of."""
     simulated_gpus: int = 0
+    """Pretend to have so many GPUs (up to 64), for demonstrations and tests."""
     simulated_gpu_memory_mb: int = 24576
+    """What each of these has."""
     kill_grace_secs: float = 10
+    """From Ctrl-C to SIGTERM when a job is stopped; up to a day."""
     env_drop: list[str] = field(default_factory=lambda: list(DEFAULT_ENV_DROP))
+    """Variables that are never stored with a job; patterns such as `*_SECRET` are allowed."""
     fair_share: FairShare = field(default_factory=FairShare)
     history_keep: HistoryKeep = field(default_factory=HistoryKeep)
 
     def __post_init__(self) -> None:
         if self.gpus is not None:
-            self.gpus = sorted(set(self.gpus))
+            self.gpus = sorted(set(self.gpus))  # in order, each once, for all who read it
 
 
 class Projects(Struct, forbid_unknown_fields=True):
-    """The `[projects]` table. Codes are trimmed, and blank ones are none."""
+    """The `[projects]` table: what jobs are for. Codes are trimmed, and blank ones are none."""
 
     known_projects: list[str] = []
+    """The codes that jobs may have; empty: any."""
     require_project: bool = False
+    """Whether every job must have one."""
 
     def __post_init__(self) -> None:
         self.known_projects = [code for code in map(str.strip, self.known_projects) if code]
@@ -83,20 +105,30 @@ class Executor(Struct, forbid_unknown_fields=True):
     """The `[executor]` table."""
 
     type: str = "tmux"
+    """What jobs run in: `tmux`, and nothing else; the key is there for files of gflow 0.4."""
 
 
 class Webhook(Struct, forbid_unknown_fields=True):
     """One target of webhooks."""
 
     url: str
+    """Where to post; `${NAME}` is a variable of the daemon's environment."""
     events: list[str] = field(default_factory=lambda: ["*"])
+    """Names of events; `*` is all of them."""
     filter_users: list[str] = []
+    """Only what is theirs; empty: everybody's."""
     headers: dict[str, str] = {}
+    """Sent along; `${NAME}` as in `url`."""
     format: str = "json"
+    """`json`, `slack` or `discord`."""
     secret: str | None = None
+    """What the signature is made with. Without it, and without a file, there is none."""
     secret_file: str | None = None
+    """A file with it, instead."""
     timeout_secs: float = 10
+    """For one attempt, up to 3600."""
     max_retries: int = 3
+    """Attempts after the first, up to 100."""
 
     def __repr__(self) -> str:
         return "Webhook(…)"  # addresses, headers and secrets are for nobody's log
@@ -106,13 +138,21 @@ class Email(Struct, forbid_unknown_fields=True, rename={"sender": "from"}, kw_on
     """One way mail is sent."""
 
     smtp_url: str
+    """Server, as `smtps://USER:PASSWORD@HOST` or `smtp://HOST`; `${NAME}` is a variable of the daemon's environment."""
     sender: str
+    """Address it is from."""
     to: list[str]
+    """Addresses it goes to; may be empty where only jobs name addresses."""
     events: list[str] = field(default_factory=lambda: ["*"])
+    """Names of events; `*` is all of them."""
     filter_users: list[str] = []
+    """Only what is theirs; empty: everybody's."""
     subject_prefix: str | None = None
+    """What subjects begin with. By default `[gflow HOST]`."""
     timeout_secs: float = 10
+    """For one attempt, up to 3600."""
     max_retries: int = 3
+    """Attempts after the first, up to 100."""
 
     def __repr__(self) -> str:
         return "Email(…)"  # the address of a server may have a password in it
@@ -122,49 +162,68 @@ class Command(Struct, forbid_unknown_fields=True, kw_only=True):
     """A program that is run for events: `argv` as it is, or `command` by a shell."""
 
     argv: list[str] | None = None
+    """Program and arguments, run as they are; this or `command`."""
     command: str | None = None
+    """A line for `/bin/sh`."""
     events: list[str] = field(default_factory=lambda: ["*"])
+    """Names of events; `*` is all of them."""
     filter_users: list[str] = []
+    """Only what is theirs; empty: everybody's."""
     timeout_secs: float = 10
+    """For one run, up to 3600."""
     max_retries: int = 3
+    """Attempts after the first, up to 100."""
 
     def __repr__(self) -> str:
         return "Command(…)"  # arguments may be secrets
 
 
 class Notifications(Struct, forbid_unknown_fields=True):
-    """The `[notifications]` table."""
+    """The `[notifications]` table: who is told of events."""
 
     enabled: bool = False
+    """Nothing is told without it."""
     max_concurrent_deliveries: int = 16
+    """Attempts at one time, over all targets."""
     webhooks: list[Webhook] = []
     emails: list[Email] = []
     commands: list[Command] = []
 
 
 class QuotaLimits(Struct, forbid_unknown_fields=True):
-    """Limits of a user or project."""
+    """Limits of a user or project, as `[quota.users.alice]`; without one there is none. Jobs over a running limit wait,
+    one that would make the queue too long is refused."""
 
     max_running_jobs: int | None = None
+    """Jobs that run at one time."""
     max_running_gpus: int | None = None
+    """GPUs that they hold together."""
     max_queued_jobs: int | None = None
+    """Waiting and held jobs."""
 
 
 class Quota(Struct, forbid_unknown_fields=True):
     """The `[quota]` table."""
 
     default_user: QuotaLimits | None = None
+    """Of every user without an entry."""
     default_project: QuotaLimits | None = None
+    """Of every project without an entry."""
     users: dict[str, QuotaLimits] = {}
+    """By name."""
     projects: dict[str, QuotaLimits] = {}
+    """By code."""
 
 
 class Access(Struct, forbid_unknown_fields=True):
-    """The `[access]` table."""
+    """The `[access]` table: who may do what."""
 
     admins: list[str] = []
+    """Users who may act on everything, besides the daemon's own and root; by name, or as `uid:1234`."""
     admin_groups: list[str] = []
+    """Groups whose members may."""
     visibility: str = "all"
+    """`own` shows only the owner and administrators what a job runs and prints."""
 
 
 class Config(Struct, forbid_unknown_fields=True):
@@ -172,6 +231,7 @@ class Config(Struct, forbid_unknown_fields=True):
 
     daemon: Daemon = field(default_factory=Daemon)
     timezone: str | None = None
+    """Of the times of reservations, as `Europe/Berlin`; commands read it, too. By default that of the machine."""
     projects: Projects = field(default_factory=Projects)
     executor: Executor = field(default_factory=Executor)
     notifications: Notifications = field(default_factory=Notifications)

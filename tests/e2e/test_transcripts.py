@@ -1,4 +1,4 @@
-"""The examples in docs/examples still print what they show. `python -m support.transcripts PAGE` writes them anew."""
+"""Pages still print what they show. `python -m support.transcripts PAGE` writes them anew."""
 
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from support import transcripts
 
 pytestmark = pytest.mark.once
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.md"))
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if transcripts.FENCE in page.read_text()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

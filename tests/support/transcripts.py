@@ -1,15 +1,20 @@
-"""Examples in the documents that are run: what a page shows is what the commands print.
+"""Pages of the documents that are run: what a page shows is what its commands print.
 
     python -m support.transcripts PAGE...      (in tests/) runs the pages and puts what was printed into them
 
 A page has blocks of ```console: lines that begin with `$ ` are commands, `> ` goes on with one, everything else is what
-it printed, both streams, and `[exit N]` stands where it did not end well. The commands of a page run in one shell, with
-a daemon of their own that has two simulated GPUs, in a directory that is empty at first. Comments of the page make what
-is in it, or wait for what the next commands need; they are run where they stand, and what they print is not shown:
+it printed, both streams, and `[exit N]` stands where it did not end well. A line that is only `…` stands for lines that
+are left out. The commands of a page run in one shell, with a daemon of their own that has two simulated GPUs, in a
+directory that is empty at first. Comments of the page make what is in it, or wait for what the next commands need; they
+are run where they stand, and what they print is not shown:
 
     <!-- setup
     shell commands; `running ID...` waits until these jobs run
     -->
+
+    <!-- file NAME -->     what is in the block that follows
+
+With `<!-- no daemon -->` there is none at first: the page starts one itself, as somebody new would.
 
 In a block of ```console COLUMNSxLINES each command runs on a terminal of that size (`capture`), and what it shows there
 is its output. What stands behind that are the words by which one that does not end is known to show all.
@@ -33,8 +38,12 @@ from pathlib import Path
 from support.daemon import Daemon
 
 FENCE, END = "```console", "```"
-PROMPT, MORE = "$ ", "> "
-_SETUP = re.compile(r"<!-- setup\n(.*?)-->", re.DOTALL)
+PROMPT, MORE, LEFT_OUT = "$ ", "> ", "…"
+NO_DAEMON = "<!-- no daemon -->\n"
+_SETUP = re.compile(
+    r"<!-- setup\n(?P<commands>.*?)-->|<!-- file (?P<name>\S+) -->\n+```\w*\n(?P<content>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
 _MARK = "===8<=== "
 _SECS = 150
 _RUNNING = 'running() { for job; do until gqueue -j "$job" -f ST | grep -qw R; do sleep 0.1; done; done; }'
@@ -119,18 +128,32 @@ def run(text: str) -> str:
     """The page with what its commands print now, where that differs from what is there."""
     pieces = blocks(text)
     steps = list(_steps(pieces))
-    with Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"}) as daemon:
+    daemon = Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"})
+    with contextlib.closing(daemon):
+        if NO_DAEMON not in text:
+            daemon.start()
         outputs = _printed(daemon, [step if isinstance(step, str) else step.run for step in steps])
     for step, printed in zip(steps, outputs, strict=True):
-        if isinstance(step, Example) and [*map(_masked_line, printed)] != [*map(_masked_line, step.printed)]:
+        if isinstance(step, Example) and not _agree(step.printed, printed):
             step.printed = printed
     return written(pieces)
+
+
+def _agree(shown: list[str], printed: list[str]) -> bool:
+    """Whether what was printed is what is shown, but for what differs and what is left out."""
+    lines = (r"(.*\n)*" if line == LEFT_OUT else re.escape(f"{_masked_line(line)}\n") for line in shown)
+    return re.fullmatch("".join(lines), "".join(f"{_masked_line(line)}\n" for line in printed)) is not None
 
 
 def _steps(pieces: list[str | list[Example]]) -> Iterator[str | Example]:
     """What is run, in order: the commands of comments as text, and the examples."""
     for piece in pieces:
-        yield from _SETUP.findall(piece) if isinstance(piece, str) else piece
+        yield from map(_commands, _SETUP.finditer(piece)) if isinstance(piece, str) else piece
+
+
+def _commands(comment: re.Match[str]) -> str:
+    """The commands of a comment, or those that make its file."""
+    return comment["commands"] or f"cat >{comment['name']} <<'END OF FILE'\n{comment['content']}END OF FILE"
 
 
 def _printed(daemon: Daemon, commands: list[str]) -> list[list[str]]:

@@ -31,12 +31,19 @@ class State(enum.StrEnum):
     """The states of a job; the values are gflow's JSON words."""
 
     QUEUED = "Queued"
+    """Waits for its turn, for room, for its begin time or for other jobs."""
     HOLD = "Hold"
+    """Waits until somebody releases it."""
     RUNNING = "Running"
+    """Has started; also while it is being stopped, until its last process is gone."""
     FINISHED = "Finished"
+    """Ended with exit code 0."""
     FAILED = "Failed"
+    """Ended otherwise, or could not be started."""
     CANCELLED = "Cancelled"
+    """Was cancelled, before its start or while it ran."""
     TIMEOUT = "Timeout"
+    """Was stopped at its time limit."""
 
 
 class DependencyMode(enum.StrEnum):
