@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+from gflow.launch.ending import KILLED, SERVER_LOST
 from gflow.users import becoming
 from gflow.users.accounts import account_of
 from support.several_users import SystemDaemon, User
@@ -272,7 +273,8 @@ def test_who_ends_his_tmux_server_loses_his_own_jobs(system: SystemDaemon, ana: 
     argv = until(lambda: system.ask(ana, "GET", f"/jobs/{lost}/attach").body.get("argv"), "its terminal")
     assert ana.run("tmux", "-S", argv[argv.index("-S") + 1], "kill-server").returncode == 0
     job = system.wait_job(lost)
-    assert (job["state"], job["status_detail"]) == ("Failed", "The tmux server was lost while the job ran")
+    assert job["state"] == "Failed"
+    assert job["status_detail"] in (SERVER_LOST, KILLED), "the server may be seen to go after its terminals"
     assert system.wait_job(system.submit_as(ana, "true"))["state"] == "Finished"
     assert system.job(stays)["state"] == "Running"
     assert system.ask(ben, "POST", f"/jobs/{stays}/cancel").status == 200
