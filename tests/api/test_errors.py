@@ -125,3 +125,17 @@ async def test_many_at_once(house):
                 nursery.start_soon(submit)
     assert len(house.engine.jobs) == 50
     await eventually(lambda: house.runtime.bus.last_id == 51, "all events, and that the daemon is there")
+
+
+async def test_a_parameter_is_given_once(house):
+    for query in ("limit=1&limit=2", "limit=&limit=2", "limit=1&limit=1"):
+        said = await house.refused("GET", f"/jobs?{query}", status=400, code="malformed")
+        assert said == "Parameter 'limit' is given 2 times; give it once"
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 20, "\N{ARABIC-INDIC DIGIT ONE}", "-1", "0"])
+async def test_an_id_that_is_none_is_not_found(house, digits):
+    await house.submit(hold=True)
+    for path in (f"/jobs/{digits}", f"/jobs/{digits}/log", f"/reservations/{digits}"):
+        await house.refused("GET", path, status=404, code="not_found")
+    await house.refused("POST", f"/jobs/{digits}/cancel", status=404, code="not_found")

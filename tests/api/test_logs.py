@@ -1,5 +1,7 @@
 """The output of jobs: its path, its end, and all of it as it comes."""
 
+import io
+
 import pytest
 import trio
 
@@ -192,3 +194,30 @@ async def test_following_the_first_lines_ends_with_them(house):
     house.write_log(job_id, b"wo\nthree\n")
     await eventually(follower.over.is_set, "the end")
     assert follower.received == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("offset", [10**6, 2**62, 10**17, 10**40])
+async def test_behind_the_end_of_a_log_there_is_nothing(house, offset):
+    job_id = await house.submit(hold=True)
+    house.write_log(job_id, b"one\n")
+    answer = await house.client.get(f"/jobs/{job_id}/log/stream?offset={offset}")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+class Metered(io.BytesIO):
+    """A file that knows the most that was asked of it at once."""
+
+    most = 0
+
+    def read(self, size=-1):
+        self.most = max(self.most, len(self.getvalue()) if size is None or size < 0 else size)
+        return super().read(size)
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3, 10**9])
+def test_a_line_longer_than_memory_is_not_read_as_a_whole(lines, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 1000)
+    log = Metered(b"first\n" + b"x" * 100_000 + b"\nlast\n")
+    starts = [100_007, 6, 0]
+    assert module._back(log, len(log.getvalue()), lines) == starts[min(lines, 3) - 1]
+    assert log.most <= 1000

@@ -56,6 +56,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"argv": ("", "x")}, "The command is empty"),
     ({"command": "x" * (MAX_COMMAND_BYTES + 1)}, "longer than 128 KiB"),
     ({"argv": ("é" * MAX_COMMAND_BYTES,)}, "longer than 128 KiB"),
+    ({"argv": ("x", *["y" * 100_000] * 21)}, "longer than 2 MiB together"),
+    ({"parameters": {"a": "y" * (2 << 20)}}, "longer than 2 MiB together"),
     ({"gpus": 3}, "asks for 3 GPUs, but this machine has 2"),
     ({"gpus": 1, "shared": True}, "must say how much GPU memory"),
     ({"gpus": 1, "shared": True, "gpu_memory_mb": 8193}, "1 GPU with 8193M of memory, but the largest here has 8G$"),

@@ -14,6 +14,7 @@ import trio.testing
 
 from gflow.daemon import endpoints as module
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
+from gflow.daemon.peer import Peer
 from support.desk import eventually
 
 REQUEST = b"GET %s HTTP/1.1\r\nHost: gflowd\r\n\r\n"
@@ -399,3 +400,113 @@ async def test_descriptors_are_given_back(path):
         for _ in range(20):
             await server.is_well()
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+# -- bounds ----------------------------------------------------------------------------------------------------------
+
+
+class Callers:
+    """Who the kernel says is calling, in place of it."""
+
+    def __init__(self, monkeypatch):
+        self.uid = os.geteuid()
+        monkeypatch.setattr(module, "peer_of", lambda sock: Peer(1, self.uid, self.uid))
+        monkeypatch.setattr(module, "OF_ONE", 5)
+        monkeypatch.setattr(module, "TURN_AWAY_SECS", 0.2)
+
+
+@pytest.fixture
+def callers(monkeypatch):
+    return Callers(monkeypatch)
+
+
+async def test_who_has_too_many_connections_is_told_and_others_are_served(path, callers):
+    async with serving(path) as server:
+        callers.uid = 4001
+        held = [await server.connect(half) for half in (b"", b"GET", REQUEST % b"/slow") for _ in range(2)]
+        await eventually(lambda: server.api._places.inside == 5, "as many as one may have")
+        assert await rest(held.pop()) == b"HTTP/1.1 429 " + module._NO_PLACE.removeprefix(b"HTTP/1.1 429 ")
+        for _ in range(3):
+            assert b'"code":"too_many"' in await server.say(REQUEST % b"/")
+        callers.uid = 4002
+        await server.is_well()
+        callers.uid = os.geteuid()
+        held += [await server.connect(REQUEST % b"/slow") for _ in range(2)]
+        await server.is_well()
+        for stream in held:
+            await stream.aclose()
+        await eventually(lambda: server.api._places.inside == 0, "their places")
+        callers.uid = 4001
+        await server.is_well()
+
+
+async def test_many_users_together_leave_room_for_administrators(path, callers, monkeypatch):
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 20)
+    monkeypatch.setattr(module, "KEPT", 4)
+    async with serving(path) as server:
+        held = []
+        for callers.uid in range(4001, 4009):
+            held += [await server.connect(b"GET /") for _ in range(5)]
+            await eventually(lambda: server.api._being_turned_away == 0, "the end of those who find no place")
+        assert server.api._places.inside == 16
+        callers.uid = os.geteuid()
+        await server.is_well()
+        for stream in held:
+            await stream.aclose()
+
+
+async def test_those_who_find_no_place_do_not_pile_up(path, callers, monkeypatch):
+    monkeypatch.setattr(module, "TURNED_AWAY", 3)
+    monkeypatch.setattr(module, "TURN_AWAY_SECS", 60)
+    async with serving(path) as server:
+        callers.uid = 4001
+        held = [await server.connect() for _ in range(50)]
+        await eventually(lambda: server.api._being_turned_away == 3, "those who are told")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(server.api._open) == 5
+        callers.uid = os.geteuid()
+        await server.is_well()
+        for stream in held:
+            await stream.aclose()
+
+
+async def test_half_a_request_is_not_waited_for(path, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECS", 0.02)
+    monkeypatch.setattr(module, "HEAD_SECS", 0.2)
+    async with serving(path) as server, await server.connect(REQUEST % b"/") as patient:
+        await head(patient)
+        assert await server.say(b"GET / HT") == b""
+        answers = await server.say((REQUEST % b"/") + b"GET /")
+        assert answers.endswith(b"hello")
+        async with await server.connect() as drop:
+            with pytest.raises(trio.BrokenResourceError):
+                for byte in b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000:
+                    await drop.send_all(bytes([byte]))
+                    await trio.sleep(0.01)
+        await patient.send_all(REQUEST % b"/")
+        assert b"hello" in await head(patient)
+
+
+async def test_an_answer_nobody_reads_is_given_up(path, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECS", 0.02)
+    monkeypatch.setattr(module, "STALL_SECS", 0.3)
+    async with serving(path) as server, await server.connect(REQUEST % b"/endless"):
+        await eventually(lambda: server.app.peers, "the request")
+        await eventually(lambda: not server.api._open, "the end of the connection")
+        await server.is_well()
+
+
+async def test_an_answer_that_meets_the_end_of_its_connection_is_no_fault(path, monkeypatch, caplog):
+    """trio says so when one task closes a stream while another is about to send."""
+
+    async def busy(stream, data):
+        raise trio.BusyResourceError("another task is currently sending data on this SocketStream")
+
+    async with serving(path) as server:
+        stream = await server.connect()
+        with monkeypatch.context() as patched:
+            patched.setattr(trio.SocketStream, "send_all", busy)
+            await trio.to_thread.run_sync(lambda: stream.socket._sock.send(REQUEST % b"/"))
+            assert await rest(stream) == b""
+        await server.is_well()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

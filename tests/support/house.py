@@ -85,7 +85,9 @@ class House:
 
     def _create_app(self, services: Services) -> Any:
         self.services = services
-        return create_app(services)
+        app = create_app(services)
+        self.crowd = app._crowd
+        return app
 
     def _peer_of(self, real: Any) -> Any:
         return lambda sock: self.peer or real(sock)

@@ -51,6 +51,7 @@ def _admin(what: str) -> Rule:
 
 RULES: dict[str, Rule] = {
     "GET /": _LOOK,
+    "GET /openapi.json": _LOOK,
     "GET /health": _LOOK,
     "GET /status": _LOOK,
     "GET /stats": _LOOK,

@@ -8,7 +8,7 @@ import msgspec
 from quart import Response
 from werkzeug.exceptions import HTTPException
 
-from gflow.core.errors import Refused, Unauthorized
+from gflow.core.errors import Refused, TooMany, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ async def on_refused(refused: Refused) -> Response:
     response = error(str(refused), refused.code, refused.status)
     if isinstance(refused, Unauthorized):
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(refused, TooMany):
+        response.headers["Retry-After"] = str(refused.retry_after_secs)
     return response
 
 

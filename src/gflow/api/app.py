@@ -13,6 +13,7 @@ from gflow.api import (
     logs,
     metrics,
     notifications,
+    openapi,
     queue,
     quotas,
     redo,
@@ -44,6 +45,7 @@ _RESOURCES = (
     state,
     notifications,
     metrics,
+    openapi,
     tokens,
 )
 

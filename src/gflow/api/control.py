@@ -35,6 +35,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @routes.get("/")
     async def root() -> Response:
+        query.allow()
         return raw(b"gflow\n", content_type="text/plain")
 
     @routes.get("/health")

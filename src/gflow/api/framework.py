@@ -16,12 +16,17 @@ from quart.sessions import NullSession, SessionInterface
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
-from werkzeug.routing import MapAdapter
+from werkzeug.routing import IntegerConverter, MapAdapter
 
 from gflow.api.audit import Trail
+from gflow.api.body import MAX_BODY_BYTES
 from gflow.api.callers import Caller
+from gflow.api.crowd import Crowd, Leave
 from gflow.api.gate import Gate, check
 from gflow.daemon.hangup import HANG_UP
+
+_LEAVE = "gflow.leave"
+"""In the scope of a request: what gives back the place it has taken in the crowd."""
 
 _Receive = Callable[[], Awaitable[Any]]
 
@@ -75,6 +80,16 @@ class _Exchange(TrioASGIHTTPConnection):
             return
         request = cast(_Request, self._create_request_from_scope(send))
         request.body.receive = receive
+        try:
+            await self._answer(request, send, cancel_on_hang_up)
+        finally:
+            leave = cast(Leave | None, cast(dict[str, Any], self.scope).pop(_LEAVE, None))
+            if leave is not None:
+                leave()
+
+    async def _answer(
+        self, request: _Request, send: Any, cancel_on_hang_up: Callable[[trio.CancelScope], None]
+    ) -> None:
         with trio.CancelScope() as scope:
             cancel_on_hang_up(scope)
             response = await self.app.handle_request(request)
@@ -93,6 +108,19 @@ class _NoSessions(SessionInterface):
         return self._none
 
 
+class _Id(IntegerConverter):
+    """Ids are written in the usual digits, and no id has more than these."""
+
+    regex = "[0-9]{1,18}"
+
+
+def _body_bytes() -> int:
+    """How long the body of the request is said to be: one in chunks may be of any length."""
+    if "Transfer-Encoding" in request.headers:
+        return MAX_BODY_BYTES
+    return request.content_length or 0
+
+
 class Framework(QuartTrio):
     """The application class."""
 
@@ -100,6 +128,11 @@ class Framework(QuartTrio):
     request_class = _Request
     session_interface = _NoSessions()  # type: ignore[assignment]
     gate: Gate | None = None
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._crowd = Crowd()
+        self.url_map.converters["int"] = _Id
 
     def create_url_adapter(self, request: Any) -> MapAdapter | None:
         """Paths and methods alone say which route it is."""
@@ -129,8 +162,7 @@ class Framework(QuartTrio):
             trail.end()  # also of a request whose client has hung up before the answer
         return response
 
-    @staticmethod
-    async def _let_in(gate: Gate, asked: _Request, trail: Trail) -> None:
+    async def _let_in(self, gate: Gate, asked: _Request, trail: Trail) -> None:
         """Find out who calls; a route that there is not is for `dispatch_request` to tell."""
         assert trail.peer is not None
         asked.caller = trail.who = await gate.caller(asked, trail.peer)
@@ -138,6 +170,9 @@ class Framework(QuartTrio):
         if rule is not None:
             trail.rule = rule
             check(rule, asked.caller, asked.method)
+        if asked.endpoint is not None:
+            scope = cast(dict[str, Any], asked.scope)
+            scope[_LEAVE] = await self._crowd.enter(asked.endpoint, asked.caller, _body_bytes())
 
     async def do_teardown_request(self, *_ignored: object) -> None:
         """Nothing is set up for a request."""

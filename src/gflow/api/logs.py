@@ -138,27 +138,30 @@ def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
 
 
 def _offset_of_last(path: Path, lines: int) -> int:
-    """Where the last `lines` lines begin, but no more than `MAX_LOOK_BYTES` before the end."""
+    """Where the last `lines` lines begin: read from the end, piece by piece, for a line may be longer than memory.
+
+    No more than `MAX_LOOK_BYTES` before the end.
+    """
     file = _open(path)
     if file is None:
         return 0
     with file:
-        size = os.fstat(file.fileno()).st_size
-        least = max(0, size - MAX_LOOK_BYTES)
-        end = max(least, size - 1)  # the end of the last line begins no other
-        while end > least:
-            start = max(least, end - CHUNK_BYTES)
-            block = os.pread(file.fileno(), end - start, start)
-            breaks = block.count(b"\n")
-            if breaks >= lines:
-                return start + _before_last(block, lines) + 1
-            lines, end = lines - breaks, start
-        return least
+        end = os.fstat(file.fileno()).st_size
+        return _back(file, end, lines, least=max(0, end - MAX_LOOK_BYTES))
 
 
-def _before_last(block: bytes, lines: int) -> int:
-    """Where the line break before the last `lines` lines is, in a block that has so many."""
-    at = len(block)
-    for _ in range(lines):
-        at = block.rfind(b"\n", 0, at)
-    return at
+def _back(file: BinaryIO, end: int, lines: int, least: int = 0) -> int:
+    """The place behind the newline before the last `lines` lines; the newline at the very end ends the last of them."""
+    left, at = lines, end
+    while at > least:
+        start = max(least, at - CHUNK_BYTES)
+        file.seek(start)
+        data = file.read(at - start)
+        stop = len(data) - (at == end)
+        count = data.count(b"\n", 0, stop)
+        if count >= left:
+            for _ in range(left):
+                stop = data.rindex(b"\n", 0, stop)
+            return start + stop + 1
+        left, at = left - count, start
+    return least

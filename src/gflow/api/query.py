@@ -1,5 +1,6 @@
 """Reading query strings: every parameter is known and of the right form, or the request is refused."""
 
+import re
 from collections.abc import Iterable
 
 from quart import request
@@ -11,17 +12,24 @@ from gflow.core.model import JobId, State
 from gflow.core.selection import Selection
 
 MAX_IDS = 100_000
+MAX_SHOWN = 60
+"""Of what cannot be read, so much is told back."""
+
+_WHOLE = re.compile(r"-?[0-9]{1,4000}")
+_NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][+-]?[0-9]{1,3})?")
 
 _STATES = {state.value.lower(): state for state in State} | {code.lower(): state for state, code in CODES.items()}
 
 
 def allow(*names: str) -> None:
-    """Refuse parameters that are not among `names`."""
+    """Refuse parameters that are not among `names`, and those that are given more than once."""
     if not request.query_string:
         return  # as with most requests
-    for name in request.args:
+    for name, values in request.args.lists():
         if name not in names:
             raise Malformed(f"Unknown parameter '{name}'; allowed: {', '.join(names) or 'none'}")
+        if len(values) > 1:
+            raise Malformed(f"Parameter '{name}' is given {len(values)} times; give it once")
 
 
 def text(name: str) -> str | None:
@@ -44,17 +52,20 @@ def flag(name: str) -> bool:
 
 
 def integer(name: str, *, least: int | None = None, most: int | None = None) -> int | None:
-    """A whole number in a range."""
+    """A whole number in a range. All beyond 18 digits are more than there is of anything, and alike."""
     value = text(name)
     if value is None:
         return None
-    try:
-        number = int(value)
-    except ValueError:
-        raise Malformed(f"Invalid {name} '{value}': use a whole number") from None
+    if _WHOLE.fullmatch(value) is None:
+        raise Malformed(f"Invalid {name} '{_short(value)}': use a whole number")
+    number = int(value) if len(value) < 19 else -(10**18) if value.startswith("-") else 10**18
     if (least is not None and number < least) or (most is not None and number > most):
-        raise Malformed(f"Invalid {name} {number}: use {least} to {most if most is not None else 'any'}")
+        raise Malformed(f"Invalid {name} {_short(value)}: use {least} to {most if most is not None else 'any'}")
     return number
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= MAX_SHOWN else value[:MAX_SHOWN] + "…"
 
 
 def number(name: str) -> float | None:
@@ -62,13 +73,9 @@ def number(name: str) -> float | None:
     value = text(name)
     if value is None:
         return None
-    try:
-        found = float(value)
-    except ValueError:
-        raise Malformed(f"Invalid {name} '{value}': use a number") from None
-    if found != found or abs(found) > 1e15:
-        raise Malformed(f"Invalid {name} '{value}': use a number")
-    return found
+    if _NUMBER.fullmatch(value) is None or abs(float(value)) > 1e15:
+        raise Malformed(f"Invalid {name} '{_short(value)}': use a number")
+    return float(value)
 
 
 def states(name: str) -> frozenset[State] | None:

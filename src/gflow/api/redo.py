@@ -11,6 +11,7 @@ from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group, check_owner
+from gflow.api.room import check_room
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
 from gflow.api.submitter import check_again, submitter
@@ -51,6 +52,7 @@ def blueprint(services: Services) -> Blueprint:
             runtime.check_open()
             for group_id in {spec.group_id for _, spec in specs if spec.group_id is not None}:
                 check_group(who, engine, group_id)
+            check_room(engine, who, [spec for _, spec in specs])
             made, outcome = engine.redo(specs, runtime.clock(), attempts=attempts, held=wanted.hold, recalled=recalled)
             seq = runtime.commit(outcome)
         finally:

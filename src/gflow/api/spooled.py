@@ -16,7 +16,9 @@ from gflow.wire.requests import JobUpdate
 
 MAX_SCRIPT_BYTES = 4 << 20
 KEPT_ENVIRONMENTS = 32
-"""Environments whose place in the spool is remembered."""
+"""Environments whose place in the spool is remembered, unless they are larger than `MOST_REMEMBERED`."""
+
+MOST_REMEMBERED = 256 << 10
 
 
 class Spooled:
@@ -53,9 +55,10 @@ class Spooled:
         except ValueError as error:
             raise Malformed(f"Invalid environment: {error}") from None
         digest, dropped = await self._put("env", data), frozenset(variables.keys() - kept.keys())
-        if len(known) >= KEPT_ENVIRONMENTS:
-            known.clear()
-        known[key] = KnownEnvironment(variables, digest, dropped)
+        if len(data) <= MOST_REMEMBERED:
+            if len(known) >= KEPT_ENVIRONMENTS:
+                known.clear()
+            known[key] = KnownEnvironment(variables, digest, dropped)
         return digest, dropped
 
     def _pin(self, kind: Kind, digest: str) -> bool:

@@ -17,6 +17,7 @@ from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
+from gflow.api.room import check_room
 from gflow.api.services import Services, new_group_id
 from gflow.api.spooled import Spooled
 from gflow.api.submitter import submitter
@@ -74,6 +75,7 @@ async def _submit(
         runtime.check_open()
         for group_id in {spec.group_id for spec in specs if spec.group_id is not None}:
             check_group(who, runtime.engine, group_id)
+        check_room(runtime.engine, who, specs)
         if dry_run:
             known = runtime.engine.would_stand(specs, runtime.clock(), recalled=recalled, cells=cells)
             return [_foreseen(spec, job) for spec, job in zip(specs, known, strict=True)]

@@ -60,6 +60,14 @@ class TooLarge(Refused):
     status = 413
 
 
+class TooMany(Refused):
+    """More than one may have at once: try again later."""
+
+    code = "too_many"
+    status = 429
+    retry_after_secs = 5
+
+
 class Impossible(Refused):
     """Understood, but it could never be done."""
 

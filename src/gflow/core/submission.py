@@ -23,6 +23,9 @@ MAX_CPUS = 1 << 16
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
 
+MAX_JOB_CHARS = 2 << 20
+"""Of a command with all its arguments and parameters: Linux takes no more bytes (ARG_MAX), and they are in memory."""
+
 
 FIXED = frozenset(
     "owner uid submit_key group_id group_name key task_id restart_count oom_restarts retried_from redone_from".split()
@@ -109,6 +112,9 @@ def _check_work(spec: JobSpec) -> None:
     for text in (spec.command or "", *(spec.argv or ()), *spec.script_args):
         if len(text) > MAX_COMMAND_BYTES // 4 and len(text.encode(errors="surrogateescape")) > MAX_COMMAND_BYTES:
             raise Impossible("The command is longer than 128 KiB, the most Linux passes on; put it into a script")
+    texts = (*(spec.argv or ()), *spec.script_args, *spec.parameters, *spec.parameters.values())
+    if sum(map(len, texts)) > MAX_JOB_CHARS:
+        raise Impossible("The arguments and parameters are longer than 2 MiB together; put them into a file")
 
 
 def _check_texts(spec: JobSpec) -> None:

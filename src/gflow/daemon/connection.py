@@ -72,6 +72,10 @@ class _Http1(H11Protocol):
         """Whether something came behind a request that is not answered yet."""
         return self.connection.their_state not in _TAKING and bool(self.connection.trailing_data[0])
 
+    def holds_half(self) -> bool:
+        """Whether a request has begun, and its head is not there yet."""
+        return self.connection.their_state is h11.IDLE and bool(self.connection.trailing_data[0])
+
     async def _handle_events(self) -> None:
         """hypercorn's way, but it ends with the request instead of waiting until that is answered."""
         while self.connection.their_state in _TAKING:
@@ -138,7 +142,11 @@ def _is_readable(target: bytes) -> bool:
 
 
 class Connection(TCPServer):
-    """Serves one accepted stream when awaited. `idle_since` is when its last answer ended (trio time; never: busy)."""
+    """Serves one accepted stream when awaited.
+
+    In trio time: `idle_since` is when its last answer ended (never: busy), `sends_since` since when it has been trying
+    to send what it sends now (never: nothing is being sent).
+    """
 
     def __init__(
         self,
@@ -151,7 +159,9 @@ class Connection(TCPServer):
     ) -> None:
         super().__init__(app, config, context, state, stream)  # type: ignore[arg-type]
         self.idle_since = trio.current_time()
+        self.sends_since = math.inf
         self.socket = stream.socket
+        self._half_since = math.inf
         self._departures = departures
         self._head: bytes | None = None
         self._is_over = False
@@ -220,6 +230,13 @@ class Connection(TCPServer):
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
+    def look(self, now: float) -> float:
+        """Since when half of a request's head was there at every look (never: there is none)."""
+        waits = self.idle_since < math.inf and not self._drops and hasattr(self, "protocol")
+        half = waits and cast(_Http1, self.protocol).holds_half()
+        self._half_since = min(self._half_since, now) if half else math.inf
+        return self._half_since
+
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):
             await self._send(event.data)
@@ -258,14 +275,16 @@ class Connection(TCPServer):
             self.send_lock.acquire_nowait()
         except trio.WouldBlock:
             await self.send_lock.acquire()
+        self.sends_since = trio.current_time()
         try:
             with trio.CancelScope(shield=True):
                 await self.stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):  # busy: with its own end
             self._end()
             await self.protocol.handle(Closed())
             await trio.lowlevel.checkpoint()  # who sends on and on must let himself be told to stop
         finally:
+            self.sends_since = math.inf
             self.send_lock.release()
 
     def _is_still_sent_to(self) -> bool:

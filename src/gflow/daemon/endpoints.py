@@ -4,11 +4,14 @@ hypercorn's own `serve` ends at one malformed packet, hangs at shutdown on a cli
 nothing about who called; so the sockets and the loop are ours, and hypercorn handles one connection at a time.
 """
 
+import contextlib
 import logging
 import os
+import resource
 import socket
 import stat
 import sys
+from collections.abc import Hashable
 from pathlib import Path
 
 import trio
@@ -20,6 +23,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 from gflow.daemon.connection import Connection
 from gflow.daemon.departures import Departures
 from gflow.daemon.peer import Peer, Stranger, address_of, peer_of
+from gflow.daemon.places import Places
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,29 @@ GRACE_SECS = 3.0
 
 MAX_HEADER_BYTES = 64 * 1024
 IDLE_SECS = 300.0
+
+HEAD_SECS = 20.0
+"""A request whose head takes longer to arrive is not waited for."""
+
+STALL_SECS = 3600.0
+"""So long an answer is kept for a client that reads no further, as a pager does while somebody reads."""
+
+LOOK_SECS = 5.0
+"""How often connections are looked at for one of these."""
+
+MAX_CONNECTIONS, OF_ONE, KEPT = 4096, 1024, 64
+"""Open connections in all (at most half of the files the daemon may have open), those of one user, or of one address
+over TCP, and those of the first that are for administrators only."""
+
+TURN_AWAY_SECS = 1.0
+TURNED_AWAY = 64
+"""How long one that finds no place has for hearing so, and how many may be about it."""
+
+_TURNED_AWAY = b'{"error":"Too many connections are open, yours or in all; close some, or try again","code":"too_many"}'
+_NO_PLACE = (
+    b"HTTP/1.1 429 \r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\n"
+    b"content-length: %d\r\n\r\n%s" % (len(_TURNED_AWAY), _TURNED_AWAY)
+)
 
 
 class SocketInUse(Exception):
@@ -98,6 +125,9 @@ class ApiServer:
         self._context = WorkerContext(None)
         self._accepting = trio.CancelScope()
         self._open: set[Connection] = set()
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._places = Places(min(MAX_CONNECTIONS, files // 2), OF_ONE, KEPT)
+        self._being_turned_away = 0
         self._hung_up = trio.Event()
         self._connections: trio.Nursery
         self._departures: Departures
@@ -116,7 +146,31 @@ class ApiServer:
             await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        state: LifespanState = {"peer": self._peer(stream.socket)}
+        peer = self._peer(stream.socket)
+        party, admin = _party(peer, stream.socket)
+        if not self._places.has_room(party, admin=admin):
+            await self._turn_away(stream)
+            return
+        self._places.enter(party)
+        try:
+            await self._serve_peer(stream, peer)
+        finally:
+            self._places.leave(party)
+
+    async def _turn_away(self, stream: trio.SocketStream) -> None:
+        """Say that there is no place: behind what the client says first, or it would not get to read it."""
+        self._being_turned_away += 1
+        try:
+            if self._being_turned_away <= TURNED_AWAY:
+                with trio.move_on_after(TURN_AWAY_SECS), contextlib.suppress(trio.BrokenResourceError):
+                    await stream.receive_some(MAX_HEADER_BYTES)
+                    await stream.send_all(_NO_PLACE)
+        finally:
+            self._being_turned_away -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _serve_peer(self, stream: trio.SocketStream, peer: Peer | Stranger) -> None:
+        state: LifespanState = {"peer": peer}
         connection = Connection(self._app, self._config, self._context, state, stream, self._departures)
         self._open.add(connection)
         try:
@@ -136,8 +190,12 @@ class ApiServer:
 
     async def _close_idle(self) -> None:
         while True:
-            await trio.sleep(IDLE_SECS / 10)
-            self._hang_up(trio.current_time() - IDLE_SECS)
+            await trio.sleep(min(LOOK_SECS, IDLE_SECS / 10))
+            now = trio.current_time()
+            self._hang_up(now - IDLE_SECS)
+            for connection in self._open:
+                if connection.look(now) <= now - HEAD_SECS or connection.sends_since <= now - STALL_SECS:
+                    connection.shut()
 
     def _hang_up(self, idle_since: float) -> None:
         """Close connections without a request under way that have been so since `idle_since` (trio time)."""
@@ -161,6 +219,16 @@ class ApiServer:
             connection.shut()
             connection.socket.close()
         self._connections.cancel_scope.cancel()
+
+
+def _party(peer: Peer | Stranger, sock: trio.socket.SocketType) -> tuple[Hashable, bool]:
+    """Whose connections count together, and whether that is an administrator."""
+    if isinstance(peer, Peer):
+        return peer.uid, peer.uid in (0, os.geteuid())
+    try:
+        return sock.getpeername()[0], False
+    except OSError:
+        return "nobody, any more", False
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -17,7 +17,7 @@ from gflow.daemon.hangup import HANG_UP
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING = 10
+MAX_WAITING = 2
 """So many pieces of a body (of 64 KiB at most) are taken in before the application asks for them."""
 
 WhileThere = Callable[[], AbstractContextManager[None]]
