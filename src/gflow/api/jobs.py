@@ -18,6 +18,7 @@ from gflow.api.listing import Listing
 from gflow.api.owned import owned
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
+from gflow.api.submitter import check_program
 from gflow.core.engine import Engine
 from gflow.core.errors import Impossible, Malformed
 from gflow.core.eta import why_unknown
@@ -98,6 +99,7 @@ def blueprint(services: Services) -> Blueprint:
         query.allow()
         body = read(JobUpdate, await json_body())
         job = await owned(services, job_id)
+        check_program(services, caller(), job, _named(body))
         if isinstance(body.run_dir, str):
             await directories.check(services, [body.run_dir])
         spooled = Spooled(services)

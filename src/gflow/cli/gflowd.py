@@ -85,10 +85,26 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 @click.option(
     "--log-format", type=click.Choice(("text", "json")), default="text", help="text, or json: an object a line."
 )
+@click.option("--system", is_flag=True, help="As root: one daemon for all users, every job run as its submitter.")
+@click.option("--data-dir", metavar="PATH", help="Keep the state here instead of in its usual place.")
 @click.pass_obj
-async def run(given: Invocation, /, log_file: str | None = None, log_format: str = "text", **flags: str | None) -> None:
+async def run(
+    given: Invocation,
+    /,
+    log_file: str | None = None,
+    log_format: str = "text",
+    *,
+    system: bool = False,
+    data_dir: str | None = None,
+    **flags: str | None,
+) -> None:
     """Run the daemon in the foreground."""
     given.log_file, given.log_format = log_file, log_format
+    given.system, given.named_data_dir = system, data_dir
+    if system and os.geteuid() != 0:
+        sys.exit(
+            "gflowd: --system is for root, as it runs every job as its submitter; without it the daemon is your own"
+        )
     given.add(**flags)
     raise _Serve(given)
 
@@ -330,7 +346,9 @@ def _serve(given: Invocation) -> None:
     file = Path(given.log_file) if given.log_file is not None else None
     logs.set_up(given.verbosity, given.log_format, file, os.environ)
     hosted = systemd.take(os.environ, os.getpid())
-    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket(), given.settings, hosted)
+    settings = daemon.Settings(
+        given.settings(), given.data_dir(), given.socket(), given.settings, hosted, system=given.system
+    )
     try:
         daemon.serve(settings)
     except daemon.CannotStart as error:
