@@ -1,8 +1,13 @@
-"""What lies over the screen for a moment: a question to be answered with y or n, and the list of keys."""
+"""What lies over the screen for a moment: a question to be answered with y or n, and the list of keys.
+
+Keys that were typed before it could be seen were not meant for it, and do not count.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import time
+from typing import TYPE_CHECKING, TypeVar
 
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -22,7 +27,30 @@ _MOVING = (
 )
 
 
-class Question(ModalScreen[bool]):
+Answer = TypeVar("Answer")
+
+
+class Overlay(ModalScreen[Answer]):
+    """`press` takes the keys, from the moment at which it has been drawn."""
+
+    seen_at = math.inf
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._seen)
+
+    def _seen(self) -> None:
+        self.seen_at = time.monotonic()
+
+    def press(self, event: Key) -> None:
+        if event.time > self.seen_at:
+            self.answer(event.key)
+
+    def answer(self, key: str) -> None:
+        """Close, with what this key means."""
+        raise NotImplementedError
+
+
+class Question(Overlay[bool]):
     """True for y; every other key is a no."""
 
     CSS = """
@@ -37,12 +65,11 @@ class Question(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         yield Static(f"{self._text}  y / n", id="question", markup=False)
 
-    def on_key(self, event: Key) -> None:
-        event.stop()
-        self.dismiss(event.key in ("y", "Y"))
+    def answer(self, key: str) -> None:
+        self.dismiss(key in ("y", "Y"))
 
 
-class Keys(ModalScreen[None]):
+class Keys(Overlay[None]):
     """All keys; any of them closes it."""
 
     CSS = """
@@ -54,6 +81,5 @@ class Keys(ModalScreen[None]):
         lines = [f"{key:<10} {what}" for key, what in (*KEYS, *_MOVING)]
         yield Static("\n".join(lines), id="keys", markup=False)
 
-    def on_key(self, event: Key) -> None:
-        event.stop()
+    def answer(self, key: str) -> None:  # noqa: ARG002
         self.dismiss(None)
