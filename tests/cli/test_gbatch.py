@@ -267,6 +267,8 @@ def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
     monkeypatch.setattr(sys, "stdin", _Stdin(b" \n"))
     assert "No content provided via stdin: give a command" in gbatch(status=2).err
     assert gbatch("-", status=1).err == "gbatch: No content provided via stdin\n"
+    monkeypatch.setattr(sys, "stdin", _Stdin(b"\x7fELF\xff"))
+    assert gbatch("-", status=1).err.endswith("write it to a file and submit that: gbatch -- PATH\n")
     monkeypatch.setattr(sys, "stdin", _Stdin(b"", tty=True))
     assert "nothing to submit" in gbatch(status=2).err
     assert submitted.jobs == []
@@ -935,6 +937,7 @@ def test_new_writes_a_script_that_can_be_submitted_and_nothing_twice(gbatch, sub
     assert (job_of(submitted)["gpus"], job_of(submitted)["run_name"]) == (1, "train")
     script.write_text("mine")
     assert "exists already" in gbatch("new", "train.sh", status=1).err
+    assert gbatch("new", "a b").out == "Wrote a b.sh; submit it with: gbatch 'a b.sh'\n"
     assert script.read_text() == "mine"
 
 

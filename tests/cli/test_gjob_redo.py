@@ -61,6 +61,20 @@ def test_what_was_changed_and_what_goes_along_is_told(run, failed):
     assert done.err == "gjob redo: left out of the environment: KEY\n"
 
 
+def test_changes_are_said_in_the_words_of_a_user(run, failed):
+    failed.on("POST", "/jobs/7/redo", reply({"id": 9, "run_name": "a"}, 201))
+    argv = ["--param", "x=1", "--param", "y=a b", "--signal", "B:USR1@60", "--notify-email", "a@b.de"]
+    assert run(COMMAND, "redo", "7", *argv).out.splitlines()[1:-1] == [
+        "  early_signal=USR1@60",
+        "  param x=1",
+        "  param y=a b",
+        "  notify_emails=a@b.de",
+        "  notify_events=none",
+    ]
+    cleared = run(COMMAND, "redo", "7", "--clear-params", "--clear-notify").out.splitlines()[1:-1]
+    assert cleared == ["  notifications=none", "  parameters=none"]
+
+
 def test_the_text_of_a_new_script_goes_along(run, failed, tmp_path):
     (tmp_path / "x.sh").write_text("echo hello")
     assert run(COMMAND, "redo", "7", "--script", str(tmp_path / "x.sh")).status == 0

@@ -10,6 +10,7 @@ import pytest
 
 from gflow.cli import gbatch, gcancel, gctl, ginfo, gjob, gqueue, gstats
 from gflow.cli.command import Command
+from gflow.cli.progress import _fitting
 from support.fake_daemon import reply
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scripts.md"
@@ -168,6 +169,10 @@ def test_groups_say_how_far_they_are(run, answering):
         " JOBID   NAME    USER   JOBS   ENDED   RUNNING   WAITING   FAILED   CANCELLED   PROGRESS\n"
         " 3       sweep   ann    10     5       2         3         1        0           50%\n"
     )
+    for most in (40, 50, 60, 80):
+        text = _fitting([{**group, "name": "a-long-name"}], most, symbols=True)
+        assert max(map(len, text.splitlines())) <= most
+        assert " 50%" in text
     assert "█████░░░░░ 50%" in run(gqueue.COMMAND, "--progress", "--color", "always").out
     assert answering.asked[-1].query == {"mine": "1"}
 

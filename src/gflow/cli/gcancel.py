@@ -144,7 +144,12 @@ COMMAND = Command(
             help="Jobs of these users (all: everybody's); without it, conditions mean yours.",
         ),
         Option(
-            "-n", "--names", "--name", convert=wildcards, metavar="LIST", help="Jobs with these names; * and ? match."
+            "-n",
+            "--names",
+            "--name",
+            convert=wildcards,
+            metavar="LIST",
+            help="Jobs with these names; * and ? match, \\* is a star.",
         ),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
         Option(

@@ -166,9 +166,9 @@ def interval(text: str) -> float:
 
 
 def wildcard(text: str) -> str:
-    """A text that may have `*`, `?` and `[...]` for others."""
-    if text.rfind("[") > text.rfind("]"):
-        raise ValueError(f"'{text}' has a [ without its ]; for a [ itself write [[]")
+    """A text that may have `*`, `?` and `[...]` for others; a backslash takes the meaning from them."""
+    if text.replace("\\[", "").rfind("[") > text.rfind("]"):
+        raise ValueError(f"'{text}' has a [ without its ]; for a [ itself write \\[")
     return text
 
 
@@ -207,6 +207,16 @@ def signal_number(name: str) -> int:
     if "_" in word or not isinstance(number, int) or not 0 < number < 65:
         raise ValueError(f"'{name}' is not a signal, e.g. USR1 or TERM")
     return int(number)
+
+
+def signal_name(number: int) -> str:
+    """`USR1` of 10; the number where it has no name here."""
+    import signal
+
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return str(number)
 
 
 def export(text: str) -> str | list[str]:

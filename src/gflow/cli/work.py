@@ -100,6 +100,12 @@ def _text(content: bytes, origin: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise Failure(
-            f"script {origin} is not UTF-8 text; to run it where it is, write: gbatch -- sh {origin}"
-        ) from error
+        raise Failure(f"script {origin} is not UTF-8 text; {_instead(origin)}") from error
+
+
+def _instead(origin: str) -> str:
+    if origin == STDIN:
+        return "to run such a program, write it to a file and submit that: gbatch -- PATH"
+    import shlex
+
+    return f"to run it where it is, write: gbatch -- sh {shlex.quote(origin)}"

@@ -6,7 +6,7 @@ from gflow.cli.command import Command, Option
 from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.job.changes import EXCLUSIVE, OPTIONS, changes, check, dependencies, notices
-from gflow.cli.kinds import export
+from gflow.cli.kinds import export, signal_name
 from gflow.cli.request import environment, export_to
 from gflow.client.voice import say
 
@@ -44,13 +44,28 @@ def run(values: Values) -> int:
 def report(job_id: int, wanted: Record, answer: Record, *, cascade: bool) -> list[str]:
     """What was changed, and the jobs that were made."""
     lines = [f"Resubmitting job {job_id}{' with parameters:' if wanted else ' as it was.'}"]
-    lines += [f"  {field}={_text(value)}" for field, value in wanted.items() if field not in _LENGTHY]
+    lines += [f"  {field}={_text(value)}" for field, value in _flat(wanted).items() if field not in _LENGTHY]
     lines.append(f"Submitted batch job {answer['id']} ({answer['run_name']})")
     if cascade:
         along = answer.get("cascade") or ()
         lines.append(f"Cascading to {len(along)} dependent job(s)...")
         lines += [f"  Job {job['redone_from']} \u2192 Job {job['id']} ({job['run_name']})" for job in along]
     return lines
+
+
+def _flat(wanted: Record) -> Record:
+    """The fields as a user knows them: each parameter by itself, the time and the signal of the early one in words."""
+    found = dict(wanted)
+    for field in ("parameter_changes", "parameters"):
+        parameters = found.pop(field, None)
+        found |= {f"param {name}": value for name, value in (parameters or {}).items()}
+        if field == "parameters" and field in wanted and not parameters:
+            found[field] = None
+    early = found.get("early_signal")
+    if early:
+        found["early_signal"] = f"{signal_name(early['signal'])}@{early['secs_before']:g}"
+    mail = found.pop("notifications", None) if found.get("notifications") else None
+    return found | ({f"notify_{name}": value for name, value in mail.items()} if mail else {})
 
 
 def _text(value: object) -> str:
