@@ -134,6 +134,7 @@ def test_what_was_done_is_told_on_stderr_where_stdout_is_closed(daemon):
     assert (status, err) == (1, b"gbatch: job 4 was submitted, but stdout cannot be written: Bad file descriptor\n")
     status, _, err = closed(">&-", "gcancel", "2")
     assert (status, err) == (1, b"gcancel: nothing can be written to standard output: it is closed\n")
+    assert closed(">&-", "gqueue", "--version")[::2] == (1, err.replace(b"gcancel", b"gqueue"))
     assert [asked.path for asked in daemon.asked if asked.method == "POST"] == ["/jobs", "/jobs/2/cancel"]
 
 
@@ -142,6 +143,7 @@ def test_a_closed_stderr_leaves_the_exit_status_as_it_is(daemon):
     assert closed("2>&-", "gqueue", "-s", "Foo") == (2, b"", b"")
     assert closed("2>&- <&-", "gqueue") == (0, b"No jobs found.\n", b"")
     assert closed("2>&- >&- <&-", "gqueue") == (1, b"", b"")
+    assert closed("2>&- >&- <&-", "gflowd", "--version") == (0, b"", b"")
 
 
 def test_a_configuration_that_is_named_must_be_right(daemon, home):

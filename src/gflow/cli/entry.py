@@ -8,6 +8,7 @@ import sys
 
 from gflow.cli.command import Command, Failure, Group, UsageError, fill, load
 from gflow.cli.quick import Unclear, read, read_options
+from gflow.cli.streams import closed_or, open_what_is_closed, take_any_text
 from gflow.client.endpoint import trust
 from gflow.client.errors import ClientError
 from gflow.client.voice import say, speak_as
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
     from gflow.cli.command import Values
 
-_BAD_DESCRIPTOR = 9  # EBADF; the module errno is no part of a bare interpreter
-
 
 def start(table: Command | Group, argv: list[str] | None = None, prog: str | None = None) -> NoReturn:
     """Run the command line for `table` and exit."""
@@ -28,12 +27,11 @@ def start(table: Command | Group, argv: list[str] | None = None, prog: str | Non
 
 
 def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
-    _open_what_is_closed()
-    _take_any_text()
+    open_what_is_closed()
+    take_any_text()
     try:
-        status = _run(table, argv, prog)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        status = _status(table, argv, prog)
+        sys.stdout.flush()
     except UsageError as error:
         return _say(error, 2)
     except (ClientError, Failure) as error:
@@ -44,44 +42,17 @@ def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
         return leave_quietly(141)
     except OSError as error:
         leave_quietly(1)
-        return _say(_Closed() if error.errno == _BAD_DESCRIPTOR else error, 1)
+        return _say(closed_or(error), 1)
     return status
 
 
-class _Closed(Exception):
-    """The command was started without a standard output."""
-
-    def __str__(self) -> str:
-        return "nothing can be written to standard output: it is closed"
-
-
-def _open_what_is_closed() -> None:
-    """Where a stream was closed by whoever started us, the next file that is opened would take its place.
-
-    On standard output every write fails, as on a full disk, so that what was done is told on stderr; what is said on a
-    closed stderr is lost, but its exit status is not.
-    """
-    if sys.stdin is None:
-        _occupy(0, os.O_RDONLY)
-    if sys.stdout is None:
-        sys.stdout = open(_occupy(1, os.O_RDONLY), "w", closefd=False)  # noqa: SIM115 - for as long as the process
-    if sys.stderr is None:
-        sys.stderr = open(_occupy(2, os.O_WRONLY), "w", closefd=False)  # noqa: SIM115
-
-
-def _occupy(number: int, how: int) -> int:
-    nowhere = os.open(os.devnull, how)
-    if nowhere != number:
-        os.dup2(nowhere, number)
-        os.close(nowhere)
-    return number
-
-
-def _take_any_text() -> None:
-    """A name that the terminal's encoding has no characters for is shown as well as can be, not a reason to end."""
-    for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, "errors", None) in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+def _status(table: Command | Group, argv: list[str], prog: str) -> int:
+    try:
+        return _run(table, argv, prog)
+    except SystemExit as left:  # the full reader's way out, after help and after what it has refused
+        if not isinstance(left.code, int):
+            raise
+        return left.code
 
 
 def _say(error: Exception, status: int) -> int:
