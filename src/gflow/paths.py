@@ -13,6 +13,12 @@ import sys
 
 _NAME = "gflow"
 
+SYSTEM_SOCKET = "/run/gflow/gflowd.sock"
+"""Of the daemon that serves all users of the machine. Only root can put anything there."""
+
+SYSTEM_DATA = "/var/lib/gflow"
+SYSTEM_CONFIG = "/etc/gflow/gflow.toml"
+
 
 class UnsafeDirectory(Exception):
     """A directory others could have prepared; the message says what is wrong with it."""

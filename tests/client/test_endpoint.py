@@ -17,6 +17,7 @@ def bare(monkeypatch, tmp_path):
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(paths, "SYSTEM_SOCKET", str(tmp_path / "system.sock"))
 
 
 @pytest.fixture
@@ -27,6 +28,16 @@ def config(tmp_path):
 
 
 def test_the_default_is_the_default_socket():
+    assert find() == paths.default_socket()
+
+
+def test_the_daemon_of_all_users_comes_after_ones_own(config):
+    open(paths.SYSTEM_SOCKET, "w").close()
+    assert find() == paths.SYSTEM_SOCKET
+    config.write_text('[daemon]\nhost = "localhost"\nauth = "none"\n')
+    assert find() == paths.SYSTEM_SOCKET
+    os.makedirs(os.path.dirname(paths.default_socket()))
+    open(paths.default_socket(), "w").close()
     assert find() == paths.default_socket()
 
 

@@ -1,21 +1,24 @@
-"""What every launcher promises: the same tests for the real one and for the fake that others are tested with.
+"""What every launcher promises: the same tests for the real ones and for the fake that others are tested with.
 
-The jobs of the real one read the code they are to exit with from a FIFO.
+The jobs of the real ones read the code they are to exit with from a FIFO.
 """
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 import trio
 
-from gflow.core.model import Job
+from gflow.core.model import Job, JobId
 from gflow.launch.base import Launcher, LaunchFailed, Trace
+from gflow.users import accounts
 from support.fake_launcher import STUBBORN, FakeLauncher
-from support.tmux_server import Machine, clock, make_job, running, until
+from support.tmux_server import Machine, clock, make_job, running, serving_users, until
 
 
 class Driver(Protocol):
@@ -125,10 +128,15 @@ class TmuxDriver:
         return self.machine.work / f"{kind}-{job.id}"
 
 
-@pytest.fixture(params=["fake", "tmux"])
+@pytest.fixture(params=["fake", "tmux", pytest.param("per user", marks=pytest.mark.once)])
 async def driver(request: pytest.FixtureRequest, machine: Machine) -> AsyncIterator[Driver]:
     if request.param == "fake":
         yield FakeDriver()
+    elif request.param == "per user":
+        if os.geteuid() != 0:
+            pytest.skip("becomes other users: run the tests as root")
+        async with serving_users(machine):
+            yield TmuxDriver(machine)
     else:
         async with running(machine):
             yield TmuxDriver(machine)
@@ -145,6 +153,15 @@ def started(driver: Driver) -> Callable[[Job], Awaitable[Job]]:
 
 
 Started = Callable[[Job], Awaitable[Job]]
+
+
+async def attach(driver: Driver, job: Job, *, read_only: bool = False) -> list[str] | None:
+    """As the API asks for it: in a thread."""
+    return await trio.to_thread.run_sync(partial(driver.launcher.attach_argv, job, read_only=read_only))
+
+
+async def terminals(driver: Driver, *running: Job) -> set[JobId]:
+    return await trio.to_thread.run_sync(driver.launcher.terminals, running)
 
 
 async def test_a_job_ends_with_its_code(driver: Driver, started: Started) -> None:
@@ -275,18 +292,20 @@ async def test_what_became_of_a_launch(driver: Driver, started: Started) -> None
 
 async def test_the_terminal_can_be_attached_while_the_job_runs(driver: Driver, started: Started) -> None:
     job = driver.job()
-    assert driver.launcher.attach_argv(job) is None
-    assert driver.launcher.terminals([]) == set()
+    assert await attach(driver, job) is None
+    assert await terminals(driver) == set()
     await started(job)
-    argv = driver.launcher.attach_argv(job)
+    argv = await attach(driver, job)
     assert argv is not None
-    assert driver.launcher.terminals([job]) == {job.id}
-    assert driver.launcher.attach_argv(job, read_only=True) == [*argv, "-r"]
+    assert await terminals(driver, job) == {job.id}
+    assert await attach(driver, job, read_only=True) == [*argv, "-r"]
     await driver.finish(job, 0)
     await driver.launcher.wait(job)
     await driver.launcher.discard(job)
-    await until(lambda: driver.launcher.attach_argv(job) is None, "the end of the terminal")
-    assert driver.launcher.terminals([]) == set()
+    with trio.fail_after(20):
+        while await attach(driver, job) is not None:
+            await trio.sleep(0.005)
+    assert await terminals(driver) == set()
     assert driver.launcher.started(job) is None
 
 
@@ -302,12 +321,12 @@ async def test_the_processes_of_a_job_are_shown_with_what_they_take(driver: Driv
 
 async def test_terminals_are_known_while_they_are_there(driver: Driver, started: Started) -> None:
     job = await started(driver.job())
-    assert driver.launcher.terminals([job]) == {job.id}
+    assert await terminals(driver, job) == {job.id}
     await driver.finish(job, 0)
     await driver.launcher.wait(job)
     await driver.launcher.discard(job)
     with trio.fail_after(20):
-        while driver.launcher.terminals([]):
+        while await terminals(driver):
             await trio.sleep(0.005)
     assert await driver.launcher.close_terminal(job) is False
 
@@ -321,3 +340,43 @@ async def test_jobs_do_not_touch_each_other(driver: Driver, started: Started) ->
     for job in jobs[1:]:
         await driver.finish(job, job.id)
     assert [(await driver.launcher.wait(job)).code for job in jobs[1:]] == [job.id for job in jobs[1:]]
+
+
+@pytest.mark.parametrize("driver", ["per user"], indirect=True)
+@pytest.mark.once
+async def test_a_helper_that_nobody_needs_leaves(driver: Driver, started: Started) -> None:
+    job = await started(driver.job())
+    helper = driver.launcher._helpers[0]
+    await until(lambda: helper.idle_secs > 0.8, "twice the time that one may be idle")
+    assert helper.alive, "the job needs it"
+    await driver.finish(job, 0)
+    await driver.launcher.wait(job)
+    await driver.launcher.discard(job)
+    await until(lambda: not helper.alive, "the end of the helper")
+    another = await started(driver.job())
+    assert driver.launcher._helpers[0] is not helper
+    await driver.finish(another, 0)
+    assert (await driver.launcher.wait(another)).code == 0
+
+
+@pytest.mark.parametrize("driver", ["per user"], indirect=True)
+@pytest.mark.once
+async def test_what_a_container_runs_is_the_job_s_and_what_others_run_is_not(
+    driver: Driver, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "subuid").write_text("root:300000:10\n")
+    monkeypatch.setattr(accounts, "SUBORDINATE", tmp_path / "subuid")
+    job = await started(driver.job())
+    mark = {"GFLOW_RUN_ID": job.run_id or ""}
+    lent, other = (subprocess.Popen(["sleep", "600"], env=mark, user=uid, cwd="/") for uid in (300003, 400000))
+    try:
+        assert {process.pid for process in await driver.launcher.processes(job)} == {*driver.processes(job), lent.pid}
+        owners = await driver.launcher.owners([lent.pid, other.pid])
+        assert (owners[lent.pid].run_id, owners[other.pid].run_id) == (job.run_id, None)
+        assert await driver.launcher.send_signal(job, signal.SIGKILL) == 2
+        assert (await driver.launcher.wait(job)).code == 137
+        assert (await trio.to_thread.run_sync(lent.wait), other.poll()) == (-signal.SIGKILL, None)
+    finally:
+        for process in (lent, other):
+            process.kill()
+            process.wait()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.core.progress import Progress
-from gflow.launch.progress import NOTE_CHARS, REPORT_BYTES, TAIL_BYTES, read_progress, reported, shown
+from gflow.launch.progress import NOTE_CHARS, REPORT_BYTES, TAIL_BYTES, read_progress, read_report, reported, shown
 
 NOTES = st.text("abc xyz", min_size=1, max_size=20).map(str.strip).filter(bool)
 BAR = "\r 45%|████▌     | 45/100 [00:10<00:12,  4.50it/s]"
@@ -103,17 +103,17 @@ def test_what_is_written_is_read(percent: float, note: str) -> None:
 
 def test_the_file_counts_before_the_terminal_and_the_end_of_both(tmp_path: Path) -> None:
     log, file = tmp_path / "log", tmp_path / "progress"
-    assert read_progress(log, file) is None
+    assert read_progress(log, read_report(file)) is None
     log.write_bytes(b"99%|###| 99/100 [00:10<00:12]" + b"x" * TAIL_BYTES)
-    assert read_progress(log, file) is None, "too far back"
+    assert read_progress(log, read_report(file)) is None, "too far back"
     log.write_bytes(b"x" * TAIL_BYTES + BAR.encode())
     os.utime(log, (7, 7))
     assert read_progress(log, None) == Progress(45, 7.0, "terminal", left_secs=12.0)
     file.write_text("1%\n" * REPORT_BYTES + "20% there\n")
     os.utime(file, (9, 9))
-    assert read_progress(log, file) == Progress(20, 9.0, "file", note="there")
+    assert read_progress(log, read_report(file)) == Progress(20, 9.0, "file", note="there")
     file.write_text("nothing that counts")
-    assert read_progress(log, file) == Progress(45, 7.0, "terminal", left_secs=12.0)
+    assert read_progress(log, read_report(file)) == Progress(45, 7.0, "terminal", left_secs=12.0)
 
 
 def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
@@ -122,4 +122,4 @@ def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("50")
     (tmp_path / "link").symlink_to(tmp_path / "secret")
     for name in ("pipe", "link", "."):
-        assert read_progress(tmp_path / "no log", tmp_path / name) is None
+        assert read_progress(tmp_path / "no log", read_report(tmp_path / name)) is None

@@ -14,6 +14,7 @@ import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.progress import read_report
 
 GENTLE: Mapping[int | str, int] = {"interrupt": 130, signals.SIGTERM: 143, signals.SIGKILL: 137}
 STUBBORN: Mapping[int | str, int] = {signals.SIGKILL: 137}
@@ -194,8 +195,8 @@ class FakeLauncher:
         used = self.memory.get(job.id, 0)
         return used if used > (job.spec.memory_mb or 0) << 20 else None
 
-    def progress_file(self, job: Job) -> Path | None:
-        return self.progress_dir / str(job.id) if self.progress_dir else None
+    def report(self, job: Job) -> tuple[bytes, float] | None:
+        return read_report(self.progress_dir / str(job.id)) if self.progress_dir else None
 
     async def close_terminal(self, job: Job) -> bool:
         self.calls.append(("close terminal", job.id))

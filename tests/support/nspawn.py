@@ -20,10 +20,11 @@ _BEGIN = """\
 exec >/out/log 2>&1
 systemctl start dbus.socket systemd-logind
 chmod o+x {homes}
+chmod 0777 /out
+if [ -e /out/as-root ]; then exec env HOME=/root PATH={path}:/usr/sbin LC_ALL=C.UTF-8 bash /out/steps; fi
 useradd --create-home --uid 4711 gfuser
 loginctl enable-linger gfuser
 systemctl start user@4711
-chmod 0777 /out
 exec runuser -u gfuser -- env -i HOME=/home/gfuser USER=gfuser LOGNAME=gfuser SHELL=/bin/bash \\
     XDG_RUNTIME_DIR=/run/user/4711 PATH={path} LC_ALL=C.UTF-8 bash /out/steps
 """
@@ -53,8 +54,10 @@ def root_copy() -> Iterator[Path]:
         place.rmdir()
 
 
-def run_in_systemd(steps: str, out: Path) -> str:
+def run_in_systemd(steps: str, out: Path, *, as_root: bool = False) -> str:
     """Boot, run the bash script `steps` as a user, shut down; returns what was printed. `out` is /out there."""
+    if as_root:
+        (out / "as-root").touch()
     checkout = Path(__file__).resolve().parents[2]
     prefix = Path(sys.prefix)
     python = Path(sys.base_prefix)

@@ -90,6 +90,7 @@ specs = st.builds(
     notify_emails=tuples_of(texts),
     notify_on=tuples_of(texts),
     submit_key=maybe(texts),
+    uid=maybe(st.integers(0, 2**32 - 2)),
 )
 
 

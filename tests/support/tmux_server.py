@@ -19,6 +19,8 @@ import trio
 from gflow.core.model import Exit, Job, JobId, JobSpec, Now, State
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux
+from gflow.users.launcher import PerUser
+from gflow.users.places import Places
 from support.scratch import end_processes_of
 
 
@@ -53,6 +55,7 @@ class Machine:
         for directory in (self.work, self.spool):
             directory.mkdir(mode=0o700)
         self.tmux = self.launcher()
+        self.whose: dict[str, Any] = {}
         self._ids = count(1)
 
     def launcher(self) -> Tmux:
@@ -61,7 +64,7 @@ class Machine:
 
     def job(self, command: str | None = None, **fields: Any) -> Job:
         """A job with the next id, in `work` unless it says otherwise."""
-        fields.setdefault("run_dir", str(self.work))
+        fields = {"run_dir": str(self.work), **self.whose, **fields}
         return make_job(next(self._ids), **({"command": command} if command is not None else {}), **fields)
 
     def script(self, path: Path, text: bytes, **fields: Any) -> Job:
@@ -109,6 +112,23 @@ class Machine:
     def remove(self) -> None:
         end_processes_of(str(self.root))
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+@asynccontextmanager
+async def serving_users(machine: Machine) -> AsyncIterator[Machine]:
+    """The same with the launcher of system mode in its place; jobs are root's, as these tests are."""
+    for directory in (machine.root, machine.data, machine.runtime):
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o755)
+    places = Places(machine.data / "jobs", machine.runtime / "users")
+
+    def stored(digest: str) -> bytes:
+        return (machine.spool / digest).read_bytes()
+
+    machine.tmux = PerUser(places, clock, stored, stored, idle_secs=0.4)  # type: ignore[assignment]
+    machine.whose = {"owner": "root", "uid": 0}
+    async with running(machine):
+        yield machine
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import trio
 from gflow.core.model import Job, JobId, State
 from gflow.core.progress import Progress
 from gflow.daemon.runtime import Runtime
-from gflow.launch.progress import read_progress
+from gflow.launch.progress import Report, read_progress
 
 FRESH_SECS = 1.0
 AT_ONCE = 2
@@ -20,14 +20,14 @@ AT_ONCE = 2
 
 
 class Gauge:
-    """`log_path`, `progress_file`: where the output of a job is, and where it may write how far it is."""
+    """`log_path`: where the output of a job is. `report`: what it has written about how far it is; it may block."""
 
     def __init__(
-        self, runtime: Runtime, log_path: Callable[[JobId], Path], progress_file: Callable[[Job], Path | None]
+        self, runtime: Runtime, log_path: Callable[[JobId], Path], report: Callable[[Job], Report | None]
     ) -> None:
         self._runtime = runtime
         self._log_path = log_path
-        self._progress_file = progress_file
+        self._report = report
         self._seen: dict[JobId, tuple[float, Progress | None]] = {}
         self._threads = trio.CapacityLimiter(AT_ONCE)
 
@@ -37,8 +37,7 @@ class Gauge:
         now = self._runtime.clock().boot
         stale = [job for job in running if self._seen_at(job.id) < now - FRESH_SECS]
         if stale:
-            places = [(job.id, self._log_path(job.id), self._progress_file(job)) for job in stale]
-            found = await trio.to_thread.run_sync(_read_all, places, limiter=self._threads)
+            found = await trio.to_thread.run_sync(self._read_all, stale, limiter=self._threads)
             self._forget_ended()
             self._seen |= {job_id: (now, progress) for job_id, progress in found}
         seen = ((job.id, self._seen[job.id][1]) for job in running if job.id in self._seen)
@@ -52,6 +51,5 @@ class Gauge:
         running = self._runtime.engine.running
         self._seen = {job_id: seen for job_id, seen in self._seen.items() if job_id in running}
 
-
-def _read_all(places: Iterable[tuple[JobId, Path, Path | None]]) -> list[tuple[JobId, Progress | None]]:
-    return [(job_id, read_progress(log, file)) for job_id, log, file in places]
+    def _read_all(self, jobs: Iterable[Job]) -> list[tuple[JobId, Progress | None]]:
+        return [(job.id, read_progress(self._log_path(job.id), self._report(job))) for job in jobs]

@@ -13,12 +13,16 @@ from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.callers import Caller, caller
 from gflow.api.services import Services
-from gflow.core.errors import Malformed, NotFound
+from gflow.core.errors import Malformed, NotFound, Unavailable
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId
+from gflow.store.disk import open_regular
 
 CHUNK_BYTES = 256 * 1024
 MAX_LINES = 1_000_000_000
+MAX_LOOK_BYTES = 1 << 28
+"""How far back lines are counted: a log may be large, and what was written into it need not have any lines."""
+
 FOLLOW_SECS = 0.1
 """How often a followed log is looked at for more."""
 
@@ -73,15 +77,25 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | None:
-    """Size of the log, whether something was left out, and its last lines; None if there is no log."""
+def _open(path: Path) -> BinaryIO | None:
+    """A log, None if there is none. Raises Unavailable for one that cannot be read."""
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - max_bytes))
-            data = file.read(max_bytes)
+        return open_regular(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Unavailable(f"The log {path} cannot be read: {error.strerror}") from error
+
+
+def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | None:
+    """Size of the log, whether something was left out, and its last lines; None if there is no log."""
+    file = _open(path)
+    if file is None:
+        return None
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - max_bytes))
+        data = file.read(max_bytes)
     kept = b"".join(io.BytesIO(data).readlines()[-lines:])
     return size, len(kept) < size, kept.decode(errors="replace")
 
@@ -109,14 +123,11 @@ async def _stream(
 
 
 def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            if offset >= os.fstat(file.fileno()).st_size:  # further than a file can be, perhaps
-                return b""
-            file.seek(offset)
-            return file.read(CHUNK_BYTES)
-    except FileNotFoundError:
+    file = _open(path)
+    if file is None:
         return b""
+    with file:
+        return os.pread(file.fileno(), CHUNK_BYTES, min(offset, 1 << 62))
 
 
 def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
@@ -127,20 +138,23 @@ def _first_lines(data: bytes, wanted: int) -> tuple[bytes, int]:
 
 
 def _offset_of_last(path: Path, lines: int) -> int:
-    """Where the last `lines` lines begin: read from the end, piece by piece, for a line may be longer than memory."""
-    try:
-        with path.open("rb") as file:
-            end = os.fstat(file.fileno()).st_size
-            return _back(file, end, lines)
-    except FileNotFoundError:
+    """Where the last `lines` lines begin: read from the end, piece by piece, for a line may be longer than memory.
+
+    No more than `MAX_LOOK_BYTES` before the end.
+    """
+    file = _open(path)
+    if file is None:
         return 0
+    with file:
+        end = os.fstat(file.fileno()).st_size
+        return _back(file, end, lines, least=max(0, end - MAX_LOOK_BYTES))
 
 
-def _back(file: BinaryIO, end: int, lines: int) -> int:
+def _back(file: BinaryIO, end: int, lines: int, least: int = 0) -> int:
     """The place behind the newline before the last `lines` lines; the newline at the very end ends the last of them."""
     left, at = lines, end
-    while at > 0:
-        start = max(0, at - CHUNK_BYTES)
+    while at > least:
+        start = max(least, at - CHUNK_BYTES)
         file.seek(start)
         data = file.read(at - start)
         stop = len(data) - (at == end)
@@ -150,4 +164,4 @@ def _back(file: BinaryIO, end: int, lines: int) -> int:
                 stop = data.rindex(b"\n", 0, stop)
             return start + stop + 1
         left, at = left - count, start
-    return 0
+    return least

@@ -14,6 +14,7 @@ from gflow.api.callers import Caller, caller, check_group, check_owner
 from gflow.api.room import check_room
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
+from gflow.api.submitter import check_again, submitter
 from gflow.core.errors import Forbidden, Impossible, Malformed, TooLarge, WrongState
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, JobSpec, State
@@ -41,10 +42,13 @@ def blueprint(services: Services) -> Blueprint:
             await directories.check(services, [wanted.run_dir])
         attempts = await _attempts(job)
         along = in_order(await _fallen(attempts, who)) if wanted.cascade else []
+        uid = await submitter(services, who)
+        check_again(services, who, [job, *along])
         spooled = Spooled(services)
         try:
             specs = [(job.id, await _first(spooled, job, wanted, who))]
             specs += [(other.id, await _other(spooled, other, wanted, who)) for other in along]
+            specs = [(old, replace(spec, uid=uid)) for old, spec in specs]
             recalled = await listing.recalled({old for old, _ in specs} | {d for _, s in specs for d in s.depends_on})
             await trio.lowlevel.checkpoint_if_cancelled()
             runtime.check_open()

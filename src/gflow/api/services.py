@@ -51,6 +51,13 @@ class Notifications(Protocol):
         """Try each target, or those called so, once and now; how that went."""
 
 
+class Submitters(Protocol):
+    """The users of the machine, where jobs run as their submitters."""
+
+    async def check(self, uid: int, name: str) -> None:
+        """Raise Impossible, with the reason, for one whose jobs could not be run."""
+
+
 @dataclass(frozen=True, slots=True)
 class KnownEnvironment:
     """Captured variables, the digest of what the spool keeps of them, and the names that were left out."""
@@ -83,6 +90,7 @@ class Services:
     - replace: lets the program that is installed now take the daemon's place. Raises Refused.
     - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
+    - submitters: the users jobs are run as; None: all jobs run as the daemon's user.
     - limits: what keeps jobs to their `memory` ("cgroup", "watch") and `cpus`, and `why` it is no cgroup.
     """
 
@@ -114,6 +122,7 @@ class Services:
     auth: str | None
     own_only: bool
     limits: Callable[[], Mapping[str, Any]]
+    submitters: Submitters | None = None
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, _Encoded] = field(default_factory=dict)

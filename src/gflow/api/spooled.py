@@ -91,6 +91,10 @@ class Spooled:
         """
         if path is None and text is None:
             return None
+        if text is None and self._services.submitters is not None:
+            raise Impossible(
+                f"The text of the script {path} is missing (script_text): this daemon reads no files of users"
+            )
         key = text if text is not None else f"\0{run_dir}\0{path}"
         if key not in self._scripts:
             data = await _script_bytes(path, text, run_dir)

@@ -17,6 +17,7 @@ from gflow.api.callers import Caller, caller, check_group
 from gflow.api.room import check_room
 from gflow.api.services import Services, new_group_id
 from gflow.api.spooled import Spooled
+from gflow.api.submitter import submitter
 from gflow.core.errors import Malformed, Unavailable
 from gflow.core.groups import Cell, cell_of, id_of
 from gflow.core.model import Job, JobId, JobSpec, State
@@ -55,10 +56,11 @@ async def _submit(
     _name_groups(requests, who)
     groups, hold_after = _group_wishes(requests)
     _group_tasks(requests)
+    uid = await submitter(services, who)
     await _check_directories(services, requests, who)
     spooled = Spooled(services)
     try:
-        specs = [await _spec(spooled, job, who) for job in requests]
+        specs = [await _spec(spooled, job, who, uid) for job in requests]
         recalled, cells = await services.listing.behind(_dependencies(specs), _cells(specs))
         await trio.lowlevel.checkpoint_if_cancelled()  # for a caller that has hung up nothing is queued
         runtime.check_open()
@@ -185,7 +187,7 @@ def _group_tasks(requests: list[JobRequest]) -> None:
             job.group_id = group_id
 
 
-async def _spec(spooled: Spooled, job: JobRequest, who: Caller) -> JobSpec:
+async def _spec(spooled: Spooled, job: JobRequest, who: Caller, uid: int | None) -> JobSpec:
     if job.run_dir is None:
         raise Malformed("run_dir is missing: say in which directory the job runs")
     work = [job.command, job.argv, job.script if job.script_text is None else job.script_text]
@@ -194,6 +196,7 @@ async def _spec(spooled: Spooled, job: JobRequest, who: Caller) -> JobSpec:
     return spec_from(
         job,
         owner=who.name,
+        uid=uid,
         run_dir=job.run_dir,
         script_digest=await spooled.script(job.script, job.script_text, job.run_dir),
         environment=await spooled.environment(job.environment),

@@ -11,6 +11,7 @@ from gflow.api import query
 from gflow.api.answers import answer
 from gflow.api.callers import caller, check_owner
 from gflow.api.services import Services
+from gflow.api.submitter import check_terminal
 from gflow.core.errors import WrongState
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, State
@@ -51,6 +52,7 @@ def blueprint(services: Services) -> Blueprint:
         query.allow("read_only")
         job = await listing.find(job_id)
         check_owner(caller(), job)
+        check_terminal(services, caller(), job)
         find = partial(launcher.attach_argv, job, read_only=query.flag("read_only"))
         argv = await trio.to_thread.run_sync(find)
         if argv is None:

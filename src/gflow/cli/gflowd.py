@@ -85,10 +85,26 @@ async def gflowd(context: click.Context, named: str | None, verbose: int, quiet:
 @click.option(
     "--log-format", type=click.Choice(("text", "json")), default="text", help="text, or json: an object a line."
 )
+@click.option("--system", is_flag=True, help="As root: one daemon for all users, every job run as its submitter.")
+@click.option("--data-dir", metavar="PATH", help="Keep the state here instead of in its usual place.")
 @click.pass_obj
-async def run(given: Invocation, /, log_file: str | None = None, log_format: str = "text", **flags: str | None) -> None:
+async def run(
+    given: Invocation,
+    /,
+    log_file: str | None = None,
+    log_format: str = "text",
+    *,
+    system: bool = False,
+    data_dir: str | None = None,
+    **flags: str | None,
+) -> None:
     """Run the daemon in the foreground."""
     given.log_file, given.log_format = log_file, log_format
+    given.system, given.named_data_dir = system, data_dir
+    if system and os.geteuid() != 0:
+        sys.exit(
+            "gflowd: --system is for root, as it runs every job as its submitter; without it the daemon is your own"
+        )
     given.add(**flags)
     raise _Serve(given)
 
@@ -127,10 +143,15 @@ async def restart(given: Invocation, /, **flags: str | None) -> None:
 
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
+@click.option("--exec", "replace", is_flag=True, help="Go on with the gflow that is installed now; callers only wait.")
 @click.pass_obj
-async def reload(given: Invocation, socket: str | None) -> None:
+async def reload(given: Invocation, socket: str | None, *, replace: bool) -> None:
     """Have the daemon read its configuration again; no job, connection or event is dropped."""
     given.add(socket=socket)
+    if replace:
+        told = hosting.replace(given.socket())
+        click.echo(f"gflowd {told['version']} has taken over (pid {told['pid']}).")
+        return
     changed = hosting.reload(given.socket())
     for line in changed["applied"]:
         click.echo(f"In force: {line}")
@@ -323,14 +344,23 @@ def _stop(given: Invocation) -> None:
 
 
 def _serve(given: Invocation) -> None:
-    from gflow.daemon import logs, systemd
+    from gflow.daemon import handover, logs, systemd
     from gflow.daemon import run as daemon
 
     os.umask(0o077)
     file = Path(given.log_file) if given.log_file is not None else None
     logs.set_up(given.verbosity, given.log_format, file, os.environ)
-    hosted = systemd.take(os.environ, os.getpid())
-    settings = daemon.Settings(given.settings(), Path(paths.data_dir()), given.socket(), given.settings, hosted)
+    before = handover.take(os.environ, os.getpid())
+    handed_over, hosted = before if before is not None else (None, systemd.take(os.environ, os.getpid()))
+    settings = daemon.Settings(
+        given.settings(),
+        given.data_dir(),
+        given.socket(),
+        given.settings,
+        hosted,
+        system=given.system,
+        handed_over=handed_over,
+    )
     try:
         daemon.serve(settings)
     except daemon.CannotStart as error:

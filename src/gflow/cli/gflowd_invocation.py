@@ -8,7 +8,10 @@ from gflow.config import Config
 
 
 class Invocation:
-    """One call of `gflowd`. `named` is the configuration file that was named, `verbosity` counts -v less -q."""
+    """One call of `gflowd`. `named` is the configuration file that was named, `verbosity` counts -v less -q.
+
+    system: it is about the daemon of all users, which has its files elsewhere.
+    """
 
     def __init__(self, named: str | None, verbosity: int) -> None:
         self.named = named
@@ -16,6 +19,8 @@ class Invocation:
         self.flags: dict[str, str] = {}
         self.log_file: str | None = None
         self.log_format = "text"
+        self.system = False
+        self.named_data_dir: str | None = None
 
     def add(self, **flags: str | None) -> None:
         """Take flags that were given; None for those that were not."""
@@ -24,7 +29,7 @@ class Invocation:
     @property
     def file(self) -> Path:
         """The configuration file."""
-        return Path(self.named) if self.named else Path(paths.config_file())
+        return Path(self.named or (paths.SYSTEM_CONFIG if self.system else paths.config_file()))
 
     def settings(self) -> Config:
         """What file, environment and flags say. Raises ConfigError."""
@@ -35,7 +40,13 @@ class Invocation:
 
     def socket(self) -> Path:
         """Where the daemon listens. Raises ConfigError."""
-        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or paths.default_socket())))
+        default = paths.SYSTEM_SOCKET if self.system else paths.default_socket()
+        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or default)))
+
+    def data_dir(self) -> Path:
+        """Where the daemon keeps its state."""
+        default = paths.SYSTEM_DATA if self.system else paths.data_dir()
+        return Path(os.path.abspath(self.named_data_dir or default))
 
     def arguments(self) -> list[str]:
         """The options for the daemon that `up` starts: all of those given to `up`."""

@@ -1,9 +1,10 @@
 """Which daemon a command talks to: --url or GFLOW_URL, else the Unix socket, else TCP where that is configured.
 
 `client.url` of the configuration file stands for a GFLOW_URL that is not set. The socket is GFLOW_DAEMON_SOCKET, else
-`daemon.socket` of the file, else the default. Where there is no default one, `daemon.host` and `daemon.port` count:
-with TLS, or where it is said that none is needed. A file of gflow 0.4 names them, too, and a daemon that is merely down
-must not have commands send what they carry to whoever has its port.
+`daemon.socket` of the file, else the user's own, else that of the daemon that serves all users of the machine. Where
+there is neither of the last two, `daemon.host` and `daemon.port` count: with TLS, or where it is said that none is
+needed. A file of gflow 0.4 names them, too, and a daemon that is merely down must not have commands send what they
+carry to whoever has its port.
 
 TOML is parsed only if the file speaks of any of this: the parser costs more than the whole rest of a command.
 """
@@ -51,7 +52,11 @@ def find(url: str | None = None, config: str | None = None) -> str:
     if named or configured:
         return named or configured or ""
     path = _default()
-    return path if os.path.exists(path) else _url_of(content, file, client) or path
+    if os.path.exists(path):
+        return path
+    if os.path.exists(paths.SYSTEM_SOCKET):
+        return paths.SYSTEM_SOCKET
+    return _url_of(content, file, client) or path
 
 
 def is_url(endpoint: str) -> bool:

@@ -161,6 +161,7 @@ class JobSpec:
     - retry_on_oom: try again with more GPU memory after CUDA ran out of it; oom_restarts: how often that was done.
     - notify_emails: who is sent mail about this job; notify_on: names of the events it is about.
     - submit_key: made by the client; the same owner and key always name the same job.
+    - uid: the user id the kernel named at submission, where one daemon serves several users; None elsewhere.
     """
 
     owner: str
@@ -205,6 +206,7 @@ class JobSpec:
     notify_emails: tuple[str, ...] = ()
     notify_on: tuple[str, ...] = ()
     submit_key: str | None = None
+    uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

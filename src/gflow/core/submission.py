@@ -28,7 +28,7 @@ MAX_JOB_CHARS = 2 << 20
 
 
 FIXED = frozenset(
-    "owner submit_key group_id group_name key task_id restart_count oom_restarts retried_from redone_from".split()
+    "owner uid submit_key group_id group_name key task_id restart_count oom_restarts retried_from redone_from".split()
 )
 """Fields of a specification that say where a job comes from; no update changes them."""
 

@@ -60,7 +60,8 @@ def take(environ: MutableMapping[str, str], pid: int) -> tuple[HandedOver, Given
 def try_out() -> None:
     """See whether the program that is installed now can be loaded. Blocks. Raises CannotReplace."""
     try:
-        done = subprocess.run([sys.executable, "-c", _TRY], capture_output=True, text=True, timeout=TRY_SECS, check=False)
+        words = [sys.executable, "-c", _TRY]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TRY_SECS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CannotReplace(f"the program that is installed now cannot be run: {error}") from error
     if done.returncode != 0:
@@ -86,4 +87,5 @@ def replace(sockets: Sequence[socket.socket], tcp: tuple[str, int] | None, of_sy
         "watchdog_secs": given.watchdog_secs,
         "unit": given.unit,
     }
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, VARIABLE: json.dumps(said)})
+    words = [sys.executable, *sys.orig_argv[1:]]
+    os.execve(sys.executable, words, {**os.environ, VARIABLE: json.dumps(said)})  # noqa: S606 - no shell is wanted

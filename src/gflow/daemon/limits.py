@@ -11,13 +11,13 @@ log = logging.getLogger(__name__)
 
 
 class Limits:
-    """What there is for the jobs of one data directory. It is known once the tmux server is there."""
+    """What there is for the jobs of one data directory. It is known once the tmux server is there; `why` until then."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, why: str | None = None) -> None:
         self._data_dir = data_dir
         self._server_pid: int | None = None
         self._cgroups: Cgroups | None = None
-        self._why: str | None = "no cgroup has been looked for"
+        self._why: str | None = why or "no cgroup has been looked for"
         self._lock = threading.Lock()
 
     def of(self, server_pid: int | None) -> Cgroups | None:

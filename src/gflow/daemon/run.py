@@ -68,6 +68,7 @@ from gflow.gpu.base import Probe
 from gflow.gpu.nvml import Nvml
 from gflow.gpu.simulated import Simulated
 from gflow.launch.adopted import Adopted, session_of
+from gflow.launch.base import Launcher
 from gflow.launch.cpu_sets import usable_cpus
 from gflow.launch.processes import read_stat
 from gflow.launch.routing import Launchers
@@ -85,6 +86,9 @@ from gflow.store.lock import DataLock, Held
 from gflow.store.recovery.opening import Recovery, open_state
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
+from gflow.users.launcher import PerUser
+from gflow.users.places import Places, UnsafePlace, open_directory
+from gflow.users.submitters import Submitters
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +96,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 LAUNCH_SECS = 5.0
 """What launches under way get at shutdown, so that their outcome is recorded."""
+
+NO_CGROUPS = "jobs run as their users, who may make none"
+"""Why limits are watched where one daemon serves several users."""
 
 DRAIN_SECS = 5.0
 """What deliveries get at shutdown; the rest goes out after the next start."""
@@ -106,13 +113,28 @@ class Service(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where a daemon lives, its configuration, how to read that anew (raises ConfigError), and what systemd gave it."""
+    """Where a daemon lives, its configuration, how to read that anew (raises ConfigError), and what systemd gave it.
+
+    system: it is root's, and serves all users of the machine.
+    """
 
     config: Config
     data_dir: Path
     socket: Path
     reread: Callable[[], Config] | None = None
     given: Given = field(default_factory=Given)
+    system: bool = False
+
+    @property
+    def places(self) -> Places | None:
+        """Where the files of users are, if there are several."""
+        return Places.beside(self.data_dir, self.socket) if self.system else None
+
+    @property
+    def logs(self) -> Path:
+        """Where the output of jobs goes."""
+        return self.places.logs if self.places is not None else self.data_dir / "logs"
+
     handed_over: HandedOver | None = None
 
 
@@ -138,7 +160,7 @@ def serve(settings: Settings) -> None:
     """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
     try:
         _serve(settings)
-    except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable) as error:
+    except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable, UnsafePlace) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         what = f"{error.filename}: " if error.filename is not None else ""
@@ -147,7 +169,10 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings) -> None:
     os.umask(0o077)
-    private_directory(settings.socket.parent)
+    if settings.system:
+        _check_system(settings)
+    else:
+        private_directory(settings.socket.parent)
     handed = settings.handed_over
     if handed is None and (sock := adopt(settings.given, settings.socket)) is not None:
         handed = HandedOver(sock, of_systemd=True)
@@ -172,6 +197,23 @@ def _serve_locked(settings: Settings, handed: HandedOver | None) -> "_Daemon":
             again = _run(daemon)
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     return daemon
+
+
+def _check_system(settings: Settings) -> None:
+    """What one daemon for all users needs. Raises CannotStart, UnsafePlace."""
+    if os.geteuid() != 0:
+        raise CannotStart(
+            "--system is for root: it runs every job as its submitter; leave it out for a daemon of your own"
+        )
+    if settings.config.daemon.auth == "none":
+        raise CannotStart(
+            'daemon.auth = "none" lets everybody submit under any name, and --system runs jobs as who submits them:'
+            " use one or the other"
+        )
+    open_directory(settings.socket.parent, 0o755)
+    assert settings.places is not None
+    private_directory(settings.data_dir)
+    settings.places.prepare()
 
 
 def _run(daemon: "_Daemon") -> bool:
@@ -220,9 +262,7 @@ class _Started:
 class _Daemon:
     """The parts of one daemon."""
 
-    def __init__(
-        self, settings: Settings, asked_to_stop: Sequence[int] = (), handed: HandedOver | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, asked_to_stop: Sequence[int] = (), handed: HandedOver | None = None) -> None:
         self._settings = settings
         self._handed = handed
         self._asked_to_stop = asked_to_stop
@@ -230,7 +270,8 @@ class _Daemon:
         self._again = False
         self.replacement: list[socket.socket] | None = None
         """The listening sockets, if another program is to take this one's place."""
-        first_start(settings.data_dir)
+        if not settings.system:  # an older gflow had no such mode, and left nothing there
+            first_start(settings.data_dir)
         targets = _targets(settings.config, self._log_path)
         outbox = Outbox(settings.data_dir)
         opened = open_state(settings.data_dir, clock.read().wall, told=_told(outbox) if targets else None)
@@ -243,17 +284,8 @@ class _Daemon:
         self._history = History(settings.data_dir)
         self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
-        self._limits = Limits(settings.data_dir)
-        tmux = Tmux(
-            settings.data_dir,
-            settings.socket.parent,
-            clock.read,
-            lambda digest: self._spool.path("env", digest),
-            lambda digest: self._spool.path("script", digest),
-            cgroups=self._limits.of,
-            own_unit=settings.given.unit,
-        )
-        self._launcher = Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
+        self._limits = Limits(settings.data_dir, NO_CGROUPS if settings.system else None)
+        self._launcher = self._make_launcher()
         self._memory = MemoryWatch(self._runtime, self._launcher)
         self._watcher = Watcher(
             self._runtime, self._launcher, self._log_path, recovering=self.recovering, watching=self._memory.watching
@@ -288,6 +320,27 @@ class _Daemon:
     def recovering(self) -> bool:
         """Whether the state could not be read: then nothing may be removed that jobs we do not know of may need."""
         return self._recovery is not None
+
+    def _make_launcher(self) -> Launcher:
+        settings, spool = self._settings, self._spool
+        if settings.places is not None:
+            return PerUser(
+                settings.places,
+                clock.read,
+                lambda digest: spool.path("env", digest).read_bytes(),
+                lambda digest: spool.path("script", digest).read_bytes(),
+                own_units=settings.given.unit,
+            )
+        tmux = Tmux(
+            settings.data_dir,
+            settings.socket.parent,
+            clock.read,
+            lambda digest: spool.path("env", digest),
+            lambda digest: spool.path("script", digest),
+            cgroups=self._limits.of,
+            own_unit=settings.given.unit,
+        )
+        return Launchers(tmux, Adopted(settings.data_dir / "logs", clock.read))
 
     def _make_runtime(self, loaded: Loaded) -> Runtime:
         daemon = self._settings.config.daemon
@@ -444,11 +497,14 @@ class _Daemon:
                 handed.close()
             listeners = [] if tcp is None else bind_tcp(*tcp, inside=inside)
         try:
-            return [*listeners, handed.unix.dup() if handed is not None else bind_unix(self._settings.socket)]
+            return [*listeners, handed.unix.dup() if handed is not None else self._bind()]
         except BaseException:
             for listener in listeners:
                 listener.close()
             raise
+
+    def _bind(self) -> socket.socket:
+        return bind_unix(self._settings.socket, 0o666 if self._settings.system else 0o600)
 
     def _unlink_socket(self) -> None:
         """A socket of systemd's, or one that is handed on, stays: whoever calls next is answered by the next daemon."""
@@ -543,10 +599,11 @@ class _Daemon:
     async def _stop(self, server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
         started = self._started
-        self._runtime.stopping = True
+        self._runtime.stopping = self.replacement is None  # else nobody is refused: what has come in is still done
         self._unlink_socket()  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
+        self._runtime.stopping = True
         for name in ("manager", "state watch", "scheduler", "timeouts", "memory", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
@@ -587,9 +644,10 @@ class _Daemon:
 
     async def replace(self) -> None:
         """Leave, and let the program that is installed now go on in this process. Raises Impossible, and goes on."""
+        if self._settings.reread is None:
+            raise Impossible("This daemon is part of another program, and has no program of its own to be replaced by")
         try:
-            if self._settings.reread is not None:
-                await trio.to_thread.run_sync(self._settings.reread)
+            await trio.to_thread.run_sync(self._settings.reread)
             await trio.to_thread.run_sync(try_out)
         except (ConfigError, CannotReplace) as error:
             raise Impossible(f"{error}; this program goes on") from error
@@ -636,7 +694,7 @@ class _Daemon:
             listing=Listing(self._runtime.engine, self._history),
             launcher=self._launcher,
             spool=self._spool,
-            logs_dir=self._settings.data_dir / "logs",
+            logs_dir=self._settings.logs,
             env_drop=tuple(daemon.env_drop),
             status={
                 "version": __version__,
@@ -661,7 +719,7 @@ class _Daemon:
             recovering=self.recovering,
             turn=self._turn,
             forecast=Forecast(self._runtime),
-            gauge=Gauge(self._runtime, self._log_path, self._launcher.progress_file),
+            gauge=Gauge(self._runtime, self._log_path, self._launcher.report),
             configured_gpus=daemon.gpus,
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
@@ -669,6 +727,7 @@ class _Daemon:
             replace=self.replace,
             notifications=self._pool,
             tally=self._tally,
+            submitters=Submitters() if self._settings.system else None,
             users=Users(config.access.admins, config.access.admin_groups),
             tokens=Tokens(self._runtime.settings.get(tokens.SETTING)),
             auth=config.auth(),
@@ -676,7 +735,7 @@ class _Daemon:
         )
 
     def _log_path(self, job_id: JobId) -> Path:
-        return self._settings.data_dir / "logs" / f"{job_id}.log"
+        return self._settings.logs / f"{job_id}.log"
 
     def _session(self, job_id: JobId) -> str:
         job = self._runtime.engine.jobs.get(job_id)

@@ -45,7 +45,8 @@ KillMode=process
 OOMPolicy=continue
 UMask=0077
 # No sandbox: it would keep the programs of [[notifications.commands]] from what they need, as sendmail its group, and
-# whoever can call this daemon runs what he likes anyway. Jobs would not notice: systemd starts them in another unit.
+# whoever can call this daemon runs what he likes anyway. Jobs that systemd starts in another unit would not notice;
+# those of a daemon for all users, which are started from here, would.
 
 [Install]
 WantedBy={wanted_by}

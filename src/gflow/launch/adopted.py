@@ -286,8 +286,8 @@ class Adopted:
         await trio.lowlevel.checkpoint()
         return None
 
-    def progress_file(self, job: Job) -> Path | None:  # noqa: ARG002 - part of the protocol
-        """An older gflow has told its jobs of none."""
+    def report(self, job: Job) -> tuple[bytes, float] | None:  # noqa: ARG002 - part of the protocol
+        """An older gflow has told its jobs of no such file."""
         return None
 
     async def close_terminal(self, job: Job) -> bool:

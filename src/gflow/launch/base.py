@@ -7,7 +7,6 @@ job alone, so none of these calls needs memory of an earlier one.
 import enum
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import trio
@@ -109,8 +108,8 @@ class Launcher(Protocol):
         None: it is not, or the kernel sees to it; then the job ends by itself.
         """
 
-    def progress_file(self, job: Job) -> Path | None:
-        """Where the job may write how far it is, None if it has no such place."""
+    def report(self, job: Job) -> tuple[bytes, float] | None:
+        """The end of what the job has written about how far it is, and when (seconds since the epoch). Blocks."""
 
     async def close_terminal(self, job: Job) -> bool:
         """Close the terminal of a job that has ended, whoever looks at it; whether there was one."""

@@ -8,6 +8,7 @@ import trio
 
 from gflow.launch.processes import Process, read_stat
 from gflow.launch.run_directory import RunDirectory, boot_id, write_new
+from gflow.launch.script import RECORD
 
 _SAYS_WHO_IT_IS_SECS = 2.0
 
@@ -27,7 +28,8 @@ def writer_command(log: Path, directory: RunDirectory) -> str:
     It is the one command line tmux and a shell parse, so there are only our own names in it, relative to the logs
     directory. The log is open before the writer says who it is.
     """
-    return f"exec >>{log.name}; echo $$ >>../{directory.path.parent.name}/{directory.path.name}/record; exec cat"
+    record = os.path.relpath(directory.path / RECORD, log.parent)
+    return f"exec >>{log.name}; echo $$ >>{record}; exec cat"
 
 
 async def find_writer(directory: RunDirectory, log: Path) -> Process | None:

@@ -35,6 +35,7 @@ _REST = 3
 _ROUNDS = 5
 _ENDING = (signals.SIGTERM, signals.SIGKILL)
 _TGID = re.compile(rb"^Tgid:\s*(\d+)$", re.MULTILINE)
+_REAL_UID = re.compile(rb"^Uid:\s*(\d+)\s", re.MULTILINE)
 _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 
 
@@ -258,6 +259,12 @@ def all_processes() -> list[Stat]:
 def name_of(pid: int) -> str:
     """What the process `pid` runs, cut to 15 bytes as the kernel does; empty if it is gone."""
     return _read(pid, "comm").decode("utf-8", "replace").rstrip("\n")
+
+
+def real_user_of(pid: int) -> int | None:
+    """The real user id of the process `pid`, None if it is gone."""
+    found = _REAL_UID.search(_read(pid, "status"))
+    return int(found[1]) if found else None
 
 
 def leader_of(pid: int) -> int:

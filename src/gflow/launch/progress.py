@@ -39,9 +39,17 @@ _NONE = ("0", "3")
 """Taken back, and not known."""
 
 
-def read_progress(log: Path, file: Path | None) -> Progress | None:
-    """What the job with this log, and this file of its own, said last; None if nothing. Blocks on the disk."""
-    report = _end_of(file, REPORT_BYTES) if file is not None else None
+Report = tuple[bytes, float]
+"""The end of a file, and when it was written, in seconds since the epoch."""
+
+
+def read_report(file: Path) -> Report | None:
+    """What a job has written in its file, None if nothing. Blocks on the disk."""
+    return _end_of(file, REPORT_BYTES)
+
+
+def read_progress(log: Path, report: Report | None) -> Progress | None:
+    """What the job with this log, and this report in its file, said last; None if nothing. Blocks on the disk."""
     progress = reported(*report) if report is not None else None
     if progress is not None:
         return progress
@@ -113,7 +121,7 @@ def _plain(words: str | None) -> str | None:
     return text[:NOTE_CHARS] or None
 
 
-def _end_of(path: Path, most: int) -> tuple[bytes, float] | None:
+def _end_of(path: Path, most: int) -> Report | None:
     """The last bytes of a regular file, and when it was written; None if there is none, or it is something else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,7 +1,6 @@
 """Which launcher has which job: our own, or the one that looks after what an older gflow started."""
 
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 
 import trio
 
@@ -84,9 +83,9 @@ class Launchers:
         """What it has in memory, if that is too much."""
         return await self._of(job).memory_over(job)
 
-    def progress_file(self, job: Job) -> Path | None:
-        """Where it may write how far it is."""
-        return self._of(job).progress_file(job)
+    def report(self, job: Job) -> tuple[bytes, float] | None:
+        """What it has written about how far it is."""
+        return self._of(job).report(job)
 
     async def close_terminal(self, job: Job) -> bool:
         """Close the terminal of a job that has ended."""

@@ -40,6 +40,7 @@ from gflow.launch.processes import (
     wait_process,
 )
 from gflow.launch.program import PROGRESS_FILE, program_of
+from gflow.launch.progress import Report, read_report
 from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import UNCONFINED, Confinement, Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
@@ -61,7 +62,8 @@ class Tmux:
 
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
     what the spool keeps under a digest. `own_unit`: see `TmuxServer`. `cgroups` are those of the jobs of the tmux
-    server with this process id, where it may have some.
+    server with this process id, where it may have some. `shared_logs`: logs are there instead, and made by somebody
+    else.
     """
 
     def __init__(
@@ -73,11 +75,13 @@ class Tmux:
         script_file: Callable[[str], Path],
         *,
         own_unit: bool = False,
+        shared_logs: Path | None = None,
         cgroups: Callable[[int | None], Cgroups | None] = _no_cgroups,
     ) -> None:
-        self._logs = data_dir / "logs"
+        self._logs = shared_logs or data_dir / "logs"
+        self._makes_logs = shared_logs is None
         self._runs = data_dir / "runs"
-        for directory in (data_dir, self._logs, self._runs):
+        for directory in (data_dir, *([self._logs] if self._makes_logs else []), self._runs):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
         self._server = TmuxServer(runtime_dir / f"tmux-{name}.sock", self._logs, own_unit=own_unit)
@@ -235,9 +239,9 @@ class Tmux:
             return None
         return await trio.to_thread.run_sync(memory_over, await self._members(job), limit_mb << 20)
 
-    def progress_file(self, job: Job) -> Path | None:
-        """In the run directory."""
-        return self._directory(job).path / PROGRESS_FILE
+    def report(self, job: Job) -> Report | None:
+        """From the run directory."""
+        return read_report(self._directory(job).path / PROGRESS_FILE)
 
     async def close_terminal(self, job: Job) -> bool:
         """Close the session, and what was kept of an earlier job with the same id."""
@@ -279,7 +283,8 @@ class Tmux:
         """All that blocks, in one thread."""
         self._prepare()
         self._create(job, directory)
-        make_log(self.log_path(job.id), self._clock().wall)
+        if self._makes_logs:
+            make_log(self.log_path(job.id), self._clock().wall)
         command = self._new_session(job, directory)
         answer = self._server.call(*command)
         if answer.text.startswith("duplicate session"):
@@ -371,6 +376,10 @@ class Tmux:
             if job.spec.cpus is not None and alive:
                 self._cpu_sets.note(run_id, mark.pid)
         return self._wrappers[run_id]
+
+    def wrapper(self, job: Job) -> Process | None:
+        """The main process of a launch, None if it is gone or did not start."""
+        return self._wrapper(job, self._directory(job))
 
     async def _members(self, job: Job) -> list[Process]:
         self._wrapper(job, self._directory(job))

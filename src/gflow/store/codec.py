@@ -74,6 +74,7 @@ _SPEC: Map = {
     "notify_emails": (),
     "notify_on": (),
     "submit_key": None,
+    "uid": None,
 }
 """Optional keys of a specification and what their absence means; `owner` and `run_dir` are always there."""
 

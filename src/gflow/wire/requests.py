@@ -291,7 +291,13 @@ def _blank_is_none(text: str | None) -> str | None:
 
 
 def spec_from(
-    request: JobRequest, *, owner: str, run_dir: str, script_digest: str | None, environment: str | None
+    request: JobRequest,
+    *,
+    owner: str,
+    run_dir: str,
+    script_digest: str | None,
+    environment: str | None,
+    uid: int | None = None,
 ) -> JobSpec:
     """The specification a request asks for. Digests name what the caller put into the spool. Raises Malformed."""
     depends_on, mode = _dependencies(request.depends_on, request.depends_on_ids, request.dependency_mode)
@@ -339,6 +345,7 @@ def spec_from(
         notify_emails=notify_emails,
         notify_on=notify_on,
         submit_key=request.submit_key or None,
+        uid=uid,
     )
 
 

@@ -1,0 +1,66 @@
+"""A real systemd hosts the daemon of all users: jobs are in scopes of their users, whatever is done to the daemon."""
+
+import re
+
+import pytest
+
+from support import nspawn
+
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(nspawn.missing() is not None, reason=f"no systemd to try: {nspawn.missing()}"),
+    pytest.mark.timeout(2 * nspawn.BOOT_AND_RUN_SECS),
+]
+
+STEPS = r"""
+say() { printf '== %s\n' "$1"; }
+soon() { for _ in $(seq 400); do if "$@" >/dev/null 2>&1; then return 0; fi; sleep 0.1; done; echo "TOO LATE: $*"; }
+as() { user=$1; shift; runuser -u $user -- env -i PATH=$PATH HOME=/home/$user LC_ALL=C.UTF-8 "$@"; }
+pid() { systemctl show --property=MainPID --value gflowd.service; }
+another() { new=$(pid); [ "$new" != 0 ] && [ "$new" != "$1" ]; }
+
+cd /
+useradd -m -s /bin/bash ana; useradd -m -s /bin/bash ben
+say install
+gflowd service install --system
+say submit
+as ana gbatch --chdir /home/ana 'echo $$ >pid; until [ -e go ]; do sleep 0.1; done; exit 7'
+soon test -s /home/ana/pid; job=$(cat /home/ana/pid)
+grep '^0::' /proc/$job/cgroup
+tr '\0' '\n' </proc/$job/environ | grep -E '^(NOTIFY_|LISTEN_|WATCHDOG_|SYSTEMD_|INVOCATION_|JOURNAL_)'
+as ben gbatch --chdir /home/ben 'id -un'; as ben gjob wait 2; as ben gjob log 2
+say kill
+old=$(pid); kill -9 $old; soon another $old; kill -0 $job && echo the same process
+as ben gcancel 1
+say stop
+systemctl stop gflowd.service gflowd.socket; kill -0 $job && echo the same process
+touch /home/ana/go; while kill -0 $job 2>/dev/null; do sleep 0.05; done
+systemctl start gflowd.socket; as ana gjob wait 1; as ana gqueue -a -f JOBID,ST,EXIT,USER
+journalctl --output=cat --unit=gflowd.service | grep -i -E 'left-over|share the daemon'
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each step printed, by its name."""
+    text = nspawn.run_in_systemd(STEPS, tmp_path_factory.mktemp("out"), as_root=True)
+    parts = re.split(r"^== (.+)\n", text, flags=re.MULTILINE)
+    assert len(parts) > 8, text
+    assert "TOO LATE" not in text, text
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_it_serves_all_users_each_as_himself(said: dict[str, str]) -> None:
+    assert "gflowd runs as gflowd.service" in said["install"]
+    lines = said["submit"].splitlines()
+    assert re.fullmatch(r"0::/system\.slice/gflow-user-\d+-[0-9a-f]{8}\.scope", lines[1]), lines
+    assert lines[-2:] == ["Job 2 Finished (exit code 0)", "ben"]
+
+
+def test_jobs_go_on_whatever_is_done_to_the_daemon(said: dict[str, str]) -> None:
+    lines = said["kill"].splitlines()
+    assert lines[0] == "the same process"
+    assert "Job 1 belongs to ana; you are ben" in said["kill"]
+    lines = said["stop"].splitlines()
+    assert lines[:2] == ["the same process", "Job 1 Failed (exit code 7)"]
+    assert [line.split() for line in lines[3:]] == [["1", "F", "7", "ana"]]
