@@ -346,6 +346,28 @@ def test_a_terminal_that_has_no_lines_is_refused(run, daemon, monkeypatch):
         top.run({"url": None, "config": None})
 
 
+def test_an_error_of_its_own_is_one_line_and_no_success(run, daemon, monkeypatch):
+    class Broken:
+        error = ValueError("boom")
+
+        def __init__(self, path, scope):
+            pass
+
+        def leave(self, status):
+            pass
+
+        def run(self):
+            pass
+
+    monkeypatch.setattr("gflow.cli.live.app.Top", Broken)
+    monkeypatch.setattr("gflow.cli.live.terminal.draws_boxes", lambda: True)
+    monkeypatch.setattr("gflow.cli.live.terminal.on_signals", lambda leave: None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    done = run(top.COMMAND)
+    assert (done.status, done.err) == (1, "top: ended by an error of its own: ValueError: boom\n")
+
+
 def test_without_the_library_it_says_how_to_get_it(run, daemon, monkeypatch):
     monkeypatch.delitem(sys.modules, "gflow.cli.live.app")
     monkeypatch.setitem(sys.modules, "textual", None)

@@ -20,10 +20,11 @@ from textual.app import App
 from textual.binding import Binding
 from textual.events import Key, Paste
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from gflow.cli.live.asking import Keys, Overlay, Question
 from gflow.cli.live.feed import Feed
+from gflow.cli.live.filter_line import FilterLine
 from gflow.cli.live.follow import Follow
 from gflow.cli.live.layout import fit, gpu_lines, help_line
 from gflow.cli.live.terminal import Terminal
@@ -48,22 +49,6 @@ REST_SECS = 0.15
 
 SLOW_SECS = 2.0
 SAID_SECS = 8.0
-
-_EDITS = {
-    "backspace": "delete_left",
-    "ctrl+h": "delete_left",
-    "delete": "delete_right",
-    "left": "cursor_left",
-    "right": "cursor_right",
-    "home": "home",
-    "end": "end",
-    "ctrl+a": "home",
-    "ctrl+e": "end",
-    "ctrl+u": "delete_left_all",
-    "ctrl+k": "delete_right_all",
-    "ctrl+w": "delete_left_word",
-}
-"""Keys in the line of the filter, and what the library calls what they do."""
 
 _DOES = {"cancel": "cancelled", "hold": "put on hold", "release": "released"}
 
@@ -132,10 +117,10 @@ class Top(App[None]):
         self._queue, self._pane = Queue(), LogPane()
         self._head, self._gpus, self._title = Static(id="head"), Static(id="gpus"), Static(id="title")
         self._foot = Static(id="foot")
-        self._input = Input(id="filter", placeholder="words to look for", compact=True, select_on_focus=False)
+        self._line = FilterLine()
 
     def compose(self) -> ComposeResult:
-        yield from (self._head, self._queue, self._gpus, self._title, self._pane, self._input, self._foot)
+        yield from (self._head, self._queue, self._gpus, self._title, self._pane, self._line, self._foot)
 
     def on_load(self) -> None:
         self._loop_of_screen = asyncio.get_running_loop()
@@ -269,24 +254,18 @@ class Top(App[None]):
 
     def action_filter(self) -> None:
         self._filtering = True
-        self._input.display = True
-        self._input.value = self._filter
-        self._input.action_end()
-        self._input.focus()
+        self._line.open(self._filter)
         self._said = None
         self._draw()
 
     def action_clear_filter(self) -> None:
-        self._input.value = self._filter = ""
+        self._line.value = self._filter = ""
         self._close_filter()
 
     def _type(self, event: Key) -> None:
         """A key in the line of the filter: everything up to Enter is text."""
-        if event.key in _EDITS:
-            getattr(self._input, f"action_{_EDITS[event.key]}")()
-        elif event.is_printable and event.character:
-            self._input.insert_text_at_cursor(event.character)
-        self._filter = self._input.value
+        self._line.press(event)
+        self._filter = self._line.value
         match event.key:
             case "enter" | "ctrl+j":
                 self._close_filter()
@@ -296,13 +275,13 @@ class Top(App[None]):
                 self._draw()
 
     def _paste(self, text: str) -> None:
-        self._input.insert_text_at_cursor(next(iter(text.splitlines()), ""))
-        self._filter = self._input.value
+        self._line.take(text)
+        self._filter = self._line.value
         self._draw()
 
     def _close_filter(self) -> None:
         self._filtering = False
-        self._input.display = False
+        self._line.display = False
         self._queue.focus()
         self._draw()
 

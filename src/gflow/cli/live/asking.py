@@ -15,7 +15,7 @@ from textual.widgets import Static
 from gflow.cli.live.layout import KEYS
 
 if TYPE_CHECKING:
-    from textual.app import ComposeResult
+    from textual.app import ComposeResult, RenderResult
     from textual.events import Key
 
 _MOVING = (
@@ -31,15 +31,12 @@ Answer = TypeVar("Answer")
 
 
 class Overlay(ModalScreen[Answer]):
-    """`press` takes the keys, from the moment at which it has been drawn."""
+    """`press` takes the keys, from the moment at which its text is drawn."""
 
     seen_at = math.inf
 
-    def on_mount(self) -> None:
-        self.call_after_refresh(self._seen)
-
-    def _seen(self) -> None:
-        self.seen_at = time.monotonic()
+    def seen(self) -> None:
+        self.seen_at = min(self.seen_at, time.monotonic())
 
     def press(self, event: Key) -> None:
         if event.time > self.seen_at:
@@ -48,6 +45,15 @@ class Overlay(ModalScreen[Answer]):
     def answer(self, key: str) -> None:
         """Close, with what this key means."""
         raise NotImplementedError
+
+
+class _Shown(Static):
+    """The text of one."""
+
+    def render(self) -> RenderResult:
+        if isinstance(self.screen, Overlay):
+            self.screen.seen()
+        return super().render()
 
 
 class Question(Overlay[bool]):
@@ -63,7 +69,7 @@ class Question(Overlay[bool]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        yield Static(f"{self._text}  y / n", id="question", markup=False)
+        yield _Shown(f"{self._text}  y / n", id="question", markup=False)
 
     def answer(self, key: str) -> None:
         self.dismiss(key in ("y", "Y"))
@@ -79,7 +85,7 @@ class Keys(Overlay[None]):
 
     def compose(self) -> ComposeResult:
         lines = [f"{key:<10} {what}" for key, what in (*KEYS, *_MOVING)]
-        yield Static("\n".join(lines), id="keys", markup=False)
+        yield _Shown("\n".join(lines), id="keys", markup=False)
 
     def answer(self, key: str) -> None:  # noqa: ARG002
         self.dismiss(None)

@@ -26,7 +26,7 @@ STYLES = {"R": "green", "PD": "yellow", "H": "magenta", "CD": "blue", "F": "red"
 class Queue(Widget, can_focus=True):
     """The jobs, one a line, one of them selected. The selection stays with its job as long as that is there.
 
-    `seen_at` is when the selected one had been drawn as that, infinite until then.
+    `seen_at` is when the selected one was drawn as that, infinite until then.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -84,15 +84,11 @@ class Queue(Widget, can_focus=True):
         now = self.selected
         if (before and before.job_id) != (now and now.job_id):
             self.seen_at = math.inf
-            self.call_after_refresh(self._seen, now)
         if (before and before.job_id) != (now and now.job_id) or (before and before.state) != (now and now.state):
             self.post_message(self.Selected())
 
-    def _seen(self, row: Row | None) -> None:
-        if row is not None and self.selected is not None and row.job_id == self.selected.job_id:
-            self.seen_at = min(self.seen_at, time.monotonic())
-
     def render(self) -> Text:
+        self.seen_at = min(self.seen_at, time.monotonic())
         high, wide = max(1, self.size.height - 1), self.size.width
         self._top = max(min(self._top, self._at, len(self._rows) - high), self._at - high + 1, 0)
         seen = self._rows[self._top : self._top + high]
