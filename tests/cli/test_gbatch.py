@@ -447,7 +447,7 @@ def test_shorthands_are_resolved_by_the_daemon(gbatch, submitted, daemon):
     )
     gbatch("-d", "@", "true")
     gbatch("--depends-on-all", "@~1,@,7", "true")
-    assert [job["depends_on_ids"] for job in submitted.jobs] == [[41], [7, 40, 41]]
+    assert [job["depends_on_ids"] for job in submitted.jobs] == [[41], [40, 41, 7]]
     assert {job["dependency_mode"] for job in submitted.jobs} == {"All"}
 
 

@@ -417,9 +417,9 @@ def test_cancel_does_what_it_can_and_fails_for_the_rest(run, daemon):
     daemon.on("DELETE", "/reservations/2", reply({"error": "Reservation 2 is Cancelled already", "code": "x"}, 409))
     done = run(COMMAND, "reserve", "cancel", "3,1-2", "7")
     assert done.status == 1
-    assert done.out == "".join(f"Reservation {number} cancelled successfully\n" for number in (1, 3, 7))
+    assert done.out == "".join(f"Reservation {number} cancelled successfully\n" for number in (3, 1, 7))
     assert done.err == "gctl reserve cancel: Reservation 2 is Cancelled already\n"
-    assert [asked.path for asked in daemon.asked] == [f"/reservations/{number}" for number in (1, 2, 3, 7)]
+    assert [asked.path for asked in daemon.asked] == [f"/reservations/{number}" for number in (3, 1, 2, 7)]
     assert run(COMMAND, "reserve", "cancel", "3").status == 0
 
 
