@@ -79,6 +79,9 @@ async def test_stats(house):
     assert (told["success_rate"], told["jobs_with_gpus"], told["peak_gpu_usage"]) == (50.0, 1, 2)
     assert sorted(job["id"] for job in told["top_jobs"]) == [1, 2]
     assert (await house.get("/stats?user=nobody-such"))["total_jobs"] == 0
+    (job,) = await house.get("/jobs?ids=1")
+    both = await house.get(f"/stats?user=nobody-such,{job['submitted_by']}")
+    assert (both["total_jobs"], both["completed_jobs"]) == (3, 1)
     assert (await house.get("/stats?since=99999999999"))["since"] == 99999999999.0
 
 

@@ -196,6 +196,13 @@ def test_of_each_job_it_is_told_whether_it_was_cancelled_in_the_order_asked_for(
     ]
 
 
+def test_csv_has_the_columns_that_are_asked_for(run, answering):
+    answering.on("GET", "/queue", reply("3\x1f(Resources)\x1f7\n"))
+    done = run(gqueue.COMMAND, "-f", "EXIT,NODELIST(REASON)", "-o", "csv")
+    assert done.out == "exit,nodelist(reason)\n3,(Resources)\n"
+    assert answering.asked[-1].query["columns"] == "EXIT,NODELIST(REASON),JOBID"
+
+
 def test_a_signal_is_told_as_data(run, answering):
     (job,) = json.loads(run(gcancel.COMMAND, "7", "--signal", "USR1", "-o", "json").out)["jobs"]
     assert job == {"id": 7, "ok": True, "error": None, "code": None, "signal": "SIGUSR1", "processes": 2}

@@ -8,7 +8,7 @@ from gflow.cli.each import each
 from gflow.cli.entry import start
 from gflow.cli.fetching import tell_missing
 from gflow.cli.job.arguments import many
-from gflow.cli.kinds import names, not_empty, signal_number, wildcards
+from gflow.cli.kinds import names, not_empty, reason, signal_number, wildcards
 from gflow.cli.outcomes import act_on_each, declined, done
 from gflow.cli.output import TEXT, print_document
 from gflow.client.voice import say
@@ -165,7 +165,7 @@ COMMAND = Command(
             help="Jobs in these states, e.g. PD or Queued,Hold.",
         ),
         Option("--group", convert=not_empty, metavar="GROUP", help="Jobs of this group, by its name or id."),
-        Option("--reason", convert=not_empty, metavar="TEXT", help="Say why; gjob show has it for good."),
+        Option("--reason", convert=reason, metavar="TEXT", help="Say why; gjob show has it for good."),
         Option(
             "--signal",
             convert=signal_number,

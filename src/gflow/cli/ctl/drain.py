@@ -6,7 +6,7 @@ import sys
 
 from gflow.cli.command import Command, Option
 from gflow.cli.ctl.resume import document
-from gflow.cli.kinds import not_empty
+from gflow.cli.kinds import drain_reason
 from gflow.cli.output import TEXT, print_change
 from gflow.client.endpoint import find
 from gflow.client.http import Client
@@ -45,7 +45,7 @@ COMMAND = Command(
     "Start no more jobs, and let those that run go on; 'gctl resume' ends that.",
     run,
     options=(
-        Option("--reason", convert=not_empty, metavar="TEXT", help="Why, for those whose jobs wait."),
+        Option("--reason", convert=drain_reason, metavar="TEXT", help="Why, for those whose jobs wait."),
         Option("--wait", help="Return when no job runs any more."),
         TEXT,
     ),
