@@ -33,9 +33,13 @@ def hooks(receiver: Receiver, *paths: str) -> str:
 
 
 class Crowd:
-    """Clients that ask and submit without a pause, each over one connection; `failures` is what went wrong."""
+    """Clients that ask and submit without a pause; `failures` is what went wrong.
 
-    def __init__(self, daemon: Daemon) -> None:
+    Each keeps its connection, or with `each_anew` makes one for each request, as commands do.
+    """
+
+    def __init__(self, daemon: Daemon, *, each_anew: bool = False) -> None:
+        self.each_anew = each_anew
         self.failures: list[object] = []
         self.submitted: list[int] = []
         self.answered = 0
@@ -62,6 +66,8 @@ class Crowd:
             while not self._enough.wait(0.004):
                 work(connection)
                 self.answered += 1
+                if self.each_anew:
+                    connection.close()  # and open again with the next request
         except Exception as error:
             self.failures.append(error)
         finally:
@@ -177,3 +183,46 @@ def test_nobody_to_tell(tmp_path: Path):
         assert "not running" in done.stderr
     finally:
         daemon.close()
+
+
+# -- another program in the daemon's place ---------------------------------------------------------------------------
+
+
+def status(daemon: Daemon) -> dict:
+    return daemon.get("/status")
+
+
+def test_another_program_takes_over_and_callers_only_wait(daemon: Daemon):
+    job = daemon.submit("until [ -e go ]; do sleep 0.05; done; exit 5")
+    daemon.wait_running(job)
+    waiting = daemon.spawn("gjob", "wait", str(job))
+    before = status(daemon)
+    with Crowd(daemon, each_anew=True) as crowd:
+        wait.until(lambda: len(crowd.submitted) > 10, "some submissions")
+        done = daemon.cli("gflowd", "reload", "--exec")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.endswith(f"has taken over (pid {daemon.pid}).\n"), "it is the same process"
+        count = len(crowd.submitted)
+        wait.until(lambda: crowd.failures or len(crowd.submitted) > count + 10, "more submissions")
+        crowd.stop()
+        assert crowd.failures == []
+        assert crowd.submitted == sorted(set(crowd.submitted))
+        assert daemon.jobs().keys() >= set(crowd.submitted)
+    assert status(daemon)["started_at"] > before["started_at"]
+    assert daemon.job(job)["state"] == "Running"
+    (daemon.work / "go").touch()
+    waiting.communicate(timeout=30)
+    assert waiting.returncode == 5
+    assert daemon.cli("gflowd", "reload", "--exec").returncode == 0, "and once more"
+    assert daemon.stop() == 0
+    assert not daemon.socket.exists(), "it is its own, and goes with it"
+
+
+def test_a_program_that_cannot_be_loaded_does_not_take_over(daemon: Daemon):
+    before = status(daemon)
+    configure(daemon, "nonsense = 1\n")
+    refused = daemon.http("POST", "/replace")
+    assert refused.status == 422
+    assert refused.body["error"].endswith("this program goes on")
+    assert status(daemon)["started_at"] == before["started_at"]
+    assert daemon.http("POST", "/jobs", {"command": "true", "run_dir": str(daemon.work)}).status == 201

@@ -1,6 +1,6 @@
 """Schemathesis against a real daemon: what is asked, by its document or against it, is answered as that says.
 
-Nothing that is submitted here may run: the daemon is drained first, and the one route that ends that is left out.
+Nothing that is submitted here may run: the daemon is drained first, and the route that ends that is left out.
 """
 
 import contextlib
@@ -91,6 +91,7 @@ def schema(daemon: Daemon) -> Any:
     """The document, with ids that there are more often than not."""
     document = copy.deepcopy(daemon.get("/openapi.json"))
     document["paths"].pop("/resume")
+    document["paths"].pop("/replace")  # it ends every connection; see e2e/test_reload.py
     for about in document["paths"].values():
         for parameter in about.get("parameters", []):
             few = ["g"] if parameter["name"] == "group_id" else [0, 1, 2, 3, 4, 5, 2**53 - 1]

@@ -100,6 +100,7 @@ RULES: dict[str, Rule] = {
     "POST /drain": _admin("drain gflow"),
     "POST /resume": _admin("have jobs started again"),
     "POST /reload": _admin("reload the configuration"),
+    "POST /replace": _admin("put another program in the daemon's place"),
     "POST /state/compact": _admin("compact the state"),
     "POST /state/prune": _admin("prune the state"),
     "GET /notifications": Rule(Who.ADMIN, "see how it goes with notifications"),

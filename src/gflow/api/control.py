@@ -69,6 +69,13 @@ def blueprint(services: Services) -> Blueprint:
         applied, later = await services.reload()
         return answer({"applied": applied, "needs_restart": later})
 
+    @routes.post("/replace")
+    async def replace_program() -> Response:
+        query.allow()
+        runtime.check_open()
+        await services.replace()
+        return answer({"started_at": services.status["started_at"]}, 202)
+
     @routes.get("/stats")
     async def stats() -> Response:
         query.allow("user", "project", "since", "by")

@@ -256,6 +256,12 @@ OPERATIONS: dict[str, Operation] = {
     "POST /drain": Operation("Start nothing new", body=DrainRequest, answer=_DRAINED),
     "POST /resume": Operation("Start jobs again", answer=_DRAINED),
     "POST /reload": Operation("Read the configuration again", answer=_object("applied needs_restart"), errors=(422,)),
+    "POST /replace": Operation(
+        "Let the program that is installed now take the daemon's place",
+        answer=_object("started_at"),
+        statuses=(202,),
+        errors=(422,),
+    ),
     "GET /info": Operation("The GPUs", answer=_object("gpus allowed_gpu_indices executor reservations drained")),
     "POST /gpus": Operation(
         "Choose the GPUs to give out", body=AllowedGpus, answer=_object("allowed_gpu_indices"), errors=(404, 409, 422)

@@ -20,13 +20,14 @@ from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
 from gflow.api.submitter import check_program
 from gflow.core.engine import Engine
-from gflow.core.errors import Impossible, Malformed
+from gflow.core.errors import Impossible, Malformed, Unavailable
 from gflow.core.eta import why_unknown
 from gflow.core.explain import reasons
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, State
 from gflow.core.selection import Selection
 from gflow.core.submission import check_group_limit
+from gflow.daemon.runtime import STOPPING
 from gflow.wire.requests import JobUpdate, read, spec_changes
 
 CHUNK = 500
@@ -73,7 +74,7 @@ def blueprint(services: Services) -> Blueprint:
                 continue
             seen = runtime.bus.last_id
             if runtime.bus.closed:
-                runtime.check_open()
+                raise Unavailable(STOPPING)
             await runtime.bus.wait_for_more(seen)
             job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)

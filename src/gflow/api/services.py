@@ -87,6 +87,7 @@ class Services:
     - start_ticks: when a process started, in clock ticks since boot; None if there is none.
     - users: who is who on this machine. tokens: what lets requests over TCP in. auth: `daemon.auth`.
     - own_only: whether others' command lines, logs and so on are hidden (`access.visibility = "own"`).
+    - replace: lets the program that is installed now take the daemon's place. Raises Refused.
     - reload: reads the configuration anew; what changed, see `daemon.reloading.Differences`. Raises Refused.
     - notifications: the targets that are told of events. tally: how often each kind of event has happened.
     - submitters: the users jobs are run as; None: all jobs run as the daemon's user.
@@ -113,6 +114,7 @@ class Services:
     look_at_gpus: Callable[[], None]
     start_ticks: Callable[[int], int | None]
     reload: Callable[[], Awaitable[tuple[list[str], list[str]]]]
+    replace: Callable[[], Awaitable[None]]
     notifications: Notifications
     tally: Tally
     users: Users

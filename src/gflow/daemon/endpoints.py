@@ -34,6 +34,9 @@ BACKLOG = 512
 GRACE_SECS = 3.0
 """What answers under way get at shutdown before their connections are closed."""
 
+FRESH_SECS = 0.25
+"""How long a connection may take to bring a request after the daemon has stopped accepting others."""
+
 MAX_HEADER_BYTES = 64 * 1024
 IDLE_SECS = 300.0
 
@@ -230,21 +233,30 @@ class ApiServer:
                 connection.shut()
 
     async def close(self) -> None:
-        """Stop accepting, let answers finish for `GRACE_SECS`, then close what is left."""
+        """Stop accepting, let answers finish for `GRACE_SECS`, then close what is left.
+
+        A connection that was made just now is about to carry a request, which gets its answer, too.
+        """
         self._accepting.cancel()
         for listener in self._listeners:
             listener.socket.close()
         await self._context.terminated.set()
+        self._hang_up(trio.current_time() - FRESH_SECS)
+        await self._wait_closed(FRESH_SECS)
         self._hang_up(trio.current_time())
-        with trio.move_on_after(GRACE_SECS):
-            while self._open:
-                self._hung_up = trio.Event()
-                await self._hung_up.wait()
+        await self._wait_closed(GRACE_SECS)
         for connection in tuple(self._open):
             # a send to a client that stopped reading is shielded; only closing the socket ends it
             connection.shut()
             connection.socket.close()
         self._connections.cancel_scope.cancel()
+
+    async def _wait_closed(self, secs: float) -> None:
+        """Wait until no connection is open, but no longer than so long."""
+        with trio.move_on_after(secs):
+            while self._open:
+                self._hung_up = trio.Event()
+                await self._hung_up.wait()
 
 
 def _party(peer: Peer | Stranger, sock: trio.socket.SocketType) -> tuple[Hashable, bool]:

@@ -273,19 +273,37 @@ def stop(path: Path, data_dir: Path) -> int | None:
 
 def reload(path: Path) -> dict[str, list[str]]:
     """Have the daemon on this socket read its configuration again; what that changed. Raises HostingFailed."""
+    changed: dict[str, list[str]] = _post(path, "/reload")
+    return changed
+
+
+def replace(path: Path) -> dict[str, Any]:
+    """Let the program that is installed now take the daemon's place; its `/status`. Raises HostingFailed."""
+    before = _post(path, "/replace")["started_at"]
+    deadline = time.monotonic() + RELOAD_SECS
+    while time.monotonic() < deadline:
+        running = _listening(path)
+        if running is None:
+            break
+        if running.status is not None and running.status["started_at"] != before:
+            return running.status
+        select.select([], [], [], 0.05)
+    raise HostingFailed("gflowd left, and no other has taken its place; see its log, and start it with: gflowd up")
+
+
+def _post(path: Path, route: str) -> Any:
     with contextlib.closing(_UnixConnection(path, RELOAD_SECS)) as connection:
         try:
-            connection.request("POST", "/reload", body=b"{}", headers={"Content-Type": "application/json"})
+            connection.request("POST", route)
             answer = connection.getresponse()
             told = json.loads(answer.read())
         except FileNotFoundError:
             raise HostingFailed(f"gflowd is not running (nobody listens on {path})") from None
         except (OSError, HTTPException, ValueError) as error:
             raise HostingFailed(f"gflowd does not answer on {path}: {error}") from None
-    if answer.status != 200:
+    if answer.status >= 400:
         raise HostingFailed(told.get("error", f"the answer was {answer.status}"))
-    changed: dict[str, list[str]] = told
-    return changed
+    return told
 
 
 def _end(pid: int) -> bool:

@@ -44,6 +44,7 @@ from gflow.core.tokens import Tokens
 from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
+from gflow.daemon.handover import CannotReplace, HandedOver, replace, try_out
 from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
@@ -134,6 +135,8 @@ class Settings:
         """Where the output of jobs goes."""
         return self.places.logs if self.places is not None else self.data_dir / "logs"
 
+    handed_over: HandedOver | None = None
+
 
 class CannotStart(Exception):
     """There cannot be a daemon here; the message is one line that says why."""
@@ -170,7 +173,17 @@ def _serve(settings: Settings) -> None:
         _check_system(settings)
     else:
         private_directory(settings.socket.parent)
-    handed = adopt(settings.given, settings.socket)
+    handed = settings.handed_over
+    if handed is None and (sock := adopt(settings.given, settings.socket)) is not None:
+        handed = HandedOver(sock, of_systemd=True)
+    daemon = _serve_locked(settings, handed)
+    if daemon.replacement is not None:
+        of_systemd = handed is not None and handed.of_systemd
+        replace(daemon.replacement, settings.config.tcp(), of_systemd, settings.given)
+
+
+def _serve_locked(settings: Settings, handed: HandedOver | None) -> "_Daemon":
+    """Daemons one after the other, the last of which is returned when it has left."""
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         asked_to_stop: list[int] = []
@@ -182,6 +195,8 @@ def _serve(settings: Settings) -> None:
             for number in _SIGNALS:  # between two daemons, too, one is heard
                 signal.signal(number, lambda number, _: asked_to_stop.append(number))
             again = _run(daemon)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    return daemon
 
 
 def _check_system(settings: Settings) -> None:
@@ -247,14 +262,14 @@ class _Started:
 class _Daemon:
     """The parts of one daemon."""
 
-    def __init__(
-        self, settings: Settings, asked_to_stop: Sequence[int] = (), handed: socket.socket | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, asked_to_stop: Sequence[int] = (), handed: HandedOver | None = None) -> None:
         self._settings = settings
         self._handed = handed
         self._asked_to_stop = asked_to_stop
         self._leave = trio.Event()
         self._again = False
+        self.replacement: list[socket.socket] | None = None
+        """The listening sockets, if another program is to take this one's place."""
         if not settings.system:  # an older gflow had no such mode, and left nothing there
             first_start(settings.data_dir)
         targets = _targets(settings.config, self._log_path)
@@ -449,7 +464,7 @@ class _Daemon:
         Returns whether another daemon is to go on in this process, with a state that can be read again.
         """
         tls = tls_context(self._settings.config)
-        listeners = self._listen()
+        self._listeners = listeners = self._listen()
         self._services = self._make_services()
         stranger = _stranger(self._settings.config, tls, outside=any(map(_is_seen_outside, listeners)))
         self._server = server = ApiServer(create_app(self._services), listeners, stranger=stranger, tls=tls)
@@ -474,9 +489,15 @@ class _Daemon:
             tls=config.tls() is not None,
             plaintext=config.daemon.allow_plaintext,
         )
-        listeners = [] if tcp is None else bind_tcp(*tcp, inside=inside)
+        handed = self._handed
+        if handed is not None and handed.tcp == tcp:
+            listeners = [sock.dup() for sock in handed.tcp_sockets]
+        else:
+            if handed is not None:
+                handed.close()
+            listeners = [] if tcp is None else bind_tcp(*tcp, inside=inside)
         try:
-            return [*listeners, self._handed.dup() if self._handed else self._bind()]
+            return [*listeners, handed.unix.dup() if handed is not None else self._bind()]
         except BaseException:
             for listener in listeners:
                 listener.close()
@@ -486,8 +507,8 @@ class _Daemon:
         return bind_unix(self._settings.socket, 0o666 if self._settings.system else 0o600)
 
     def _unlink_socket(self) -> None:
-        """A socket of systemd's stays: whoever calls next gets an answer from the next daemon."""
-        if self._handed is None:
+        """A socket of systemd's, or one that is handed on, stays: whoever calls next is answered by the next daemon."""
+        if self.replacement is None and not (self._handed is not None and self._handed.of_systemd):
             self._settings.socket.unlink(missing_ok=True)
 
     def _log_endpoints(self, server: ApiServer) -> None:
@@ -536,8 +557,11 @@ class _Daemon:
         self._manager.tell("READY=1")
         nursery.start_soon(self._wait_for_signals, signals)
         await self._leave.wait()
-        log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
-        if not self._again:
+        if self.replacement is not None:
+            log.info("another program takes this one's place; running jobs go on")
+        else:
+            log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
+        if not self._again and self.replacement is None:
             self._manager.tell("STOPPING=1")
         await self._stop(server)
         if self._again and not self._persistence.clean:
@@ -560,6 +584,7 @@ class _Daemon:
             self._leave.set()
         async for _ in signals:
             self._again = False
+            self.replacement = None
             self._leave.set()
             for number in _SIGNALS:
                 signal.signal(number, lambda *_: None)  # not SIG_IGN: programs started from here would inherit that
@@ -574,10 +599,11 @@ class _Daemon:
     async def _stop(self, server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
         started = self._started
-        self._runtime.stopping = True
+        self._runtime.stopping = self.replacement is None  # else nobody is refused: what has come in is still done
         self._unlink_socket()  # while it is surely ours
         self._runtime.bus.close()
         await server.close()
+        self._runtime.stopping = True
         for name in ("manager", "state watch", "scheduler", "timeouts", "memory", "gpus", "housekeeping", "historian"):
             if name in started:
                 await started[name].stop()
@@ -615,6 +641,21 @@ class _Daemon:
         for line in changed.later:
             log.warning("configuration, with the next start: %s", line)
         return changed
+
+    async def replace(self) -> None:
+        """Leave, and let the program that is installed now go on in this process. Raises Impossible, and goes on."""
+        if self._settings.reread is None:
+            raise Impossible("This daemon is part of another program, and has no program of its own to be replaced by")
+        try:
+            await trio.to_thread.run_sync(self._settings.reread)
+            await trio.to_thread.run_sync(try_out)
+        except (ConfigError, CannotReplace) as error:
+            raise Impossible(f"{error}; this program goes on") from error
+        self._runtime.check_open()
+        if self.replacement is None:
+            self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            self.replacement = [listener.dup() for listener in self._listeners]
+            self._leave.set()
 
     async def _go_by(self, config: Config) -> None:
         told_otherwise = config.notifications != self._config.notifications
@@ -660,6 +701,7 @@ class _Daemon:
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
                 "boot_id": self._boot_id,
+                "started_at": clock.read().wall,
                 "executor": "tmux",
                 "endpoint": f"unix:{self._settings.socket}",
                 "tcp": None if (tcp := config.tcp()) is None else _url(*tcp, secure=config.tls() is not None),
@@ -682,6 +724,7 @@ class _Daemon:
             look_at_gpus=self._gpus.look,
             start_ticks=_start_ticks,
             reload=self.reload,
+            replace=self.replace,
             notifications=self._pool,
             tally=self._tally,
             submitters=Submitters() if self._settings.system else None,

@@ -21,6 +21,8 @@ from gflow.daemon.bus import Bus
 from gflow.daemon.wake import Wake
 from gflow.store.records import Transaction
 
+STOPPING = "The daemon is stopping"
+
 
 class Journal(Protocol):
     """Where changes are made durable."""
@@ -149,7 +151,7 @@ class Runtime:
     def check_open(self) -> None:
         """Raise Unavailable if nothing new is taken: the daemon is stopping, or its disk fails."""
         if self.stopping:
-            raise Unavailable("The daemon is stopping")
+            raise Unavailable(STOPPING)
         self.journal.check_writable()
 
     def on_durable(self, transaction: Transaction) -> None:
