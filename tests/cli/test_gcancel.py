@@ -128,6 +128,7 @@ def test_jobs_of_an_older_gflow_can_report_their_end(run, daemon, verb):
         ["1", "--signal", "USR1", "--dry-run"],
         ["1", "--signal", "USR1", "--reason", "x"],
         ["1", "--reason", " "],
+        ["1", "--reason", "a\nb"],
     ],
 )
 def test_wrong_usage_cancels_nothing(run, daemon, argv):

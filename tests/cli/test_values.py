@@ -192,7 +192,7 @@ class _Latest:
 def test_ids_ranges_and_shorthands():
     parts = ids.parse("7, 3-5,@,@~1,4")
     assert parts == [(7, 7), (3, 5), "@", "@~1", (4, 4)]
-    assert ids.expand(parts, _Latest()) == [3, 4, 5, 7, 39, 40]
+    assert ids.expand(parts, _Latest()) == [7, 3, 4, 5, 40, 39]
 
 
 @pytest.mark.parametrize(

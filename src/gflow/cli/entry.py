@@ -77,15 +77,23 @@ def _run(table: Command | Group, argv: list[str], prog: str) -> int:
     if isinstance(table, Command) and argv and argv[0] in table.words:
         module, _ = table.words[argv[0]]
         return _run(load(module), argv[1:], f"{prog} {argv[0]}")
-    if len(argv) == 2 and argv[0] == "completion":
-        return _script(table, argv[1])
+    if argv and argv[0] == "completion":
+        return _script(table, argv[1:])
     if argv and argv[0] == "__complete":
         return _complete(table, argv[1:])
+    _check_texts(argv)
     command, given, path = _read(table, argv, prog)
     speak_as(path)
     if "cacert" in given:
         trust(given["cacert"])
     return command.run(fill(command.options, given))
+
+
+def _check_texts(argv: list[str]) -> None:
+    """Raise UsageError for what is no text: neither the daemon nor data can have it."""
+    for number, word in enumerate(argv, 1):
+        if not word.isascii() and any("\ud800" <= char <= "\udfff" for char in word):
+            raise UsageError(f"argument {number}, {word!a}, is not UTF-8 text")
 
 
 def _read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values, str]:
@@ -110,11 +118,14 @@ def _read_quickly(table: Command | Group, argv: list[str], prog: str) -> tuple[C
     return command, outer | given, path
 
 
-def _script(table: Command | Group, shell: str) -> int:
+def _script(table: Command | Group, shells: list[str]) -> int:
+    from gflow.cli.completion.choices import SHELLS
     from gflow.cli.completion.scripts import script
 
+    if len(shells) != 1:
+        raise UsageError(f"say for which shell, e.g. '{table.name} completion bash'; there is {', '.join(SHELLS)}")
     try:
-        sys.stdout.write(script(table.name, shell))
+        sys.stdout.write(script(table.name, shells[0]))
     except ValueError as error:
         raise UsageError(str(error)) from None
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gflow.core import limits
 from gflow.core.gpu_list import parse_gpu_list
 from gflow.core.limits import parse_memory_mb, parse_time_limit
 from gflow.core.listed import split
@@ -123,6 +124,42 @@ def not_empty(text: str) -> str:
     if not text.strip():
         raise ValueError("it must not be empty")
     return text.strip()
+
+
+def line(text: str, most: int = limits.MAX_KEY) -> str:
+    """A text of one line that is not empty, without blanks around it."""
+    found = not_empty(text)
+    if len(found) > most or not found.isprintable():
+        raise ValueError(f"it must be one line of at most {most} printable characters")
+    return found
+
+
+def name(text: str) -> str:
+    """What a job or a group is called."""
+    return line(text, limits.MAX_NAME)
+
+
+def project(text: str) -> str:
+    """The code of a project; empty for none."""
+    return line(text, limits.MAX_PROJECT) if text.strip() else ""
+
+
+def reason(text: str) -> str:
+    """Why a job is cancelled."""
+    return line(text, limits.MAX_REASON)
+
+
+def drain_reason(text: str) -> str:
+    """Why nothing is started."""
+    return line(text, limits.MAX_DRAIN_REASON)
+
+
+def retries(text: str) -> int:
+    """How often a job is run again."""
+    number = count(text)
+    if number > limits.MAX_RETRIES:
+        raise ValueError(f"{number} is not in the range 0-{limits.MAX_RETRIES}")
+    return number
 
 
 def array(text: str) -> tuple[tuple[int, ...], int | None]:

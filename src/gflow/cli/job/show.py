@@ -36,10 +36,10 @@ def run(values: Values) -> int:
     if values["output"] != "text":
         from gflow.cli.entries import detailed
 
-        found = [detailed(job, now, told.get(job_id)) for job_id, job in sorted(jobs.items())]
+        found = [detailed(job, now, told.get(job_id)) for job_id, job in jobs.items()]
         print_document({"jobs": found}, values["output"])
     else:
-        texts = ("\n".join(describe(job, now, told.get(job_id))) for job_id, job in sorted(jobs.items()))
+        texts = ("\n".join(describe(job, now, told.get(job_id))) for job_id, job in jobs.items())
         print(f"\n{'=' * 80}\n".join(texts), end="\n" if jobs else "")
     return tell_missing(set(job_ids) - jobs.keys())
 
