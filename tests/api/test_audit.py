@@ -9,7 +9,8 @@ import trio
 
 from gflow.api import audit
 from gflow.api.callers import user_name
-from support.house import House, free_port
+from support.house import House
+from support.ports import free_port
 
 ME, ANA, BEN = user_name(os.geteuid()), 20001, 20002
 
