@@ -1,6 +1,5 @@
 """`gflowd doctor`: what may keep gflow from working here, and what to do about it."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +44,7 @@ def _socket(given: Invocation) -> Path:
     try:
         return given.socket()
     except ConfigError:
-        return Path(os.path.abspath(given.flags.get("socket") or paths.default_socket()))
+        return given.socket_without_file()
 
 
 def _settings(given: Invocation) -> Config:

@@ -20,7 +20,7 @@ from gflow import paths
 from gflow.config import Config, ConfigError
 from gflow.daemon import hosting
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
-from gflow.daemon.units import Host, lingers
+from gflow.daemon.units import Host, lingers, runs_systemd
 from gflow.gpu.base import ProbeReading
 from gflow.gpu.nvml import Nvml
 from gflow.launch.tmux_server import TmuxUnusable, find_tmux
@@ -263,7 +263,7 @@ def _systemd(_place: Place) -> Iterator[Finding]:
         yield Finding(NOTE, what, f"run: loginctl enable-linger {user}")
     elif installed:
         yield Finding(OK, f"gflowd is a service of systemd, and goes on when {user} logs out")
-    elif shutil.which("systemctl") and Path("/run/systemd/system").is_dir():
+    elif runs_systemd():
         yield Finding(
             NOTE, "gflowd is not a service of systemd", "to have it started at each boot: gflowd service install"
         )

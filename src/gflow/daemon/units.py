@@ -205,6 +205,11 @@ def _runtime_dir() -> Path:
     return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
 
 
+def runs_systemd() -> bool:
+    """Whether systemd is what starts things on this machine."""
+    return shutil.which("systemctl") is not None and Path("/run/systemd/system").is_dir()
+
+
 def lingers(user: str) -> bool:
     """Whether the user's manager, and with it his daemon and jobs, go on when he logs out."""
     return Path("/var/lib/systemd/linger", user).exists()
