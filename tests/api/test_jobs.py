@@ -324,6 +324,7 @@ async def test_cancelling_a_waiting_job_takes_its_dependents_along(house):
         "state": "Hold",
         "dependents": [
             {"id": 2, "state": "Queued", "blocked_by": 1},
+            {"id": 4, "state": "Queued", "blocked_by": 1},  # it stays, and waits in vain
             {"id": 3, "state": "Hold", "blocked_by": 2},
         ],
     }
