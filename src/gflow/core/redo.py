@@ -13,10 +13,12 @@ from gflow.core.model import Job, JobId, JobSpec, ReasonKind, State
 def again(job: Job, owner: str) -> JobSpec:
     """What a new job of `owner` is to do that does the same as `job`.
 
-    Begin time and key belonged to one submission; attempts are counted anew.
+    Begin time and key belonged to one submission; attempts are counted anew. A group has jobs of its owner only.
     """
+    alone = {} if owner == job.spec.owner else {"group_id": None, "group_name": None, "key": None}
     return replace(
         job.spec,
+        **alone,
         owner=owner,
         begin_at=None,
         submit_key=None,
