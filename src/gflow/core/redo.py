@@ -15,10 +15,9 @@ def again(job: Job, owner: str) -> JobSpec:
 
     Begin time and key belonged to one submission; attempts are counted anew. A group has jobs of its owner only.
     """
-    alone = {} if owner == job.spec.owner else {"group_id": None, "group_name": None, "key": None}
+    spec = job.spec if owner == job.spec.owner else replace(job.spec, group_id=None, group_name=None, key=None)
     return replace(
-        job.spec,
-        **alone,
+        spec,
         owner=owner,
         begin_at=None,
         submit_key=None,
