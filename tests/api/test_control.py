@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ async def test_status(house):
     await house.submit(hold=True)
     status = await house.get("/status")
     assert status.pop("uptime_secs") in range(60)
+    assert abs(status.pop("started_at") - time.time()) < 60
     assert Path("/proc/sys/kernel/random/boot_id").read_text() == f"{status.pop('boot_id')}\n"
     assert status.pop("host") == socket.gethostname()
     assert status == {
@@ -79,6 +81,9 @@ async def test_stats(house):
     assert (told["success_rate"], told["jobs_with_gpus"], told["peak_gpu_usage"]) == (50.0, 1, 2)
     assert sorted(job["id"] for job in told["top_jobs"]) == [1, 2]
     assert (await house.get("/stats?user=nobody-such"))["total_jobs"] == 0
+    (job,) = await house.get("/jobs?ids=1")
+    both = await house.get(f"/stats?user=nobody-such,{job['submitted_by']}")
+    assert (both["total_jobs"], both["completed_jobs"]) == (3, 1)
     assert (await house.get("/stats?since=99999999999"))["since"] == 99999999999.0
 
 

@@ -67,6 +67,14 @@ async def test_a_cascade_does_again_what_had_fallen_also_long_ago(house):
     assert [(await house.get(f"/jobs/{job_id}"))["redone_as"] for job_id in (root, middle, leaf)] == [5, 6, 7]
 
 
+async def test_those_named_are_changed_alike_when_they_go_along(house):
+    root = await house.start()
+    named, _ = await house.submit(depends_on=root), await house.submit(depends_on=root)
+    await house.end(root, 1)
+    answer = await redo(house, root, cascade=True, priority=77, alike=[named, 99])
+    assert [house.engine.job(job["id"]).spec.priority for job in (answer, *answer["cascade"])] == [77, 77, 10]
+
+
 async def test_jobs_that_cannot_be_done_again(house):
     waiting, running = await house.submit(hold=True), await house.start(max_retries=1)
     for job_id, state in ((waiting, "Hold"), (running, "Running")):

@@ -68,6 +68,7 @@ async def test_directories_are_not_looked_for(house):
         {"parameters": {"a": "b"}},
         {"parameter_changes": {"a": "b"}},
         {"script_args": ["x"]},
+        {"run_name": "$(id)"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -83,7 +84,7 @@ async def test_only_its_user_changes_what_a_job_runs(house, change):
 async def test_administrators_change_the_rest(house):
     await house.submit(hold=True)
     await house.come_as(0)
-    await house.ask("PATCH", "/jobs/1", {"priority": 20, "run_name": "x"})
+    await house.ask("PATCH", "/jobs/1", {"priority": 20, "project": "x"})
     assert house.engine.job(1).spec.priority == 20
 
 

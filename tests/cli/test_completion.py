@@ -81,6 +81,9 @@ def values(line):
         ("gctl set-limit 12 ", []),
         ("gctl reserve create --user b", ["ben"]),
         ("gbatch --depends-on ", ["12", "7", "123"]),
+        ("gbatch --dependency afterok:", ["afterok:12", "afterok:7", "afterok:123"]),
+        ("gbatch --dependency=afterok:7:1", ["--dependency=afterok:7:12", "--dependency=afterok:7:123"]),
+        ("gcancel --state ", ["Queued", "Hold", "Running"]),
         ("gbatch --depends-on-any 7,1", ["7,12", "7,123"]),
         ("gbatch -P ", ["p1"]),
         ("gbatch --chdir ", [":directories"]),
@@ -154,7 +157,10 @@ def test_every_value_that_is_a_job_or_a_state_is_completed():
     jobs = [item for item in items if item.convert in (ids.parse, ids.parse_one)]
     assert len(jobs) > 20
     assert {choices.kinds(item)[-1] for item in jobs} == {"jobs"}
-    assert {choices._fixed(item) for item in items if item.convert is states.parse} == {tuple(states.STATES)}
+    assert {choices._fixed(item) for item in items if item.convert is states.parse} == {
+        tuple(states.STATES),
+        ("Queued", "Hold", "Running"),
+    }
 
 
 def test_jobs_are_asked_of_the_daemon(daemon):

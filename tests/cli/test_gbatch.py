@@ -266,9 +266,19 @@ def test_a_script_from_standard_input(gbatch, submitted, monkeypatch, argv):
 def test_nothing_on_standard_input_is_an_error(gbatch, submitted, monkeypatch):
     monkeypatch.setattr(sys, "stdin", _Stdin(b" \n"))
     assert "No content provided via stdin: give a command" in gbatch(status=2).err
-    assert gbatch("-", status=1).err == "gbatch: No content provided via stdin\n"
+    assert "No content provided via stdin: give a command" in gbatch("-", status=2).err
+    monkeypatch.setattr(sys, "stdin", _Stdin(b"\x7fELF\xff"))
+    assert gbatch("-", status=1).err.endswith("write it to a file and submit that: gbatch -- PATH\n")
     monkeypatch.setattr(sys, "stdin", _Stdin(b"", tty=True))
     assert "nothing to submit" in gbatch(status=2).err
+    assert submitted.jobs == []
+
+
+def test_no_more_is_read_than_the_daemon_takes(gbatch, submitted, monkeypatch):
+    with open("/dev/zero") as endless:
+        monkeypatch.setattr(sys, "stdin", endless)
+        assert "script <stdin> is longer than 4 MiB" in gbatch("-", status=2).err
+    assert "--param-file /dev/zero is longer than 8 MiB" in gbatch("--param-file", "/dev/zero", "true", status=2).err
     assert submitted.jobs == []
 
 
@@ -447,7 +457,7 @@ def test_shorthands_are_resolved_by_the_daemon(gbatch, submitted, daemon):
     )
     gbatch("-d", "@", "true")
     gbatch("--depends-on-all", "@~1,@,7", "true")
-    assert [job["depends_on_ids"] for job in submitted.jobs] == [[41], [7, 40, 41]]
+    assert [job["depends_on_ids"] for job in submitted.jobs] == [[41], [40, 41, 7]]
     assert {job["dependency_mode"] for job in submitted.jobs} == {"All"}
 
 
@@ -762,17 +772,70 @@ def test_answers_as_data(gbatch, submitted, daemon):
 @pytest.mark.parametrize(
     ("argv", "hints"),
     [
-        (["echo", "{lrr}", "{lr}"], ["lrr"]),
-        (["echo", "x{Lr}y{lR}"], ["Lr", "lR"]),
-        (["echo {l_r} | awk '{print}'"], ["l_r"]),
-        (["echo", "{lr}", "${lrr}", "{0}", "{", "{print}", "{lrr"], []),
+        (["echo", "{lrr}", "{lr}"], {"lrr": "is {lr} meant?"}),
+        (["echo", "x{Lr}y{lR}"], {"Lr": "is {lr} meant?", "lR": "is {lr} meant?"}),
+        (["echo {l_r} | awk '{print}'"], {"l_r": "is {lr} meant?", "print": "there is {lr}"}),
+        (["echo", "{nope}", "--x={nope}"], {"nope": "there is {lr}"}),
+        (["echo", "{lr}", "${lrr}", "{0}", "{", "{a b}", "{lrr"], {}),
     ],
 )
 def test_a_parameter_that_looks_mistyped_is_pointed_out(gbatch, submitted, argv, hints):
     said = gbatch("--param", "lr=1,2", *argv).err
-    line = "gbatch: there is no parameter {0}, so {{{0}}} stays as it is; is {{lr}} meant?\n"
-    assert said == "".join(line.format(name) for name in hints)
+    line = "gbatch: there is no parameter {0}, so {{{0}}} stays as it is; {1}\n"
+    assert said == "".join(line.format(name, hint) for name, hint in hints.items())
     assert gbatch("echo", "{lrr}").err == "", "there are no parameters"
+
+
+def test_a_name_that_looks_like_a_template_is_pointed_out(gbatch, submitted):
+    said = gbatch("--param", "lr=1,2", "--name", "run-{lr}", "true").err
+    assert (
+        said == "gbatch: --name is the same for all jobs, 'run-{lr}'; --name-template 'run-{lr}' gives each its own\n"
+    )
+    assert gbatch("--param", "lr=1,2", "--name", "run-{x}", "true").err == ""
+    assert "{task_id}" in gbatch("--array", "1-2", "--name", "{task_id}", "true").err
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["-d", "1", "--depends-on", "2"], "--depends-on is given twice; write --depends-on-all A,B"),
+        (["-a", "1-2", "-a", "3"], "--array is given twice; write one"),
+    ],
+)
+def test_two_that_are_likely_to_be_meant_both_are_refused(gbatch, submitted, tmp_path, argv, complaint):
+    assert complaint in gbatch(*argv, "true", status=2).err
+    script = tmp_path / "x.sh"
+    script.write_text(f"# GFLOW {' '.join(argv[:2])}\n# GFLOW {' '.join(argv[2:])}\ntrue\n")
+    assert complaint in gbatch(str(script), status=2).err
+    script.write_text(f"# GFLOW {' '.join(argv)}\ntrue\n")
+    assert complaint in gbatch(str(script), status=2).err
+    script.write_text(f"# GFLOW {' '.join(argv[:2])}\ntrue\n")
+    assert gbatch(*argv[2:], str(script)).err == "", "the command line wins over the script"
+
+
+def test_what_the_command_line_puts_out_of_force_in_a_script_is_told(gbatch, submitted, tmp_path):
+    script = tmp_path / "x.sh"
+    script.write_text("# GFLOW --array 1-3\ntrue\n")
+    done = gbatch("--param", "x=7,8", str(script))
+    assert done.err == f"gbatch: {script}: # GFLOW --array does not count: the command line says --param\n"
+    assert len(submitted.jobs) == 2
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        *(["--name", name] for name in ("a\nb", "x" * 5000)),
+        ["--project", "x" * 70],
+        ["--group", "a\tb"],
+        ["--max-retries", "99999"],
+        ["--name", "\udcff"],
+        ["completion"],
+        ["completion", "bash", "x"],
+    ],
+)
+def test_nonsense_is_one_line_and_exit_2(gbatch, submitted, argv):
+    done = gbatch(*argv, *([] if argv[0] == "completion" else ["true"]), status=2)
+    assert (done.out, done.err.count("\n"), submitted.jobs) == ("", 1, [])
 
 
 class _Full(io.StringIO):
@@ -935,6 +998,7 @@ def test_new_writes_a_script_that_can_be_submitted_and_nothing_twice(gbatch, sub
     assert (job_of(submitted)["gpus"], job_of(submitted)["run_name"]) == (1, "train")
     script.write_text("mine")
     assert "exists already" in gbatch("new", "train.sh", status=1).err
+    assert gbatch("new", "a b").out == "Wrote a b.sh; submit it with: gbatch 'a b.sh'\n"
     assert script.read_text() == "mine"
 
 

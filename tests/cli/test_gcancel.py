@@ -51,7 +51,7 @@ def test_words_of_older_scripts_change_nothing(run, daemon, option):
 
 def test_a_dry_run_shows_all_that_would_be_cancelled_and_cancels_nothing(run, daemon):
     dependents = [{"id": 5, "state": "Queued", "blocked_by": 1}, {"id": 6, "state": "Hold", "blocked_by": 5}]
-    gone = {"id": 2, "error": "Job 2 is Finished and cannot become Cancelled", "code": "wrong_state"}
+    gone = {"id": 2, "error": "Job 2 has ended already: Finished", "code": "wrong_state"}
     many(daemon, (1, "Running"), dependents=dependents, failed=[gone])
     done = run(COMMAND, "--dry-run", "1,2")
     assert done.out == "1\tRunning\tok\n5\tQueued\tblocked\t1\n6\tHold\tblocked\t5\n"
@@ -128,6 +128,7 @@ def test_jobs_of_an_older_gflow_can_report_their_end(run, daemon, verb):
         ["1", "--signal", "USR1", "--dry-run"],
         ["1", "--signal", "USR1", "--reason", "x"],
         ["1", "--reason", " "],
+        ["1", "--reason", "a\nb"],
     ],
 )
 def test_wrong_usage_cancels_nothing(run, daemon, argv):

@@ -1,5 +1,7 @@
 """gjob redo."""
 
+import json
+
 import pytest
 
 from gflow.cli.gjob import COMMAND
@@ -10,7 +12,7 @@ from support.fake_daemon import reply
 def failed(daemon, monkeypatch):
     """Job 7, which has failed and can be done again."""
     monkeypatch.setenv("SOME", "thing")
-    daemon.on("GET", "/jobs/7", reply({"id": 7, "state": "Failed", "run_dir": "/w"}))
+    daemon.on("GET", "/jobs", reply([{"id": 7, "state": "Failed", "run_dir": "/w"}]))
     daemon.on("POST", "/jobs/7/redo", reply({"id": 9, "run_name": "calm-lynx", "cascade": [], "dropped_env": []}, 201))
     return daemon
 
@@ -61,6 +63,20 @@ def test_what_was_changed_and_what_goes_along_is_told(run, failed):
     assert done.err == "gjob redo: left out of the environment: KEY\n"
 
 
+def test_changes_are_said_in_the_words_of_a_user(run, failed):
+    failed.on("POST", "/jobs/7/redo", reply({"id": 9, "run_name": "a"}, 201))
+    argv = ["--param", "x=1", "--param", "y=a b", "--signal", "B:USR1@60", "--notify-email", "a@b.de"]
+    assert run(COMMAND, "redo", "7", *argv).out.splitlines()[1:-1] == [
+        "  early_signal=USR1@60",
+        "  param x=1",
+        "  param y=a b",
+        "  notify_emails=a@b.de",
+        "  notify_events=none",
+    ]
+    cleared = run(COMMAND, "redo", "7", "--clear-params", "--clear-notify").out.splitlines()[1:-1]
+    assert cleared == ["  notifications=none", "  parameters=none"]
+
+
 def test_the_text_of_a_new_script_goes_along(run, failed, tmp_path):
     (tmp_path / "x.sh").write_text("echo hello")
     assert run(COMMAND, "redo", "7", "--script", str(tmp_path / "x.sh")).status == 0
@@ -76,13 +92,58 @@ def test_no_environment_is_sent_where_none_is_wanted(run, failed):
 
 
 def test_it_goes_on_after_a_refusal(run, failed):
-    failed.on("GET", "/jobs/6", reply({"id": 6, "state": "Running", "run_dir": "/w"}))
     failed.on(
         "POST", "/jobs/6/redo", reply({"error": "Job 6 has not ended: it is Running", "code": "wrong_state"}, 409)
     )
     done = run(COMMAND, "redo", "6,7")
     assert (done.status, done.err) == (1, "gjob redo: Job 6 has not ended: it is Running\n")
     assert "Submitted batch job 9" in done.out
+
+
+RECEIPT = {"dropped_env": [], "cascade": []}
+
+
+@pytest.fixture
+def chain(daemon):
+    """Jobs 3 (failed), 5 (which waited for it), 4 (which waited for that): a cascade of 3 makes 13, 15 and 14."""
+    waits = {3: [], 4: [5], 5: [3]}
+    daemon.on("GET", "/jobs", reply([{"id": job_id, "depends_on_ids": others} for job_id, others in waits.items()]))
+    along = [{"id": 10 + job_id, "run_name": "x", "redone_from": job_id} for job_id in (5, 4)]
+    daemon.on("POST", "/jobs/3/redo", reply({**RECEIPT, "id": 13, "run_name": "x", "cascade": along}, 201))
+    for job_id in (4, 5):
+        daemon.on("POST", f"/jobs/{job_id}/redo", reply({**RECEIPT, "id": 10 + job_id, "run_name": "x"}, 201))
+    return daemon
+
+
+def done_again(daemon):
+    return [asked.path.split("/")[2] for asked in daemon.asked if asked.method == "POST"]
+
+
+def test_each_is_done_once_though_a_cascade_has_it_too(run, chain):
+    done = run(COMMAND, "redo", "5,4,3", "--cascade", "--parsable")
+    assert (done.status, done.out, done_again(chain)) == (0, "13\n15\n14\n", ["3"])
+    assert "alike" not in chain.asked[-1].json
+    run(COMMAND, "redo", "5,4,3", "--cascade", "--priority", "3")
+    assert chain.asked[-1].json["alike"] == [5, 4, 3]
+
+
+def test_what_others_of_the_list_wait_for_is_done_first(run, chain):
+    chain.on("POST", "/jobs/3/redo", reply({**RECEIPT, "id": 13, "run_name": "x"}, 201))
+    run(COMMAND, "redo", "4,5,3")
+    assert done_again(chain) == ["3", "5", "4"]
+
+
+def test_programs_are_told_what_was_made_of_each(run, chain):
+    chain.on("POST", "/jobs/9/redo", reply({"error": "Job 9 does not exist", "code": "not_found"}, 404))
+    done = run(COMMAND, "redo", "3-4,9", "--cascade", "-o", "json")
+    jobs = json.loads(done.out)["jobs"]
+    assert (done.status, done.err) == (1, "gjob redo: Job 9 does not exist\n")
+    assert [(job["id"], job["ok"], job["redone_as"], job["code"]) for job in jobs] == [
+        (3, True, 13, None),
+        (4, True, 14, None),
+        (9, False, None, "not_found"),
+    ]
+    assert [job["redone_as"] for job in jobs[0]["cascade"]] == [15, 14]
 
 
 @pytest.mark.parametrize("argv", [[], ["7", "--clear-deps", "-d", "1"], ["7", "--param", "x"], ["7", "--nosuch"]])

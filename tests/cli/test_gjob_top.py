@@ -66,6 +66,34 @@ def test_live_until_the_job_has_ended(run, daemon, quick):
     assert "\x1b" not in done.out, "no screen in a pipe"
 
 
+class _Screen:
+    """A terminal of 30 x 3 at which q is pressed after some pictures."""
+
+    def __init__(self, pictures):
+        self.pictures, self.drawn = pictures, []
+
+    def size(self):
+        return 30, 3
+
+    def draw(self, lines):
+        self.drawn.append(lines)
+
+    def quits_within(self, secs):
+        return len(self.drawn) == self.pictures
+
+
+def test_q_ends_it():
+    class Client:
+        def processes(self, job_id):
+            return look(10.0, process(1, 5.0))
+
+    screen = _Screen(2)
+    assert top._draw_again(screen, Client(), {7: look(9.0, process(1, 4.0))}, 0.1) == []
+    (head, *_), _ = screen.drawn
+    assert head.endswith("(q: quit)")
+    assert {len(lines) for lines in screen.drawn} == {3}
+
+
 @pytest.mark.parametrize("interval", ["0", "x", "nan", "-1", "1e9"])
 def test_intervals_that_are_none(run, daemon, interval):
     assert run(COMMAND, "top", "7", "-w", "--interval", interval).status == 2

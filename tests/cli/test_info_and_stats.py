@@ -203,6 +203,7 @@ def stats(daemon, monkeypatch):
     [
         ([], {"user": "ann"}),
         (["-u", "bob"], {"user": "bob"}),
+        (["-u", "root,ann"], {"user": "root,ann"}),
         (["-u", "all"], {}),
         (["-a"], {}),
         (["-a", "-t", "1800000000"], {"since": "1800000000"}),
@@ -357,6 +358,7 @@ def test_drain_and_resume(run, daemon):
     assert run(GCTL, "drain").out == "Drained: nothing new is started, also after a restart; 1 job is running.\n"
     assert run(GCTL, "drain", "--reason", "new disks").status == 0
     assert [asked.json for asked in daemon.asked] == [{"reason": None}, {"reason": "new disks"}]
+    assert run(GCTL, "drain", "--reason", "two\nlines").status == 2
     assert run(GCTL, "resume").out == "Jobs are started again.\n"
     daemon.on("POST", "/resume", reply(told | {"changed": False}))
     assert run(GCTL, "resume").out == "gflow was not drained.\n"

@@ -1,7 +1,5 @@
 """gctl set-gpus, gpu-process and quota; gjob eta and why; the expected starts in gqueue."""
 
-import csv
-import io
 import json
 import time
 
@@ -216,8 +214,6 @@ def queue(daemon):
 def test_expected_starts_as_data(run, queue):
     jobs = json.loads(run(GQUEUE, "-f", "JOBID,START", "-o", "json").out)["jobs"]
     assert [job["expected_start"] for job in jobs] == [iso(1_800_000_000), None]
-    rows = list(csv.DictReader(io.StringIO(run(GQUEUE, "-f", "START", "-o", "csv").out)))
-    assert [row["expected_start"] for row in rows] == [iso(1_800_000_000), "-"]
 
 
 def test_they_are_not_asked_for_otherwise(run, queue):

@@ -109,6 +109,53 @@ def test_a_name_that_the_terminal_cannot_show_is_no_error(daemon, monkeypatch):
     assert b" 1       ??    R    " in out
 
 
+def test_a_locale_of_plain_characters_is_no_error(daemon, monkeypatch):
+    daemon.on("GET", "/queue", reply("1\x1fé日\x1fR\x1f-\x1f0\x1f-\n"))
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with start("gqueue") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert b" 1       ??    R    " in out
+
+
+def closed(redirection, name, *argv):
+    """What a command does whose stream was closed by a shell."""
+    program = _PROGRAM.format(name=name, code="pass")
+    line = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-c", program, *argv]
+    done = subprocess.run(line, env=environment(), capture_output=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_what_was_done_is_told_on_stderr_where_stdout_is_closed(daemon):
+    daemon.on("POST", "/jobs", reply({"id": 4, "run_name": "x"}, 201))
+    daemon.on("POST", "/jobs/2/cancel", reply(None))
+    status, _, err = closed(">&-", "gbatch", "true")
+    assert (status, err) == (1, b"gbatch: job 4 was submitted, but stdout cannot be written: Bad file descriptor\n")
+    status, _, err = closed(">&-", "gcancel", "2")
+    assert (status, err) == (1, b"gcancel: nothing can be written to standard output: it is closed\n")
+    assert closed(">&-", "gqueue", "--version")[::2] == (1, err.replace(b"gcancel", b"gqueue"))
+    assert [asked.path for asked in daemon.asked if asked.method == "POST"] == ["/jobs", "/jobs/2/cancel"]
+
+
+def test_a_closed_stderr_leaves_the_exit_status_as_it_is(daemon):
+    daemon.on("GET", "/queue", reply(""))
+    assert closed("2>&-", "gqueue", "-s", "Foo") == (2, b"", b"")
+    assert closed("2>&- <&-", "gqueue") == (0, b"No jobs found.\n", b"")
+    assert closed("2>&- >&- <&-", "gqueue") == (1, b"", b"")
+    assert closed("2>&- >&- <&-", "gflowd", "--version") == (0, b"", b"")
+
+
+def test_a_configuration_that_is_named_must_be_right(daemon, home):
+    daemon.on("GET", "/queue", reply(""))
+    (home / "bad.toml").write_text("foo=[")
+    with start("gqueue", "--config", str(home / "bad.toml")) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"bad.toml is not valid TOML: " in err
+    assert err.count(b"\n") == 1
+
+
 def test_a_reader_that_leaves_early_is_no_error(daemon):
     daemon.on("GET", "/jobs/7/log/stream", lambda asked: [b"HTTP/1.1 200 OK\r\n\r\n", *[b"line\r\n" * 1000] * 200])
     with start("gjob", "log", "7", "-f") as process:

@@ -93,11 +93,17 @@ def _right(draw):
     command = draw(st.sampled_from(_commands()))
     argv = []
     for option in draw(st.lists(st.sampled_from(command.options), max_size=5)):
+        if option.once and any(word.startswith(option.names) for word in argv):
+            continue
         name = draw(st.sampled_from(option.names))
         if option.convert is None:
             argv.append(name)
             continue
-        fitting = [value for value in _VALUES if _fits(option.convert, value)]
+        fitting = [
+            value
+            for value in _VALUES
+            if _fits(option.convert, value) and not (option.bare is not None and value[:1] == "-")
+        ]
         value = draw(st.sampled_from(fitting))
         joined = f"{name}={value}" if name.startswith("--") else name + value
         argv += draw(st.sampled_from([[name, value], [joined] if joined != name else [name, value]]))

@@ -91,7 +91,7 @@ def test_what_is_only_looked_at_asks_nobody(run, remote):
 
 
 def test_a_job_done_again_takes_nothing_along_either(run, remote):
-    remote.on("GET", "/jobs/7", reply({"id": 7, "run_dir": "/w", "state": "Failed"}))
+    remote.on("GET", "/jobs", reply([{"id": 7, "run_dir": "/w", "state": "Failed"}]))
     remote.on("POST", "/jobs/7/redo", reply({"id": 8, "run_name": "x", "dropped_env": []}, 201))
     done = run(gjob.COMMAND, "redo", "7", "--chdir", "/only/there")
     assert (done.status, done.err) == (0, REMARK.format("gjob redo"))

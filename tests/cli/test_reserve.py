@@ -157,6 +157,7 @@ def test_a_bad_zone_in_the_configuration_names_the_file(run, daemon, config):
         ("2031-10-26 02:30", "comes twice in Europe/Berlin, as clocks are put back; say which by its offset: 2031-10"),
         ("tomorrow", "invalid time 'tomorrow': use YYYY-MM-DD HH:MM, or ISO 8601 such as 2026-02-01T14:00:00Z"),
         ("14:00", "invalid time '14:00'"),
+        ("2031-01-28 10:07", "2031-01-28 10:07:00 CET is neither; the next slot is 2031-01-28 10:30 CET"),
     ],
 )
 def test_a_start_that_is_no_moment_is_refused(run, daemon, start, says):
@@ -417,9 +418,9 @@ def test_cancel_does_what_it_can_and_fails_for_the_rest(run, daemon):
     daemon.on("DELETE", "/reservations/2", reply({"error": "Reservation 2 is Cancelled already", "code": "x"}, 409))
     done = run(COMMAND, "reserve", "cancel", "3,1-2", "7")
     assert done.status == 1
-    assert done.out == "".join(f"Reservation {number} cancelled successfully\n" for number in (1, 3, 7))
+    assert done.out == "".join(f"Reservation {number} cancelled successfully\n" for number in (3, 1, 7))
     assert done.err == "gctl reserve cancel: Reservation 2 is Cancelled already\n"
-    assert [asked.path for asked in daemon.asked] == [f"/reservations/{number}" for number in (1, 2, 3, 7)]
+    assert [asked.path for asked in daemon.asked] == [f"/reservations/{number}" for number in (3, 1, 2, 7)]
     assert run(COMMAND, "reserve", "cancel", "3").status == 0
 
 

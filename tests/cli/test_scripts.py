@@ -10,6 +10,7 @@ import pytest
 
 from gflow.cli import gbatch, gcancel, gctl, ginfo, gjob, gqueue, gstats
 from gflow.cli.command import Command
+from gflow.cli.progress import _fitting
 from support.fake_daemon import reply
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scripts.md"
@@ -66,6 +67,24 @@ def answering(daemon):
     daemon.on("GET", "/jobs/7/why", reply(WHY))
     daemon.on("GET", "/jobs/7/wait", reply(JOB | {"state": "Failed", "exit_code": 3, "status_detail": "x"}))
     daemon.on("POST", "/jobs/cancel", reply(CANCELLED))
+    for verb in ("cancel", "hold", "release"):
+        daemon.on("POST", f"/jobs/7/{verb}", reply(None))
+    daemon.on("POST", "/jobs/7/redo", reply({"id": 9, "run_name": "x", "cascade": [], "dropped_env": []}, 201))
+    daemon.on("PATCH", "/jobs/7", reply({"job": JOB, "updated_fields": ["priority"]}))
+    daemon.on("POST", "/jobs/7/signal", reply({"id": 7, "signal": "SIGUSR1", "processes": 2}))
+    daemon.on("GET", "/terminals", reply([{"id": 7, "name": "x", "state": "Failed", "session": "gjob-7"}]))
+    daemon.on("DELETE", "/jobs/7/terminal", reply({"id": 7, "session": "gjob-7", "closed": True}))
+    limit = {"group_id": "g", "max_concurrent": 3, "updated_jobs": 2}
+    daemon.on("POST", "/groups/g/max-concurrency", reply(limit))
+    drained = {"since": 1770208245.5, "by": "root", "reason": None}
+    for verb in ("drain", "resume"):
+        daemon.on("POST", f"/{verb}", reply({"changed": True, "drained": drained, "running_jobs": 0}))
+    process = {"gpu_index": 1, "pid": 42, "inserted": True, "removed": True, "available": True}
+    for verb in ("ignore", "unignore"):
+        daemon.on("POST", f"/gpu-processes/{verb}", reply(process))
+    daemon.on("POST", "/gpus", reply({"allowed_gpu_indices": [0]}))
+    daemon.on("PUT", "/quotas", reply({"overrides": {}}))
+    daemon.on("DELETE", "/quotas", reply({"removed": True}))
     daemon.on("GET", "/groups", reply([GROUP]))
     daemon.on("GET", "/quotas", reply({"quotas": [QUOTA]}))
     daemon.on("GET", "/gpu-processes", reply([{"gpu_index": 1, "pid": 42}]))
@@ -99,6 +118,13 @@ LISTS = [
     (gjob, "gjob top", "7"),
     (gjob, "gjob wait", "7"),
     (gcancel, "gcancel --dry-run", "7"),
+    (gcancel, "gcancel", "7"),
+    (gjob, "gjob redo", "7"),
+    (gjob, "gjob update", "--priority 3 7"),
+    (gjob, "gjob hold", "7"),
+    (gjob, "gjob release", "7"),
+    (gjob, "gjob close-sessions", "7"),
+    (gctl, "gctl set-limit", "g 3"),
     (gctl, "gctl show-gpus", ""),
     (gctl, "gctl quota list", ""),
     (gctl, "gctl gpu-process list", ""),
@@ -130,6 +156,13 @@ def test_a_list_has_the_documented_fields(run, answering, module, command, ids):
 
 ONE_DOCUMENT = [
     ("gctl reserve create", CREATE),
+    ("gctl drain", "drain"),
+    ("gctl resume", "resume"),
+    ("gctl set-gpus", "set-gpus all"),
+    ("gctl quota set", "quota set --user ann --max-queued-jobs 3"),
+    ("gctl quota remove", "quota remove --user ann"),
+    ("gctl gpu-process ignore", "gpu-process ignore --gpu 1 --pid 42"),
+    ("gctl gpu-process unignore", "gpu-process unignore --gpu 1 --pid 42"),
     ("gctl state compact", "state compact"),
     ("gctl state prune", "state prune --before 30d"),
 ]
@@ -153,6 +186,37 @@ def test_waiting_ends_as_the_job_did(run, answering):
     assert json.loads(done.out)["jobs"][0]["exit_code"] == 3
 
 
+def test_of_each_job_it_is_told_whether_it_was_cancelled_in_the_order_asked_for(run, answering):
+    refusal = {"id": 8, "error": "Job 8 does not exist", "code": "not_found"}
+    answering.on("POST", "/jobs/cancel", reply(CANCELLED | {"failed": [refusal]}))
+    done = run(gcancel.COMMAND, "8,7", "-o", "json")
+    assert (done.status, done.err) == (1, "gcancel: Job 8 does not exist\n")
+    assert json.loads(done.out)["jobs"] == [
+        {"id": 8, "ok": False, "error": "Job 8 does not exist", "code": "not_found"},
+        {"id": 7, "ok": True, "error": None, "code": None},
+    ]
+
+
+def test_csv_has_the_columns_that_are_asked_for(run, answering):
+    answering.on("GET", "/queue", reply("3\x1f(Resources)\x1f7\n"))
+    done = run(gqueue.COMMAND, "-f", "EXIT,NODELIST(REASON)", "-o", "csv")
+    assert done.out == "exit,nodelist(reason)\n3,(Resources)\n"
+    assert answering.asked[-1].query["columns"] == "EXIT,NODELIST(REASON),JOBID"
+
+
+def test_a_signal_is_told_as_data(run, answering):
+    (job,) = json.loads(run(gcancel.COMMAND, "7", "--signal", "USR1", "-o", "json").out)["jobs"]
+    assert job == {"id": 7, "ok": True, "error": None, "code": None, "signal": "SIGUSR1", "processes": 2}
+
+
+@pytest.mark.parametrize("verb", ["show", "wait"])
+def test_what_is_asked_for_by_id_is_told_in_that_order_each_once(run, answering, verb):
+    answering.on("GET", "/jobs", reply([JOB | {"id": 3}, JOB]))
+    answering.on("GET", "/jobs/3/wait", reply(JOB | {"id": 3, "state": "Finished"}))
+    jobs = json.loads(run(gjob.COMMAND, verb, "7", "3", "7", "-o", "json").out)["jobs"]
+    assert [job["id"] for job in jobs] == [7, 3]
+
+
 def test_of_a_job_all_is_told(run, answering):
     (job,) = json.loads(run(gjob.COMMAND, "show", "7", "-o", "json").out)["jobs"]
     assert (job["command"], job["depends_on"], job["gpus"], job["gpus_requested"]) == ("python train.py", [3], [1], 1)
@@ -168,6 +232,10 @@ def test_groups_say_how_far_they_are(run, answering):
         " JOBID   NAME    USER   JOBS   ENDED   RUNNING   WAITING   FAILED   CANCELLED   PROGRESS\n"
         " 3       sweep   ann    10     5       2         3         1        0           50%\n"
     )
+    for most in (40, 50, 60, 80):
+        text = _fitting([{**group, "name": "a-long-name"}], most, symbols=True)
+        assert max(map(len, text.splitlines())) <= most
+        assert " 50%" in text
     assert "█████░░░░░ 50%" in run(gqueue.COMMAND, "--progress", "--color", "always").out
     assert answering.asked[-1].query == {"mine": "1"}
 

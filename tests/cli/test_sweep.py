@@ -269,7 +269,7 @@ def test_a_value_in_a_name_is_harmless(value, other):
     [
         ({"name_template": "x"}, "--name-template needs --param"),
         ({"name_template": "{nope}", "param": [("lr", ["1"])]}, r"there is no \{nope\} here; there is \{lr\}"),
-        ({"name_template": "{lr", "param": [("lr", ["1"])]}, "there is no {lr"),
+        ({"name_template": "{lr", "param": [("lr", ["1"])]}, "the { in '{lr' is not closed"),
         ({"key": "{x}", "array": ((1,), None)}, r"there is \{task_id\}"),
         ({"key": "{a}", "param": [("a", ["1"]), ("b", ["1", "2"])]}, "several jobs would have the key '1'"),
     ],

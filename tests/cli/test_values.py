@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.api import queue
-from gflow.cli import columns, ids, kinds, states
+from gflow.cli import columns, ids, kinds, matching, states
 from gflow.cli.gqueue import SORTS
 from gflow.core.lifecycle import CODES, FINAL
 from gflow.core.model import State
@@ -192,7 +192,7 @@ class _Latest:
 def test_ids_ranges_and_shorthands():
     parts = ids.parse("7, 3-5,@,@~1,4")
     assert parts == [(7, 7), (3, 5), "@", "@~1", (4, 4)]
-    assert ids.expand(parts, _Latest()) == [3, 4, 5, 7, 39, 40]
+    assert ids.expand(parts, _Latest()) == [7, 3, 4, 5, 40, 39]
 
 
 @pytest.mark.parametrize(
@@ -215,3 +215,24 @@ def test_compact_ranges_name_the_same_jobs(chosen):
     assert ids.expand(list(ranges), _Latest()) == sorted(chosen)
     if chosen:
         assert ids.expand(ids.parse(ids.show(ranges)), _Latest()) == sorted(chosen)
+
+
+def test_signals_have_the_names_they_are_given_by():
+    assert [kinds.signal_name(number) for number in (10, 15, 64, 33)] == ["USR1", "TERM", "RTMAX", "33"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fitting", "other"),
+    [
+        ("cx*3", "cx123", "cx12"),
+        ("cx\\*3", "cx*3", "cx123"),
+        ("a\\?*", "a?bc", "abc"),
+        ("\\[ab]*", "[ab]c", "ac"),
+        ("a\\b", "a\\b", "ab"),
+        ("[ab]*", "bx", "[ab]"),
+    ],
+)
+def test_a_backslash_makes_a_wildcard_a_character(pattern, fitting, other):
+    (wanted,) = kinds.wildcards(pattern)
+    assert matching.matches(fitting, [wanted])
+    assert not matching.matches(other, [wanted])

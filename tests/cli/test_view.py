@@ -68,13 +68,13 @@ PICTURES = {
         " 5       train ○                      R    00:00:07     1       2\n"
     ),
     ("tree", 40): (
-        " JOBID           NAME ST TIME       N… NOD…\n"
-        " 1               pre… CD 00:10:00   0  -\n"
-        " ├─2             tra… R  1-02:03:04 2  0,1\n"
-        " │ ├─4           eva… PD -          0  (De…\n"
-        " │ ╰┄5           tra… R  00:00:07   1  2\n"
-        " ╰─3             tra… PD -          2  (Re…\n"
-        "   ╰─→ see job 4\n"
+        " JOBID   NAME   ST TIME       N… NODELI…\n"
+        " 1       prepa… CD 00:10:00   0  -\n"
+        " ├─2     train… R  1-02:03:04 2  0,1\n"
+        " │ ├─4   evalu… PD -          0  (Depen…\n"
+        " │ ╰┄5   train… R  00:00:07   1  2\n"
+        " ╰─3     train  PD -          2  (Resou…\n"
+        "   ╰─→ 4\n"
     ),
     ("tree", 80): (
         " JOBID           NAME                     ST TIME       NODES NODELIST(REASON)\n"
@@ -125,6 +125,17 @@ def test_in_parts():
         f"Queued (2)\n{'-' * 60}\n JOBID   ST\n 3       PD\n 4       PD\n\n"
         f"Finished (1)\n{'-' * 60}\n JOBID   ST\n 1       CD\n"
     )
+
+
+@pytest.mark.parametrize(("most", "widest"), [(40, 40), (80, 80), (None, 100)])
+def test_a_long_chain_folds_no_line(most, widest):
+    view = View(DEFAULT, most=most, symbols=True, live=False, tree=True, by_state=False)
+    cells = {"NAME": "a-step-of-it", "ST": "PD", "TIME": "-", "NODES": "0", "NODELIST(REASON)": "(Dependency)"}
+    chain = [{**cells, "JOBID": str(at), "DEPENDS": str(at - 1)} for at in range(10, 25)]
+    text = plain(view.text([[row.get(name, "-") for name in view.asked] for row in chain]))
+    assert max(map(len, text.splitlines())) <= widest
+    assert all(text.count(f"─{at} ") == 1 for at in range(11, 15))
+    assert ("→ 1" in text) == (most == 40)
 
 
 def test_parts_and_trees_need_no_columns_that_show_them():

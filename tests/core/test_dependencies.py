@@ -251,10 +251,14 @@ def test_the_preview_of_a_cancel_is_what_the_cancel_does(bench: Bench) -> None:
     bottom = bench.queued(depends_on=(left, right), dependency_mode=ALL)
     any_of_them = bench.queued(depends_on=(gone, bottom, left), dependency_mode=ANY)
     bench.queued(depends_on=(bench.queued(), left), dependency_mode=ANY)
-    bench.queued(depends_on=(top,), auto_cancel=False)
+    staying = bench.queued(depends_on=(top,), auto_cancel=False)
+    after = bench.queued(depends_on=(staying,))
     bench.cancel(gone)
     assert bench.told() == [("cancelled", gone)]
     foreseen = preview(bench, top)
+    in_vain = [(job_id, reason.job) for job_id, reason in foreseen if job_id in (staying, after)]
+    assert in_vain == [(staying, top), (after, staying)], "these are not cancelled, and will never start"
+    foreseen = [(job_id, reason) for job_id, reason in foreseen if job_id not in (staying, after)]
     bench.cancel(top)
     assert bench.told()[1:] == [("cancelled", job_id) for job_id, _ in foreseen]
     assert {job_id for job_id, _ in foreseen} == {left, right, bottom, any_of_them}

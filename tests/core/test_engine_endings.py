@@ -174,7 +174,7 @@ def test_only_a_running_job_can_be_declared_ended(bench: Bench, cause: StopCause
 
 def test_an_ended_job_cannot_be_stopped(bench: Bench) -> None:
     job = bench.ended()
-    with pytest.raises(WrongState, match=f"Job {job} is Finished and cannot become Cancelled"):
+    with pytest.raises(WrongState, match=f"Job {job} has ended already: Finished"):
         bench.cancel(job)
     with pytest.raises(WrongState, match=f"Job {job} is Finished, not Running"):
         bench.stop(job, StopCause.FAIL)

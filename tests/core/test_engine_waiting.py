@@ -32,11 +32,19 @@ def test_hold_and_release_in_the_wrong_state_are_refused(bench: Bench) -> None:
     done = bench.queued()
     bench.cancel(done)
     assert bench.told() == [("cancelled", done)]
-    for job, state in ((running, "Running"), (held, "Hold"), (done, "Cancelled")):
-        with pytest.raises(WrongState, match=f"Job {job} is {state} and cannot become Hold"):
+    for job, why in (
+        (running, "is Running and cannot become Hold"),
+        (held, "is on hold already"),
+        (done, "has ended already: Cancelled"),
+    ):
+        with pytest.raises(WrongState, match=f"Job {job} {why}"):
             bench.hold(job)
-    for job, state in ((running, "Running"), (queued, "Queued"), (done, "Cancelled")):
-        with pytest.raises(WrongState, match=f"Job {job} is {state} and cannot become Queued"):
+    for job, why in (
+        (running, "is not on hold: it is Running"),
+        (queued, "is not on hold: it is Queued"),
+        (done, "has ended already: Cancelled"),
+    ):
+        with pytest.raises(WrongState, match=f"Job {job} {why}"):
             bench.release(job, bench.now.wall + 10)
 
 
@@ -260,6 +268,6 @@ def test_cancelling_what_waits_is_done_at_once(bench: Bench) -> None:
         ended = bench.job(job)
         assert (ended.reason, ended.detail) == (Reason(ReasonKind.CANCELLED), "cancelled by ana")
         assert (ended.started_at, ended.finished_at, ended.exit_code) == (None, bench.now.wall, None)
-        with pytest.raises(WrongState, match=f"Job {job} is Cancelled and cannot become Cancelled"):
+        with pytest.raises(WrongState, match=f"Job {job} has ended already: Cancelled"):
             bench.cancel(job)
     assert bench.schedule() == []

@@ -61,7 +61,7 @@ def test_a_signal_and_a_cancel_by_name_with_a_reason(shared: Daemon):
     assert "wrong data" in shared.cli("gjob", "show", str(other)).stdout
     done = shared.cli("gcancel", f"{job_id},99999")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"gcancel: Job {job_id} is Cancelled and cannot become Cancelled\n" in done.stderr
+    assert f"gcancel: Job {job_id} has ended already: Cancelled\n" in done.stderr
 
 
 def test_terminals_that_were_kept_are_closed(shared: Daemon):

@@ -123,7 +123,7 @@ def test_missing_jobs_are_an_error_and_the_others_are_done(shared: Daemon):
 def test_a_final_job_cannot_be_cancelled(shared: Daemon, ended: dict[str, int]):
     refused = shared.cli("gcancel", str(ended["CD"]))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.endswith(f"Job {ended['CD']} is Finished and cannot become Cancelled\n")
+    assert refused.stderr.endswith(f"Job {ended['CD']} has ended already: Finished\n")
 
 
 def test_waiting_gives_the_exit_code(shared: Daemon):

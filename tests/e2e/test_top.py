@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from support.daemon import Daemon
+from support.terminal import Terminal
 from support.wait import until
 
 pytestmark = pytest.mark.once
@@ -48,6 +49,9 @@ class Screen:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.text()}") from None
 
+    def type_bytes(self, *values: int) -> None:
+        self._run("send-keys", "-H", *(f"{value:x}" for value in values))
+
     def close(self) -> None:
         self._run("kill-server")
 
@@ -72,6 +76,7 @@ def test_a_machine_is_watched_and_steered(machine: Daemon) -> None:
     machine.gbatch("--name", "held", "--hold", "true")
     screen.shows("held", "(JobHeldUser)", "2 waiting")
 
+    screen.type_bytes(0xFF, 0xE9)  # no UTF-8: nothing
     screen.resize(40, 20)
     text = screen.shows("counting", "1 R  2 PD", "q quit", without="REMAINING")
     assert max(map(len, text.splitlines())) <= 40
@@ -102,3 +107,14 @@ def test_a_machine_is_watched_and_steered(machine: Daemon) -> None:
     screen.shows("left with 0")
     os.kill(machine.pid, signal.SIGCONT)
     screen.close()
+
+
+def test_a_signal_ends_it_and_leaves_the_terminal_as_it_was(machine: Daemon) -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        with Terminal(machine.command("gflow", "top"), machine.surroundings) as terminal:
+            until(lambda: "q\x1b" in terminal.printed and "No jobs found." in terminal.printed, "the screen")
+            terminal.process.send_signal(number)
+            assert terminal.end() == 128 + number
+            after = terminal.printed.rpartition("No jobs found.")[2]
+            assert all(f"\x1b[?{mode}" in after for mode in ("1049l", "25h", "1000l"))
+            assert "Traceback" not in terminal.printed

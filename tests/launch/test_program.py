@@ -8,6 +8,8 @@ from gflow.core.errors import Impossible
 from gflow.launch.program import Program, check_command_size, job_variables, program_of
 from support.tmux_server import make_job
 
+VALUE = "$(touch RAN)"
+
 
 def script(text: bytes, path: str = "/home/ana/my job.sh", **fields: Any) -> Program:
     return program_of(make_job(script=path, script_digest="d", **fields), "/run", text)
@@ -21,6 +23,27 @@ def test_an_argv_is_taken_as_it_is() -> None:
 def test_a_command_is_a_line_for_bash() -> None:
     job = make_job(command="echo $GFLOW_JOB_ID {x}", parameters={"x": "a b"})
     assert program_of(job, "/run").argv == ("bash", "-c", "--", "echo $GFLOW_JOB_ID 'a b'")
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (("bash", "-c", "echo $GFLOW_JOB_NAME"), ("bash", "-c", "echo $GFLOW_JOB_NAME")),
+        (("bash", "-lc", 'echo "{p}"'), ("bash", "-lc", r'echo "\$(touch RAN)"')),
+        (("/bin/sh", "-e", "-c", "echo {p}"), ("/bin/sh", "-e", "-c", "echo '$(touch RAN)'")),
+        (
+            ("env", "A=1", "zsh", "-c", "--", "echo {p}", "{p}"),
+            ("env", "A=1", "zsh", "-c", "--", "echo '$(touch RAN)'", VALUE),
+        ),
+        (("timeout", "5", "bash", "-c", "{p}"), ("timeout", "5", "bash", "-c", "'$(touch RAN)'")),
+        (("echo", "-c", "{p}"), ("echo", "-c", VALUE)),
+        (("python", "-c", "{p}"), ("python", "-c", VALUE)),
+        (("bash", "run.sh", "{p}"), ("bash", "run.sh", VALUE)),
+    ],
+)
+def test_a_value_is_no_command_in_a_line_for_a_shell(argv: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    job = make_job(7, argv=argv, parameters={"p": VALUE}, name="$(id)")
+    assert program_of(job, "/run").argv == expected
 
 
 @pytest.mark.parametrize(

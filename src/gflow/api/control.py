@@ -80,8 +80,7 @@ def blueprint(services: Services) -> Blueprint:
     async def stats() -> Response:
         query.allow("user", "project", "since", "by")
         user, since, by = query.text("user"), query.number("since"), query.text("by")
-        owners = None if user is None else frozenset({user})
-        selection = Selection(owners=owners, project=query.text("project"), since=since)
+        selection = Selection(owners=query.owners("user"), project=query.text("project"), since=since)
         if by is None:
             return answer(usage_json(await listing.usage(selection, runtime.clock()), user=user, since=since))
         if by not in ("user", "project", "day"):

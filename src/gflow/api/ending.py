@@ -12,7 +12,7 @@ from gflow.api.callers import Caller, caller, check_owner, note_refusal
 from gflow.api.owned import owned
 from gflow.api.services import Services
 from gflow.core.errors import Malformed, NotFound, Refused, TooLarge, WrongState
-from gflow.core.lifecycle import FINAL
+from gflow.core.lifecycle import FINAL, refusal
 from gflow.core.model import Job, JobId, State, StopCause
 from gflow.core.stops import signal_name
 from gflow.core.submission import check_reason
@@ -125,4 +125,4 @@ def _distinct(ids: Iterable[int]) -> list[JobId]:
 
 def _check_open(job: Job) -> None:
     if job.state in FINAL:
-        raise WrongState(f"Job {job.id} is {job.state.value} and cannot become {State.CANCELLED.value}")
+        raise refusal(job, State.CANCELLED)

@@ -46,8 +46,9 @@ def blueprint(services: Services) -> Blueprint:
         check_again(services, who, [job, *along])
         spooled = Spooled(services)
         try:
-            specs = [(job.id, await _first(spooled, job, wanted, who))]
-            specs += [(other.id, await _other(spooled, other, wanted, who)) for other in along]
+            changed = {job.id, *wanted.alike}
+            make = [(_changed if one.id in changed else _as_it_was, one) for one in (job, *along)]
+            specs = [(one.id, await spec_of(spooled, one, wanted, who)) for spec_of, one in make]
             specs = [(old, replace(spec, uid=uid)) for old, spec in specs]
             recalled = await listing.recalled({old for old, _ in specs} | {d for _, s in specs for d in s.depends_on})
             await trio.lowlevel.checkpoint_if_cancelled()
@@ -86,14 +87,14 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-async def _first(spooled: Spooled, job: Job, wanted: RedoRequest, who: Caller) -> JobSpec:
-    """What is to be done in the place of the job that is named, with the changes that are asked for."""
+async def _changed(spooled: Spooled, job: Job, wanted: RedoRequest, who: Caller) -> JobSpec:
+    """What is to be done in the place of the job, with the changes that are asked for."""
     spec = again(job, who.name)
     changes = spec_changes(wanted, spec, await spooled_script(spooled, wanted, spec.run_dir))
     return await _kept(spooled, job, replace(spec, **changes), wanted)
 
 
-async def _other(spooled: Spooled, job: Job, wanted: RedoRequest, who: Caller) -> JobSpec:
+async def _as_it_was(spooled: Spooled, job: Job, wanted: RedoRequest, who: Caller) -> JobSpec:
     return await _kept(spooled, job, again(job, who.name), wanted)
 
 

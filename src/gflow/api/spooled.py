@@ -11,10 +11,10 @@ from msgspec import UNSET
 
 from gflow.api.services import KnownEnvironment, Services
 from gflow.core.errors import Impossible, Malformed, Unavailable
+from gflow.core.limits import MAX_SCRIPT_BYTES
 from gflow.store.spool import Kind
 from gflow.wire.requests import JobUpdate
 
-MAX_SCRIPT_BYTES = 4 << 20
 KEPT_ENVIRONMENTS = 32
 """Environments whose place in the spool is remembered, unless they are larger than `MOST_REMEMBERED`."""
 

@@ -12,9 +12,10 @@ from gflow.core.errors import Forbidden
 from gflow.core.model import Job
 
 PROGRAM = frozenset(
-    "command argv script script_text script_args run_dir conda_env parameters parameter_changes environment".split()
+    "command argv script script_text script_args run_dir conda_env parameters parameter_changes environment"
+    " run_name".split()
 )
-"""Fields of an update that change what is run."""
+"""Fields of an update that change what is run. The name is one: it is filled into the words of a command."""
 
 
 async def submitter(services: Services, who: Caller) -> int | None:

@@ -33,12 +33,13 @@ class Option:
 
     `dest` is the first long name; `default` is what the handler gets when it was not given; a `multiple` one gathers
     a list. `directive` options may also be set in a script. `bare` is the text that stands for the value where an
-    option is given without one: as the last word, or followed by another option.
+    option is given without one: as the last word, or followed by another option. `once` is of those of which two are
+    likely to be meant as both, not as the last one: they are refused, and it says what to write.
     """
 
     __slots__ = (
         *("bare", "choices", "convert", "default", "dest", "directive"),
-        *("help", "hidden", "metavar", "multiple", "names"),
+        *("help", "hidden", "metavar", "multiple", "names", "once"),
     )
 
     def __init__(
@@ -53,6 +54,7 @@ class Option:
         directive: bool = False,
         choices: tuple[str, ...] = (),
         bare: str | None = None,
+        once: str | None = None,
     ) -> None:
         self.names = names
         self.dest = next(name for name in names if name.startswith("--"))[2:].replace("-", "_")
@@ -65,6 +67,7 @@ class Option:
         self.directive = directive
         self.choices = choices
         self.bare = bare
+        self.once = once
 
 
 class Argument:

@@ -6,7 +6,7 @@ A wrong one is an error that names file and line: whoever wrote it counts on it.
 from __future__ import annotations
 
 from gflow.cli.command import UsageError
-from gflow.cli.quick import Unclear, exclusive_message, read_options
+from gflow.cli.quick import Unclear, exclusive_message, read_options, twice_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ def read(text: str, origin: str, options: tuple[Option, ...], exclusive: tuple[t
         where = f"{origin}:{number}: {MARK}"
         found = read_words(options, split(rest, where), where)
         several = {option.dest for option in options if option.multiple and option.dest in found}
+        twice = next((option for option in options if option.once and option.dest in found.keys() & given), None)
+        if twice is not None:
+            raise UsageError(f"{where}: {twice_message(twice)}")
         given |= found | {dest: given.get(dest, []) + found[dest] for dest in several}
     for group in exclusive:
         if sum(dest in given for dest in group) > 1:
@@ -51,6 +54,18 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
             yield number, line[len(MARK) :].strip()
         elif line.strip() and not line.lstrip().startswith("#"):
             return
+
+
+def replaced(values: Values, said: Values, exclusive: tuple[tuple[str, ...], ...]) -> list[str]:
+    """What of the directives does not count beside other options of the command line, in a line each."""
+    lines = []
+    for group in exclusive:
+        given = [dest for dest in group if values[dest] is not None and values[dest] is not False]
+        lost = [dest for dest in group if dest in said and given and dest not in given]
+        if lost:
+            names = [f"--{dest.replace('_', '-')}" for dest in (lost[0], given[0])]
+            lines.append(f"{MARK} {names[0]} does not count: the command line says {names[1]}")
+    return lines
 
 
 def merge(

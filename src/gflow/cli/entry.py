@@ -8,6 +8,7 @@ import sys
 
 from gflow.cli.command import Command, Failure, Group, UsageError, fill, load
 from gflow.cli.quick import Unclear, read, read_options
+from gflow.cli.streams import closed_or, open_what_is_closed, take_any_text
 from gflow.client.endpoint import trust
 from gflow.client.errors import ClientError
 from gflow.client.voice import say, speak_as
@@ -26,13 +27,11 @@ def start(table: Command | Group, argv: list[str] | None = None, prog: str | Non
 
 
 def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
-    if sys.stdout is None or sys.stderr is None:
-        return 1  # closed by whoever started us: there is nowhere to say anything
-    _take_any_text()
+    open_what_is_closed()
+    take_any_text()
     try:
-        status = _run(table, argv, prog)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        status = _status(table, argv, prog)
+        sys.stdout.flush()
     except UsageError as error:
         return _say(error, 2)
     except (ClientError, Failure) as error:
@@ -43,15 +42,17 @@ def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
         return leave_quietly(141)
     except OSError as error:
         leave_quietly(1)
-        return _say(error, 1)
+        return _say(closed_or(error), 1)
     return status
 
 
-def _take_any_text() -> None:
-    """A name that the terminal's encoding has no characters for is shown as well as can be, not a reason to end."""
-    for stream in (sys.stdout, sys.stderr):
-        if getattr(stream, "errors", None) == "strict":
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+def _status(table: Command | Group, argv: list[str], prog: str) -> int:
+    try:
+        return _run(table, argv, prog)
+    except SystemExit as left:  # the full reader's way out, after help and after what it has refused
+        if not isinstance(left.code, int):
+            raise
+        return left.code
 
 
 def _say(error: Exception, status: int) -> int:
@@ -76,15 +77,23 @@ def _run(table: Command | Group, argv: list[str], prog: str) -> int:
     if isinstance(table, Command) and argv and argv[0] in table.words:
         module, _ = table.words[argv[0]]
         return _run(load(module), argv[1:], f"{prog} {argv[0]}")
-    if len(argv) == 2 and argv[0] == "completion":
-        return _script(table, argv[1])
+    if argv and argv[0] == "completion":
+        return _script(table, argv[1:])
     if argv and argv[0] == "__complete":
         return _complete(table, argv[1:])
+    _check_texts(argv)
     command, given, path = _read(table, argv, prog)
     speak_as(path)
     if "cacert" in given:
         trust(given["cacert"])
     return command.run(fill(command.options, given))
+
+
+def _check_texts(argv: list[str]) -> None:
+    """Raise UsageError for what is no text: neither the daemon nor data can have it."""
+    for number, word in enumerate(argv, 1):
+        if not word.isascii() and any("\ud800" <= char <= "\udfff" for char in word):
+            raise UsageError(f"argument {number}, {word!a}, is not UTF-8 text")
 
 
 def _read(table: Command | Group, argv: list[str], prog: str) -> tuple[Command, Values, str]:
@@ -109,11 +118,14 @@ def _read_quickly(table: Command | Group, argv: list[str], prog: str) -> tuple[C
     return command, outer | given, path
 
 
-def _script(table: Command | Group, shell: str) -> int:
+def _script(table: Command | Group, shells: list[str]) -> int:
+    from gflow.cli.completion.choices import SHELLS
     from gflow.cli.completion.scripts import script
 
+    if len(shells) != 1:
+        raise UsageError(f"say for which shell, e.g. '{table.name} completion bash'; there is {', '.join(SHELLS)}")
     try:
-        sys.stdout.write(script(table.name, shell))
+        sys.stdout.write(script(table.name, shells[0]))
     except ValueError as error:
         raise UsageError(str(error)) from None
     return 0

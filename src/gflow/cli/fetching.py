@@ -20,10 +20,11 @@ _RANGES_NAMED = 20
 
 
 def fetch(client: Client, wanted: list[int]) -> dict[int, Record]:
-    """Those of these jobs that exist, by id; `wanted` ascends. Ids are asked for as ranges, to keep requests short."""
+    """Those of these jobs that exist, in that order. Ids are asked for as ranges, to keep requests short."""
     found: dict[int, Record] = {}
-    for start in range(0, len(wanted), _JOBS_PER_REQUEST):
-        ranges = ids.compact(wanted[start : start + _JOBS_PER_REQUEST])
+    ascending = sorted(wanted)
+    for start in range(0, len(ascending), _JOBS_PER_REQUEST):
+        ranges = ids.compact(ascending[start : start + _JOBS_PER_REQUEST])
         for at in range(0, len(ranges), _RANGES_PER_REQUEST):
             asked = ids.show(ranges[at : at + _RANGES_PER_REQUEST])
             found.update((job["id"], job) for job in client.jobs(ids=asked))

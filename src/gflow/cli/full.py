@@ -14,10 +14,10 @@ import asyncclick as click
 
 from gflow import __version__
 from gflow.cli.command import Argument, Command, Group, Option
-from gflow.cli.quick import exclusive_message
+from gflow.cli.quick import exclusive_message, twice_message
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from gflow.cli.command import Convert, Values
 
@@ -188,9 +188,19 @@ def _option(option: Option) -> click.Option:
     kind = _Value(option.convert, option.metavar or "VALUE")
     if option.bare is not None:
         common |= {"is_flag": False, "flag_value": option.bare}
-    return click.Option(
-        [option.dest, *option.names], type=kind, metavar=option.metavar, multiple=option.multiple, **common
-    )
+    if option.once is not None:
+        common |= {"callback": _once(option)}
+    several = option.multiple or option.once is not None
+    return click.Option([option.dest, *option.names], type=kind, metavar=option.metavar, multiple=several, **common)
+
+
+def _once(option: Option) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def single(ctx: click.Context, param: click.Parameter, value: Any) -> Any:  # noqa: ARG001
+        if value and len(value) > 1:
+            raise click.UsageError(f"{twice_message(option)}.", ctx=ctx)
+        return value[0] if value else None
+
+    return single
 
 
 def _argument(argument: Argument) -> click.Argument:

@@ -44,7 +44,7 @@ def run(values: Values) -> int:
     for remark in [*request.remarks(values), *filter(None, [about_program])]:
         say(f"{remark}")
     job, jobs = request.build(values, found.fields, here=machine is None), sweep.members(values)
-    for remark in sweep.remarks(jobs[0], found.fields):
+    for remark in [*sweep.remarks(jobs[0], found.fields), *sweep.name_remarks(jobs[0], values["name"])]:
         say(f"{remark}")
     if values["dry_run"]:
         if values["output"] == "text":
@@ -73,6 +73,8 @@ def _with_script(values: Values, text: str, origin: str) -> Values:
     """`values`, and below them what the script says: its `# GFLOW` lines before its `#SBATCH` lines."""
     said = directives.read(text, origin, DIRECTIVES, EXCLUSIVE)
     sweep.check_once(said.get("param", ()), f"{origin}: {directives.MARK}")
+    for remark in directives.replaced(values, said, EXCLUSIVE):
+        say(f"{origin}: {remark}")
     values = directives.merge(values, said, EXCLUSIVE, _ADDED)
     if "#SBATCH" not in text:
         if values["sbatch"]:

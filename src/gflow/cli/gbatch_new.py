@@ -35,9 +35,11 @@ def run(values: Values) -> int:
         raise Failure(f"{path} exists already; it is left as it is") from None
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror}") from error
+    import shlex
+
     with open(file, "w", encoding="utf-8") as script:
         script.write(_TEMPLATE.format(name=os.path.basename(name)))
-    print(f"Wrote {path}; submit it with: gbatch {path}")
+    print(f"Wrote {path}; submit it with: gbatch {shlex.quote(path)}")
     return 0
 
 

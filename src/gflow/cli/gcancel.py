@@ -8,7 +8,8 @@ from gflow.cli.each import each
 from gflow.cli.entry import start
 from gflow.cli.fetching import tell_missing
 from gflow.cli.job.arguments import many
-from gflow.cli.kinds import names, not_empty, signal_number, wildcards
+from gflow.cli.kinds import names, not_empty, reason, signal_number, wildcards
+from gflow.cli.outcomes import act_on_each, declined, done
 from gflow.cli.output import TEXT, print_document
 from gflow.client.voice import say
 
@@ -46,29 +47,35 @@ def run(values: Values) -> int:
         if values["finish"] is None and values["fail"] is None:
             raise UsageError("no job named: give ids, e.g. gcancel 7,10-12, or --name, --user, --state and the like")
         return status
-    if values["output"] != "text" and not values["dry_run"]:
-        raise UsageError("--output is for --dry-run")
     if values["signal"]:
-        return max(status, _signal(client, job_ids, values["signal"]))
+        return max(status, _signal(client, job_ids, values["signal"], values["output"]))
     if values["dry_run"]:
         return max(status, _preview(client, job_ids, values["output"]))
-    return max(status, _cancel(client, job_ids, values["reason"]))
+    return max(status, _cancel(client, job_ids, values["reason"], values["output"]))
 
 
-def _cancel(client: Client, job_ids: list[int], reason: str | None) -> int:
+def _cancel(client: Client, job_ids: list[int], reason: str | None, kind: str) -> int:
     """Several jobs are one request, so that none of them starts when another makes room for it."""
 
-    def cancel(job_id: int) -> None:
+    def cancel(job_id: int) -> Record:
         client.cancel(job_id, reason)
-        print(f"Job {job_id} cancelled.")
+        return {}
 
     if len(job_ids) == 1:
-        return each(job_ids, cancel)
+        return act_on_each(job_ids, cancel, lambda job: print(f"Job {job['id']} cancelled."), kind)
     status = 0
-    for at in range(0, len(job_ids), _AT_ONCE):
-        answer = client.cancel_many(job_ids[at : at + _AT_ONCE], reason=reason)
-        print("".join(f"Job {job['id']} cancelled.\n" for job in answer["jobs"]), end="")
-        status = max(status, _tell(answer["failed"]))
+    outcomes: dict[int, Record] = {}
+    try:
+        for at in range(0, len(job_ids), _AT_ONCE):
+            answer = client.cancel_many(job_ids[at : at + _AT_ONCE], reason=reason)
+            outcomes |= {job["id"]: done(job["id"]) for job in answer["jobs"]}
+            outcomes |= {job["id"]: declined(job) for job in answer["failed"]}
+            if kind == "text":
+                print("".join(f"Job {job['id']} cancelled.\n" for job in answer["jobs"]), end="")
+            status = max(status, _tell(answer["failed"]))
+    finally:
+        if kind != "text":
+            print_document({"jobs": [outcomes[job_id] for job_id in job_ids if job_id in outcomes]}, kind)
     return status
 
 
@@ -96,13 +103,13 @@ def _tell(failed: list[Record]) -> int:
     return 1 if failed else 0
 
 
-def _signal(client: Client, job_ids: list[int], number: int) -> int:
-    def send(job_id: int) -> None:
-        answer = client.signal(job_id, number)
-        count = answer["processes"]
-        print(f"{answer['signal']} sent to {count} process{'' if count == 1 else 'es'} of job {job_id}.")
+def _signal(client: Client, job_ids: list[int], number: int, kind: str) -> int:
+    def tell(job: Record) -> None:
+        count = job["processes"]
+        print(f"{job['signal']} sent to {count} process{'' if count == 1 else 'es'} of job {job['id']}.")
 
-    return each(job_ids, send)
+    fields = ("signal", "processes")
+    return act_on_each(job_ids, lambda job_id: client.signal(job_id, number), tell, kind, fields)
 
 
 def _nothing_meant(values: Values) -> int:
@@ -144,7 +151,12 @@ COMMAND = Command(
             help="Jobs of these users (all: everybody's); without it, conditions mean yours.",
         ),
         Option(
-            "-n", "--names", "--name", convert=wildcards, metavar="LIST", help="Jobs with these names; * and ? match."
+            "-n",
+            "--names",
+            "--name",
+            convert=wildcards,
+            metavar="LIST",
+            help="Jobs with these names; * and ? match, \\* is a star.",
         ),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),
         Option(
@@ -158,7 +170,7 @@ COMMAND = Command(
             help="Jobs in these states, e.g. PD or Queued,Hold.",
         ),
         Option("--group", convert=not_empty, metavar="GROUP", help="Jobs of this group, by its name or id."),
-        Option("--reason", convert=not_empty, metavar="TEXT", help="Say why; gjob show has it for good."),
+        Option("--reason", convert=reason, metavar="TEXT", help="Say why; gjob show has it for good."),
         Option(
             "--signal",
             convert=signal_number,

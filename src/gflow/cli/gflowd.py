@@ -22,6 +22,7 @@ from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
+from gflow.cli.streams import open_what_is_closed
 from gflow.config import ConfigError
 from gflow.core.limits import format_duration
 from gflow.daemon import hosting
@@ -375,6 +376,7 @@ def _sentence(error: Exception) -> str:
 
 def main() -> None:
     """Entry point."""
+    open_what_is_closed(os.O_WRONLY)
     try:
         asked = _parse()
         if isinstance(asked, _Import):

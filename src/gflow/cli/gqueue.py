@@ -49,7 +49,7 @@ def run(values: Values) -> int:
     if values["output"] != "table":
         from gflow.cli.listing import print_listing
 
-        shown = print_listing(client, filters, values["output"], forecast="START" in values["format"])
+        shown = print_listing(client, filters, values["output"], values["format"])
     else:
         shown = _print_table(client, _view(values), filters)
     return max(_unreadable(client), _missing(client, asked, shown))
@@ -114,7 +114,7 @@ def _whose(users: list[str] | None, *, by_id: bool) -> tuple[int | None, str | N
 
 def _view(values: Values) -> View:
     return View(
-        values["format"],
+        values["format"] or columns.DEFAULT,
         tree=values["tree"],
         by_state=values["by_state"],
         symbols=wanted(values["color"]),
@@ -213,7 +213,6 @@ COMMAND = Command(
             "--format",
             convert=columns.parse,
             metavar="LIST",
-            default=columns.DEFAULT,
             choices=columns.COLUMNS,
             help=f"Columns: {', '.join(columns.COLUMNS)}.",
         ),

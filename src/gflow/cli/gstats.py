@@ -8,7 +8,7 @@ import sys
 from gflow.cli.colour import COLOUR
 from gflow.cli.command import Command, Option
 from gflow.cli.entry import start
-from gflow.cli.kinds import choice, not_empty, since
+from gflow.cli.kinds import choice, names, not_empty, since
 from gflow.cli.output import TABLE, print_document
 from gflow.cli.render.data import csv
 from gflow.cli.render.table import harmless, table
@@ -94,9 +94,10 @@ def _csv_rows(stats: Record, by: str | None) -> list[tuple[str, ...]]:
 
 def _user(values: Values) -> str | None:
     """Whose numbers; None for everybody's."""
-    if values["all_users"] or values["user"] in ("all", "*") or (values["by"] == "user" and not values["user"]):
+    users = values["user"]
+    if values["all_users"] or {"all", "*"}.intersection(users or ()) or (values["by"] == "user" and not users):
         return None
-    return values["user"] or _caller()
+    return ",".join(users) if users else _caller()
 
 
 def _caller() -> str:
@@ -176,9 +177,9 @@ COMMAND = Command(
         Option(
             "-u",
             "--user",
-            convert=not_empty,
-            metavar="NAME",
-            help="This user's (default: yours, and with --by user everybody's; all: everybody's).",
+            convert=names,
+            metavar="LIST",
+            help="These users' (default: yours, and with --by user everybody's; all: everybody's).",
         ),
         Option("-a", "--all-users", help="Everybody's jobs."),
         Option("-P", "--project", convert=not_empty, metavar="CODE", help="Jobs of this project."),

@@ -57,8 +57,8 @@ def _found(shorthand: str, client: Client) -> tuple[int, int]:
 
 
 def expand(parts: list[Part], client: Client) -> list[int]:
-    """The ids, ascending, each once."""
-    return sorted({job_id for low, high in resolve(parts, client) for job_id in range(low, high + 1)})
+    """The ids in the order of the parts, each once."""
+    return list(dict.fromkeys(job_id for low, high in resolve(parts, client) for job_id in range(low, high + 1)))
 
 
 def show(ranges: list[tuple[int, int]]) -> str:

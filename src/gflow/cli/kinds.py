@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gflow.core import limits
 from gflow.core.gpu_list import parse_gpu_list
 from gflow.core.limits import parse_memory_mb, parse_time_limit
 from gflow.core.listed import split
@@ -125,6 +126,42 @@ def not_empty(text: str) -> str:
     return text.strip()
 
 
+def line(text: str, most: int = limits.MAX_KEY) -> str:
+    """A text of one line that is not empty, without blanks around it."""
+    found = not_empty(text)
+    if len(found) > most or not found.isprintable():
+        raise ValueError(f"it must be one line of at most {most} printable characters")
+    return found
+
+
+def name(text: str) -> str:
+    """What a job or a group is called."""
+    return line(text, limits.MAX_NAME)
+
+
+def project(text: str) -> str:
+    """The code of a project; empty for none."""
+    return line(text, limits.MAX_PROJECT) if text.strip() else ""
+
+
+def reason(text: str) -> str:
+    """Why a job is cancelled."""
+    return line(text, limits.MAX_REASON)
+
+
+def drain_reason(text: str) -> str:
+    """Why nothing is started."""
+    return line(text, limits.MAX_DRAIN_REASON)
+
+
+def retries(text: str) -> int:
+    """How often a job is run again."""
+    number = count(text)
+    if number > limits.MAX_RETRIES:
+        raise ValueError(f"{number} is not in the range 0-{limits.MAX_RETRIES}")
+    return number
+
+
 def array(text: str) -> tuple[tuple[int, ...], int | None]:
     """The indices of `1-10:2` or `1,4,7`, and how many may run at once, as in `0-99%4`."""
     from gflow.cli.arrays import parse
@@ -166,9 +203,9 @@ def interval(text: str) -> float:
 
 
 def wildcard(text: str) -> str:
-    """A text that may have `*`, `?` and `[...]` for others."""
-    if text.rfind("[") > text.rfind("]"):
-        raise ValueError(f"'{text}' has a [ without its ]; for a [ itself write [[]")
+    """A text that may have `*`, `?` and `[...]` for others; a backslash takes the meaning from them."""
+    if text.replace("\\[", "").rfind("[") > text.rfind("]"):
+        raise ValueError(f"'{text}' has a [ without its ]; for a [ itself write \\[")
     return text
 
 
@@ -207,6 +244,16 @@ def signal_number(name: str) -> int:
     if "_" in word or not isinstance(number, int) or not 0 < number < 65:
         raise ValueError(f"'{name}' is not a signal, e.g. USR1 or TERM")
     return int(number)
+
+
+def signal_name(number: int) -> str:
+    """`USR1` of 10; the number where it has no name here."""
+    import signal
+
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return str(number)
 
 
 def export(text: str) -> str | list[str]:

@@ -1,4 +1,5 @@
-"""Names of jobs as people give them: as they are, or as patterns with `*`, `?` and `[…]`."""
+"""Names of jobs as people give them: as they are, or as patterns with `*`, `?` and `[…]`, of which a backslash in front
+makes plain characters."""
 
 from __future__ import annotations
 
@@ -16,6 +17,14 @@ def is_pattern(text: str) -> bool:
 
 def matches(name: str, wanted: Iterable[str]) -> bool:
     """Whether `name` is one of those that are wanted."""
+    return any(_fits(name, text) for text in wanted)
+
+
+def _fits(name: str, text: str) -> bool:
+    if name == text or not is_pattern(text):
+        return name == text
     from fnmatch import fnmatchcase
 
-    return any(name == text or (is_pattern(text) and fnmatchcase(name, text)) for text in wanted)
+    for char in "[*?":  # `[` first: the brackets of the others are no such
+        text = text.replace(f"\\{char}", f"[{char}]")
+    return fnmatchcase(name, text)

@@ -61,6 +61,14 @@ def print_document(document: Record, kind: str) -> None:
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
+def print_change(change: Record, kind: str, text: str) -> None:
+    """What one change came to: as a document, or for people the `text`."""
+    if kind == "text":
+        print(text)
+    else:
+        print_document(change, kind)
+
+
 def print_each(name: str, ids: Iterable[int], make: Callable[[int], Record], kind: str) -> int:
     """One document with what `make` makes of every id, under `name`; what the daemon declines is told on stderr.
 

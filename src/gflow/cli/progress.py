@@ -78,14 +78,23 @@ def print_progress(client: Client, values: Values, mine: int | None, users: str 
         print("No arrays or groups that have not ended.")
     else:
         symbols = wanted(values["color"])
-        rows = [_row(group, symbols=symbols) for group in found]
-        mark = "…" if symbols else "+"
-        sys.stdout.write(table(_HEADER, rows, most=terminal_columns(), soft=(1, 2), mark=mark))
+        sys.stdout.write(_fitting(found, terminal_columns(), symbols=symbols))
     return 0
 
 
-def _row(group: Record, *, symbols: bool) -> list[str]:
+def _fitting(found: list[Record], most: int | None, *, symbols: bool) -> str:
+    """The table with the longest bars for which there is room."""
+    text = ""
+    for columns in (10, 5, 3, 0) if symbols else (0,):
+        rows = [_row(group, columns) for group in found]
+        text = table(_HEADER, rows, most=most, soft=(1, 2), mark="…" if symbols else "+")
+        if most is None or max(map(width, text.splitlines())) <= most:
+            break
+    return text
+
+
+def _row(group: Record, columns: int) -> list[str]:
     share = f"{100 * group['progress']:.0f}%"
     numbers = [str(group[field]) for field in ("jobs", "ended", "running", "waiting", "failed", "cancelled")]
-    drawn = f"{bar(group['progress'], 10, symbols=True)} {share}" if symbols else share
+    drawn = f"{bar(group['progress'], columns, symbols=True)} {share}" if columns else share
     return [str(group["first_job_id"]), harmless(group["name"] or "-"), harmless(group["user"]), *numbers, drawn]

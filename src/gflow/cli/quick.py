@@ -1,7 +1,8 @@
 """The quick reader of command lines: accepts what is plainly right, and leaves the rest to `full`.
 
 It follows click's rules for what it accepts: `--name value`, `--name=value`, `-nVALUE`, `-n VALUE`, clustered flags,
-`--` before arguments, the last of repeated options wins. Whatever else comes, `Unclear` is raised and says why.
+`--` before arguments, the last of repeated options wins, but for those that are `once`. Whatever else comes,
+`Unclear` is raised and says why.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ def _value(option: Option, texts: list[str]) -> object:
         return True
     if option.multiple:
         return [_converted(option.convert, option.dest, text) for text in texts]
+    if option.once and len(texts) > 1:
+        raise Unclear(twice_message(option))
     return _converted(option.convert, option.dest, texts[-1])
 
 
@@ -115,6 +118,11 @@ def _arguments(arguments: tuple[Argument, ...], words: list[str]) -> Values:
     if left:
         raise Unclear(f"unexpected argument '{left[0]}'")
     return given
+
+
+def twice_message(option: Option) -> str:
+    """That an option was given twice of which one at most is meant, and what to write instead."""
+    return f"{_long_name(option)} is given twice; {option.once}"
 
 
 def exclusive_message(options: tuple[Option, ...], group: tuple[str, ...], given: Values) -> str:

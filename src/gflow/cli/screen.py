@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 
@@ -75,6 +76,13 @@ class Screen:
     def key(self) -> str:
         """The key that was pressed; empty when no more will come."""
         return os.read(0, 1).decode("latin-1")
+
+    def quits_within(self, secs: float) -> bool:
+        """Wait that long, or until the size may be another; whether a key was pressed that ends it."""
+        ready, _, _ = select.select([self.changed, *([0] if self.reads_keys else [])], [], [], secs)
+        if self.changed in ready:
+            self.settle()
+        return 0 in ready and self.key() in QUIT
 
     def size(self) -> tuple[int, int]:
         """Columns and lines."""

@@ -20,6 +20,7 @@ def select(client: Client, among: list[int], values: Values) -> tuple[list[int],
     job has."""
     users, wanted = values["user"], values["names"]
     patterns = any(map(is_pattern, wanted or ()))
+    among = sorted(among)
     rows, _ = client.queue(
         ("JOBID", "NAME"),
         states=",".join(values["states"]) if values["states"] else "PD,H,R",

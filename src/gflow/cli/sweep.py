@@ -23,6 +23,8 @@ TASK = "task_id"
 """What the index of an array is called in templates."""
 
 _MOST_NAME = 128
+_MOST_BYTES = 8 << 20
+"""Of a file of parameters: no more goes into one request."""
 
 
 def members(values: Values) -> list[Record]:
@@ -73,19 +75,31 @@ def check_once(params: Iterable[Param], where: str) -> None:
 def read_rows(path: str) -> list[Names]:
     """The rows of a CSV file by the names in its first line. Raises `UsageError` naming file and line, or `Failure`."""
     import csv
+    from io import StringIO
 
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
-            lines = [(reader.line_num, line) for line in reader if line and line != [""]]
-    except OSError as error:
-        raise Failure(f"cannot read --param-file {path}: {error.strerror}") from error
+        text = StringIO(_content(path).decode("utf-8-sig"), newline="")
+        reader = csv.reader(text, strict=True, skipinitialspace=True)
+        lines = [(reader.line_num, line) for line in reader if line and line != [""]]
     except (csv.Error, UnicodeDecodeError) as error:
         raise UsageError(f"--param-file {path}: it is not CSV in UTF-8 ({error})") from error
     if len(lines) < 2:
         raise UsageError(f"--param-file {path}: it needs a line of names and a line for each job")
     names = _header(lines[0][1], path)
     return [_row(names, line, f"{path}:{number}") for number, line in lines[1:]]
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise Failure(f"cannot read --param-file {path}: {error.strerror}") from error
+    if len(content) > _MOST_BYTES:
+        raise UsageError(
+            f"--param-file {path} is longer than {_MOST_BYTES >> 20} MiB, more than the daemon takes at once"
+        )
+    return content
 
 
 def _header(line: list[str], path: str) -> list[str]:
@@ -131,8 +145,10 @@ def filled(option: str, template: str, names: Names) -> str:
         if not brace:
             break
         name, end, rest = rest.partition("}")
-        if not end or name not in names:
-            raise UsageError(f"{option}: there is no {{{name}}} here; there is {', '.join(f'{{{n}}}' for n in names)}")
+        if not end:
+            raise UsageError(f"{option}: the {{ in '{template}' is not closed")
+        if name not in names:
+            raise UsageError(f"{option}: there is no {{{name}}} here; there is {_braced(names)}")
         done += names[name]
     return done
 
@@ -147,11 +163,23 @@ def remarks(job: Record, what: Record) -> list[str]:
     from difflib import get_close_matches
 
     found = {name: get_close_matches(name.lower(), names, 1) for name in unknown}
-    return [
-        f"there is no parameter {name}, so {{{name}}} stays as it is; is {{{names[close[0]]}}} meant?"
+    meant = {
+        name: f"is {{{names[close[0]]}}} meant?" if close else f"there is {_braced(names.values())}"
         for name, close in found.items()
-        if close
-    ]
+    }
+    return [f"there is no parameter {name}, so {{{name}}} stays as it is; {hint}" for name, hint in meant.items()]
+
+
+def name_remarks(job: Record, name: str | None) -> list[str]:
+    """What in the name that all jobs of a sweep have looks as if it were meant as a template."""
+    there = job.get("parameters") or ({TASK: ""} if TASK in job else {})
+    if not there.keys() & _placeholders(name or ""):
+        return []
+    return [f"--name is the same for all jobs, '{name}'; --name-template '{name}' gives each its own"]
+
+
+def _braced(names: Iterable[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in names)
 
 
 def _placeholders(text: str) -> list[str]:

@@ -24,12 +24,15 @@ def run(values: Values) -> int:
     try:
         from gflow.cli.live.app import Top
         from gflow.cli.live.feed import Scope
+        from gflow.cli.live.terminal import draws_boxes, on_signals
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "textual":
             raise
         raise Failure("this needs the library textual; 'pip install gflow-scheduler[top]' installs it") from None
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise Failure("this needs a terminal; gqueue and ginfo print what there is")
+    if not draws_boxes():
+        raise Failure(f"the encoding {sys.stdout.encoding} has no lines to draw with; 'LC_ALL=C.UTF-8 gflow top' has")
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)  # they say how large the terminal once was
     unix.connect(path).close()  # says what is wrong if there is no daemon
@@ -37,8 +40,12 @@ def run(values: Values) -> int:
     users = values["user"]
     everybody = users is None or any(user in _EVERYBODY for user in users)
     scope = Scope(users=None if everybody else ",".join(users), project=values["project"], mine=values["mine"])
-    Top(path, scope).run()
-    return 0
+    view = Top(path, scope)
+    on_signals(view.leave)
+    view.run()
+    if view.error is not None:
+        raise Failure(f"ended by an error of its own: {type(view.error).__name__}: {view.error}")
+    return view.return_code or 0
 
 
 COMMAND = Command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gflow.cli.colour import STATE_COLOURS
-from gflow.cli.render.table import table
+from gflow.cli.render.table import table, width
 from gflow.cli.states import STATES
 
 TYPE_CHECKING = False
@@ -63,9 +63,12 @@ class View:
             cells,
             self._paint if self.symbols else None,
             most=self.most,
-            soft=[at for at, name in enumerate(self.shown) if name in _SOFT],
+            soft=self._soft(),
             mark="…" if self.symbols else "+",
         )
+
+    def _soft(self) -> list[int]:
+        return [at for at, name in enumerate(self.shown) if name in _SOFT]
 
     def _paint(self, column: int, cell: str) -> str:
         return STATE_COLOURS.get(cell, "") if self.shown[column] == "ST" else ""
@@ -92,14 +95,32 @@ class View:
         return "\n".join(parts)
 
     def _branches(self, rows: Rows) -> Rows:
+        from gflow.cli.render.tree import MOST_DEEP, depth_within
+
+        found, first = self._tree(rows, MOST_DEEP, short=False)
+        if self.most is None:
+            return found
+        from gflow.cli.render.fit import room_for
+
+        sizes = [max(map(width, column)) for column in zip(*found, strict=True)][: len(self.shown)]
+        room = room_for(first, sizes, self._soft(), self.most)
+        if sizes[first] <= room:
+            return found
+        longest = max(width(row[first]) for row in rows)
+        return self._tree(rows, depth_within(room, longest), short=True)[0]
+
+    def _tree(self, rows: Rows, most_deep: int, *, short: bool) -> tuple[Rows, int]:
+        """The rows in the order of the tree, and the place of the column that it is drawn in."""
         from gflow.cli.render.tree import branches, reference
 
         job, above, earlier = (self.asked.index(name) for name in ("JOBID", "DEPENDS", "REDOOF"))
         first = job if job < len(self.shown) else 0
         links = [[*((one, False) for one in row[above].split(",")), (row[earlier], True)] for row in rows]
         found = []
-        for prefix, at, refers in branches([row[job] for row in rows], links, symbols=self.symbols):
+        lines = branches([row[job] for row in rows], links, symbols=self.symbols, most_deep=most_deep)
+        for prefix, at, refers in lines:
             row = [""] * len(self.asked) if refers else list(rows[at])
-            row[first] = prefix + (reference(rows[at][job], symbols=self.symbols) if refers else row[first])
+            there = reference(rows[at][job], symbols=self.symbols, short=short) if refers else row[first]
+            row[first] = prefix + there
             found.append(row)
-        return found
+        return found, first

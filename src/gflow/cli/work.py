@@ -11,6 +11,7 @@ import sys
 
 from gflow.cli import directives
 from gflow.cli.command import Failure, UsageError
+from gflow.core.limits import MAX_SCRIPT_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,11 +66,9 @@ def script(path: str) -> dict[str, Any]:
 def _from_stdin(arguments: list[str], *, asked: bool) -> Work:
     if sys.stdin is None or (not asked and sys.stdin.isatty()):
         raise UsageError("nothing to submit: give a command, a script, or - to read a script from standard input")
-    text = _text(sys.stdin.buffer.read(), STDIN)
+    text = _text(sys.stdin.buffer.read(MAX_SCRIPT_BYTES + 1), STDIN)
     if not text.strip():
-        if not asked:
-            raise UsageError("No content provided via stdin: give a command, a script, or a script on standard input")
-        raise Failure("No content provided via stdin")
+        raise UsageError("No content provided via stdin: give a command, a script, or a script on standard input")
     return Work({"script_text": text, "script_args": arguments}, STDIN, text)
 
 
@@ -91,15 +90,24 @@ def _is_script(path: str) -> bool:
 def _content(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read()
+            return file.read(MAX_SCRIPT_BYTES + 1)
     except OSError as error:
         raise Failure(f"cannot read script {path}: {error.strerror}") from error
 
 
 def _text(content: bytes, origin: str) -> str:
+    """The text of a script of which no more was read than it may have. Raises UsageError, Failure."""
+    if len(content) > MAX_SCRIPT_BYTES:
+        raise UsageError(f"script {origin} is longer than {MAX_SCRIPT_BYTES >> 20} MiB, the most the daemon takes")
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise Failure(
-            f"script {origin} is not UTF-8 text; to run it where it is, write: gbatch -- sh {origin}"
-        ) from error
+        raise Failure(f"script {origin} is not UTF-8 text; {_instead(origin)}") from error
+
+
+def _instead(origin: str) -> str:
+    if origin == STDIN:
+        return "to run such a program, write it to a file and submit that: gbatch -- PATH"
+    import shlex
+
+    return f"to run it where it is, write: gbatch -- sh {shlex.quote(origin)}"

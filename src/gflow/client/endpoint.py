@@ -6,7 +6,8 @@ there is neither of the last two, `daemon.host` and `daemon.port` count: with TL
 needed. A file of gflow 0.4 names them, too, and a daemon that is merely down must not have commands send what they
 carry to whoever has its port.
 
-TOML is parsed only if the file speaks of any of this: the parser costs more than the whole rest of a command.
+TOML is parsed only if the file speaks of any of this, or was named with --config: the parser costs more than the whole
+rest of a command.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def find(url: str | None = None, config: str | None = None) -> str:
     `url` and `config` are what --url and --config said; raises `BadSetting`.
     """
     file, content = _read(config)
+    if config:
+        _parsed(content, file)  # a file that is named must be right, whatever it speaks of
     client = _client(content, file)
     configured = _socket_of(content, file)
     chosen = url or os.environ.get("GFLOW_URL")
@@ -119,13 +122,17 @@ def _table(content: bytes, path: str, name: str, *words: bytes) -> Table:
     """The table called `name` of a file that speaks of one of `words`."""
     if not any(word in content for word in words):
         return {}
+    table = _parsed(content, path).get(name, {})
+    return table if isinstance(table, dict) else {}
+
+
+def _parsed(content: bytes, path: str) -> Table:
     import tomllib
 
     try:
-        table = tomllib.loads(content.decode()).get(name, {})
+        return tomllib.loads(content.decode())
     except ValueError as error:
         raise BadSetting(f"{path} is not valid TOML: {error}") from error
-    return table if isinstance(table, dict) else {}
 
 
 def _client(content: bytes, path: str) -> Table:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gflow.core.errors import Malformed
+from gflow.core.limits import MAX_DRAIN_REASON
 
-MAX_REASON = 200
+MAX_REASON = MAX_DRAIN_REASON
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,5 +39,16 @@ def move(job: Job, to: State, **changes: object) -> Job:
     Raises `WrongState`, naming the current state, if the table does not allow it.
     """
     if to not in TRANSITIONS[job.state]:
-        raise WrongState(f"Job {job.id} is {job.state.value} and cannot become {to.value}")
+        raise refusal(job, to)
     return replace(job, state=to, **changes)  # type: ignore[arg-type]
+
+
+def refusal(job: Job, to: State) -> WrongState:
+    """What to say of a step that the table does not allow; it names the current state."""
+    if job.state in FINAL:
+        return WrongState(f"Job {job.id} has ended already: {job.state.value}")
+    if to is State.QUEUED:
+        return WrongState(f"Job {job.id} is not on hold: it is {job.state.value}")
+    if to is job.state is State.HOLD:
+        return WrongState(f"Job {job.id} is on hold already")
+    return WrongState(f"Job {job.id} is {job.state.value} and cannot become {to.value}")

@@ -13,6 +13,17 @@ MAX_MEMORY_MB = 1 << 34
 MAX_PROJECT = 64
 """Characters of a project's code."""
 
+MAX_NAME = 128
+"""Characters of a job's name, or a group's."""
+
+MAX_KEY = 512
+MAX_REASON = 500
+"""Characters of why a job was cancelled."""
+
+MAX_DRAIN_REASON = 200
+MAX_RETRIES = 1000
+MAX_SCRIPT_BYTES = 4 << 20
+
 _TIME_FORMS = "use MM, MM:SS, HH:MM:SS or D-HH:MM:SS, e.g. 30 or 2:30:00"
 _MEMORY_FORMS = "use a number of MB, or a number with M, G or T, e.g. 512M or 1.5G"
 _MOST_DIGITS = 15

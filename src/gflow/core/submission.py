@@ -15,10 +15,10 @@ from gflow.core.placement import Resources
 
 MAX_PRIORITY = 255
 MAX_HOLD_AFTER = 1000
-MAX_NAME = 128
-MAX_KEY = 512
+MAX_NAME = limits.MAX_NAME
+MAX_KEY = limits.MAX_KEY
 MAX_PROJECT = limits.MAX_PROJECT
-MAX_REASON = 500
+MAX_REASON = limits.MAX_REASON
 MAX_CPUS = 1 << 16
 MAX_COMMAND_BYTES = 128 * 1024 - 1
 """Linux takes no longer single argument (MAX_ARG_STRLEN, with its final zero)."""
@@ -150,8 +150,8 @@ def _check_texts(spec: JobSpec) -> None:
 def _check_numbers(spec: JobSpec) -> None:
     if not 0 <= spec.priority <= MAX_PRIORITY:
         raise Malformed(f"Invalid priority {spec.priority}: use 0 to {MAX_PRIORITY}")
-    if not 0 <= spec.max_retries <= 1000:
-        raise Malformed(f"Invalid max_retries {spec.max_retries}: use 0 to 1000")
+    if not 0 <= spec.max_retries <= limits.MAX_RETRIES:
+        raise Malformed(f"Invalid max_retries {spec.max_retries}: use 0 to {limits.MAX_RETRIES}")
     limit = spec.time_limit_secs
     if limit is not None and not 0 < limit <= limits.MAX_TIME_LIMIT_SECS:
         raise Malformed("Invalid time limit: it must be longer than 0 and at most 366 days")

@@ -31,7 +31,6 @@ from gflow.core.policy import Policy
 from gflow.core.queue import ReadyQueue, Shape
 from gflow.core.quotas import Quotas
 from gflow.core.reservations import Book
-from gflow.core.submission import doomed
 
 GROUP_KEPT = 4096
 """Of larger groups ended jobs may leave before the last has ended; a name that is used for ever keeps no more here."""
@@ -153,7 +152,9 @@ class Table:
         return cap is not None and self.group_running[shape.group_id] >= cap
 
     def dependents(self, job_ids: Iterable[JobId]) -> Iterator[tuple[Job, JobId]]:
-        """Active jobs that would be cancelled along with these, each with the dependency that dooms it."""
+        """Active jobs that would never start without these, each with the dependency that it waits for in vain: they
+        are cancelled along, or stay where they are told not to be, and what waits for those then does so in vain, too.
+        """
         todo = list(job_ids)
         fallen = set(todo)
         while todo:
@@ -168,7 +169,8 @@ class Table:
     def _doomed_with(self, job: Job, fallen: set[JobId]) -> JobId | None:
         awaited = {dependency: self.jobs[dependency] for dependency in job.spec.depends_on}
         gone = {d: replace(awaited[d], state=State.CANCELLED) for d in awaited if d in fallen}
-        return doomed(job.spec, {**awaited, **gone})
+        verdict, cause = judge(job.spec, {**awaited, **gone})
+        return cause if verdict is Verdict.IMPOSSIBLE else None
 
     def submitted_by(self, owner: str) -> Sequence[JobId]:
         """The owner's jobs, the latest last; repeated attempts do not count."""

@@ -26,6 +26,8 @@ PROGRESS_FILE = "progress"
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*")
+_SHELLS = frozenset("sh bash dash ksh mksh zsh ash fish busybox".split())
+_LINE_OPTION = re.compile(r"-[A-Za-z]*c")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,27 @@ def _program_of(job: Job, run_directory: str, script_text: bytes | None) -> Prog
 
 
 def _filled(argv: tuple[str, ...], variables: Mapping[str, str], parameters: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(fill_argument(argument, variables, parameters) for argument in argv)
+    """What a shell in it is to run as a line is filled as a line: a value must not become a command there."""
+    lines = _shell_lines(argv)
+    return tuple(
+        fill_line(argument, parameters) if position in lines else fill_argument(argument, variables, parameters)
+        for position, argument in enumerate(argv)
+    )
+
+
+def _shell_lines(argv: tuple[str, ...]) -> set[int]:
+    """Where in `argv` a shell is given a line: `bash -c LINE`, also behind `env`, `nice` and their like."""
+    found: set[int] = set()
+    is_shell = wants_line = False
+    for position, argument in enumerate(argv):
+        if wants_line and not argument.startswith("-"):
+            found.add(position)
+            is_shell = wants_line = False
+        elif is_shell and _LINE_OPTION.fullmatch(argument):
+            wants_line = True
+        elif posixpath.basename(argument) in _SHELLS:
+            is_shell = True
+    return found
 
 
 def _script_program(path: str, text: bytes, arguments: tuple[str, ...], run_directory: str) -> Program:

@@ -151,10 +151,11 @@ class JobUpdate(Struct, forbid_unknown_fields=True, kw_only=True):
 class RedoRequest(JobUpdate, forbid_unknown_fields=True, kw_only=True):
     """An ended job once more, with changes; `cascade`: and the jobs that were cancelled because it failed.
 
-    `environment`: for those that had one.
+    `environment`: for those that had one. `alike`: jobs that are changed in the same way if they go along.
     """
 
     cascade: bool = False
+    alike: list[Int] = []
     hold: bool = False
     environment: Any = None
 

@@ -1,13 +1,17 @@
 """The live view without a terminal, driven by the library's pilot, before a daemon that says what a test wants."""
 
 import asyncio
+import io
+import math
 import queue
 import sys
 import threading
 
 import pytest
+from textual.events import Key, Paste
 
 from gflow.cli import top, umbrella
+from gflow.cli.command import Failure
 from gflow.cli.live.app import Top
 from gflow.cli.live.feed import Scope
 from gflow.cli.live.picture import ASKED
@@ -153,11 +157,13 @@ def test_cancelling_asks_first(machine):
 
     async def scenario(app, pilot):
         await pilot.press("c")
-        await until(pilot, lambda: "Cancel job 1 (train)?" in shown(app))
+        await until(pilot, lambda: "Cancel job 1 (train)?" in shown(app) and app.screen.seen_at < math.inf)
         await pilot.press("n")
         await until(pilot, lambda: "Cancel job 1" not in shown(app))
         assert asked(machine, "POST", "/jobs/1/cancel") == []
-        await pilot.press("c", "y")
+        await pilot.press("c")
+        await until(pilot, lambda: "Cancel job 1 (train)?" in shown(app) and app.screen.seen_at < math.inf)
+        await pilot.press("y")
         await until(pilot, lambda: "Job 1 cancelled." in shown(app))
         assert len(asked(machine, "POST", "/jobs/1/cancel")) == 1
 
@@ -169,11 +175,16 @@ def test_holding_releasing_and_being_refused(machine):
     machine.daemon.on("POST", "/jobs/3/release", reply(None))
 
     async def scenario(app, pilot):
+        await until(pilot, lambda: app._queue.seen_at < math.inf)
         await pilot.press("h")
         await until(pilot, lambda: "no route POST /jobs/1/hold" in shown(app))
-        await pilot.press("down", "h")
+        await pilot.press("down")
+        await until(pilot, lambda: app._queue.seen_at < math.inf)
+        await pilot.press("h")
         await until(pilot, lambda: "Job 2 put on hold." in shown(app))
-        await pilot.press("down", "r")
+        await pilot.press("down")
+        await until(pilot, lambda: app._queue.seen_at < math.inf)
+        await pilot.press("r")
         await until(pilot, lambda: "Job 3 released." in shown(app))
 
     play(machine, scenario)
@@ -191,6 +202,44 @@ def test_filtering(machine):
         assert app.is_running
 
     play(machine, scenario)
+
+
+def type_at_once(app, keys):
+    """As if all of it came in one read."""
+    for key in keys:
+        name = {"/": "slash", "\r": "enter"}.get(key, key)
+        app.post_message(Key(name, key))
+
+
+def test_what_follows_a_slash_is_text_up_to_enter_however_it_comes(machine):
+    async def scenario(app, pilot):
+        await until(pilot, lambda: app._queue.seen_at < math.inf)
+        type_at_once(app, "/cyhrq")
+        await until(pilot, lambda: "cyhrq" in shown(app))
+        type_at_once(app, "\r")
+        await until(pilot, lambda: "filter: cyhrq" in shown(app))
+        await pilot.press("escape")
+        type_at_once(app, "/eval\rh")  # h is for a job that nobody has seen selected
+        await until(pilot, lambda: "not done: the key came before job 2" in shown(app))
+        app.post_message(Paste("/later\rc"))
+        await pilot.press("slash", "left", "backspace")
+        app.post_message(Paste("ab\r\ny"))
+
+        await until(pilot, lambda: app._filter == "evabl")
+        assert app.is_running
+
+    play(machine, scenario)
+    assert [one.path for one in machine.daemon.asked if one.method == "POST"] == []
+
+
+def test_an_answer_that_comes_before_the_question_is_none(machine):
+    async def scenario(app, pilot):
+        type_at_once(app, "cy")
+        await until(pilot, lambda: "Cancel job 1 (train)?" in shown(app) and app.screen.seen_at < math.inf)
+        await pilot.press("n")
+
+    play(machine, scenario)
+    assert asked(machine, "POST", "/jobs/1/cancel") == []
 
 
 def test_mine_and_ended_are_asked_of_the_daemon(machine):
@@ -227,7 +276,7 @@ def test_the_log_can_have_the_whole_screen_and_be_looked_back_in(machine):
 def test_keys_are_explained(machine):
     async def scenario(app, pilot):
         await pilot.press("question_mark")
-        await until(pilot, lambda: "another job" in shown(app))
+        await until(pilot, lambda: "another job" in shown(app) and app.screen.seen_at < math.inf)
         await pilot.press("q")
         await until(pilot, lambda: "another job" not in shown(app))
         assert app.is_running
@@ -258,7 +307,9 @@ def test_a_daemon_that_does_not_answer_holds_up_nobody(machine):
         machine.tell()
         await until(pilot, lambda: app._feed.asking_since is not None)
         app._feed.asking_since -= 60
-        await pilot.press("down", "h")
+        await pilot.press("down")
+        await until(pilot, lambda: app._queue.seen_at < math.inf)
+        await pilot.press("h")
         await until(pilot, lambda: "slow: 6" in shown(app) and "asking gflowd" in shown(app))
         assert "job 2 eval" in shown(app)
         await pilot.press("q")
@@ -285,6 +336,36 @@ def test_without_a_terminal_it_says_what_to_use_instead(run, daemon):
     done = run(top.COMMAND)
     assert (done.status, done.out) == (1, "")
     assert "gqueue" in done.err
+
+
+def test_a_terminal_that_has_no_lines_is_refused(run, daemon, monkeypatch):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(Failure, match="the encoding ascii has no lines to draw with"):
+        top.run({"url": None, "config": None})
+
+
+def test_an_error_of_its_own_is_one_line_and_no_success(run, daemon, monkeypatch):
+    class Broken:
+        error = ValueError("boom")
+
+        def __init__(self, path, scope):
+            pass
+
+        def leave(self, status):
+            pass
+
+        def run(self):
+            pass
+
+    monkeypatch.setattr("gflow.cli.live.app.Top", Broken)
+    monkeypatch.setattr("gflow.cli.live.terminal.draws_boxes", lambda: True)
+    monkeypatch.setattr("gflow.cli.live.terminal.on_signals", lambda leave: None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    done = run(top.COMMAND)
+    assert (done.status, done.err) == (1, "top: ended by an error of its own: ValueError: boom\n")
 
 
 def test_without_the_library_it_says_how_to_get_it(run, daemon, monkeypatch):

@@ -7,6 +7,7 @@ that is new is completed without a word here, if it is called as its like are.
 from __future__ import annotations
 
 from gflow.cli import ids, states
+from gflow.cli import kinds as kinds_of_value
 from gflow.cli.command import Group
 
 TYPE_CHECKING = False
@@ -93,22 +94,29 @@ def _values(found: Position, item: Option | Argument, live: Callable[[str, Posit
     shell = _OF_SHELL.get(item.metavar or "", "")
     if shell:
         return shell, []
-    head, comma, word = found.word.rpartition(",") if _is_list(item) else ("", "", found.word)
-    found.kept += head + comma
+    head, word = _begun(item, found.word)
+    found.kept += head
     fixed = _fixed(item)
     if fixed:
         values = [(value, "") for value in fixed if value.lower().startswith(word.lower())]
     else:
         values = [(value, what) for what_of in kinds(item) for value, what in live(what_of, found)]
         values = [(value, what) for value, what in values if value.startswith(word)]
-    there = head.split(",")
+    there = head.replace(":", ",").split(",")
     return "", [(value, what) for value, what in values if value not in there]
+
+
+def _begun(item: Option | Argument, word: str) -> tuple[str, str]:
+    """What of a list is there already, with its comma, and the value that has been begun."""
+    marks = ":,?" if item.convert is kinds_of_value.dependency else "," if _is_list(item) else ""
+    at = 1 + max((word.rfind(mark) for mark in marks), default=-1)
+    return word[:at], word[at:]
 
 
 def _fixed(item: Option | Argument) -> Sequence[str]:
     """The words of which the value is one, or of which it is a list."""
     if item.convert is states.parse:
-        return tuple(states.STATES)
+        return getattr(item, "choices", ()) or tuple(states.STATES)
     if item.dest == "notify_on":
         from gflow.core.notices import JOB_EVENTS
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from gflow.cli.command import Command, Option
-from gflow.cli.kinds import not_empty
+from gflow.cli.ctl.resume import document
+from gflow.cli.kinds import drain_reason
+from gflow.cli.output import TEXT, print_change
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     client = Client(find(values["url"], values["config"]))
     answer = client.drain(values["reason"])
-    print(f"Drained: nothing new is started, also after a restart; {_running(answer['running_jobs'])}.")
+    text = f"Drained: nothing new is started, also after a restart; {_running(answer['running_jobs'])}."
+    print_change(document(answer), values["output"], text)
     if values["wait"]:
         sys.stdout.flush()
         _wait(client)
-        print("Nothing runs any more.")
+        if values["output"] == "text":
+            print("Nothing runs any more.")
     return 0
 
 
@@ -41,8 +45,9 @@ COMMAND = Command(
     "Start no more jobs, and let those that run go on; 'gctl resume' ends that.",
     run,
     options=(
-        Option("--reason", convert=not_empty, metavar="TEXT", help="Why, for those whose jobs wait."),
+        Option("--reason", convert=drain_reason, metavar="TEXT", help="Why, for those whose jobs wait."),
         Option("--wait", help="Return when no job runs any more."),
+        TEXT,
     ),
     examples=(
         ("gctl drain --reason 'driver update at 18:00'", "gqueue and gjob why show the reason"),

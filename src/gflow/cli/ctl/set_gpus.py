@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflow.cli.command import Argument, Command
 from gflow.cli.kinds import gpus_or_all
+from gflow.cli.output import TEXT, print_change
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 from gflow.client.voice import say
@@ -18,8 +19,10 @@ def run(values: Values) -> int:
     asked = values["gpus"]
     answer = Client(find(values["url"], values["config"])).allow_gpus(None if asked == "all" else asked)
     allowed = answer["allowed_gpu_indices"]
-    print(f"New jobs may have {_which(allowed)}; running jobs keep theirs.")
-    if unkept := answer.get("unkept_reservations"):
+    unkept = answer.get("unkept_reservations") or []
+    text = f"New jobs may have {_which(allowed)}; running jobs keep theirs."
+    print_change({"allowed_gpu_indices": allowed, "unkept_reservations": unkept}, values["output"], text)
+    if unkept:
         ids = ", ".join(map(str, unkept))
         say(f"warning: with these GPUs reservations cannot be kept: {ids}")
     return 0
@@ -35,6 +38,7 @@ COMMAND = Command(
     "set-gpus",
     "Choose the GPUs that are given to jobs, within what the configuration allows.",
     run,
+    options=(TEXT,),
     arguments=(Argument("gpus", "LIST|all", gpus_or_all),),
     examples=(
         ("gctl set-gpus 0,2-3", "no new job on any other; also after a restart"),

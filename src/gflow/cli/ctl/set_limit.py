@@ -5,6 +5,7 @@ from __future__ import annotations
 from gflow.cli import ids
 from gflow.cli.command import Argument, Command, Failure
 from gflow.cli.kinds import not_empty, positive
+from gflow.cli.output import TEXT, print_document
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 
@@ -15,14 +16,24 @@ if TYPE_CHECKING:
     from gflow.cli.command import Values
 
 
+_FIELDS = ("group_id", "max_concurrent", "updated_jobs")
+
+
 def run(values: Values) -> int:
     client = Client(find(values["url"], values["config"]))
-    for group_id in dict.fromkeys(_groups(client, values["group"])):
-        answer = client.set_group_limit(group_id, values["limit"])
-        print(
-            f"Updated max_concurrency to {answer['max_concurrent']} for group '{group_id}' "
-            f"({answer['updated_jobs']} jobs affected)"
-        )
+    done: list[dict[str, Any]] = []
+    try:
+        for group_id in dict.fromkeys(_groups(client, values["group"])):
+            answer = client.set_group_limit(group_id, values["limit"])
+            done.append({name: answer[name] for name in _FIELDS})
+            if values["output"] == "text":
+                print(
+                    f"Updated max_concurrency to {answer['max_concurrent']} for group '{group_id}' "
+                    f"({answer['updated_jobs']} jobs affected)"
+                )
+    finally:
+        if values["output"] != "text":
+            print_document({"groups": done}, values["output"])
     return 0
 
 
@@ -45,6 +56,7 @@ COMMAND = Command(
     "set-limit",
     "Set how many jobs of a group may run at once.",
     run,
+    options=(TEXT,),
     arguments=(Argument("group", "JOB-IDS|GROUP-ID|NAME", not_empty), Argument("limit", "N", positive)),
     examples=(
         ("gctl set-limit 42 3", "the group that job 42 belongs to"),

@@ -7,8 +7,8 @@ from gflow.cli.command import Argument, Command, Option, UsageError
 from gflow.cli.job.arguments import many
 from gflow.cli.kinds import wildcard, wildcards
 from gflow.cli.matching import matches
-from gflow.client.errors import Declined
-from gflow.client.voice import say
+from gflow.cli.outcomes import act_on_each
+from gflow.cli.output import TEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def run(values: Values) -> int:
     values = {**values, "jobs": [*values["jobs"], *values["job_ids"]]}
     if not (values["all"] or filtered or values["jobs"]):
         raise UsageError("say which: job ids, --names, --pattern, --states, or --all for all ended jobs")
+    if values["dry_run"] and values["output"] != "text":
+        raise UsageError("--dry-run prints names of sessions, one a line: it does not go with --output")
     client, job_ids = many(values)
     there = {job["id"]: job for job in client.terminals()}
     wanted = job_ids if values["jobs"] else list(there)
@@ -36,7 +38,7 @@ def run(values: Values) -> int:
     if values["dry_run"]:
         print("".join(f"{there[job_id]['session']}\n" for job_id in chosen if job_id in there), end="")
         return 0
-    return _close(client, chosen)
+    return _close(client, chosen, values["output"])
 
 
 def _meant(job: Record, values: Values) -> bool:
@@ -52,23 +54,23 @@ def _like(job: Record, pattern: str) -> bool:
     return any(pattern in text for text in texts) or any(matches(text, [pattern]) for text in texts)
 
 
-def _close(client: Client, job_ids: list[int]) -> int:
+def _close(client: Client, job_ids: list[int], kind: str) -> int:
     """The names of the sessions, and at the end how many."""
-    closed = already = failed = 0
-    for job_id in job_ids:
-        try:
-            answer = client.close_terminal(job_id)
-        except Declined as error:
-            say(str(error))
-            failed += 1
-            continue
-        if answer["closed"]:
-            print(answer["session"])
+    closed = already = 0
+
+    def tell(job: Record) -> None:
+        nonlocal closed, already
+        if job["closed"]:
+            print(job["session"])
             closed += 1
         else:
             already += 1
-    print(f"gjob close-sessions: Closed={closed} AlreadyClosed={already} Failed={failed}")
-    return 1 if failed else 0
+
+    status = act_on_each(job_ids, client.close_terminal, tell, kind, ("session", "closed"))
+    if kind == "text":
+        failed = len(job_ids) - closed - already
+        print(f"gjob close-sessions: Closed={closed} AlreadyClosed={already} Failed={failed}")
+    return status
 
 
 COMMAND = Command(
@@ -104,6 +106,7 @@ COMMAND = Command(
         Option("-s", "--states", "--state", convert=states.parse, metavar="LIST", help="Of jobs that ended so."),
         Option("-a", "--all", help="Of all jobs that have ended."),
         Option("--dry-run", help="Only show which."),
+        TEXT,
     ),
     arguments=(Argument("jobs", "IDS", ids.parse, required=False, variadic=True),),
     examples=(

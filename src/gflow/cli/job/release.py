@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 
 from gflow.cli.command import Command, Option
-from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.kinds import begin
-from gflow.cli.render.times import stamp
+from gflow.cli.outcomes import act_on_each
+from gflow.cli.output import TEXT
+from gflow.cli.render.times import iso, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gflow.cli.command import Values
 
 
@@ -19,19 +22,23 @@ def run(values: Values) -> int:
     client, job_ids = many(values)
     at = None if values["at"] is None else math.ceil(values["at"])
 
-    def release(job_id: int) -> None:
-        client.release(job_id, at)
-        when = "" if at is None else f" (scheduled to start at {stamp(at)})"
-        print(f"Job {job_id} released back to queue{when}.")
+    when = "" if at is None else f" (scheduled to start at {stamp(at)})"
 
-    return each(job_ids, release)
+    def release(job_id: int) -> dict[str, Any]:
+        client.release(job_id, at)
+        return {"begin_at": iso(at)}
+
+    def tell(job: dict[str, Any]) -> None:
+        print(f"Job {job['id']} released back to queue{when}.")
+
+    return act_on_each(job_ids, release, tell, values["output"], ("begin_at",))
 
 
 COMMAND = Command(
     "release",
     "Let held jobs go back to the queue.",
     run,
-    options=(Option("--at", convert=begin, metavar="TIME", help="Not before: now+2h, +30, HH:MM or a date."),),
+    options=(Option("--at", convert=begin, metavar="TIME", help="Not before: now+2h, +30, HH:MM or a date."), TEXT),
     arguments=(MANY,),
     examples=(("gjob release @", "your latest job"), ("gjob release 7 --at 22:00", "tonight")),
 )

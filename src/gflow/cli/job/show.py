@@ -8,6 +8,7 @@ from gflow.cli.command import Command
 from gflow.cli.fetching import fetch, progress_of, tell_missing
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.job.gpu_fields import asked, memory, used
+from gflow.cli.kinds import signal_name
 from gflow.cli.output import TEXT, print_document
 from gflow.cli.render.table import harmless
 from gflow.cli.render.times import seconds, stamp
@@ -35,10 +36,10 @@ def run(values: Values) -> int:
     if values["output"] != "text":
         from gflow.cli.entries import detailed
 
-        found = [detailed(job, now, told.get(job_id)) for job_id, job in sorted(jobs.items())]
+        found = [detailed(job, now, told.get(job_id)) for job_id, job in jobs.items()]
         print_document({"jobs": found}, values["output"])
     else:
-        texts = ("\n".join(describe(job, now, told.get(job_id))) for job_id, job in sorted(jobs.items()))
+        texts = ("\n".join(describe(job, now, told.get(job_id))) for job_id, job in jobs.items())
         print(f"\n{'=' * 80}\n".join(texts), end="\n" if jobs else "")
     return tell_missing(set(job_ids) - jobs.keys())
 
@@ -132,12 +133,17 @@ def _timing(job: Record, now: float) -> list[Field]:
     left = started if started is not None else finished if finished is not None else now
     return [
         ("TimeLimit", "UNLIMITED" if limit is None else format_duration(limit)),
-        ("EarlySignal", f"{early['signal']} {early['secs_before']:g} s before the limit" if early else None),
+        ("EarlySignal", _early(early) if early else None),
         ("BeginTime", None if job.get("scheduled_at") is None else stamp(job["scheduled_at"])),
         ("Submitted", _moment(submitted, "waited", left)),
         ("Started", _moment(started, "running", now, " so far") if finished is None else _moment(started)),
         ("Finished", _moment(finished, "runtime", finished, since=started)),
     ]
+
+
+def _early(early: Record) -> str:
+    """`USR1, 60 s before the limit`."""
+    return f"{signal_name(early['signal'])}, {early['secs_before']:g} s before the limit"
 
 
 def _progress(told: Record | None) -> str | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflow.cli.command import Values
+    from gflow.cli.screen import Screen
     from gflow.client.http import Client
 
     Record = dict[str, Any]
@@ -32,8 +33,6 @@ SAMPLE_SECS = 0.5
 """Between the two looks that CPU use is told by, if it is to be told once."""
 
 _HEADER = ("PID", "CPU", "MEMORY", "THREADS", "ST", "TIME", "COMMAND")
-_HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
-_ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 
 
 def run(values: Values) -> int:
@@ -123,18 +122,40 @@ def cpu_shares(now: Record, before: Record | None) -> dict[int, float]:
 
 
 def _watch(client: Client, before: dict[int, Record], interval_secs: float) -> None:
-    """Draw over and over, without flicker, until none of the jobs runs; on a terminal on a screen of its own."""
-    on_screen = sys.stdout.isatty()
-    sys.stdout.write(_ENTER if on_screen else "")
-    try:
-        while now := _look(client, before):
-            _draw([lines(seen, before[job_id]) for job_id, seen in now.items()], on_screen)
-            before = now
-            _pause(interval_secs)
-    finally:
-        sys.stdout.write(_LEAVE if on_screen else "")
-        sys.stdout.flush()
-    print("\n".join(f"Job {job_id} does not run any more." for job_id in before))
+    """Draw over and over until none of the jobs runs, or `q` is pressed; on a terminal on a screen of its own."""
+    if not sys.stdout.isatty():
+        ended = _print_again(client, before, interval_secs)
+    else:
+        from gflow.cli.screen import Screen
+
+        with Screen() as screen:
+            ended = _draw_again(screen, client, before, interval_secs)
+    if ended:
+        print("\n".join(f"Job {job_id} does not run any more." for job_id in ended))
+
+
+def _print_again(client: Client, before: dict[int, Record], interval_secs: float) -> list[int]:
+    while now := _look(client, before):
+        print("\n".join(_picture(now, before, "Ctrl-C to leave")) + "\n", flush=True)
+        before = now
+        _pause(interval_secs)
+    return list(before)
+
+
+def _draw_again(screen: Screen, client: Client, before: dict[int, Record], interval_secs: float) -> list[int]:
+    """The jobs that have ended; none if the user left before."""
+    while now := _look(client, before):
+        columns, height = screen.size()
+        screen.draw([line[:columns] for line in _picture(now, before, "q: quit")][:height])
+        before = now
+        if screen.quits_within(interval_secs):
+            return []
+    return list(before)
+
+
+def _picture(now: dict[int, Record], before: dict[int, Record], how_to_leave: str) -> list[str]:
+    parts = [lines(seen, before[job_id]) for job_id, seen in now.items()]
+    return [f"{time.strftime('%H:%M:%S')}   ({how_to_leave})", *(line for part in parts for line in ["", *part])]
 
 
 def _look(client: Client, job_ids: Iterable[int]) -> dict[int, Record]:
@@ -148,17 +169,6 @@ def _look(client: Client, job_ids: Iterable[int]) -> dict[int, Record]:
     return found
 
 
-def _draw(parts: list[list[str]], on_screen: bool) -> None:
-    found = [f"{time.strftime('%H:%M:%S')}   (Ctrl-C to leave)", *(line for part in parts for line in ["", *part])]
-    if on_screen:
-        size = shutil.get_terminal_size()
-        shown = [line[: size.columns] + _REST_OF_LINE for line in found[: size.lines - 1]]
-        sys.stdout.write(_HOME + "\r\n".join(shown) + _REST_OF_SCREEN)
-    else:
-        sys.stdout.write("\n".join(found) + "\n\n")
-    sys.stdout.flush()
-
-
 def _pause(secs: float) -> None:
     select.select([], [], [], secs)
 
@@ -168,7 +178,7 @@ COMMAND = Command(
     "Show what the processes of running jobs take: CPU, memory, GPUs.",
     run,
     options=(
-        Option("-w", "--watch", help="Go on showing it until the jobs have ended."),
+        Option("-w", "--watch", help="Go on showing it until the jobs have ended; q ends it."),
         Option(
             "--interval", convert=interval, metavar="SECS", default=2.0, help="With --watch: how often (default 2)."
         ),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gflow.cli.command import Command, Option, UsageError
-from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.job.changes import EXCLUSIVE, OPTIONS, changes, check, dependencies, later, notices
 from gflow.cli.kinds import positive
+from gflow.cli.outcomes import act_on_each
+from gflow.cli.output import TEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,14 +26,17 @@ def run(values: Values) -> int:
     client, job_ids = many(values)
     changed |= dependencies(values, client)
 
-    def update(job_id: int) -> None:
+    def update(job_id: int) -> Record:
         answer = client.update(job_id, changed | notices(values, client, job_id))
-        print(f"Job {job_id} updated successfully.")
-        fields = answer.get("updated_fields") or ()
-        if fields:
-            print(f"  Changed: {', '.join(fields)}")
+        return {"changed": list(answer.get("updated_fields") or ())}
 
-    return each(job_ids, update)
+    return act_on_each(job_ids, update, _tell, values["output"], ("changed",))
+
+
+def _tell(job: Record) -> None:
+    print(f"Job {job['id']} updated successfully.")
+    if job["changed"]:
+        print(f"  Changed: {', '.join(job['changed'])}")
 
 
 def _of_group(values: Values) -> Record:
@@ -49,6 +53,7 @@ COMMAND = Command(
         *OPTIONS,
         Option("--max-concurrent", convert=positive, metavar="N", help="Jobs of its group that may run at once."),
         Option("--clear-max-concurrent", help="As many of its group at once as there is room for."),
+        TEXT,
     ),
     arguments=(MANY,),
     exclusive=(*EXCLUSIVE, ("max_concurrent", "clear_max_concurrent")),

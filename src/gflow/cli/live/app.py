@@ -1,10 +1,16 @@
-"""The screen of gflow top, and what its keys do."""
+"""The screen of gflow top, and what its keys do.
+
+Keys are taken one by one, each when all that the one before does is done. The library would hand them to whatever has
+the focus when they are read, so that of a text that comes in one piece the end would be taken for commands.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, ClassVar
@@ -12,13 +18,16 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.app import App
 from textual.binding import Binding
+from textual.events import Key, Paste
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
-from gflow.cli.live.asking import Keys, Question
+from gflow.cli.live.asking import Keys, Overlay, Question
 from gflow.cli.live.feed import Feed
+from gflow.cli.live.filter_line import FilterLine
 from gflow.cli.live.follow import Follow
 from gflow.cli.live.layout import fit, gpu_lines, help_line
+from gflow.cli.live.terminal import Terminal
 from gflow.cli.live.widgets import LogPane, Queue
 from gflow.cli.render.table import width as columns_of
 from gflow.client.errors import ClientError
@@ -29,6 +38,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.events import Event
 
     from gflow.cli.live.feed import Scope
     from gflow.cli.live.picture import Row
@@ -91,7 +101,7 @@ class Top(App[None]):
             self.argv = argv
 
     def __init__(self, path: str, scope: Scope) -> None:
-        super().__init__()
+        super().__init__(driver_class=Terminal)
         self.theme = "ansi-dark"  # the colours of the terminal itself
         self._path = path
         self._feed = Feed(path, scope, self._news)
@@ -99,13 +109,21 @@ class Top(App[None]):
         self._news_is_out = False
         self._said: tuple[str, bool, float] | None = None
         self._filter = ""
+        self._filtering = False
+        self._typed_at = 0.0
+        self._loop_of_screen: asyncio.AbstractEventLoop | None = None
+        self._attached: subprocess.Popen[bytes] | None = None
         self._shown = self._feed.picture
         self._queue, self._pane = Queue(), LogPane()
         self._head, self._gpus, self._title = Static(id="head"), Static(id="gpus"), Static(id="title")
-        self._foot, self._input = Static(id="foot"), Input(id="filter", placeholder="words to look for", compact=True)
+        self._foot = Static(id="foot")
+        self._line = FilterLine()
 
     def compose(self) -> ComposeResult:
-        yield from (self._head, self._queue, self._gpus, self._title, self._pane, self._input, self._foot)
+        yield from (self._head, self._queue, self._gpus, self._title, self._pane, self._line, self._foot)
+
+    def on_load(self) -> None:
+        self._loop_of_screen = asyncio.get_running_loop()
 
     def on_mount(self) -> None:
         self._queue.focus()
@@ -191,7 +209,7 @@ class Top(App[None]):
     def _footing(self) -> Text:
         if self._said is not None and time.monotonic() < self._said[2]:
             return Text(fit(f" {self._said[0]}", self.size.width), "bold red" if self._said[1] else "bold")
-        if self._input.has_focus:
+        if self._filtering:
             return Text(fit(" Enter: keep   Esc: show all", self.size.width))
         if self._filter:
             return Text(fit(f" filter: {self._filter}   (Esc: show all)", self.size.width))
@@ -235,27 +253,68 @@ class Top(App[None]):
         self._feed.refresh()
 
     def action_filter(self) -> None:
-        self._input.display = True
-        self._input.value = self._filter
-        self._input.focus()
+        self._filtering = True
+        self._line.open(self._filter)
         self._said = None
-        self.call_after_refresh(self._draw)
+        self._draw()
 
     def action_clear_filter(self) -> None:
-        self._input.value = self._filter = ""
+        self._line.value = self._filter = ""
         self._close_filter()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        self._filter = event.value
+    def _type(self, event: Key) -> None:
+        """A key in the line of the filter: everything up to Enter is text."""
+        self._line.press(event)
+        self._filter = self._line.value
+        match event.key:
+            case "enter" | "ctrl+j":
+                self._close_filter()
+            case "escape":
+                self.action_clear_filter()
+            case _:
+                self._draw()
+
+    def _paste(self, text: str) -> None:
+        self._line.take(text)
+        self._filter = self._line.value
         self._draw()
-
-    def on_input_submitted(self) -> None:
-        self._close_filter()
 
     def _close_filter(self) -> None:
-        self._input.display = False
+        self._filtering = False
+        self._line.display = False
         self._queue.focus()
         self._draw()
+
+    # -- keys
+
+    async def on_event(self, event: Event) -> None:
+        if isinstance(event, Key) and not event.is_forwarded:
+            await self._press(event)
+        elif isinstance(event, Paste) and not event.is_forwarded:
+            if self._filtering:
+                self._paste(event.text)
+        else:
+            await super().on_event(event)
+
+    async def _press(self, event: Key) -> None:
+        self._typed_at = event.time
+        if event.key == "ctrl+c":
+            self.exit()
+        elif isinstance(self.screen, Overlay):
+            self.screen.press(event)
+        elif self._filtering:
+            self._type(event)
+        elif event.key in self.screen.active_bindings:
+            found = self.screen.active_bindings[event.key]
+            await self.run_action(found.binding.action, found.node)
+
+    def _meant(self) -> Row | None:
+        """The selected job, if it could be seen when the key was pressed that something is to be done with it for."""
+        row = self._queue.selected
+        if row is not None and self._typed_at <= self._queue.seen_at:
+            self._say(f"not done: the key came before job {row.job_id} was shown as the selected one", bad=True)
+            return None
+        return row
 
     # -- acting
 
@@ -273,8 +332,9 @@ class Top(App[None]):
             self.push_screen(Question(f"Cancel job {row.job_id} ({row.cells['NAME']})?"), decided)
 
     def action_change(self, verb: str) -> None:
-        if self._queue.selected is not None:
-            self._change(verb, self._queue.selected)
+        row = self._meant()
+        if row is not None:
+            self._change(verb, row)
 
     def _change(self, verb: str, row: Row) -> None:
         def ask(client: Client) -> Message:
@@ -284,7 +344,7 @@ class Top(App[None]):
         self._ask(ask)
 
     def action_attach(self) -> None:
-        row = self._queue.selected
+        row = self._meant()
         if row is not None:
             self._ask(lambda client: self.Attach(client.attach(row.job_id)))
 
@@ -313,8 +373,8 @@ class Top(App[None]):
         # Inside a tmux of the user's own, tmux would refuse to nest; the job's server is another one.
         environ = {name: value for name, value in os.environ.items() if name != "TMUX"}
         try:
-            with self.suspend():
-                status = subprocess.run(message.argv, env=environ, check=False).returncode
+            with self.suspend(), subprocess.Popen(message.argv, env=environ) as self._attached:
+                status = self._attached.wait()
         except OSError as error:
             self._say(f"cannot run {message.argv[0]}: {error.strerror}", bad=True)
             return
@@ -322,3 +382,22 @@ class Top(App[None]):
         self._said = self._said if status else None
         self.refresh(layout=True)
         self._feed.refresh()
+
+    # -- the end
+
+    def leave(self, status: int) -> None:
+        """Close the screen, from a signal handler: whatever it is doing."""
+        if self._loop_of_screen is None:
+            sys.exit(status)
+        if self._attached is not None:
+            self._attached.terminate()
+        self._loop_of_screen.call_soon_threadsafe(self.exit, None, status)
+
+    def _print_error_renderables(self) -> None:
+        """Of an error of our own one line is said, by who runs this; not what the library would draw of it."""
+        self._exit_renderables.clear()
+
+    @property
+    def error(self) -> Exception | None:
+        """What ended it, if that was an error of its own."""
+        return self._exception

@@ -1,8 +1,13 @@
-"""What lies over the screen for a moment: a question to be answered with y or n, and the list of keys."""
+"""What lies over the screen for a moment: a question to be answered with y or n, and the list of keys.
+
+Keys that were typed before it could be seen were not meant for it, and do not count.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import time
+from typing import TYPE_CHECKING, TypeVar
 
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -10,7 +15,7 @@ from textual.widgets import Static
 from gflow.cli.live.layout import KEYS
 
 if TYPE_CHECKING:
-    from textual.app import ComposeResult
+    from textual.app import ComposeResult, RenderResult
     from textual.events import Key
 
 _MOVING = (
@@ -22,7 +27,36 @@ _MOVING = (
 )
 
 
-class Question(ModalScreen[bool]):
+Answer = TypeVar("Answer")
+
+
+class Overlay(ModalScreen[Answer]):
+    """`press` takes the keys, from the moment at which its text is drawn."""
+
+    seen_at = math.inf
+
+    def seen(self) -> None:
+        self.seen_at = min(self.seen_at, time.monotonic())
+
+    def press(self, event: Key) -> None:
+        if event.time > self.seen_at:
+            self.answer(event.key)
+
+    def answer(self, key: str) -> None:
+        """Close, with what this key means."""
+        raise NotImplementedError
+
+
+class _Shown(Static):
+    """The text of one."""
+
+    def render(self) -> RenderResult:
+        if isinstance(self.screen, Overlay):
+            self.screen.seen()
+        return super().render()
+
+
+class Question(Overlay[bool]):
     """True for y; every other key is a no."""
 
     CSS = """
@@ -35,14 +69,13 @@ class Question(ModalScreen[bool]):
         self._text = text
 
     def compose(self) -> ComposeResult:
-        yield Static(f"{self._text}  y / n", id="question", markup=False)
+        yield _Shown(f"{self._text}  y / n", id="question", markup=False)
 
-    def on_key(self, event: Key) -> None:
-        event.stop()
-        self.dismiss(event.key in ("y", "Y"))
+    def answer(self, key: str) -> None:
+        self.dismiss(key in ("y", "Y"))
 
 
-class Keys(ModalScreen[None]):
+class Keys(Overlay[None]):
     """All keys; any of them closes it."""
 
     CSS = """
@@ -52,8 +85,7 @@ class Keys(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         lines = [f"{key:<10} {what}" for key, what in (*KEYS, *_MOVING)]
-        yield Static("\n".join(lines), id="keys", markup=False)
+        yield _Shown("\n".join(lines), id="keys", markup=False)
 
-    def on_key(self, event: Key) -> None:
-        event.stop()
+    def answer(self, key: str) -> None:  # noqa: ARG002
         self.dismiss(None)

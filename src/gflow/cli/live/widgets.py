@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from textwrap import wrap as wrapped
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,7 +24,10 @@ STYLES = {"R": "green", "PD": "yellow", "H": "magenta", "CD": "blue", "F": "red"
 
 
 class Queue(Widget, can_focus=True):
-    """The jobs, one a line, one of them selected. The selection stays with its job as long as that is there."""
+    """The jobs, one a line, one of them selected. The selection stays with its job as long as that is there.
+
+    `seen_at` is when the selected one was drawn as that, infinite until then.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", show=False),
@@ -42,6 +47,7 @@ class Queue(Widget, can_focus=True):
         self._at = 0
         self._top = 0
         self.empty = ""
+        self.seen_at = math.inf
 
     @property
     def selected(self) -> Row | None:
@@ -76,10 +82,13 @@ class Queue(Widget, can_focus=True):
     def _changed(self, before: Row | None) -> None:
         self.refresh()
         now = self.selected
+        if (before and before.job_id) != (now and now.job_id):
+            self.seen_at = math.inf
         if (before and before.job_id) != (now and now.job_id) or (before and before.state) != (now and now.state):
             self.post_message(self.Selected())
 
     def render(self) -> Text:
+        self.seen_at = min(self.seen_at, time.monotonic())
         high, wide = max(1, self.size.height - 1), self.size.width
         self._top = max(min(self._top, self._at, len(self._rows) - high), self._at - high + 1, 0)
         seen = self._rows[self._top : self._top + high]

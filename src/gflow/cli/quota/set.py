@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gflow.cli.command import Command, Option, UsageError
 from gflow.cli.kinds import count
+from gflow.cli.output import TEXT, print_change
 from gflow.cli.quota.whose import ONE_OF, WHOSE, described, whose
 from gflow.client.endpoint import find
 from gflow.client.http import Client
@@ -26,7 +27,8 @@ def run(values: Values) -> int:
         raise UsageError(f"say how much: {', '.join(option.names[0] for option in _LIMITS)}")
     Client(find(values["url"], values["config"])).set_quota(scope, name, limits)
     listed = ", ".join(f"{limit}={value}" for limit, value in limits.items())
-    print(f"Quota of {described(scope, name)}: {listed}")
+    change = {"scope": scope, "name": name, "limits": limits}
+    print_change(change, values["output"], f"Quota of {described(scope, name)}: {listed}")
     return 0
 
 
@@ -34,7 +36,7 @@ COMMAND = Command(
     "set",
     "Limit what a user or project may have at once; limits that are not given stay.",
     run,
-    options=(*WHOSE, *_LIMITS),
+    options=(*WHOSE, *_LIMITS, TEXT),
     exclusive=(ONE_OF,),
     examples=(
         ("gctl quota set --user alice --max-running-gpus 2", "alice has at most two GPUs at once"),

@@ -36,6 +36,15 @@ def fitted(widths: Sequence[int], contents: Sequence[int], soft: Collection[int]
     return found, gap
 
 
+def room_for(at: int, widths: Sequence[int], soft: Collection[int], most: int) -> int:
+    """The columns that are left for one of the columns when all others are as narrow as `fitted` makes them.
+
+    - widths: without the headings.
+    """
+    others = [min(size, _LEAST) if place in soft else max(size, 2) for place, size in enumerate(widths) if place != at]
+    return most - 1 - sum(others) - len(others)
+
+
 def _shrink(
     widths: list[int], places: Collection[int], least: int, excess: int, contents: Sequence[int] | None = None
 ) -> None:

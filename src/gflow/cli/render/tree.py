@@ -19,7 +19,7 @@ _DRAWN = ((("├─", "╰─"), ("├┄", "╰┄")), "│ ", "→ see job ")
 _PLAIN = ((("|-", "`-"), ("|.", "`.")), "| ", "-> see job ")
 
 
-def branches(ids: Sequence[str], links: Sequence[Links], *, symbols: bool) -> list[Branch]:
+def branches(ids: Sequence[str], links: Sequence[Links], *, symbols: bool, most_deep: int = MOST_DEEP) -> list[Branch]:
     """The lines of the tree: what is in front, the place of the job in `ids`, and whether it only refers to it.
 
     `links` has for each job the ids it hangs below, each with whether that is because it was made again from it;
@@ -31,13 +31,19 @@ def branches(ids: Sequence[str], links: Sequence[Links], *, symbols: bool) -> li
     drawn: set[int] = set()
     for top in (*(at for at in range(len(ids)) if at not in below), *range(len(ids))):
         if top not in drawn:
-            _draw(top, children, drawn, lines, symbols=symbols)
+            _draw(top, children, drawn, lines, symbols=symbols, most_deep=most_deep)
     return lines
 
 
-def reference(job_id: str, *, symbols: bool) -> str:
+def reference(job_id: str, *, symbols: bool, short: bool = False) -> str:
     """What stands in place of a job that is drawn elsewhere."""
-    return (_DRAWN if symbols else _PLAIN)[2] + job_id
+    words = (_DRAWN if symbols else _PLAIN)[2]
+    return (words.replace("see job ", "") if short else words) + job_id
+
+
+def depth_within(columns: int, id_width: int) -> int:
+    """How deep a tree may get for a terminal that has so many columns for it, with short references; at least 1."""
+    return max(1, (columns - len(_PLAIN[2].replace("see job ", "")) - id_width) // 2 - 1)
 
 
 def _children(ids: Sequence[str], links: Sequence[Links]) -> list[list[tuple[int, bool]]]:
@@ -51,13 +57,19 @@ def _children(ids: Sequence[str], links: Sequence[Links]) -> list[list[tuple[int
 
 
 def _draw(
-    top: int, children: list[list[tuple[int, bool]]], drawn: set[int], lines: list[Branch], *, symbols: bool
+    top: int,
+    children: list[list[tuple[int, bool]]],
+    drawn: set[int],
+    lines: list[Branch],
+    *,
+    symbols: bool,
+    most_deep: int,
 ) -> None:
     corners, bar, _ = _DRAWN if symbols else _PLAIN
     todo = [(top, "", "", 0)]
     while todo:
         at, prefix, lead, depth = todo.pop()
-        refers = at in drawn or depth > MOST_DEEP
+        refers = at in drawn or depth > most_deep
         lines.append((prefix, at, refers))
         if refers:
             continue

@@ -16,7 +16,7 @@ MANY = Argument("reservations", "IDS", reservation_ids, variadic=True)
 
 
 def many(values: Values) -> tuple[Client, list[int]]:
-    """A client, and the reservations that `MANY` named: ascending, each once."""
+    """A client, and the reservations that `MANY` named, in that order, each once."""
     ranges = [part for parts in values["reservations"] for part in parts]
-    ids = {reservation_id for low, high in ranges for reservation_id in range(low, high + 1)}
-    return Client(find(values["url"], values["config"])), sorted(ids)
+    ids = dict.fromkeys(reservation_id for low, high in ranges for reservation_id in range(low, high + 1))
+    return Client(find(values["url"], values["config"])), list(ids)

@@ -11,7 +11,7 @@ from gflow.cli.reserve.zone import chosen
 from gflow.client.endpoint import find
 from gflow.client.http import Client
 from gflow.core.gpu_list import parse_gpu_list
-from gflow.core.slots import parse_duration
+from gflow.core.slots import next_slot, parse_duration
 from gflow.core.zones import parse_moment
 
 TYPE_CHECKING = False
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from gflow.cli.command import Values
     from gflow.core.zones import Zone
+
+
+_QUARTER_SECS = 900
+"""What is a half hour in some zone is a quarter in all; whether it is one in the daemon's is for the daemon to say."""
 
 
 def run(values: Values) -> int:
@@ -49,9 +53,15 @@ def _check(values: Values) -> None:
 
 def _start(text: str, zone: Zone) -> float:
     try:
-        return parse_moment(text, zone)
+        start_at = parse_moment(text, zone)
     except ValueError as error:
         raise UsageError(f"--start: {error}") from None
+    if start_at % _QUARTER_SECS:
+        raise UsageError(
+            f"--start: reservations start on the full or half hour, and {zone.stamp(start_at, secs=True)} is neither;"
+            f" the next slot is {zone.stamp(next_slot(start_at, zone))}"
+        )
+    return start_at
 
 
 def _request(values: Values, start_at: float, zone: Zone) -> dict[str, Any]:

@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
     Record = dict[str, Any]
 
-FIELDS = ("id", "user", "gpu_count", "gpu_indices", "start_time", "end_time", "status", "created_at", "cancelled_at")
+FIELDS = (
+    *("id", "user", "gpu_count", "gpu_indices", "start_time", "end_time"),
+    *("status", "created_at", "cancelled_at", "created_by"),
+)
+"""The columns of CSV; what was added later comes last."""
 
 
 def entry(reservation: Record) -> Record:
