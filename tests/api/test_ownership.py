@@ -101,7 +101,7 @@ async def test_groups_are_their_owners_too(house):
 
 async def test_an_administrator_changes_a_group_and_adds_nothing_to_it(house):
     await house.come_as(ANA)
-    await house.submit(group="sweep", max_concurrent=5, key="a")
+    await house.start(group="sweep", max_concurrent=5, key="a")
     group_id = id_of(f"uid:{ANA}", "sweep")
     await house.end(1, 1)
     await house.come_as(0)
