@@ -17,7 +17,8 @@ from gflow.api.access import LOOKING, RULES, Rule, Who
 from gflow.api.app import create_app, routes
 from gflow.config import Access
 from support import people
-from support.house import House, free_port
+from support.house import House
+from support.ports import free_port
 
 DOCUMENT = Path(gflow.__file__).parents[2] / "docs" / "access.md"
 NAMELESS = 54321

@@ -10,7 +10,8 @@ import trio
 from gflow.api import audit, refusals
 from gflow.api.callers import user_name
 from gflow.api.refusals import Refusals
-from support.house import House, free_port
+from support.house import House
+from support.ports import free_port
 
 ME, ANA, BEN = user_name(os.geteuid()), 20001, 20002
 

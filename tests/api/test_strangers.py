@@ -10,6 +10,7 @@ import trio
 
 from gflow.api.callers import user_name
 from support.house import House
+from support.ports import free_port
 
 OWNER = user_name(os.geteuid())
 
@@ -17,8 +18,7 @@ OWNER = user_name(os.geteuid())
 @asynccontextmanager
 async def strangers(tmp_path, **settings):
     """A daemon with a port, and a client that comes by it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     async with House(tmp_path, simulated_gpus=2, host="127.0.0.1", port=port, auth="none", **settings) as house:
         house.url = f"http://127.0.0.1:{port}"
         async with httpx.AsyncClient(base_url=house.url, timeout=20) as client:

@@ -3,7 +3,8 @@
 import pytest
 
 from gflow.core.errors import Impossible
-from support.house import House, free_port
+from support.house import House
+from support.ports import free_port
 
 ANA, BEN = 20001, 20002
 

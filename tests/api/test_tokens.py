@@ -12,7 +12,8 @@ import trio
 from gflow.api.callers import user_name
 from gflow.api.gate import UNKNOWN
 from gflow.config import Access
-from support.house import House, free_port
+from support.house import House
+from support.ports import free_port
 
 ME = user_name(os.geteuid())
 ANA = 20001

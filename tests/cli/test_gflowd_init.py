@@ -40,6 +40,7 @@ def test_without_answers_everything_is_as_it_is_without_a_file(init):
     assert (done.returncode, done.stderr) == (0, "")
     assert f"Wrote {init.file}" in done.stdout
     assert "GPUs: none" in done.stdout
+    assert "\nsystemd: " in done.stdout
     assert config.load(init.file, {}) == config.Config()
     assert init.file.stat().st_mode & 0o777 == 0o600
 
@@ -57,16 +58,16 @@ def test_every_answer_is_a_flag(init):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--gpus", "x"), "invalid GPU list 'x'"),
+        (("--gpus", "x"), "gflowd: --gpus: invalid GPU list 'x'"),
         (("--timezone", "Mars/Base"), "Mars/Base"),
-        (("--port", "0"), "daemon.port"),
+        (("--port", "0"), "--port: use 1 to 65535"),
         (("--gpu-allocation-strategy", "best"), "use sequential or random"),
-        (("--gpu-poll-interval-secs", "0"), "daemon.gpu_poll_interval_secs"),
+        (("--gpu-poll-interval-secs", "0"), "--gpu-poll-interval-secs: use more than 0"),
     ],
 )
 def test_a_bad_answer_is_one_line_and_writes_nothing(init, flags, said):
     done = init("--yes", *flags)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     assert said in done.stderr
     assert not init.file.exists()
@@ -107,12 +108,14 @@ def test_the_defaults_shown_are_those_there_are():
 
 
 def test_on_a_terminal_it_asks(init, daemonless):
-    with Terminal(daemonless.command("gflowd", "init"), daemonless.environment, 100, 30) as terminal:
+    with Terminal(
+        daemonless.command("gflowd", "init"), {**daemonless.environment, "TZ": "Asia/Tokyo"}, 100, 30
+    ) as terminal:
         until(lambda: "GPUs that jobs may have" in terminal.printed, "the first question")
         terminal.press("nonsense\n")
         until(lambda: "invalid GPU list 'nonsense'" in terminal.printed, "what is wrong with the answer")
         terminal.press("0,1\n")
-        until(lambda: "Time zone" in terminal.printed, "the second question")
+        until(lambda: "reservations; local is Asia/Tokyo" in terminal.printed, "the second question")
         terminal.press("\n")
         until(lambda: "Wrote" in terminal.printed, "the end")
     found = config.load(init.file, {})

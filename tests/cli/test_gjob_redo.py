@@ -64,6 +64,7 @@ def test_what_was_changed_and_what_goes_along_is_told(run, failed):
 
 
 def test_changes_are_said_in_the_words_of_a_user(run, failed):
+    failed.on("GET", "/jobs/7", reply({"id": 7, "notifications": None}))
     failed.on("POST", "/jobs/7/redo", reply({"id": 9, "run_name": "a"}, 201))
     argv = ["--param", "x=1", "--param", "y=a b", "--signal", "B:USR1@60", "--notify-email", "a@b.de"]
     assert run(COMMAND, "redo", "7", *argv).out.splitlines()[1:-1] == [

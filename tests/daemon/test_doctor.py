@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gflow.config import Config, ConfigError, Daemon
-from gflow.daemon import doctor
-from gflow.daemon.doctor import NOTE, OK, PROBLEM, Finding, Place, examine
+from gflow.config import Client, Config, ConfigError, Daemon
+from gflow.daemon import doctor, doctor_limits, doctor_system, hosting
+from gflow.daemon.doctor import examine
+from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.gpu.base import ProbeReading
 from gflow.store.lock import DataLock
 from support import certificates
@@ -165,6 +166,75 @@ def test_a_daemon_that_does_not_answer(place):
         f"gflowd (pid {os.getpid()}) does not answer on {place.socket}",
         "run: gflowd restart",
     )
+
+
+def test_what_keeps_limits_of_memory(place, monkeypatch):
+    monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: "there is no cgroup v2 here")
+    (one,) = (one for one in found(place, NOTE) if "limits of memory" in one.what)
+    assert one.what.endswith("watched, about once a second: there is no cgroup v2 here")
+    assert one.remedy
+    monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: None)
+    assert Finding(OK, "limits of memory are kept by the kernel (cgroup v2)") in found(place, OK)
+
+
+@pytest.mark.parametrize(
+    ("told", "level", "said"),
+    [
+        ({"memory": "cgroup", "why": None}, OK, "kept by the kernel"),
+        ({"memory": "watch", "why": "it is a container"}, NOTE, "it is a container"),
+    ],
+)
+def test_a_daemon_is_asked_what_keeps_limits(place, monkeypatch, told, level, said):
+    running = hosting.Running(1, {"status": "ok"}, {"limits": told})
+    monkeypatch.setattr(hosting, "find", lambda *_: running)
+    assert [said in one.what for one in found(place, level) if "limits of memory" in one.what] == [True]
+
+
+def test_a_token_file(place, tmp_path, monkeypatch):
+    monkeypatch.delenv("GFLOW_TOKEN", raising=False)
+    file = tmp_path / "token"
+    monkeypatch.setenv("GFLOW_TOKEN_FILE", str(file))
+    (one,) = found(place)
+    assert one.what == f"GFLOW_TOKEN_FILE: {file} does not exist"
+    assert "gctl token create" in one.remedy
+    file.write_text("gflow_1_abc\n")
+    file.chmod(0o644)
+    (one,) = found(place)
+    assert one.remedy.startswith(f"run: chmod 600 {file}")
+    file.chmod(0o600)
+    assert found(place) == []
+    assert Finding(OK, f"the token for other machines is in {file}") in found(place, OK)
+
+
+def test_authorities_that_commands_are_to_trust(place, tmp_path):
+    file = tmp_path / "ca.pem"
+    configured = Place(place.data_dir, place.socket, lambda: Config(client=Client(cacert=str(file))))
+    (one,) = found(configured)
+    assert one.what == f"client.cacert: cannot read {file}: No such file or directory"
+    file.touch()
+    (one,) = found(configured)
+    assert one.what.endswith("there is no certificate in it")
+    file.write_bytes(certificates.make(tmp_path / "tls", "a.example").cert.read_bytes())
+    assert found(configured) == []
+
+
+@pytest.fixture
+def system_place(place):
+    return Place(place.data_dir, place.socket, lambda: Config(daemon=Daemon(auth="none")), system=True)
+
+
+def test_what_a_daemon_of_all_users_needs(system_place, monkeypatch):
+    monkeypatch.setattr(doctor_system, "closed_programs", lambda: [Path("/root")])
+    monkeypatch.setattr(doctor_system, "has_pam", lambda: False)
+    remedies = [one.remedy for one in found(system_place)]
+    assert "run: chmod o+rx /root" in remedies
+    problems = [one.what for one in found(system_place)]
+    assert any(f"on the way to {system_place.socket.parent}" in what for what in problems)
+    assert any(what.startswith('daemon.auth = "none"') for what in problems)
+    notes = found(system_place, NOTE)
+    assert any("runuser" in one.what for one in notes)
+    assert Finding(NOTE, "gflowd is not running", "start it with: gflowd run --system") in notes
+    assert any("jobs run as their users" in one.what for one in notes)
 
 
 def test_a_clock_that_was_never_set(place, monkeypatch):

@@ -7,14 +7,14 @@ import pytest
 
 from gflow.daemon import loopback
 from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
+from support.ports import free_port
 
 INSIDE = why_inside(anybody=True, tls=True, plaintext=True)
 
 
 @pytest.fixture
 def port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
+    return free_port()
 
 
 def refusal(*where):

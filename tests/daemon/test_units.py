@@ -40,6 +40,15 @@ def test_a_users_units_are_where_his_manager_looks(tmp_path):
     assert str(Host(system=True).directory) == "/etc/systemd/system"
 
 
+def test_only_a_daemon_for_all_users_is_kept_from_the_kernel_and_neither_is_in_a_sandbox():
+    assert "\nOOMScoreAdjust=-500\n" in service_text(["gflowd"], [], {}, system=True)
+    assert "OOMScoreAdjust" not in service_text(["gflowd"], [], {}, system=False)
+    inherited = ("Protect", "Private", "NoNewPrivileges", "Restrict", "SystemCall", "Capability", "Limit")
+    for system in (True, False):
+        settings = service_text(["gflowd"], [], {}, system=system).splitlines()
+        assert [line for line in settings if line.startswith(inherited)] == []
+
+
 def test_they_are_installed_and_removed():
     host = Host()
     assert not host.installed

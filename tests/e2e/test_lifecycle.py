@@ -122,13 +122,13 @@ def test_a_daemon_that_cannot_start_says_why(place: Daemon, tmp_path: Path):
     [
         (("--gpus", "x"), "--gpus"),
         (("--gpu-allocation-strategy", "best"), "best"),
-        (("--gpu-poll-interval-secs", "0"), "gpu_poll_interval_secs"),
+        (("--gpu-poll-interval-secs", "0"), "--gpu-poll-interval-secs: use more than 0"),
     ],
 )
 def test_a_bad_option_starts_nothing(place: Daemon, words: tuple[str, ...], said: str):
     for verb in ("up", "run"):
         refused = place.cli("gflowd", verb, *words)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         assert (len(refused.stderr.splitlines()), said in refused.stderr) == (1, True), refused.stderr
     assert not place.socket.exists()
 
@@ -141,6 +141,23 @@ def test_a_bad_configuration_names_file_and_key(place: Daemon):
         refused = place.cli("gflowd", "run")
         assert (refused.returncode, str(path) in refused.stderr, word in refused.stderr) == (1, True, True)
         assert len(refused.stderr.splitlines()) == 1
+
+
+def test_a_daemon_is_found_and_stopped_though_its_configuration_is_broken(place: Daemon):
+    path = place.root / "config" / "gflow" / "gflow.toml"
+    path.parent.mkdir(parents=True)
+    elsewhere = place.root / "other.sock"
+    path.write_text(f"[daemon]\nsocket = '{elsewhere}'\n")
+    started = place.cli("gflowd", "up")
+    assert started.returncode == 0, started
+    path.write_text("[")
+    for verb, said in (("status", "Status: Running"), ("down", "gflowd stopped"), ("down", "gflowd is not running.")):
+        done = place.cli("gflowd", verb)
+        where = place.socket if "not" in said else elsewhere
+        assert (done.returncode, done.stdout.startswith(said)) == (0, True), done
+        assert done.stderr.startswith(f"gflowd: {path}: Invalid")
+        assert done.stderr.endswith(f"; the daemon is looked for on {where}\n")
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.daemon import Daemon
-from support.house import free_port
+from support.ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ import pytest
 from support.daemon import Daemon
 from support.effort import examples
 from support.packets import PACKETS
+from support.ports import free_port
 from support.wait import until
 
 TIMES = int(os.environ.get("GFLOW_FUZZ", "1"))
@@ -163,8 +164,7 @@ class Client(threading.Thread):
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ launcher is a restart. It is stopped as a daemon is, by SIGTERM.
 import json
 import os
 import signal
-import socket
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -206,9 +205,3 @@ class House:
         logs.mkdir(mode=0o700, exist_ok=True)
         with (logs / f"{job_id}.log").open("ab") as file:
             file.write(data)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

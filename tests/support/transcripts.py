@@ -36,6 +36,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.daemon import Daemon
+from support.ports import free_port
 
 FENCE, END = "```console", "```"
 PROMPT, MORE, LEFT_OUT = "$ ", "> ", "…"
@@ -129,7 +130,7 @@ def run(text: str) -> str:
     """The page with what its commands print now, where that differs from what is there."""
     pieces = blocks(text)
     steps = list(_steps(pieces))
-    port = _free_port()
+    port = str(free_port())
     commands = [(step if isinstance(step, str) else step.run).replace(PORT, port) for step in steps]
     daemon = Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"})
     with contextlib.closing(daemon):
@@ -140,11 +141,6 @@ def run(text: str) -> str:
         if isinstance(step, Example) and not _agree(step.printed, printed):
             step.printed = printed
     return written(pieces)
-
-
-def _free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return str(probe.getsockname()[1])
 
 
 def _agree(shown: list[str], printed: list[str]) -> bool:

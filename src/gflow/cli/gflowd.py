@@ -16,7 +16,7 @@ from gflow.cli.entry import leave_quietly
 from gflow.cli.full import refuse
 from gflow.cli.gflowd_doctor import doctor
 from gflow.cli.gflowd_init import init
-from gflow.cli.gflowd_invocation import Invocation
+from gflow.cli.gflowd_invocation import BadFlag, Invocation
 from gflow.cli.gflowd_service import service
 from gflow.cli.output import print_document
 from gflow.cli.render.drained import drained_line
@@ -125,7 +125,7 @@ async def up(given: Invocation, /, **flags: str | None) -> None:
 async def down(given: Invocation, socket: str | None) -> None:
     """Stop the daemon; running jobs go on."""
     given.add(socket=socket)
-    _stop(given)
+    _stop(_reach(given))
 
 
 @gflowd.command(epilog=_EXAMPLES.format("restart"))
@@ -138,7 +138,7 @@ async def restart(given: Invocation, /, **flags: str | None) -> None:
     if found is not None:
         given.flags = {**hosting.flags_of(found.pid), **given.flags}
     _check(given)  # a bad setting must not leave us without a daemon
-    _stop(given)
+    _stop(given.socket())
     _start(given)
 
 
@@ -169,12 +169,13 @@ async def reload(given: Invocation, socket: str | None, *, replace: bool) -> Non
 async def status(given: Invocation, socket: str | None, output: str) -> None:
     """Say how the daemon is. Exit code 0: healthy, 1: unhealthy, 3: not running."""
     given.add(socket=socket)
-    found = hosting.find(given.socket(), Path(paths.data_dir()))
+    path = _reach(given)
+    found = hosting.find(path, Path(paths.data_dir()))
     if output != "text":
         print_document(_as_data(found), output)
         sys.exit(NOT_RUNNING if found is None else 0 if _is_well(found) else 1)
     if found is None:
-        click.echo(f"Status: Not running (nobody listens on {given.socket()}; start it with 'gflowd up')")
+        click.echo(f"Status: Not running (nobody listens on {path}; start it with 'gflowd up')")
         sys.exit(NOT_RUNNING)
     if found.health is None or found.status is None or not _is_well(found):
         detail = (found.health or {}).get("detail", "it does not answer")
@@ -191,7 +192,7 @@ async def status(given: Invocation, socket: str | None, output: str) -> None:
         click.echo(f"Limits: {_limits(told['limits'])}")
     if told.get("drained"):
         click.echo(drained_line(told["drained"]))
-    click.echo(f"Jobs: {jobs or 'none'}\nSocket: {given.socket()}\nData: {told['data_dir']}")
+    click.echo(f"Jobs: {jobs or 'none'}\nSocket: {path}\nData: {told['data_dir']}")
     if told.get("tcp"):
         asks = "with tokens" if told.get("auth") == "token" else "without authentication"
         click.echo(f"TCP: {told['tcp']} ({asks})")
@@ -339,8 +340,18 @@ def _check(given: Invocation) -> None:
             raise ConfigError(str(error)) from error
 
 
-def _stop(given: Invocation) -> None:
-    pid = hosting.stop(given.socket(), Path(paths.data_dir()))
+def _reach(given: Invocation) -> Path:
+    """Where the daemon listens; also told if the settings cannot be read, because stopping it must always work."""
+    try:
+        return given.socket()
+    except ConfigError as error:
+        path = given.socket_without_file(hosting.socket_of(given.data_dir()))
+        click.echo(f"gflowd: {_sentence(error)}; the daemon is looked for on {path}", err=True)
+        return path
+
+
+def _stop(path: Path) -> None:
+    pid = hosting.stop(path, Path(paths.data_dir()))
     click.echo("gflowd is not running." if pid is None else f"gflowd stopped (pid {pid}).")
 
 
@@ -385,6 +396,8 @@ def main() -> None:
             _serve(asked)
     except BrokenPipeError:
         sys.exit(leave_quietly(141))
+    except BadFlag as error:
+        refuse(click.UsageError(f"{error}."), Path(sys.argv[0]).name.removesuffix(".py"))
     except (ConfigError, hosting.HostingFailed, UnitFailed, OSError, paths.UnsafeDirectory) as error:
         sys.exit(f"gflowd: {_sentence(error)}")
 

@@ -9,11 +9,12 @@ from typing import Any
 import asyncclick as click
 
 from gflow import config
-from gflow.cli.gflowd_invocation import Invocation
+from gflow.cli.gflowd_invocation import BadFlag, Invocation, with_flag
+from gflow.cli.local_zone import local_zone
 from gflow.config import ConfigError
 from gflow.core.gpu_list import format_gpu_list
 from gflow.core.zones import named
-from gflow.daemon.units import Host
+from gflow.daemon.units import Host, runs_systemd
 
 _HEAD = """\
 # Settings of gflow, written by 'gflowd init'. A line that begins with '#' shows a default, or an example.
@@ -73,13 +74,12 @@ async def init(given: Invocation, /, *, yes: bool, force: bool, advanced: bool, 
     if path.exists() and not force:
         raise ConfigError(f"{path} is there already; --force replaces it, and keeps it as {_old(path).name}")
     answers = {name: _read(name, text) for name, text in flags.items() if text is not None}
-    _say_what_is_here()
+    zone = local_zone(config.environment())
+    _say_what_is_here(zone)
     if not yes and sys.stdin.isatty() and sys.stdout.isatty():
-        await _ask(answers, advanced=advanced)
+        await _ask(answers, zone, advanced=advanced)
     _write(path, text_of(answers))
-    host = Host()
-    start = "gflowd restart" if host.installed else "gflowd up, or at each boot: gflowd service install"
-    click.echo(f"Wrote {path}. Start with: {start}")
+    click.echo(f"Wrote {path}. Start with: {'gflowd restart' if Host().installed else 'gflowd up'}")
 
 
 def text_of(answers: Answers) -> str:
@@ -111,13 +111,12 @@ def _read(name: str, text: str) -> object:
         try:
             return named(text).name
         except ValueError as error:
-            raise ConfigError(f"--timezone: {error}") from None
-    loaded = config.with_daemon(config.Config(), {name: text}, f"--{name.replace('_', '-')}")
-    value: object = getattr(loaded.daemon, name)
+            raise BadFlag(f"--timezone: {error}") from None
+    value: object = getattr(with_flag(config.Config(), name, text).daemon, name)
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _say_what_is_here() -> None:
+def _say_what_is_here(zone: str) -> None:
     from gflow.daemon.doctor import look_at_gpus  # and with it the driver's library
 
     reading = look_at_gpus()
@@ -125,10 +124,22 @@ def _say_what_is_here() -> None:
     gpus = format_gpu_list([one.gpu.index for one in reading.readings]) if reading is not None else ""
     click.echo(f"GPUs: {gpus or 'none'}{f' ({trouble})' if trouble else ''}")
     click.echo(f"tmux: {shutil.which('tmux') or 'not installed; gflow needs it'}")
+    click.echo(f"Time zone: {zone}\nsystemd: {_said_of_systemd()}")
 
 
-async def _ask(answers: Answers, *, advanced: bool) -> None:
-    questions = [("gpus", "GPUs that jobs may have", "all"), ("timezone", "Time zone of reservations", "local")]
+def _said_of_systemd() -> str:
+    if Host().installed:
+        return "keeps gflowd running"
+    if runs_systemd():
+        return "is here; to have gflowd started at each boot: gflowd service install"
+    return "does not run this machine; start gflowd at each boot yourself"
+
+
+async def _ask(answers: Answers, zone: str, *, advanced: bool) -> None:
+    questions = [
+        ("gpus", "GPUs that jobs may have", "all"),
+        ("timezone", f"Time zone of reservations; local is {zone}", "local"),
+    ]
     if advanced:
         questions += [
             ("gpu_allocation_strategy", "Which of the free GPUs first: sequential or random", "sequential"),

@@ -4,7 +4,22 @@ import os
 from pathlib import Path
 
 from gflow import config, paths
-from gflow.config import Config
+from gflow.config import Config, ConfigError
+
+
+class BadFlag(ConfigError):
+    """The value of a flag cannot be used: the command line is wrong, no file."""
+
+
+def with_flag(settings: Config, name: str, text: str) -> Config:
+    """`settings` with that of `[daemon]` which a flag of `gflowd` gives. Raises BadFlag."""
+    flag = f"--{name.replace('_', '-')}"
+    try:
+        return config.with_daemon(settings, {name: text}, flag)
+    except ConfigError as error:
+        # the flag and the key are one name; what else is said to be wrong keeps its own
+        wrong = str(error).removeprefix(f"{flag}: ").removeprefix(f"daemon.{name}: ")
+        raise BadFlag(f"{flag}: {wrong}") from None
 
 
 class Invocation:
@@ -35,13 +50,24 @@ class Invocation:
         """What file, environment and flags say. Raises ConfigError."""
         loaded = config.load(self.file, config.environment(), must_exist=self.named is not None)
         for name, value in self.flags.items():
-            loaded = config.with_daemon(loaded, {name: value}, f"--{name.replace('_', '-')}")
+            loaded = with_flag(loaded, name, value)
         return loaded
 
     def socket(self) -> Path:
         """Where the daemon listens. Raises ConfigError."""
+        return self._place(self.settings().daemon.socket)
+
+    def socket_without_file(self, taken: str | None = None) -> Path:
+        """Where the daemon listens for all that can be told without the configuration file.
+
+        taken: where one that runs has said it does.
+        """
+        given = self.flags.get("socket") or config.environment().get("GFLOW_DAEMON_SOCKET")
+        return self._place(given or taken)
+
+    def _place(self, given: str | None) -> Path:
         default = paths.SYSTEM_SOCKET if self.system else paths.default_socket()
-        return Path(os.path.abspath(os.path.expanduser(self.settings().daemon.socket or default)))
+        return Path(os.path.abspath(os.path.expanduser(given or default)))
 
     def data_dir(self) -> Path:
         """Where the daemon keeps its state."""

@@ -12,22 +12,23 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from gflow import paths
-from gflow.config import Config, ConfigError
+from gflow.config import ConfigError
 from gflow.daemon import hosting
+from gflow.daemon.doctor_client import client
+from gflow.daemon.doctor_limits import limits
+from gflow.daemon.doctor_system import public, system
+from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
-from gflow.daemon.units import Host, lingers
+from gflow.daemon.units import Host, lingers, runs_systemd
 from gflow.gpu.base import ProbeReading
 from gflow.gpu.nvml import Nvml
 from gflow.launch.tmux_server import TmuxUnusable, find_tmux
 from gflow.store.lock import NAME as LOCK
 from gflow.store.lock import holder
-
-OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 LITTLE_BYTES = 1 << 30
 """Less room than this is worth a note: a training's log can be as large."""
@@ -40,24 +41,6 @@ DRIVER_SECS = 10.0
 CALL_SECS = 5.0
 SOCKET_PATH_BYTES = 107
 A_SANE_YEAR = 2024
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found: `level` is OK, NOTE or PROBLEM, `remedy` what to do, if anything."""
-
-    level: str
-    what: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where to look. `settings` reads the configuration, raising ConfigError, or what keeps a daemon from it."""
-
-    data_dir: Path
-    socket: Path
-    settings: Callable[[], Config]
 
 
 def examine(place: Place) -> Iterator[Finding]:
@@ -194,14 +177,17 @@ def _socket(place: Place) -> Iterator[Finding]:
     if not directory.exists():
         yield Finding(NOTE, f"{directory} is not there yet", "the first start makes it")
         return
+    yield from public(directory) if place.system else _private(directory)
+    if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
+        yield Finding(PROBLEM, f"{path} is not a socket", "remove it")
+
+
+def _private(directory: Path) -> Iterator[Finding]:
     try:
         paths.check_private_directory(os.fspath(directory))
     except paths.UnsafeDirectory as error:
         what, _, remedy = str(error).partition("; ")
         yield Finding(PROBLEM, what, remedy)
-        return
-    if path.exists() and not stat.S_ISSOCK(path.lstat().st_mode):
-        yield Finding(PROBLEM, f"{path} is not a socket", "remove it")
         return
     yield Finding(OK, f"{directory} is yours alone")
 
@@ -209,13 +195,13 @@ def _socket(place: Place) -> Iterator[Finding]:
 def _daemon(place: Place) -> Iterator[Finding]:
     found = hosting.find(place.socket, place.data_dir)
     if found is None:
-        if place.socket.exists() and not Host().installed:
+        if place.socket.exists() and not Host(place.system).installed:
             yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
         if (place.data_dir / LOCK).exists() and (place.data_dir / LOCK).stat().st_size and not holder(place.data_dir):
             yield Finding(NOTE, f"{place.data_dir / LOCK} was left by a daemon that was killed", "nothing holds it")
-        yield Finding(NOTE, "gflowd is not running", "start it with: gflowd up")
+        yield Finding(NOTE, "gflowd is not running", f"start it with: {place.start}")
     elif found.health is None:
-        yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", "run: gflowd restart")
+        yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", f"run: {place.restart}")
     elif (status := found.health.get("status")) == "ok":
         yield Finding(OK, f"gflowd is well (pid {found.pid})")
     else:
@@ -225,9 +211,9 @@ def _daemon(place: Place) -> Iterator[Finding]:
 
 
 def _sessions(place: Place) -> Iterator[Finding]:
-    """Terminals of jobs that nobody accounts as long as there is no daemon."""
+    """Terminals of jobs that nobody accounts without a daemon. Those of users are not root's to look at."""
     tmux = shutil.which("tmux")
-    if tmux is None or hosting.find(place.socket, place.data_dir) is not None:
+    if tmux is None or place.system or hosting.find(place.socket, place.data_dir) is not None:
         return
     for server in sorted(place.socket.parent.glob("tmux-*.sock")):
         words = [tmux, "-N", "-S", os.fspath(server), "list-sessions", "-F", "#{session_name}"]
@@ -235,7 +221,7 @@ def _sessions(place: Place) -> Iterator[Finding]:
         if asked.returncode == 0 and (names := asked.stdout.split()):
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             what = f"terminals of jobs are open without a daemon: {shown}"
-            yield Finding(NOTE, what, "gflowd up takes them up again")
+            yield Finding(NOTE, what, f"{place.start} takes them up again")
 
 
 def _clock(_place: Place) -> Iterator[Finding]:
@@ -256,23 +242,38 @@ def _clock(_place: Place) -> Iterator[Finding]:
         yield Finding(OK, f"the clock says {time.strftime('%Y-%m-%d %H:%M %Z')}")
 
 
-def _systemd(_place: Place) -> Iterator[Finding]:
-    user, installed = getpass.getuser(), Host().installed
-    if installed and not lingers(user):
+def _systemd(place: Place) -> Iterator[Finding]:
+    user, installed = getpass.getuser(), Host(place.system).installed
+    if installed and place.system:
+        yield Finding(OK, "gflowd is a service of systemd for all users")
+    elif installed and not lingers(user):
         what = f"the daemon and its jobs end when {user} logs out"
         yield Finding(NOTE, what, f"run: loginctl enable-linger {user}")
     elif installed:
         yield Finding(OK, f"gflowd is a service of systemd, and goes on when {user} logs out")
-    elif shutil.which("systemctl") and Path("/run/systemd/system").is_dir():
-        yield Finding(
-            NOTE, "gflowd is not a service of systemd", "to have it started at each boot: gflowd service install"
-        )
+    elif runs_systemd():
+        install = f"gflowd service install{' --system' if place.system else ''}"
+        yield Finding(NOTE, "gflowd is not a service of systemd", f"to have it started at each boot: {install}")
     else:
-        yield Finding(NOTE, "this machine does not run systemd", "start gflowd at each boot yourself: gflowd up")
+        yield Finding(NOTE, "this machine does not run systemd", f"start gflowd at each boot yourself: {place.start}")
 
 
 _FULL = (28, 122)  # ENOSPC, EDQUOT
-_CHECKS = (_configuration, _certificate, _tmux, _gpus, _data_directory, _socket, _daemon, _sessions, _clock, _systemd)
+_CHECKS = (
+    _configuration,
+    _certificate,
+    client,
+    _tmux,
+    _gpus,
+    limits,
+    _data_directory,
+    _socket,
+    system,
+    _daemon,
+    _sessions,
+    _clock,
+    _systemd,
+)
 
 
 def _install(package: str) -> str:

@@ -75,6 +75,13 @@ def find(path: Path, data_dir: Path) -> Running | None:
     return Running(pid or (found.pid if host is None else host.main_pid()), None, None)
 
 
+def socket_of(data_dir: Path) -> str | None:
+    """Where the daemon that has the data directory has said it listens; None if there is none."""
+    from gflow.store.lock import socket_of_holder  # only where the settings do not tell
+
+    return socket_of_holder(data_dir)
+
+
 def _host_of(path: Path) -> Host | None:
     """The manager that listens on this socket for a daemon."""
     for host in (Host(), Host(system=True)):

@@ -7,6 +7,9 @@ from typing import Any
 
 from gflow.launch.cgroups import Cgroups, Unavailable
 
+NO_CGROUPS = "jobs run as their users, who may make none"
+"""Why limits are watched where one daemon serves several users."""
+
 log = logging.getLogger(__name__)
 
 

@@ -49,7 +49,7 @@ from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
-from gflow.daemon.limits import Limits
+from gflow.daemon.limits import NO_CGROUPS, Limits
 from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
 from gflow.daemon.memory_watch import MemoryWatch
 from gflow.daemon.peer import Stranger
@@ -96,9 +96,6 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 LAUNCH_SECS = 5.0
 """What launches under way get at shutdown, so that their outcome is recorded."""
-
-NO_CGROUPS = "jobs run as their users, who may make none"
-"""Why limits are watched where one daemon serves several users."""
 
 DRAIN_SECS = 5.0
 """What deliveries get at shutdown; the rest goes out after the next start."""

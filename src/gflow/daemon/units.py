@@ -43,7 +43,7 @@ WatchdogSec=60
 # The daemon alone: should jobs ever be in this unit, because systemd gave them none of their own, they go on.
 KillMode=process
 OOMPolicy=continue
-UMask=0077
+{for_all}UMask=0077
 # No sandbox: it would keep the programs of [[notifications.commands]] from what they need, as sendmail its group, and
 # whoever can call this daemon runs what he likes anyway. Jobs that systemd starts in another unit would not notice;
 # those of a daemon for all users, which are started from here, would.
@@ -52,6 +52,12 @@ UMask=0077
 WantedBy={wanted_by}
 Also=gflowd.socket
 """
+
+_FOR_ALL_TEXT = """\
+# Rather a job than the daemon of everybody; what becomes a user takes it off.
+OOMScoreAdjust=-500
+"""
+"""Only root may lower it."""
 
 _SOCKET_TEXT = """\
 [Unit]
@@ -172,6 +178,7 @@ def service_text(program: Sequence[str], options: Sequence[str], environ: Mappin
         command=command_line([*program, "run", *options]),
         reload=command_line([*program, "reload"]),
         environment="".join(f"{line}\n" for line in _environment(environ)),
+        for_all=_FOR_ALL_TEXT if system else "",
         wanted_by="multi-user.target" if system else "default.target",
     )
 
@@ -203,6 +210,11 @@ def _quoted(text: str) -> str:
 
 def _runtime_dir() -> Path:
     return Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}")
+
+
+def runs_systemd() -> bool:
+    """Whether systemd is what starts things on this machine."""
+    return shutil.which("systemctl") is not None and Path("/run/systemd/system").is_dir()
 
 
 def lingers(user: str) -> bool:

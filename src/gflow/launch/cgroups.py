@@ -56,12 +56,7 @@ class Cgroups:
     @classmethod
     def open(cls, data_dir: Path, server_pid: int) -> "Cgroups":
         """Those of the jobs of this data directory, whose tmux server this is. Raises Unavailable."""
-        own = _own(server_pid)
-        if own is None:
-            raise Unavailable("there is no cgroup v2 here")
-        base = own.directory.parent if own.directory.name == LEAF else own.directory
-        alone = base.name.startswith(UNIT_PREFIX)
-        _check(base, own, alone=alone)
+        base, own, alone = _base(server_pid)
         try:
             controllers = _enable(base, _movers(base, own, server_pid, alone=alone))
             name = hashlib.sha256(os.fsencode(os.path.realpath(data_dir))).hexdigest()[:8]
@@ -123,6 +118,26 @@ class Cgroups:
         for directory in self.directory.iterdir():
             if directory.is_dir() and directory.name not in kept:
                 self.remove(directory.name)
+
+
+def why_unavailable(pid: int) -> str | None:
+    """Why a tmux server where this process is could have no cgroups for its jobs, None if it could. Changes nothing."""
+    try:
+        _base(pid)
+    except Unavailable as trouble:
+        return str(trouble)
+    return None
+
+
+def _base(server_pid: int) -> tuple[Path, Own, bool]:
+    """Where cgroups may be made, where the server is, and whether that is its own unit. Raises Unavailable."""
+    own = _own(server_pid)
+    if own is None:
+        raise Unavailable("there is no cgroup v2 here")
+    base = own.directory.parent if own.directory.name == LEAF else own.directory
+    alone = base.name.startswith(UNIT_PREFIX)
+    _check(base, own, alone=alone)
+    return base, own, alone
 
 
 def _own(pid: int) -> Own | None:

@@ -108,17 +108,26 @@ def _close_to_others(data_dir: Path) -> None:
 
 def holder(data_dir: Path) -> int | None:
     """The pid of the daemon that has the data directory, None if none does."""
+    return _held_by(data_dir)[0]
+
+
+def socket_of_holder(data_dir: Path) -> str | None:
+    """Where the daemon that has the data directory listens, None if none does, or it has not said yet."""
+    return _held_by(data_dir)[1]
+
+
+def _held_by(data_dir: Path) -> tuple[int | None, str | None]:
     try:
         descriptor = os.open(data_dir / NAME, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
-        return None
+        return None, None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _holder(os.pread(descriptor, 4096, 0))[0]
+        return _holder(os.pread(descriptor, 4096, 0))
     finally:
         os.close(descriptor)
-    return None
+    return None, None
 
 
 def _holder(body: bytes) -> tuple[int | None, str | None]:

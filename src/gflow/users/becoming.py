@@ -104,6 +104,11 @@ def _scope(uid: int) -> list[str]:
     return ["systemd-run", *options, "--description=Jobs of a user of gflow", "--"]
 
 
+def has_pam() -> bool:
+    """Whether users get the limits at their jobs that PAM gives them."""
+    return _runuser() is not None
+
+
 def _runuser() -> str | None:
     return shutil.which("runuser", path=_PROGRAM_DIRECTORIES) if any(map(os.path.exists, _PAM)) else None
 
