@@ -7,8 +7,9 @@ import os
 import pytest
 import trio
 
-from gflow.api import audit
+from gflow.api import audit, refusals
 from gflow.api.callers import user_name
+from gflow.api.refusals import Refusals
 from support.house import House
 from support.ports import free_port
 
@@ -137,8 +138,37 @@ async def test_no_text_of_anybodys_can_end_a_line_or_make_it_long(house, lines):
         await house.client.post(f"/groups/{quoted}/max-concurrency", json={"max_concurrent": 1})
     ((_, line),) = lines()
     assert line["path"] == "/quotas"
-    trail = audit.Trail("POST", nasty, None, [f"job {n} of {nasty}" for n in range(100)], [])
+    trail = audit.Trail("POST", nasty, None, [f"job {n} of {nasty}" for n in range(100)], [], Refusals())
     trail.end()
     ((_, line),) = lines()
     assert max(len(value) for value in line.values() if isinstance(value, str)) <= audit.MOST_CHARS + 3
     assert line["path"].startswith("a\n{}\x1b[2J\x85\u2028é"), "as it was, once it is decoded"
+
+
+async def test_strangers_cannot_fill_the_log(tmp_path, lines, monkeypatch):
+    monkeypatch.setattr(refusals, "OF_ONE", 3)
+    async with House(tmp_path, host="127.0.0.1", port=free_port()) as house:
+        token = await house.token("bob")
+        async with house.remote() as client, house.remote(token) as bob:
+            lines()
+            for _ in range(8):
+                assert (await client.get("/jobs")).status_code == 401
+            assert len(lines()) == 3
+            for _ in range(5):
+                await bob.post("/drain", json={})
+            assert len(lines()) == 5, "of whom it is known who he is there is each one"
+            monkeypatch.setattr(refusals, "MINUTE_SECS", 0.0)
+            await client.get("/jobs")
+        assert lines()[0] == ("WARNING", {"outcome": "refused", "from": "tcp 127.0.0.1", "more": 5})
+
+
+def test_refusals_are_counted_a_minute_at_a_time_and_many_addresses_take_no_memory():
+    counts = Refusals()
+    assert list(counts.counted(1.0)) == []
+    assert sum(counts.tells("192.0.2.1") for _ in range(50)) == refusals.OF_ONE
+    assert sum(counts.tells(f"2001:db8::{number:x}") for number in range(1000)) == refusals.OF_ALL - refusals.OF_ONE
+    assert list(counts.counted(60.9)) == []
+    told = dict(counts.counted(61.0))
+    assert (told["192.0.2.1"], sum(told.values()), len(told)) == (30, 1050 - refusals.OF_ALL, refusals.MOST_COUNTED + 1)
+    assert list(counts.counted(121.0)) == []
+    assert counts.tells("192.0.2.1")

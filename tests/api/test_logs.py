@@ -2,11 +2,14 @@
 
 import io
 
+import httpx
 import pytest
 import trio
 
 from gflow.api import logs as module
+from gflow.core.errors import Unavailable
 from support.desk import eventually
+from support.lease import leased
 
 LINES = b"one\ntwo\nthree\nfour\n"
 
@@ -85,6 +88,40 @@ WRONG_QUERIES = [
 async def test_what_cannot_be_shown(house, job):
     for query, says in WRONG_QUERIES:
         assert says in await house.refused("GET", f"{job}/{query}", status=400, code="malformed")
+
+
+@pytest.mark.parametrize("path", ["content", "stream", "stream?follow=1", "stream?last=3"])
+async def test_a_log_that_its_owner_keeps_to_himself_is_unavailable(house, job, path, caplog):
+    with leased(house.data_dir / "logs" / "1.log"), trio.fail_after(10):
+        says = await house.refused("GET", f"{job}/{path}", status=503, code="unavailable")
+    assert says.endswith("1.log cannot be read: Resource temporarily unavailable")
+    assert "Traceback" not in caplog.text
+
+
+async def test_an_answer_whose_log_cannot_be_read_any_more_is_broken_off(house, job, caplog, monkeypatch):
+    def unreadable(_path, _offset):
+        raise Unavailable("The log cannot be read")
+
+    monkeypatch.setattr(module, "_read", unreadable)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await house.client.get(f"{job}/stream")
+    assert "Traceback" not in caplog.text
+
+
+async def test_following_waits_for_a_log_to_be_readable_again(house, job, monkeypatch):
+    tried, read = [], module._read
+
+    def readable_later(path, offset):
+        tried.append(offset)
+        if len(tried) < 5:
+            raise Unavailable("The log cannot be read")
+        return read(path, offset)
+
+    monkeypatch.setattr(module, "_read", readable_later)
+    follower = Follower(house, f"{job}/stream?follow=1")
+    await eventually(lambda: follower.received == LINES, "what there is")
+    await house.end(1)
+    await eventually(follower.over.is_set, "the end")
 
 
 # -- stream ----------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from gflow.api.callers import user_name
+from gflow.core.groups import id_of
 from gflow.daemon.peer import Peer
 
 ANA, BEN = 20001, 20002
@@ -82,17 +83,48 @@ async def test_groups_are_their_owners_too(house):
     await house.submit(group_id="ana-1", max_concurrent=5, hold=True)
     await house.come_as(BEN)
     for method, path, body in (
-        ("POST", "/groups/ana-1/max-concurrency", {"max_concurrent": 1}),
         ("POST", "/jobs", house.request(group_id="ana-1", hold=True)),
         ("POST", "/jobs", house.request(group_id="ana-1", max_concurrent=1, hold=True)),
         ("POST", "/jobs/batch", [house.request(hold=True), house.request(group_id="ana-1", hold=True)]),
     ):
         sentence = await house.refused(method, path, body, status=403, code="forbidden")
-        assert sentence == f"Job 1 belongs to uid:{ANA}; you are uid:{BEN}"
+        says = f"Job 1 of this group belongs to uid:{ANA}, and only uid:{ANA} adds to it; you are uid:{BEN}"
+        assert sentence == says
+    limit = {"max_concurrent": 1}
+    sentence = await house.refused("POST", "/groups/ana-1/max-concurrency", limit, status=403, code="forbidden")
+    assert sentence == f"Job 1 belongs to uid:{ANA}; you are uid:{BEN}"
     assert list(house.engine.jobs) == [1]
     assert house.engine.groups["ana-1"].max_concurrent == 5
     await house.come_as(ANA)
     await house.submit(group_id="ana-1", hold=True)
+
+
+async def test_an_administrator_changes_a_group_and_adds_nothing_to_it(house):
+    await house.come_as(ANA)
+    await house.start(group="sweep", max_concurrent=5, key="a")
+    group_id = id_of(f"uid:{ANA}", "sweep")
+    await house.end(1, 1)
+    await house.come_as(0)
+    await house.refused("POST", "/jobs", house.request(group_id=group_id), status=422, code="impossible")
+    await house.ask("POST", f"/groups/{group_id}/max-concurrency", {"max_concurrent": 1})
+    again = await house.ask("POST", "/jobs/1/redo", {}, 201)
+    job = await house.get(f"/jobs/{again['id']}")
+    assert (job["submitted_by"], job["group_id"], job["group"], job["key"]) == ("root", None, None, None)
+    await house.come_as(ANA)
+    await house.submit(group="sweep", hold=True)
+
+
+async def test_nobody_is_in_the_group_of_anothers_name_before_him(house):
+    group_id = id_of(f"uid:{ANA}", "sweep")
+    await house.come_as(BEN)
+    for form in (group_id, group_id.upper()):
+        wanted = house.request(group_id=form, hold=True)
+        sentence = await house.refused("POST", "/jobs", wanted, status=422, code="impossible")
+        assert sentence == f"Group {form} has a name, or may get one: give that (group), or another group_id"
+    await house.come_as(ANA)
+    await house.submit(group="sweep", hold=True)
+    await house.submit(group_id=group_id, hold=True)  # it is hers by now
+    assert len(house.engine.members(group_id)) == 2
 
 
 async def test_keep_alive_does_not_mix_callers_up(house):

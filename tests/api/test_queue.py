@@ -186,11 +186,11 @@ async def test_adding_up_a_long_past_keeps_nobody_waiting(house, monkeypatch):
 
 async def test_a_group_is_shown_by_its_name_and_a_name_may_have_commas(house):
     await house.submit(hold=True, group="lr", run_name="lr=1,wd=2")
-    await house.submit(hold=True, group_id="208b11c9-3b78-8673-b404-3a896f8fe6c0")
+    await house.submit(hold=True, group_id="208b11c9-3b78-4673-b404-3a896f8fe6c0")
     lines, _ = await ask(house, "columns=GROUP,GROUPID")
     assert lines[0][0] == "lr"
     assert lines[0][1] == house.engine.jobs[1].spec.group_id
-    assert lines[1] == ["208b11c9-3b78-8673-b404-3a896f8fe6c0"] * 2
+    assert lines[1] == ["208b11c9-3b78-4673-b404-3a896f8fe6c0"] * 2
     assert await ids(house, r"names=lr=1\,wd=2,x") == [1]
     assert await ids(house, "names=lr=1,wd=2") == []
     assert await ids(house, "names=,") == []

@@ -105,9 +105,24 @@ async def test_a_request_to_this_machine_is_answered(open_house):
         assert (await open_house.client.get("/health", headers={"Host": host})).status_code == 200
 
 
+NO_HOSTS = (
+    "localhost:59007@evil",
+    "localhost@evil",
+    "localhost:1:2",
+    "localhost:x",
+    "localhost:123456",
+    "localhost/",
+    "localhost?",
+    "[::1]evil",
+    "[::1",
+    "::1",
+    "localhost, evil",
+)
+
+
 async def test_a_request_to_another_name_is_refused(open_house):
     """A page whose name is made to stand for 127.0.0.1 could read what it gets."""
-    for host in ("evil.example:59000", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1", "[::2]", ""):
+    for host in ("evil.example:59000", "127.0.0.1.evil.example", "localhost.evil", "10.0.0.1", "[::2]", "", *NO_HOSTS):
         open_house.client.headers["Host"] = host
         for method in ("GET", "POST"):
             said = await open_house.refused(method, "/jobs", status=403, code="forbidden")

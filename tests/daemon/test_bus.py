@@ -117,3 +117,18 @@ def test_a_ring_holds_more_than_a_snapshot_keeps():
     from gflow.store.snapshot import KEPT_EVENTS
 
     assert module.RING_LENGTH >= KEPT_EVENTS
+
+
+async def test_readers_can_be_woken_without_an_event():
+    bus, woken = Bus(), []
+
+    async def read():
+        await bus.wait_for_more(bus.last_id)
+        woken.append(bus.last_id)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        bus.stir()
+        await trio.testing.wait_all_tasks_blocked()
+        assert woken == [0]

@@ -15,6 +15,7 @@ from gflow.daemon.watcher import Watcher
 from support.desk import Desk, eventually
 from support.fake_launcher import STUBBORN, FakeLauncher
 from support.jobs import gpus
+from support.lease import leased
 
 idle = trio.testing.wait_all_tasks_blocked
 
@@ -377,6 +378,18 @@ async def test_a_log_that_cannot_be_read_is_no_sign(tmp_path, caplog):
         await ended(office)
         assert office.job().retried_as is None
         assert "Job 1: its log cannot be read (No such file or directory)" in caplog.text
+
+
+async def test_a_log_that_its_owner_keeps_to_himself_holds_nothing_up(tmp_path, caplog):
+    office = gpu_office(tmp_path)
+    async with office.open():
+        await office.start(**WISHES)
+        with leased(tmp_path / "1.log"):
+            await office.finish(1, 1)
+            with trio.fail_after(10):
+                await ended(office)
+        assert office.job().retried_as is None
+        assert "Job 1: its log cannot be read (Resource temporarily unavailable)" in caplog.text
 
 
 async def test_it_is_said_when_there_is_no_more_to_try_it_with(tmp_path, caplog):

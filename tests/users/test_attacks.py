@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 from collections.abc import Iterator
 
@@ -202,9 +201,6 @@ def test_pipes_in_place_of_files_stop_nobody_else(system: SystemDaemon, ben: Use
         assert system.http("GET", path).status == 200
     assert system.wait_job(system.submit_as(ana, "true"))["state"] == "Finished"
     assert system.ask(ben, "POST", f"/jobs/{job_id}/cancel").status == 200
-    until(lambda: not system.http("GET", f"/jobs/{job_id}/processes").body.get("processes"), "the end of the processes")
-    os.kill(system.helper_of(ben), signal.SIGKILL)  # which waits for the pipe; the next one does not
-    assert ben.shell(f"cd {directory} && rm -f record started").returncode == 0
     assert system.wait_job(job_id)["state"] == "Cancelled"
 
 
@@ -255,3 +251,18 @@ def test_a_user_id_that_means_somebody_else_by_now_runs_nothing(system: SystemDa
         subprocess.run(["usermod", "-l", cem.name, f"{cem.name}x"], check=True)
     assert job["state"] == "Failed"
     assert f"The user id {cem.uid} was '{cem.name}' and is '{cem.name}x' now" in job["status_detail"]
+
+
+def test_nobody_has_a_terminal_of_another_users_job(system: SystemDaemon, ana: User, ben: User) -> None:
+    theirs = system.submit_as(ana, "true")
+    system.wait_job(theirs)
+    mine = system.submit_as(ben, "echo up; exec sleep 1000")
+    system.wait_log(mine)
+    argv = system.ask(ben, "GET", f"/jobs/{mine}/attach").body["argv"]
+    forged = ["tmux", "-S", argv[argv.index("-S") + 1], "new-session", "-d", "-s", f"gjob-{theirs}", "sleep", "1000"]
+    assert ben.run(*forged).returncode == 0
+    there = {terminal["id"] for terminal in system.get("/terminals")}
+    assert (mine in there, theirs in there) == (True, False)
+    assert ben.run(*forged[:3], "kill-session", "-t", f"=gjob-{theirs}").returncode == 0
+    system.ask(ben, "POST", f"/jobs/{mine}/cancel")
+    system.wait_job(mine)

@@ -3,15 +3,17 @@
 That is: those whose rule says so (`access.py`), and those by which somebody acts on another user's job, group or
 reservation. A line is one JSON object of plain ASCII, so that no text of anybody's can end it or look like another, and
 every text in it is cut. It has the path of the request and never its headers, its query or its body, so no token
-and no secret comes into it.
+and no secret comes into it. Refusals of those whom nobody knows are only counted where there are many (`refusals.py`).
 """
 
 import json
 import logging
+import time
 from typing import Any
 
 from gflow.api.access import Rule
 from gflow.api.callers import Caller
+from gflow.api.refusals import Refusals
 from gflow.core.errors import Forbidden, Unauthorized
 from gflow.daemon.peer import Peer, Stranger
 
@@ -22,13 +24,23 @@ MOST_NAMED = 20
 
 
 class Trail:
-    """What is known of a request as it goes on; `status` is None until there is an answer."""
+    """What is known of a request as it goes on; `status` is None until there is an answer.
 
-    __slots__ = ("denied", "method", "of_others", "path", "peer", "refusal", "rule", "status", "who")
+    `refusals` counts those of all requests.
+    """
+
+    __slots__ = ("denied", "method", "of_others", "path", "peer", "refusal", "refusals", "rule", "status", "who")
 
     def __init__(
-        self, method: str, path: str, peer: Peer | Stranger | None, of_others: list[str], denied: list[str]
+        self,
+        method: str,
+        path: str,
+        peer: Peer | Stranger | None,
+        of_others: list[str],
+        denied: list[str],
+        refusals: Refusals,
     ) -> None:
+        self.refusals = refusals
         self.method = method
         self.path = path
         self.peer = peer
@@ -41,14 +53,21 @@ class Trail:
 
     def end(self) -> None:
         """Write the line, if there is to be one."""
+        for address, more in self.refusals.counted(time.monotonic()):
+            log.warning("%s", json.dumps({"outcome": "refused", "from": f"tcp {address}", "more": more}))
         if isinstance(self.refusal, Forbidden | Unauthorized):
-            log.warning("%s", self._line("refused", str(self.refusal)))
+            self._refused(str(self.refusal))
             return
         if self.denied:
-            log.warning("%s", self._line("refused", _listed(self.denied)))
+            self._refused(_listed(self.denied))
         if self.of_others or (self.rule is not None and self.rule.is_told):
             outcome = "unanswered" if self.status is None else "done" if self.status < 400 else "failed"
             log.info("%s", self._line(outcome, None if self.refusal is None else str(self.refusal)))
+
+    def _refused(self, why: str) -> None:
+        nobody = isinstance(self.peer, Stranger) and (self.who is None or self.who.anonymous)
+        if not nobody or self.refusals.tells(_host(self.peer)):
+            log.warning("%s", self._line("refused", why))
 
     def _line(self, outcome: str, why: str | None) -> str:
         fields: dict[str, Any] = {
@@ -74,6 +93,11 @@ def _origin(peer: Peer | Stranger | None) -> str:
     if isinstance(peer, Peer):
         return f"unix uid {peer.uid} pid {peer.pid}"
     return f"tcp {peer.address}" if peer is not None else "nowhere"
+
+
+def _host(peer: Peer | Stranger | None) -> str:
+    """The address without the port, which is another with each connection."""
+    return peer.address.rpartition(":")[0] if isinstance(peer, Stranger) else ""
 
 
 def _listed(names: list[str]) -> str:

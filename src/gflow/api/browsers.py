@@ -6,12 +6,16 @@ both: the name in `Host`, and `Origin` with whatever could change something.
 """
 
 import ipaddress
+import re
 
 from quart import Request
 
 from gflow.core.errors import Forbidden
 from gflow.daemon.loopback import is_loopback
 from gflow.daemon.peer import Stranger
+
+_HOST = re.compile(r"(?:\[([0-9A-Za-z:.%]+)\]|([0-9A-Za-z._-]+))(?::[0-9]{0,5})?")
+"""`name:port` or `[address]:port` (RFC 9110, section 7.2), of what names and addresses are made of here."""
 
 _READING = ("GET", "HEAD", "OPTIONS")
 _ONLY_BROWSERS = ("Origin", "Sec-Fetch-Site")
@@ -44,7 +48,6 @@ def _is_address(name: str) -> bool:
 
 
 def _name(host: str) -> str:
-    """The name in `name:port` or `[address]:port`."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """The name or address that is meant; "", which is nobody's, where it is neither."""
+    match = _HOST.fullmatch(host)
+    return "" if match is None else match[1] or match[2]

@@ -90,6 +90,16 @@ def check_group(who: Caller, engine: Engine, group_id: str) -> None:
         check_owner(who, engine.jobs[job_id])
 
 
+def check_joins(who: Caller, engine: Engine, group_id: str) -> None:
+    """Raise Forbidden if the group has jobs of others, also for administrators: its owner could not go on with it."""
+    for job_id in engine.members(group_id):
+        owner = engine.jobs[job_id].spec.owner
+        if owner != who.name:
+            raise Forbidden(
+                f"Job {job_id} of this group belongs to {owner}, and only {owner} adds to it; you are {who.name}"
+            )
+
+
 def check_owner(who: Caller, job: Job) -> None:
     """Raise Forbidden unless `who` owns the job or is an administrator."""
     _check(who, job.spec.owner, "Job", job.id)

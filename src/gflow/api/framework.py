@@ -23,6 +23,7 @@ from gflow.api.body import MAX_BODY_BYTES
 from gflow.api.callers import Caller
 from gflow.api.crowd import Crowd, Leave
 from gflow.api.gate import Gate, check
+from gflow.api.refusals import Refusals
 from gflow.daemon.hangup import HANG_UP
 
 _LEAVE = "gflow.leave"
@@ -132,6 +133,7 @@ class Framework(QuartTrio):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._crowd = Crowd()
+        self._refusals = Refusals()
         self.url_map.converters["int"] = _Id
 
     def create_url_adapter(self, request: Any) -> MapAdapter | None:
@@ -146,7 +148,7 @@ class Framework(QuartTrio):
         """The route's answer, or that of an error handler."""
         asked = cast(_Request, request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
         peer = (cast(dict[str, Any], asked.scope).get("state") or {}).get("peer")
-        trail = Trail(asked.method, asked.path, peer, asked.of_others, asked.denied)
+        trail = Trail(asked.method, asked.path, peer, asked.of_others, asked.denied, self._refusals)
         result: Any
         try:
             try:

@@ -76,6 +76,7 @@ def blueprint(services: Services) -> Blueprint:
             if runtime.bus.closed:
                 raise Unavailable(STOPPING)
             await runtime.bus.wait_for_more(seen)
+            services.check_still_lets_in(caller())
             job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)
         services.check_still_lets_in(caller())

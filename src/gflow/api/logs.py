@@ -58,7 +58,7 @@ def blueprint(services: Services) -> Blueprint:
         if sum(given is not None for given in (first, last, offset)) > 1:
             raise Malformed("Give one of first, last and offset")
         follow = query.flag("follow")
-        if not follow and not services.log_path(job.id).exists():
+        if not await trio.to_thread.run_sync(_is_there, services.log_path(job.id)) and not follow:
             raise NotFound(f"Job {job_id} has no log yet")
         if last is not None:
             offset = await trio.to_thread.run_sync(_offset_of_last, services.log_path(job.id), last)
@@ -87,6 +87,14 @@ def _open(path: Path) -> BinaryIO | None:
         raise Unavailable(f"The log {path} cannot be read: {error.strerror}") from error
 
 
+def _is_there(path: Path) -> bool:
+    """Whether there is a log. Raises Unavailable for one that cannot be read: an answer under way cannot say so."""
+    file = _open(path)
+    if file is not None:
+        file.close()
+    return file is not None
+
+
 def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | None:
     """Size of the log, whether something was left out, and its last lines; None if there is no log."""
     file = _open(path)
@@ -105,12 +113,18 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     """The bytes of the log from `offset` on. With `follow`, until the job is over and all of them were sent, or the
     daemon stops: who follows asks what became of the job, and goes on at its own offset with the next daemon. It ends
-    when the token of whoever asked is no good any more."""
+    when the token of whoever asked is no good any more. Raises Unavailable, which breaks the answer off, for a log that
+    cannot be read any more; while its job runs it may be readable again, as when its owner had a lease on it."""
     jobs, bus, path = services.runtime.engine.jobs, services.runtime.bus, services.log_path(job_id)
     while True:
         # asked before reading: what is written before a job is final is read below
         over = not follow or bus.closed or job_id not in jobs or jobs[job_id].state in FINAL
-        data = await trio.to_thread.run_sync(_read, path, offset)
+        try:
+            data = await trio.to_thread.run_sync(_read, path, offset)
+        except Unavailable:
+            if over:
+                raise
+            data = b""
         offset += len(data)
         if data and first is not None:
             data, first = _first_lines(data, first)

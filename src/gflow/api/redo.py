@@ -10,7 +10,7 @@ from quart import Blueprint, Response
 from gflow.api import directories, query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
-from gflow.api.callers import Caller, caller, check_group, check_owner
+from gflow.api.callers import Caller, caller, check_joins, check_owner
 from gflow.api.room import check_room
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
@@ -54,7 +54,7 @@ def blueprint(services: Services) -> Blueprint:
             await trio.lowlevel.checkpoint_if_cancelled()
             runtime.check_open()
             for group_id in {spec.group_id for _, spec in specs if spec.group_id is not None}:
-                check_group(who, engine, group_id)
+                check_joins(who, engine, group_id)
             check_room(engine, who, [spec for _, spec in specs])
             made, outcome = engine.redo(specs, runtime.clock(), attempts=attempts, held=wanted.hold, recalled=recalled)
             seq = runtime.commit(outcome)

@@ -13,13 +13,14 @@ from quart import Blueprint, Response
 from gflow.api import directories, query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
-from gflow.api.callers import Caller, caller, check_group
+from gflow.api.callers import Caller, caller, check_joins
 from gflow.api.room import check_room
 from gflow.api.services import Services, new_group_id
 from gflow.api.spooled import Spooled
 from gflow.api.submitter import submitter
-from gflow.core.errors import Malformed, Unavailable
-from gflow.core.groups import Cell, cell_of, id_of
+from gflow.core.engine import Engine
+from gflow.core.errors import Impossible, Malformed, Unavailable
+from gflow.core.groups import Cell, cell_of, id_of, may_be_of_name
 from gflow.core.model import Job, JobId, JobSpec, State
 from gflow.core.submission import check_group_limit, check_hold_after
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
@@ -53,6 +54,7 @@ async def _submit(
 ) -> list[dict[str, Any]]:
     runtime = services.runtime
     runtime.check_open()
+    _check_given(requests, who, runtime.engine)
     _name_groups(requests, who)
     groups, hold_after = _group_wishes(requests)
     _group_tasks(requests)
@@ -65,7 +67,7 @@ async def _submit(
         await trio.lowlevel.checkpoint_if_cancelled()  # for a caller that has hung up nothing is queued
         runtime.check_open()
         for group_id in {spec.group_id for spec in specs if spec.group_id is not None}:
-            check_group(who, runtime.engine, group_id)
+            check_joins(who, runtime.engine, group_id)
         check_room(runtime.engine, who, specs)
         if dry_run:
             known = runtime.engine.would_stand(specs, runtime.clock(), recalled=recalled, cells=cells)
@@ -147,6 +149,13 @@ def _foreseen(spec: JobSpec, job: Job | None) -> dict[str, Any]:
     if job is None:
         return {"id": None, "run_name": spec.name}
     return {"id": job.id, "run_name": job.run_name, "already": job.state}
+
+
+def _check_given(requests: list[JobRequest], who: Caller, engine: Engine) -> None:
+    """Refuse ids that may be those of others' names, unless it is a group that the caller has jobs in."""
+    for group_id in {job.group_id for job in requests if job.group_id is not None and may_be_of_name(job.group_id)}:
+        if not any(engine.jobs[job_id].spec.owner == who.name for job_id in engine.members(group_id)):
+            raise Impossible(f"Group {group_id} has a name, or may get one: give that (group), or another group_id")
 
 
 def _name_groups(requests: list[JobRequest], who: Caller) -> None:

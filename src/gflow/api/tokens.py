@@ -59,7 +59,9 @@ def blueprint(services: Services) -> Blueprint:
         token = tokens.get(token_id)
         check_user_of(who, token)
         runtime.check_open()
-        await runtime.durable(runtime.commit(tokens.revoke(token_id)))
+        seq = runtime.commit(tokens.revoke(token_id))
+        runtime.bus.stir()
+        await runtime.durable(seq)
         return answer(token_json(token, wall))
 
     return routes

@@ -1,10 +1,12 @@
 """Groups by name, and when the rest of one is to be put on hold. Pure functions.
 
 A name belongs to its owner: two users may each have a group `sweep`. The id is made of both, so that it is the same
-whenever the group comes back, and it has the form of a UUID, because clients of gflow take no other.
+whenever the group comes back, and it has the form of a UUID, because clients of gflow take no other. Everybody can work
+out such an id, so none is taken as given: or one could be in another's group before him.
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +14,8 @@ from gflow.core.model import Failure, Group, Job, JobId, JobSpec, State
 
 Cell = tuple[str, str, str]
 """The owner of a job, the id of its group, and its key in it: what others put into a group is not in one's cells."""
+
+_MADE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
 QUICK_SECS = 60.0
 """A minute: jobs that fail so soon, or so many within it, point to a mistake that all of them share."""
@@ -24,6 +28,11 @@ def id_of(owner: str, name: str) -> str:
     raw[8] = raw[8] & 0x3F | 0x80
     text = raw.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def may_be_of_name(group_id: str) -> bool:
+    """Whether this could be the id of somebody's group that has a name."""
+    return _MADE.fullmatch(group_id) is not None
 
 
 def cell_of(spec: JobSpec) -> Cell | None:

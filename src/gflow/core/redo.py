@@ -13,10 +13,11 @@ from gflow.core.model import Job, JobId, JobSpec, ReasonKind, State
 def again(job: Job, owner: str) -> JobSpec:
     """What a new job of `owner` is to do that does the same as `job`.
 
-    Begin time and key belonged to one submission; attempts are counted anew.
+    Begin time and key belonged to one submission; attempts are counted anew. A group has jobs of its owner only.
     """
+    spec = job.spec if owner == job.spec.owner else replace(job.spec, group_id=None, group_name=None, key=None)
     return replace(
-        job.spec,
+        spec,
         owner=owner,
         begin_at=None,
         submit_key=None,

@@ -22,6 +22,7 @@ class Bus:
         self._ring: deque[tuple[int, Event]] = deque(past, maxlen=RING_LENGTH)
         self._next_id = next_id
         self._more = trio.Event()
+        self._stirs = 0
         self.closed = False
 
     @property
@@ -38,6 +39,14 @@ class Bus:
         for number, event in events:
             self._ring.append((number, event))
             self._next_id = number + 1
+        self._wake()
+
+    def stir(self) -> None:
+        """Wake the readers without an event: they are to look whether they may still read."""
+        self._stirs += 1
+        self._wake()
+
+    def _wake(self) -> None:
         self._more.set()
         self._more = trio.Event()
 
@@ -52,6 +61,7 @@ class Bus:
         return last_seen + 1 < oldest, list(islice(self._ring, max(0, last_seen + 1 - oldest), None))
 
     async def wait_for_more(self, last_seen: int) -> None:
-        """Return when there are events after `last_seen`, or the bus is closed."""
-        while not self.closed and self.last_id <= last_seen:
+        """Return when there are events after `last_seen`, the bus is closed, or readers are stirred."""
+        stirs = self._stirs
+        while not self.closed and self.last_id <= last_seen and self._stirs == stirs:
             await self._more.wait()

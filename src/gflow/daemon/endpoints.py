@@ -51,7 +51,7 @@ LOOK_SECS = 5.0
 
 MAX_CONNECTIONS, OF_ONE, KEPT = 4096, 1024, 64
 """Open connections in all (at most half of the files the daemon may have open), those of one user, or of one address
-over TCP, and those of the first that are for administrators only."""
+over TCP, and those of the first that are for administrators only; see `Places` for where the first are few."""
 
 TURN_AWAY_SECS = 1.0
 TURNED_AWAY = 64
@@ -161,16 +161,17 @@ class ApiServer:
     async def _serve(self, accepted: trio.SocketStream) -> None:
         peer = self._peer(accepted.socket)
         party, admin = _party(peer, accepted.socket)
-        if not self._places.has_room(party, admin=admin):
+        stranger = not isinstance(peer, Peer)
+        if not self._places.has_room(party, admin=admin, stranger=stranger):
             await self._turn_away(accepted)
             return
-        self._places.enter(party)
+        self._places.enter(party, stranger=stranger)
         try:
             stream = await self._secured(accepted)
             if stream is not None:
                 await self._answer(stream, accepted.socket, peer)
         finally:
-            self._places.leave(party)
+            self._places.leave(party, stranger=stranger)
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 await trio.aclose_forcefully(accepted)
 

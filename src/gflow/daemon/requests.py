@@ -13,6 +13,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, HTTPScope
 
+from gflow.core.errors import Refused
 from gflow.daemon.hangup import HANG_UP
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Requests:
 async def _answer(app: AppWrapper, scope: HTTPScope, inbox: "_Inbox", send: Send) -> None:
     try:
         await app(scope, inbox.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+    except Refused as refused:
+        log.info("an answer under way was broken off: %s", refused)
     except Exception:
         log.exception("a request failed in the framework")
     finally:

@@ -130,13 +130,15 @@ class RunDirectory:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _read(self, name: str) -> tuple[bytes | None, float]:
-        """A file's content and time of modification; (None, 0) if it is not there."""
+        """A file's content and time of modification; (None, 0) if it is not there, or cannot be read at once."""
         try:
-            descriptor = os.open(self.path / name, os.O_RDONLY)
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             return None, 0.0
         try:
             return os.read(descriptor, 1 << 20), os.fstat(descriptor).st_mtime
+        except OSError:
+            return None, 0.0
         finally:
             os.close(descriptor)
 

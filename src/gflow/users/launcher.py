@@ -337,14 +337,16 @@ class PerUser:
 
     def terminals(self, running: Iterable[Job]) -> set[JobId]:  # noqa: ARG002 - their tmux servers know
         """The jobs that have a terminal, of users who have a helper. Call it in a thread."""
-        return trio.from_thread.run(self._all_terminals)
+        said = trio.from_thread.run(self._all_terminals)
+        return {JobId(job_id) for uid, ids in said.items() for job_id in ids if self._places.is_of(job_id, uid)}
 
-    async def _all_terminals(self) -> set[JobId]:
-        there: set[JobId] = set()
+    async def _all_terminals(self) -> dict[int, list[int]]:
+        """What the helpers say, by user."""
+        there: dict[int, list[int]] = {}
 
         async def ask(helper: Helper) -> None:
             with contextlib.suppress(HelperLost, Declined):
-                there.update(map(JobId, await helper.ask(frames.ids_from, "terminals", [])))
+                there[helper.account.uid] = await helper.ask(frames.ids_from, "terminals", [])
 
         with trio.move_on_after(SHORT_SECS):
             async with trio.open_nursery() as nursery:

@@ -38,6 +38,13 @@ class Places:
         """Every job's output, by its id."""
         return self.jobs / "logs"
 
+    def is_of(self, job_id: int, uid: int) -> bool:
+        """Whether this job has been started as this user: root made its log, and made it his."""
+        try:
+            return os.lstat(self.logs / f"{job_id}.log").st_uid == uid
+        except OSError:
+            return False
+
     def files_of(self, uid: int) -> Path:
         """What the helper of a user keeps."""
         return self.jobs / "users" / str(uid)
