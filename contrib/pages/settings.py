@@ -67,7 +67,7 @@ def _about(kind: type[Struct]) -> str:
 
 
 def _without_variables(own: list[FieldInfo]) -> str:
-    names = [code(field.name) for field in own if field.name not in config._FROM_TEXT]
+    names = [code(field.name) for field in own if field.name not in config.FROM_TEXT]
     return f" Not so {', '.join(names)}." if names else ""
 
 

@@ -299,8 +299,8 @@ def load(path: Path, environ: Mapping[str, str], *, must_exist: bool = False) ->
             name = variable.removeprefix(_PREFIX).removeprefix("_").lower()
             if name == "gpus" and not environ[variable].strip():
                 continue  # an empty one is as good as none; it must not lift what the file says
-            if name not in _FROM_TEXT:
-                allowed = ", ".join(_PREFIX + known.upper() for known in _FROM_TEXT)
+            if name not in FROM_TEXT:
+                allowed = ", ".join(_PREFIX + known.upper() for known in FROM_TEXT)
                 raise ConfigError(f"{variable}: there is no such setting; allowed: {allowed}")
             config = with_daemon(config, {name: environ[variable]}, variable)
     return config
@@ -311,7 +311,7 @@ def with_daemon(config: Config, settings: Mapping[str, str], source: str) -> Con
     table = msgspec.to_builtins(config.daemon)
     for name, text in settings.items():
         try:
-            table[name] = _FROM_TEXT[name](text)
+            table[name] = FROM_TEXT[name](text)
         except ValueError as error:
             raise ConfigError(f"{source}: daemon.{name}: {error}") from None
     daemon = _convert(table, Daemon, source, "daemon")
@@ -348,7 +348,7 @@ def _seconds(text: str) -> float:
 
 
 _PREFIX = "GFLOW_DAEMON_"
-_FROM_TEXT: dict[str, Callable[[str], object]] = {
+FROM_TEXT: dict[str, Callable[[str], object]] = {
     "host": str,
     "port": _whole,
     "auth": str,

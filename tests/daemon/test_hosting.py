@@ -137,11 +137,11 @@ def test_a_daemon_that_says_nothing(tmp_path, path, monkeypatch):
 
 
 def test_the_flags_of_a_daemon_however_they_were_written():
-    words = ["-v", "run", "--gpus=0,2", "--gpu-poll-interval-secs", "3", "--socket", "/s", "--log-file=/l"]
+    words = ["-v", "run", "--gpus=0,2", "--system", "--gpu-poll-interval-secs", "3", "--socket", "/s", "--log-file=/l"]
     waits = [sys.executable, "-Ic", "input()", *words]
     with subprocess.Popen(waits, stdin=subprocess.PIPE) as process:
         found = until(lambda: flags_of(process.pid), "the arguments, which a process has shortly after its start")
-        assert found == {"gpus": "0,2", "gpu_poll_interval_secs": "3"}
+        assert found == {"gpus": "0,2", "system": "", "gpu_poll_interval_secs": "3"}
         process.communicate(b"\n")
 
 

@@ -175,6 +175,14 @@ def test_a_broken_file_is_one_clear_error_and_the_settings_stay(text):
         assert refused.body["code"] == "over_quota"
 
 
+def test_a_daemon_with_options_that_up_has_not_is_not_restarted_without_them():
+    with Daemon("--log-format", "json") as daemon:
+        done = daemon.cli("gflowd", "restart")
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "--log-format; start it anew as it was started" in done.stderr
+        assert daemon.get("/health")["status"] == "ok"
+
+
 def test_nobody_to_tell(tmp_path: Path):
     daemon = Daemon()
     try:
@@ -218,9 +226,11 @@ def test_another_program_takes_over_and_callers_only_wait(daemon: Daemon):
     assert not daemon.socket.exists(), "it is its own, and goes with it"
 
 
-def test_a_program_that_cannot_be_loaded_does_not_take_over(daemon: Daemon):
+@pytest.mark.parametrize("text", ["nonsense = 1\n", '[daemon]\nhost = "0.0.0.0"\n'])
+def test_a_configuration_that_the_next_program_would_not_take_keeps_it_away(daemon: Daemon, text: str):
     before = status(daemon)
-    configure(daemon, "nonsense = 1\n")
+    configure(daemon, text)
+    assert daemon.http("POST", "/reload").status == 422
     refused = daemon.http("POST", "/replace")
     assert refused.status == 422
     assert refused.body["error"].endswith("this program goes on")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncclick as click
 
-from gflow import __version__, paths
+from gflow import __version__, config, paths
 from gflow.cli.completion.choices import SHELLS
 from gflow.cli.completion.scripts import script
 from gflow.cli.entry import leave_quietly
@@ -136,7 +136,14 @@ async def restart(given: Invocation, /, **flags: str | None) -> None:
     given.add(**flags)
     found = hosting.find(given.socket(), Path(paths.data_dir()))
     if found is not None:
-        given.flags = {**hosting.flags_of(found.pid), **given.flags}
+        before = hosting.flags_of(found.pid)
+        foreign = sorted(before.keys() - config.FROM_TEXT.keys())
+        if foreign:
+            option = f"--{foreign[0].replace('_', '-')}"
+            raise hosting.HostingFailed(
+                f"gflowd (pid {found.pid}) was started by 'gflowd run' with {option}; start it anew as it was started"
+            )
+        given.flags = {**before, **given.flags}
     _check(given)  # a bad setting must not leave us without a daemon
     _stop(given.socket())
     _start(given)
@@ -330,12 +337,11 @@ def _start(given: Invocation) -> None:
 
 def _check(given: Invocation) -> None:
     settings = given.settings()
-    if settings.notifications.enabled or settings.tls() is not None:
+    if settings.notifications.enabled or settings.tcp() is not None:
         from gflow.daemon import run as daemon
 
         try:
-            daemon.check_notifications(settings)
-            daemon.tls_context(settings)
+            daemon.check(settings)
         except daemon.CannotStart as error:
             raise ConfigError(str(error)) from error
 

@@ -58,7 +58,7 @@ def _settings(given: Invocation) -> Config:
 
     settings = given.settings()
     try:
-        daemon.check_notifications(settings)
+        daemon.check(settings, system=given.system)
     except daemon.CannotStart as error:
         raise ConfigError(str(error)) from error
     return settings

@@ -249,7 +249,7 @@ def flags_of(pid: int) -> dict[str, str]:
     flags: dict[str, str] = {}
     while given:
         name, equals, value = given.pop(0).partition("=")
-        if not equals and given:
+        if not equals and given and not given[0].startswith("--"):
             value = given.pop(0)
         flags[name.removeprefix("--").replace("-", "_")] = value
     return {name: value for name, value in flags.items() if name not in ("socket", "log_file")}

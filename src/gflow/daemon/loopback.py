@@ -50,10 +50,7 @@ def bind_tcp(host: str, port: int, *, inside: str | None) -> list[socket.socket]
 
     inside: why none but loopback addresses may be served, None if all may.
     """
-    addresses = _addresses(host, port)
-    outside = [address for address in addresses.values() if not is_loopback(address)]
-    if outside and inside is not None:
-        raise CannotListen(f"daemon.host: {host} is {outside[0]}, and {inside}")
+    addresses = allowed_addresses(host, port, inside=inside)
     listeners: list[socket.socket] = []
     for family, address in addresses.items():
         try:
@@ -67,6 +64,15 @@ def bind_tcp(host: str, port: int, *, inside: str | None) -> list[socket.socket]
     if not listeners:
         raise CannotListen(f"cannot listen on {host}:{port}: this machine has none of its addresses")
     return listeners
+
+
+def allowed_addresses(host: str, port: int, *, inside: str | None) -> dict[socket.AddressFamily, str]:
+    """The addresses that `bind_tcp` would serve. Raises CannotListen."""
+    addresses = _addresses(host, port)
+    outside = [address for address in addresses.values() if not is_loopback(address)]
+    if outside and inside is not None:
+        raise CannotListen(f"daemon.host: {host} is {outside[0]}, and {inside}")
+    return addresses
 
 
 def is_loopback(name: str) -> bool:

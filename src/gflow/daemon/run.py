@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,7 +51,7 @@ from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
 from gflow.daemon.limits import NO_CGROUPS, Limits
-from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
+from gflow.daemon.loopback import CannotListen, allowed_addresses, bind_tcp, is_loopback, own_names, why_inside
 from gflow.daemon.memory_watch import MemoryWatch
 from gflow.daemon.peer import Stranger
 from gflow.daemon.persistence import Persistence
@@ -139,9 +140,36 @@ class CannotStart(Exception):
     """There cannot be a daemon here; the message is one line that says why."""
 
 
-def check_notifications(config: Config) -> None:
-    """Raises CannotStart if a daemon could not begin to tell whom it is to tell, as for a variable that is not set."""
+def check(config: Config, *, system: bool = False) -> None:
+    """Raise CannotStart for what is right by itself and would keep a daemon from starting.
+
+    As a variable for a target that is not set, a certificate that cannot be read, an address that may not be served.
+    """
     _targets(config, lambda job_id: Path(str(job_id)))
+    tls_context(config)
+    if system:
+        _check_auth(config)
+    tcp = config.tcp()
+    if tcp is not None:
+        try:
+            allowed_addresses(*tcp, inside=_inside(config))
+        except CannotListen as error:
+            raise CannotStart(str(error)) from error
+
+
+def _inside(config: Config) -> str | None:
+    """Why none but loopback addresses may be served, None if all may."""
+    return why_inside(
+        anybody=config.auth() == "none", tls=config.tls() is not None, plaintext=config.daemon.allow_plaintext
+    )
+
+
+def _check_auth(config: Config) -> None:
+    if config.daemon.auth == "none":
+        raise CannotStart(
+            'daemon.auth = "none" lets everybody submit under any name, and --system runs jobs as who submits them:'
+            " use one or the other"
+        )
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:
@@ -202,11 +230,7 @@ def _check_system(settings: Settings) -> None:
         raise CannotStart(
             "--system is for root: it runs every job as its submitter; leave it out for a daemon of your own"
         )
-    if settings.config.daemon.auth == "none":
-        raise CannotStart(
-            'daemon.auth = "none" lets everybody submit under any name, and --system runs jobs as who submits them:'
-            " use one or the other"
-        )
+    _check_auth(settings.config)
     open_directory(settings.socket.parent, 0o755)
     assert settings.places is not None
     private_directory(settings.data_dir)
@@ -481,18 +505,13 @@ class _Daemon:
         """The Unix socket comes last: where it is, the daemon is about to answer."""
         config = self._settings.config
         tcp = config.tcp()
-        inside = why_inside(
-            anybody=config.auth() == "none",
-            tls=config.tls() is not None,
-            plaintext=config.daemon.allow_plaintext,
-        )
         handed = self._handed
         if handed is not None and handed.tcp == tcp:
             listeners = [sock.dup() for sock in handed.tcp_sockets]
         else:
             if handed is not None:
                 handed.close()
-            listeners = [] if tcp is None else bind_tcp(*tcp, inside=inside)
+            listeners = [] if tcp is None else bind_tcp(*tcp, inside=_inside(config))
         try:
             return [*listeners, handed.unix.dup() if handed is not None else self._bind()]
         except BaseException:
@@ -626,6 +645,7 @@ class _Daemon:
             self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 found = await trio.to_thread.run_sync(reread)
+                await trio.to_thread.run_sync(partial(check, found, system=self._settings.system))
                 changed = differences(self._config, found)
                 await self._go_by(in_force(self._config, found))
             except (ConfigError, CannotStart) as error:
@@ -644,9 +664,10 @@ class _Daemon:
         if self._settings.reread is None:
             raise Impossible("This daemon is part of another program, and has no program of its own to be replaced by")
         try:
-            await trio.to_thread.run_sync(self._settings.reread)
+            found = await trio.to_thread.run_sync(self._settings.reread)
+            await trio.to_thread.run_sync(partial(check, found, system=self._settings.system))
             await trio.to_thread.run_sync(try_out)
-        except (ConfigError, CannotReplace) as error:
+        except (ConfigError, CannotStart, CannotReplace) as error:
             raise Impossible(f"{error}; this program goes on") from error
         self._runtime.check_open()
         if self.replacement is None:

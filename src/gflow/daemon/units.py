@@ -176,7 +176,7 @@ def service_text(program: Sequence[str], options: Sequence[str], environ: Mappin
     return _SERVICE_TEXT.format(
         for_whom=" for all users" if system else "",
         command=command_line([*program, "run", *options]),
-        reload=command_line([*program, "reload"]),
+        reload=command_line([*program, "reload", *(("--socket", str(Host(system=True).socket)) if system else ())]),
         environment="".join(f"{line}\n" for line in _environment(environ)),
         for_all=_FOR_ALL_TEXT if system else "",
         wanted_by="multi-user.target" if system else "default.target",
