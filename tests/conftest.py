@@ -27,9 +27,20 @@ hypothesis.settings.register_profile("gflow", deadline=None, print_blob=True, su
 hypothesis.settings.load_profile("gflow")
 
 
+_WHOLE = {"e2e", "faults", "users"}
+"""Where tests are of whole daemons, which take their time."""
+
+_ON_EACH_PYTHON = {"test_commands", "test_lifecycle", "test_events", "test_recovery", "test_crash_rounds"}
+"""Those of them that between them use about everything."""
+
+
+def _shows_enough_once(item: pytest.Item) -> bool:
+    whole = item.path.parent.name in _WHOLE and item.path.stem not in _ON_EACH_PYTHON
+    return whole or item.get_closest_marker("once") is not None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Where less effort is asked for, as on the second Python, leave out what one run shows for all."""
     if EFFORT < 1:
-        left_out = [item for item in items if item.get_closest_marker("once")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=[item for item in items if _shows_enough_once(item)])
+        items[:] = [item for item in items if not _shows_enough_once(item)]

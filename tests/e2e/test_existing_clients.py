@@ -293,7 +293,7 @@ def stopping(scene: Scene) -> None:
         run("gcancel", option, str(job_id))
         assert daemon.wait_job(job_id)["state"] == state
     assert "does not exist" in run("gcancel", "9999", status=1).err
-    assert "is Cancelled" in run("gcancel", str(running), status=1).err
+    assert "has ended already: Cancelled" in run("gcancel", str(running), status=1).err
 
 
 # -- gjob ------------------------------------------------------------------------------------------------------------

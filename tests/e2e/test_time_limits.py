@@ -49,7 +49,7 @@ def _sleepers(daemon: Daemon) -> list[str]:
 def test_ctrl_c_leaves_at_the_limit(shared: Daemon, job_dir: Path):
     job_id = shared.gbatch("--time", "0:01", "stamps.sh", cwd=job_dir)
     job = shared.wait_job(job_id)
-    assert 0.95 <= stamp(job_dir, "interrupted") - stamp(job_dir, "started") < 1 + PROMPT_SECS
+    assert 0.8 <= stamp(job_dir, "interrupted") - stamp(job_dir, "started") < 1 + PROMPT_SECS
     assert (job["state"], job["exit_code"], job["signal"]) == ("Timeout", 130, "SIGINT")
     assert job["status_detail"] == "time limit of 00:00:01 reached"
     assert shared.log(job_id) == b"^C"
@@ -157,7 +157,7 @@ def test_an_early_signal_comes_before_the_limit(shared: Daemon, job_dir: Path):
     job_id = shared.gbatch("--time", "0:03", "--signal", "USR1@2", "stamps.sh", cwd=job_dir)
     assert shared.wait_job(job_id)["state"] == "Timeout"
     started = stamp(job_dir, "started")
-    assert 0.95 <= stamp(job_dir, "warned") - started < 1 + PROMPT_SECS
+    assert 0.8 <= stamp(job_dir, "warned") - started < 1 + PROMPT_SECS
     assert 2.95 <= stamp(job_dir, "interrupted") - started < 3 + PROMPT_SECS
     assert shared.job(job_id)["early_signal"] == {"signal": signal.SIGUSR1, "secs_before": 2}
 
