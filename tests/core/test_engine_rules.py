@@ -13,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from gflow.core.dependencies import Verdict, judge
 from gflow.core.effects import Launch
 from gflow.core.errors import Refused
 from gflow.core.explain import Why, reasons
@@ -177,7 +178,12 @@ class AnythingAtAnyTime(RuleBasedStateMachine):
         self.attempt(self.bench.cancel, job_id)
         for fallen, cause in foreseen:
             job = self.bench.job(fallen)
-            assert job.state is State.CANCELLED
+            awaited = {number: self.bench.job(number) for number in job.spec.depends_on}
+            goes = job.spec.auto_cancel and judge(job.spec, awaited)[0] is Verdict.IMPOSSIBLE
+            assert (job.state is State.CANCELLED) == goes
+            if not goes:  # it waits in vain, or for one that does
+                assert job.state in (State.QUEUED, State.HOLD)
+                continue
             assert job.reason is not None
             assert job.reason.kind is ReasonKind.DEPENDENCY_FAILED
             assert job.reason.job in self.bench.job(fallen).spec.depends_on
