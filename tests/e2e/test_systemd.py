@@ -7,17 +7,12 @@ import pytest
 
 from support import nspawn
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.skipif(nspawn.missing() is not None, reason=f"no systemd to try: {nspawn.missing()}"),
-    pytest.mark.timeout(2 * nspawn.BOOT_AND_RUN_SECS),
-]
+pytestmark = nspawn.MARKS
 
-STEPS = r"""
-say() { printf '== %s\n' "$1"; }
-soon() { for _ in $(seq 400); do if "$@" >/dev/null 2>&1; then return 0; fi; sleep 0.1; done; echo "TOO LATE: $*"; }
+STEPS = (
+    nspawn.WORDS
+    + r"""
 pid() { systemctl --user show --property=MainPID --value gflowd.service; }
-another() { new=$(pid); [ "$new" != 0 ] && [ "$new" != "$1" ]; }
 job() { gqueue -j 1 -f ST | tail -n 1; kill -0 "$job" && echo the same process; }
 
 cd
@@ -52,6 +47,7 @@ say uninstall
 gflowd service uninstall; gflowd service status; echo "exit code $?"
 systemctl --user list-units 'gflow*' --all --no-legend
 """
+)
 
 
 @pytest.fixture(scope="module")

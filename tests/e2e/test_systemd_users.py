@@ -6,18 +6,13 @@ import pytest
 
 from support import nspawn
 
-pytestmark = [
-    pytest.mark.once,
-    pytest.mark.skipif(nspawn.missing() is not None, reason=f"no systemd to try: {nspawn.missing()}"),
-    pytest.mark.timeout(2 * nspawn.BOOT_AND_RUN_SECS),
-]
+pytestmark = nspawn.MARKS
 
-STEPS = r"""
-say() { printf '== %s\n' "$1"; }
-soon() { for _ in $(seq 400); do if "$@" >/dev/null 2>&1; then return 0; fi; sleep 0.1; done; echo "TOO LATE: $*"; }
+STEPS = (
+    nspawn.WORDS
+    + r"""
 as() { user=$1; shift; runuser -u $user -- env -i PATH=$PATH HOME=/home/$user LC_ALL=C.UTF-8 "$@"; }
 pid() { systemctl show --property=MainPID --value gflowd.service; }
-another() { new=$(pid); [ "$new" != 0 ] && [ "$new" != "$1" ]; }
 
 cd /
 useradd -m -s /bin/bash ana; useradd -m -s /bin/bash ben
@@ -38,6 +33,7 @@ touch /home/ana/go; while kill -0 $job 2>/dev/null; do sleep 0.05; done
 systemctl start gflowd.socket; as ana gjob wait 1; as ana gqueue -a -f JOBID,ST,EXIT,USER
 journalctl --output=cat --unit=gflowd.service | grep -i -E 'left-over|share the daemon'
 """
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 BOOT_AND_RUN_SECS = 150.0
 
 _BEGIN = """\
@@ -40,6 +42,21 @@ def missing() -> str | None:
     if not list(Path("/usr/lib").glob("**/security/pam_systemd.so")):
         return "pam_systemd.so is not installed (package libpam-systemd)"
     return None
+
+
+MARKS = [
+    pytest.mark.once,
+    pytest.mark.skipif(missing() is not None, reason=f"no systemd to try: {missing()}"),
+    pytest.mark.timeout(2 * BOOT_AND_RUN_SECS),
+]
+"""Of tests of a module that boots one."""
+
+WORDS = r"""
+say() { printf '== %s\n' "$1"; }
+soon() { for _ in $(seq 400); do if "$@" >/dev/null 2>&1; then return 0; fi; sleep 0.1; done; echo "TOO LATE: $*"; }
+another() { new=$(pid); [ "$new" != 0 ] && [ "$new" != "$1" ]; }
+"""
+"""Shell functions for steps: begin one, wait for something, and whether `pid` tells another daemon than $1."""
 
 
 @contextmanager

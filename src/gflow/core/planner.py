@@ -9,7 +9,7 @@ Within a pass room only shrinks, so what was refused stays refused.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -240,7 +240,9 @@ class Planner:
 
     def _planned_at(self, job_id: JobId, shape: Shape, moment: float) -> Planned | None:
         """The plan for a job of this shape at a later moment, None if there is no room for it then."""
-        spare_mb, spare_cpus = self._spare_memory(shape, moment), self._spare_cpus(shape, moment)
+        host = self._resources
+        spare_mb = self._spare(shape.memory_mb, host.memory_total_mb, lambda spec: spec.memory_mb, moment)
+        spare_cpus = self._spare(shape.cpus, host.cpus_total, lambda spec: spec.cpus, moment)
         if (spare_mb or 0) < 0 or (spare_cpus or 0) < 0:
             return None
         later = self._fitting_at(shape, moment)
@@ -283,27 +285,15 @@ class Planner:
                 shares += share
         return shares
 
-    def _spare_memory(self, shape: Shape, moment: float) -> int | None:
-        total = self._resources.memory_total_mb
-        if not shape.memory_mb or total is None:
+    def _spare(
+        self, wanted: int | None, total: int | None, held: Callable[[JobSpec], int | None], moment: float
+    ) -> int | None:
+        """How much of the host's memory or CPUs is left beside a job that wants some; None if it wants none."""
+        if not wanted or total is None:
             return None
-        still = sum(
-            job.spec.memory_mb or 0
-            for job in map(self.table.jobs.__getitem__, self.table.running)
-            if job.spec.memory_mb and self.gone_at(job) > moment
-        )
-        return total - still - shape.memory_mb
-
-    def _spare_cpus(self, shape: Shape, moment: float) -> int | None:
-        total = self._resources.cpus_total
-        if not shape.cpus or total is None:
-            return None
-        still = sum(
-            job.spec.cpus or 0
-            for job in map(self.table.jobs.__getitem__, self.table.running)
-            if job.spec.cpus and self.gone_at(job) > moment
-        )
-        return total - still - shape.cpus
+        running = map(self.table.jobs.__getitem__, self.table.running)
+        still = sum(amount for job in running if (amount := held(job.spec)) and self.gone_at(job) > moment)
+        return total - still - wanted
 
     def _leaves_host(self, shape: Shape, end_at: float) -> bool:
         """Whether the memory and the CPUs of a job of this shape are none that a planned one waits for."""

@@ -393,7 +393,7 @@ class _Daemon:
         )
 
     def _tell(self, number: int, event: Event) -> None:
-        if event.job is not None:
+        if event.job is not None and log.isEnabledFor(logging.DEBUG):
             log.debug("Job %d: %s", event.job.id, event.kind.value.removeprefix("job_"))
         self._tally.count(event)
         self._pool.offer(number, event)
@@ -644,8 +644,7 @@ class _Daemon:
         async with self._one_reload:
             self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
-                found = await trio.to_thread.run_sync(reread)
-                await trio.to_thread.run_sync(partial(check, found, system=self._settings.system))
+                found = await self._found(reread)
                 changed = differences(self._config, found)
                 await self._go_by(in_force(self._config, found))
             except (ConfigError, CannotStart) as error:
@@ -661,11 +660,11 @@ class _Daemon:
 
     async def replace(self) -> None:
         """Leave, and let the program that is installed now go on in this process. Raises Impossible, and goes on."""
-        if self._settings.reread is None:
+        reread = self._settings.reread
+        if reread is None:
             raise Impossible("This daemon is part of another program, and has no program of its own to be replaced by")
         try:
-            found = await trio.to_thread.run_sync(self._settings.reread)
-            await trio.to_thread.run_sync(partial(check, found, system=self._settings.system))
+            await self._found(reread)
             await trio.to_thread.run_sync(try_out)
         except (ConfigError, CannotStart, CannotReplace) as error:
             raise Impossible(f"{error}; this program goes on") from error
@@ -674,6 +673,12 @@ class _Daemon:
             self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
             self.replacement = [listener.dup() for listener in self._listeners]
             self._leave.set()
+
+    async def _found(self, reread: Callable[[], Config]) -> Config:
+        """The configuration as it is now. Raises ConfigError, and CannotStart if a daemon would not start with it."""
+        found = await trio.to_thread.run_sync(reread)
+        await trio.to_thread.run_sync(partial(check, found, system=self._settings.system))
+        return found
 
     async def _go_by(self, config: Config) -> None:
         told_otherwise = config.notifications != self._config.notifications

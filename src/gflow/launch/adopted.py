@@ -36,6 +36,7 @@ from gflow.launch.processes import (
     name_of,
     read_stat,
     signal_all,
+    wait_all_gone,
     wait_process,
 )
 from gflow.launch.tmux_server import TmuxServer
@@ -230,9 +231,7 @@ class Adopted:
 
     async def wait_gone(self, job: Job) -> None:
         """Wait for all that runs of the job, and for what that started meanwhile."""
-        while members := await self._members(job):
-            for process in members:
-                await wait_process(process)
+        await wait_all_gone(lambda: self._members(job))
 
     async def interrupt(self, job: Job) -> None:
         """Type Ctrl-C into the pane. What reports its own end is about to go by itself, and is let."""

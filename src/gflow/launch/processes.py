@@ -135,6 +135,13 @@ def send(process: Process, signal: int) -> bool:
     return True
 
 
+async def wait_all_gone(members: Callable[[], Awaitable[Iterable[Process]]]) -> None:
+    """Wait until nothing is among `members`, those that appear meanwhile included."""
+    while there := await members():
+        for process in there:
+            await wait_process(process)
+
+
 async def signal_all(members: Callable[[], Awaitable[Iterable[Process]]], signal: int) -> int:
     """Signal every process that is among `members`, once; return how many there were.
 

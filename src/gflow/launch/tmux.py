@@ -37,6 +37,7 @@ from gflow.launch.processes import (
     read_stat,
     run_id_of,
     send,
+    wait_all_gone,
     wait_process,
 )
 from gflow.launch.program import PROGRESS_FILE, program_of
@@ -148,9 +149,7 @@ class Tmux:
 
     async def wait_gone(self, job: Job) -> None:
         """Wait for all that runs of the job, and for what that started meanwhile."""
-        while survivors := await self._members(job):
-            for process in survivors:
-                await wait_process(process)
+        await wait_all_gone(lambda: self._members(job))
 
     async def interrupt(self, job: Job) -> None:
         """Type Ctrl-C, whatever the terminal shows; if tmux does not do it, SIGINT to its foreground processes."""

@@ -28,6 +28,7 @@ from gflow.launch.processes import (
     real_user_of,
     send,
     signal_all,
+    wait_all_gone,
     wait_process,
 )
 from gflow.launch.tmux_server import find_tmux
@@ -233,9 +234,7 @@ class PerUser:
 
     async def wait_gone(self, job: Job) -> None:
         """Wait for all that runs of the job."""
-        while survivors := await self._members(job):
-            for process in survivors:
-                await wait_process(process)
+        await wait_all_gone(lambda: self._members(job))
 
     async def interrupt(self, job: Job) -> None:
         """Type Ctrl-C at its terminal; if its helper does not do that, SIGINT."""
