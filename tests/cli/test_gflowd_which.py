@@ -106,10 +106,20 @@ def test_a_socket_is_named_by_url_and_by_file_as_well(tmp_path, monkeypatch):
     file.parent.mkdir(parents=True)
     file.write_text(f"[daemon]\nsocket = '{tmp_path}/mine'\n")
     assert meant() == endpoint.find() == f"{tmp_path}/mine"
+    file.write_text(f"[daemon]\nsocket = '{tmp_path}/mine'\n[client]\nurl = 'unix:{tmp_path}/urls'\n")
+    assert meant() == endpoint.find() == f"{tmp_path}/urls"
+    monkeypatch.setenv("GFLOW_DAEMON_SOCKET", f"{tmp_path}/variables")
+    assert meant() == endpoint.find() == f"{tmp_path}/variables"
+    monkeypatch.delenv("GFLOW_DAEMON_SOCKET")
     monkeypatch.setenv("GFLOW_URL", f"unix:{tmp_path}/there")
     assert meant() == endpoint.find() == f"{tmp_path}/there"
     monkeypatch.setenv("GFLOW_URL", "https://elsewhere:1")
     assert meant() == f"{tmp_path}/mine", "what is on other machines is not for gflowd"
+    file.write_text("[")
+    monkeypatch.setenv("GFLOW_DAEMON_SOCKET", paths.SYSTEM_SOCKET)
+    given = Invocation(None, 0)
+    choose(given, own=False, system=False)
+    assert given.system, "whatever is wrong with a file that does not matter"
 
 
 def test_options_say_it_against_what_is_there(machine):
@@ -130,6 +140,13 @@ def test_a_unit_of_ones_own_is_what_is_started_and_one_of_the_system_is_not_pass
 def test_own_and_system_are_a_contradiction(run):
     code, said = run("status", "--own", "--system")
     assert (code, "use one of them" in said) == (2, True)
+
+
+def test_what_is_not_ones_own_is_not_called_so(run, monkeypatch):
+    monkeypatch.setenv("GFLOW_DAEMON_SOCKET", paths.SYSTEM_SOCKET)
+    code, said = run("up", "--own")
+    assert code == 1
+    assert said.startswith(f"gflowd: --own: {paths.SYSTEM_SOCKET} is the socket of the daemon of all users")
 
 
 def test_status_says_whose_daemon_it_is(of_all, run):

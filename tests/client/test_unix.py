@@ -195,7 +195,7 @@ def test_the_socket_of_a_unit_that_does_not_start_says_where_to_look(short_dir, 
             "lost the connection to gflowd (Connection reset by peer); if it does not start,"
             f" 'gflowd status' or '{manager} status gflowd' says why; who knows"
         )
-    with pytest.raises(Unreachable, match="; root starts it with 'gflowd up --system'$"):
+    with pytest.raises(Unreachable, match=r"; root starts it with 'gflowd up --system'$"):
         unix.connect(f"{short_dir}/all")
 
 

@@ -176,6 +176,9 @@ async def reload(given: Invocation, socket: str | None, *, replace: bool, own: b
         click.echo("Nothing has changed.")
 
 
+gflowd.add_command(status)
+
+
 @gflowd.command("import")
 @click.argument("path", metavar="PATH", type=click.Path(exists=True, dir_okay=False))
 @click.option("--dry-run", is_flag=True, help="Only show what would come.")
@@ -184,7 +187,6 @@ async def import_(path: str, dry_run: bool) -> None:
     raise _Import(Path(path), dry_run)
 
 
-gflowd.add_command(status)
 gflowd.add_command(service)
 gflowd.add_command(doctor)
 gflowd.add_command(init)
@@ -302,7 +304,7 @@ def _check(given: Invocation) -> None:
         from gflow.daemon import run as daemon
 
         try:
-            daemon.check(settings)
+            daemon.check(settings, system=given.system)
         except daemon.CannotStart as error:
             raise ConfigError(str(error)) from error
 

@@ -37,25 +37,41 @@ def choose(given: Invocation, *, own: bool, system: bool, starting: bool = False
     """
     if own and system:
         raise click.UsageError("--own and --system: use one of them.")
-    url = os.environ.get("GFLOW_URL", "")
-    if url.startswith("unix:/"):
-        given.flags.setdefault("socket", url.removeprefix("unix:"))
+    if not (own or system):
+        _take_url(given)
     named = _named(given)
     if named is not None:
         given.system = system or os.path.realpath(named) == os.path.realpath(paths.SYSTEM_SOCKET)
+        if own and given.system:
+            raise ConfigError(f"--own: {named} is the socket of the daemon of all users; is GFLOW_DAEMON_SOCKET set?")
         return False
     mine = own or (starting and Host().installed) or _has_own(given)
     given.system = system or (not mine and serves_all())
     return given.system and not system
 
 
+def _take_url(given: Invocation) -> None:
+    """Take the socket that a `unix:` URL names; URLs of other machines are not for `gflowd`."""
+    url = os.environ.get("GFLOW_URL") or (_from(given, lambda settings: settings.client.url) if not _variable() else "")
+    if url and url.startswith("unix:/"):
+        given.flags.setdefault("socket", url.removeprefix("unix:"))
+
+
 def _named(given: Invocation) -> str | None:
     """The socket that flag, environment or one's own file name."""
-    stated = given.flags.get("socket") or config.environment().get("GFLOW_DAEMON_SOCKET")
+    return _from(given, lambda settings: settings.daemon.socket) or given.flags.get("socket") or _variable()
+
+
+def _variable() -> str | None:
+    return config.environment().get("GFLOW_DAEMON_SOCKET")
+
+
+def _from(given: Invocation, what: Callable[[config.Config], str | None]) -> str | None:
+    """What the settings say; nothing if they cannot be read, which is told of when they are needed."""
     try:
-        return stated or given.settings().daemon.socket
+        return what(given.settings())
     except ConfigError:
-        return None  # told of when it is needed
+        return None
 
 
 def _has_own(given: Invocation) -> bool:
@@ -101,10 +117,11 @@ def leave_to_the_others(given: Invocation) -> None:
     """Say that the daemon of all users is enough. Raises HostingFailed if it does not run."""
     path = Path(paths.SYSTEM_SOCKET)
     found = hosting.find(path, given.data_dir())
-    at_call = found is None and path.exists() and Host(system=True).installed  # systemd starts it
-    if found is None and not at_call:
+    installed = Host(system=True).installed
+    if found is None and not (installed and path.exists()):  # else systemd starts it for whoever calls
+        unit = f" ({SERVICE} of the system)" if installed else ""
         raise hosting.HostingFailed(
-            f"the daemon of all users does not run ({SERVICE} of the system); {how_to_start(given)}, and"
+            f"the daemon of all users does not run{unit}; {how_to_start(given)}, and"
             " 'gflowd up --own' starts one of your own"
         )
     pid = "" if found is None else f" (pid {found.pid})"
