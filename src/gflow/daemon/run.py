@@ -372,6 +372,7 @@ class _Daemon:
         engine = Engine(
             grace_secs=daemon.kill_grace_secs, shuffle=_shuffle(daemon), policy=_policy(self._settings.config)
         )
+        engine.kept.size_of = self._spool.size
         engine.set_machine((), _memory_total_mb(), len(usable_cpus()))  # the watch tells of GPUs before any pass
         engine.restore(loaded.jobs.values(), loaded.groups.values(), loaded.next_job_id, clock.read(), loaded.settings)
         return Runtime(
