@@ -204,7 +204,9 @@ def _serve(settings: Settings) -> None:
     daemon = _serve_locked(settings, handed)
     if daemon.replacement is not None:
         of_systemd = handed is not None and handed.of_systemd
-        replace(daemon.replacement, settings.config.tcp(), of_systemd, settings.given)
+        *tcp_sockets, unix = daemon.replacement
+        left = HandedOver(unix, of_systemd, settings.config.tcp(), tuple(tcp_sockets), daemon.connections)
+        replace(left, settings.given)
 
 
 def _serve_locked(settings: Settings, handed: HandedOver | None) -> "_Daemon":
@@ -291,6 +293,8 @@ class _Daemon:
         self._again = False
         self.replacement: list[socket.socket] | None = None
         """The listening sockets, if another program is to take this one's place."""
+        self.connections: list[socket.socket] = []
+        """What that program goes on with."""
         if not settings.system:  # an older gflow had no such mode, and left nothing there
             first_start(settings.data_dir)
         targets = _targets(settings.config, self._log_path)
@@ -488,7 +492,10 @@ class _Daemon:
         self._listeners = listeners = self._listen()
         self._services = self._make_services()
         stranger = _stranger(self._settings.config, tls, outside=any(map(_is_seen_outside, listeners)))
-        self._server = server = ApiServer(create_app(self._services), listeners, stranger=stranger, tls=tls)
+        connected = self._handed.take_connections() if self._handed is not None else []
+        self._server = server = ApiServer(
+            create_app(self._services), listeners, stranger=stranger, tls=tls, connections=connected
+        )
         try:
             with trio.open_signal_receiver(*_SIGNALS) as signals:
                 async with trio.open_nursery() as nursery:
@@ -618,7 +625,10 @@ class _Daemon:
         self._runtime.stopping = self.replacement is None  # else nobody is refused: what has come in is still done
         self._unlink_socket()  # while it is surely ours
         self._runtime.bus.close()
-        await server.close()
+        if self.replacement is None:
+            await server.close()
+        else:
+            self.connections = await server.hand_over()
         self._runtime.stopping = True
         for name in ("manager", "state watch", "scheduler", "timeouts", "memory", "gpus", "housekeeping", "historian"):
             if name in started:
