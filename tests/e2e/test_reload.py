@@ -1,6 +1,8 @@
 """`gflowd reload`: other settings in a daemon that goes on; no request fails, no event and no job is lost."""
 
 import json
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -130,6 +132,24 @@ def test_it_says_what_changed_and_what_needs_a_restart():
             "With the next 'gflowd restart': daemon.gpus: not set -> [0]",
         ]
         assert "configuration: daemon.max_bypass_secs: 3600 -> 5" in daemon.said()
+
+
+def test_a_hang_up_has_it_read_its_configuration_again():
+    with Daemon() as daemon:
+        assert "no jobs known\n" in daemon.said()
+        configure(daemon, "[daemon]\nmax_bypass_secs = 5\n")
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait.until(lambda: "configuration: daemon.max_bypass_secs: 3600 -> 5" in daemon.said(), "other settings")
+        configure(daemon, "[")
+        os.kill(daemon.pid, signal.SIGHUP)
+        refusal = "ERROR   gflow.daemon.run: the configuration stays as it is"
+        wait.until(lambda: refusal in daemon.said(), "a refusal")
+        asked = daemon.cli("gflowd", "reload")
+        assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)
+        assert asked.stderr.endswith("; the configuration stays as it is\n")
+        assert daemon.said().count(refusal) == 2, "the log has what the command was told"
+        missing = daemon.cli("gflowd", "--config", "missing.toml", "reload")
+        assert missing.stderr == "gflowd: missing.toml: no such configuration file\n"
 
 
 def test_a_quota_counts_at_once():

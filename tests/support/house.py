@@ -23,6 +23,7 @@ from gflow.api.services import Services
 from gflow.daemon import endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
+from gflow.daemon.signals import Terminal
 from gflow.gpu.base import Probe
 from gflow.gpu.simulated import Simulated
 from gflow.notify.base import Target
@@ -75,7 +76,7 @@ class House:
             access=access or config.Access(),
         )
         settings = run.Settings(configured, self.data_dir, self.socket)
-        self.daemon = run._Daemon(settings)
+        self.daemon = run._Daemon(settings, Terminal())
         self.runtime = self.daemon._runtime
         self.engine = self.runtime.engine
         self.persistence = self.daemon._persistence

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from gflow.daemon.peer import peer_of
-from gflow.daemon.units import SERVICE, SOCKET, Host, UnitFailed
+from gflow.daemon.units import SERVICE, SOCKET, Host, NoManager, UnitFailed
 
 SESSION = "gflow_server"
 LOG = "gflowd.log"
@@ -113,16 +113,24 @@ def _get(connection: HTTPConnection, path: str) -> dict[str, Any]:
     return found
 
 
-def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Path) -> Running:
+def failure(path: Path) -> str | None:
+    """Why the unit that is to serve this socket does not; None if there is none, or it is only not running."""
+    host = _host_of(path)
+    return host.failure() if host is not None else None
+
+
+def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Path, *, system: bool = False) -> Running:
     """Host `gflowd` with arguments `before` and `after` the word `run`; return once it answers on `path`.
+
+    system: it is to serve all users.
 
     Raises HostingFailed.
     """
     host = _host_of(path)
     if host is not None:
         return _start_in_unit(host, before, after, path)
-    given = [*after, "--socket", os.fspath(path), "--log-file", os.fspath(data_dir / LOG)]
-    command = [*program(), *before, "run", *given]
+    where = ["--socket", os.fspath(path), "--log-file", os.fspath(data_dir / LOG)]
+    command = [*_run(before, after, system=system), *where]
     hosted = _start_in_tmux(command) or _start_detached(command, data_dir)
     deadline = time.monotonic() + START_SECS
     pause = 0.02
@@ -142,13 +150,19 @@ def program() -> tuple[str, ...]:
     return sys.executable, "-m", "gflow.cli.gflowd"
 
 
+def _run(before: Sequence[str], after: Sequence[str], *, system: bool) -> list[str]:
+    return [*program(), *before, "run", *(["--system"] if system else []), *after]
+
+
 def _start_in_unit(host: Host, before: Sequence[str], after: Sequence[str], path: Path) -> Running:
     """Have systemd start its unit, with these options if there are any."""
     given = {name: value for name, value in os.environ.items() if name.startswith("GFLOW_DAEMON_")}
     try:
-        host.vary([*program(), *before, "run", *after] if before or after or given else None, given)
+        host.vary(_run(before, after, system=host.system) if before or after or given else None, given)
         host.ask("reset-failed", SERVICE, SOCKET)
         host.ask("start", SOCKET, SERVICE)
+    except NoManager as error:
+        raise HostingFailed(f"gflowd did not start; {error}") from error
     except UnitFailed as error:
         raise HostingFailed(f"gflowd did not start; {host.last_words() or error}") from error
     running = _listening(path)

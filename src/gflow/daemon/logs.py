@@ -66,6 +66,15 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stat.S_ISSOCK(found.st_mode) and environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
+def mark(level: int, stream: TextIO, environ: Mapping[str, str]) -> str:
+    """What is before a line of this level on `stream`: its priority if that is the journal, else nothing."""
+    return _prefix(level) if is_journal(stream, environ) else ""
+
+
+def _prefix(level: int) -> str:
+    return f"<{next(number for least, number in _PRIORITIES if level >= least)}>"
+
+
 class Journal(logging.Formatter):
     """Lines for the journal, each with its priority; those of a traceback, too."""
 
@@ -74,8 +83,7 @@ class Journal(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of a record."""
-        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        return "\n".join(f"{_prefix(record.levelno)}{line}" for line in super().format(record).splitlines())
 
 
 class Json(logging.Formatter):

@@ -3,6 +3,7 @@
 This is the only module that knows the concrete launcher, probe and server.
 """
 
+import contextlib
 import logging
 import os
 import random
@@ -58,6 +59,7 @@ from gflow.daemon.persistence import Persistence
 from gflow.daemon.reloading import Differences, differences, in_force
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.scheduler import Scheduler
+from gflow.daemon.signals import HEEDED, Terminal
 from gflow.daemon.state_watch import StateWatch
 from gflow.daemon.systemd import Given, Manager, adopt
 from gflow.daemon.tally import Tally
@@ -92,8 +94,6 @@ from gflow.users.places import Places, UnsafePlace, open_directory
 from gflow.users.submitters import Submitters
 
 log = logging.getLogger(__name__)
-
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 LAUNCH_SECS = 5.0
 """What launches under way get at shutdown, so that their outcome is recorded."""
@@ -182,7 +182,7 @@ def tls_context(config: Config) -> ssl.SSLContext | None:
 
 
 def serve(settings: Settings) -> None:
-    """Run a daemon until SIGTERM, SIGINT or SIGHUP. Raises CannotStart."""
+    """Run a daemon until SIGTERM, SIGINT, or its terminal is gone. Raises CannotStart."""
     try:
         _serve(settings)
     except (Held, SocketInUse, CannotListen, TmuxUnusable, Unreadable, UnsafePlace) as error:
@@ -213,14 +213,14 @@ def _serve_locked(settings: Settings, handed: HandedOver | None) -> "_Daemon":
     """Daemons one after the other, the last of which is returned when it has left."""
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-        asked_to_stop: list[int] = []
+        terminal, heard = Terminal(), list[int]()
         again = True
-        while again and not asked_to_stop:
+        while again and not any(map(terminal.asks_to_stop, heard)):
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-            daemon = _Daemon(settings, asked_to_stop, handed)
+            daemon = _Daemon(settings, terminal, heard, handed)
             _raise_descriptor_limit()  # after the launcher has noted the limit that jobs are to have
-            for number in _SIGNALS:  # between two daemons, too, one is heard
-                signal.signal(number, lambda number, _: asked_to_stop.append(number))
+            for number in HEEDED:  # between two daemons, too, one is heard
+                signal.signal(number, lambda number, _: heard.append(number))
             again = _run(daemon)
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     return daemon
@@ -285,10 +285,14 @@ class _Started:
 class _Daemon:
     """The parts of one daemon."""
 
-    def __init__(self, settings: Settings, asked_to_stop: Sequence[int] = (), handed: HandedOver | None = None) -> None:
+    def __init__(
+        self, settings: Settings, terminal: Terminal, heard: Sequence[int] = (), handed: HandedOver | None = None
+    ) -> None:
+        """`heard`: signals that came between the daemon before, if there was one, and this one."""
         self._settings = settings
         self._handed = handed
-        self._asked_to_stop = asked_to_stop
+        self._terminal = terminal
+        self._heard = heard
         self._leave = trio.Event()
         self._again = False
         self.replacement: list[socket.socket] | None = None
@@ -455,7 +459,8 @@ class _Daemon:
     def _log_start(self) -> None:
         counts = self._runtime.engine.counts
         log.info("gflowd %s, pid %d, data in %s", __version__, os.getpid(), self._settings.data_dir)
-        log.info("%d jobs known: %s", sum(counts.values()), ", ".join(f"{s.value} {n}" for s, n in counts.items() if n))
+        known = ", ".join(f"{state.value} {count}" for state, count in counts.items() if count)
+        log.info("%s", f"{sum(counts.values())} jobs known: {known}" if known else "no jobs known")
         for note in self._settings.config.unserved():
             log.warning("configured, but not acted on by this version: %s", note)
         for group in unknown_groups(self._settings.config.access.admin_groups):
@@ -497,7 +502,7 @@ class _Daemon:
             create_app(self._services), listeners, stranger=stranger, tls=tls, connections=connected
         )
         try:
-            with trio.open_signal_receiver(*_SIGNALS) as signals:
+            with trio.open_signal_receiver(*HEEDED) as signals:
                 async with trio.open_nursery() as nursery:
                     await self._start_and_serve(nursery, server, signals)
         finally:
@@ -602,15 +607,29 @@ class _Daemon:
         self._runtime.commit(online)
 
     async def _wait_for_signals(self, signals: Any) -> None:
-        """Leave at the first. Further ones must not kill us half-way out, which trio would do with those not taken."""
-        if self._asked_to_stop:
-            self._leave.set()
-        async for _ in signals:
-            self._again = False
-            self.replacement = None
-            self._leave.set()
-            for number in _SIGNALS:
-                signal.signal(number, lambda *_: None)  # not SIG_IGN: programs started from here would inherit that
+        for number in self._heard:
+            self._heed(number)
+        async for number in signals:
+            self._heed(number)
+
+    def _heed(self, number: int) -> None:
+        """Go by the configuration as it is now, or leave. Further signals must not kill us half-way out, which trio
+        would do with those not taken."""
+        if not self._terminal.asks_to_stop(number):
+            self._nursery.start_soon(self._reload_by_signal)
+            return
+        self._again = False
+        self.replacement = None
+        self._leave.set()
+        for heeded in HEEDED:
+            signal.signal(heeded, lambda *_: None)  # not SIG_IGN: programs started from here would inherit that
+
+    async def _reload_by_signal(self) -> None:
+        if self._leave.is_set():
+            return
+        with contextlib.suppress(Impossible):  # the log has it
+            if not any(await self.reload()):
+                log.info("configuration: nothing has changed")
 
     def _state_watch(self, recovery: Recovery) -> StateWatch:
         def take_up() -> None:
