@@ -6,7 +6,7 @@ import pytest
 
 from gflow import config
 from gflow.cli.gflowd_init import text_of
-from gflow.daemon import run
+from gflow.daemon import configured
 from support import certificates
 from support.daemon import Daemon
 from support.terminal import Terminal
@@ -103,7 +103,7 @@ def test_with_a_certificate_others_are_served(init, tmp_path):
     assert (wrong.returncode, init.file.exists()) == (1, False)
     assert "daemon.tls_cert and daemon.tls_key go together" in wrong.stderr
     assert init("--yes", "--host", "0.0.0.0", "--tls-cert", files.cert, "--tls-key", files.key).returncode == 0
-    run.check(config.load(init.file, {}))
+    configured.check(config.load(init.file, {}))
 
 
 @pytest.mark.parametrize("chosen", ["sequential", "random"])

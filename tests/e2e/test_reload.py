@@ -142,7 +142,7 @@ def test_a_hang_up_has_it_read_its_configuration_again():
         wait.until(lambda: "configuration: daemon.max_bypass_secs: 3600 -> 5" in daemon.said(), "other settings")
         configure(daemon, "[")
         os.kill(daemon.pid, signal.SIGHUP)
-        refusal = "ERROR   gflow.daemon.run: the configuration stays as it is"
+        refusal = "ERROR   gflow.daemon.in_force: the configuration stays as it is"
         wait.until(lambda: refusal in daemon.said(), "a refusal")
         asked = daemon.cli("gflowd", "reload")
         assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)

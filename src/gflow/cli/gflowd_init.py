@@ -140,11 +140,11 @@ def _refusal(answers: Answers) -> str | None:
     given = {name: str(answers[name]) for name in (*_FOR_OTHERS, "port") if answers.get(name) is not None}
     if not given:
         return None
-    from gflow.daemon import run  # and with it the server
+    from gflow.daemon import configured  # and with it what speaks TLS
 
     try:
-        run.check(config.with_daemon(config.Config(), given, "gflowd init"))
-    except (ConfigError, run.CannotStart) as error:
+        configured.check(config.with_daemon(config.Config(), given, "gflowd init"))
+    except (ConfigError, configured.CannotStart) as error:
         return str(error)
     return None
 

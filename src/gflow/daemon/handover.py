@@ -18,7 +18,7 @@ from gflow.daemon.systemd import Given
 
 VARIABLE = "GFLOWD_HANDED_OVER"
 TRY_SECS = 60.0
-_TRY = "import gflow.cli.gflowd, gflow.daemon.run"
+_TRY = "import gflow.cli.gflowd, gflow.daemon.process"
 
 
 class CannotReplace(Exception):
