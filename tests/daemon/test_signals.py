@@ -1,4 +1,4 @@
-"""Which signals ask the daemon to stop. That it does what they ask is in e2e/test_lifecycle.py and e2e/test_reload.py."""
+"""Which signals ask the daemon to stop. That it does as they say is in e2e: test_lifecycle.py, test_reload.py."""
 
 import os
 import signal
