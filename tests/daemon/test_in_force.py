@@ -64,11 +64,11 @@ async def test_another_certificate_is_tried_and_waits_for_a_restart(tmp_path, co
 async def test_what_is_wrong_changes_nothing(tmp_path, wrong, caplog):
     daemon = Reloading(tmp_path)
     before, daemon.next = daemon.in_force.now, wrong
-    with pytest.raises(Impossible, match="; the configuration stays as it is$"):
+    with pytest.raises(Impossible, match=r"; the configuration stays as it is$"):
         await daemon.reload()
     assert (daemon.gone_by, daemon.in_force.now, daemon.told) == ([], before, ["RELOADING=1", "READY=1"])
     assert "the configuration stays as it is: " in caplog.text
-    with pytest.raises(Impossible, match="; this program goes on$"):
+    with pytest.raises(Impossible, match=r"; this program goes on$"):
         await daemon.in_force.check_next()
 
 

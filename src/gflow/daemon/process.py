@@ -48,8 +48,8 @@ def _serve(settings: Settings) -> None:
     if handed is None and (sock := adopt(settings.given, settings.socket)) is not None:
         handed = HandedOver(sock, of_systemd=True)
     daemon = _serve_locked(settings, handed)
-    if daemon.replacement is not None:
-        replace(daemon.replacement, settings.given)
+    if daemon.leaving.replacement is not None:
+        replace(daemon.leaving.replacement, settings.given)
 
 
 def _serve_locked(settings: Settings, handed: HandedOver | None) -> Daemon:

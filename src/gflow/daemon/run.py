@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
 from gflow.daemon.in_force import InForce
+from gflow.daemon.leaving import Leaving
 from gflow.daemon.limits import NO_CGROUPS, Limits
 from gflow.daemon.listening import Listening
 from gflow.daemon.memory_watch import MemoryWatch
@@ -94,13 +94,8 @@ class Daemon:
     ) -> None:
         """`heard`: signals that came between the daemon before, if there was one, and this one."""
         self._settings = settings
-        self._terminal = terminal
-        self._heard = heard
-        self._leave = trio.Event()
-        self._again = False
+        self.leaving = Leaving(terminal, heard, self._reload_by_signal)
         self._listening = Listening(settings, handed)
-        self.replacement: HandedOver | None = None
-        """What is for another program, if one is to take this one's place."""
         if not settings.system:  # an older gflow had no such mode, and left nothing there
             first_start(settings.data_dir)
         targets = configured.targets(settings.config, self._log_path)
@@ -280,11 +275,11 @@ class Daemon:
                 async with trio.open_nursery() as nursery:
                     await self._start_and_serve(nursery, server, signals)
         finally:
-            if not self._runtime.stopping and self.replacement is None:
+            if not self._runtime.stopping and self.leaving.replacement is None:
                 listening.unlink()
             listening.close()
             self._manager.close()
-        return self._again
+        return self.leaving.again
 
     async def _start_and_serve(self, nursery: trio.Nursery, server: ApiServer, signals: Any) -> None:
         self._nursery, start = nursery, self._start
@@ -307,16 +302,13 @@ class Daemon:
         self._listening.tell(outside=server.stranger.outside)
         await start("manager", self._manager)
         self._manager.tell("READY=1")
-        nursery.start_soon(self._wait_for_signals, signals)
-        await self._leave.wait()
-        if self.replacement is not None:
-            log.info("another program takes this one's place; running jobs go on")
-        else:
-            log.info("%s; running jobs go on", "starting anew" if self._again else "stopping")
-        if not self._again and self.replacement is None:
+        nursery.start_soon(self.leaving.heed, signals, nursery)
+        await self.leaving.asked.wait()
+        self.leaving.say()
+        if self.leaving.for_good:
             self._manager.tell("STOPPING=1")
         await self._stop(server)
-        if self._again and not self._persistence.clean:
+        if self.leaving.again and not self._persistence.clean:
             raise CannotStart("the disk does not answer, so the state cannot be taken up; start gflowd again")
         nursery.cancel_scope.cancel()
 
@@ -330,41 +322,20 @@ class Daemon:
         online.tell(EventKind.SCHEDULER_ONLINE, None, clock.read().wall, {"version": __version__})
         self._runtime.commit(online)
 
-    async def _wait_for_signals(self, signals: Any) -> None:
-        for number in self._heard:
-            self._heed(number)
-        async for number in signals:
-            self._heed(number)
-
-    def _heed(self, number: int) -> None:
-        """Go by the configuration as it is now, or leave. Further signals must not kill us half-way out, which trio
-        would do with those not taken."""
-        if not self._terminal.asks_to_stop(number):
-            self._nursery.start_soon(self._reload_by_signal)
-            return
-        self._again = False
-        self.replacement = None
-        self._leave.set()
-        for heeded in HEEDED:
-            signal.signal(heeded, lambda *_: None)  # not SIG_IGN: programs started from here would inherit that
-
     async def _reload_by_signal(self) -> None:
-        if self._leave.is_set():
+        if self.leaving.asked.is_set():
             return
         with contextlib.suppress(Impossible):  # the log has it
             if not any(await self.reload()):
                 log.info("configuration: nothing has changed")
 
     def _state_watch(self, recovery: Recovery) -> StateWatch:
-        def take_up() -> None:
-            self._again = not self._leave.is_set()
-            self._leave.set()
-
+        take_up = self.leaving.for_another_daemon
         return StateWatch(self._settings.data_dir, recovery, take_up, lambda: self._persistence.healthy)
 
     async def _stop(self, server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
-        started, replacement = self._started, self.replacement
+        started, replacement = self._started, self.leaving.replacement
         self._runtime.stopping = replacement is None  # else nobody is refused: what has come in is still done
         if replacement is None:
             self._listening.unlink()  # while it is surely ours
@@ -398,10 +369,9 @@ class Daemon:
         """Leave, and let the program that is installed now go on in this process. Raises Impossible, and goes on."""
         await self._in_force.check_next()
         self._runtime.check_open()
-        if self.replacement is None:
+        if self.leaving.replacement is None:
             self._in_force.tell_reloading()
-            self.replacement = self._listening.handed_on()
-            self._leave.set()
+            self.leaving.for_another_program(self._listening.handed_on())
 
     async def _go_by(self, new: Prepared) -> None:
         config, daemon = new.config, new.config.daemon
