@@ -272,6 +272,8 @@ class Connection(TCPServer):
 
     def has_unread(self) -> bool:
         """Whether something came that is not read yet."""
+        if self.socket.fileno() < 0:  # closed, and about to end
+            return False
         looked = select.poll()  # select() has only so many descriptors
         looked.register(self.socket.fileno(), select.POLLIN)
         return any(events & select.POLLIN for _, events in looked.poll(0))
