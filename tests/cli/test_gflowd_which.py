@@ -175,6 +175,13 @@ def test_up_is_content_with_the_one_of_all_users(of_all, run, monkeypatch, uid):
     )
 
 
+def test_up_is_not_content_with_one_that_does_not_answer(of_all, run):
+    of_all.on("GET", "/health", b"")
+    code, said = run("up")
+    assert code == 1
+    assert said.startswith(f"gflowd: the daemon of all users (pid {os.getpid()}) does not answer; 'gflowd up --own'")
+
+
 @pytest.mark.parametrize("verb", ["up", "restart"])
 def test_nothing_is_started_beside_the_unit_of_the_system(machine, run, monkeypatch, verb):
     machine.add("system")

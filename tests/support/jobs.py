@@ -42,7 +42,7 @@ def gpus(number: int, memory_mb: int | None = None) -> list[Gpu]:
     return [Gpu(index, f"GPU-{index}", "Test", memory_mb, simulated=True) for index in range(number)]
 
 
-_NESTED = ("_dependents", "_members", "_by_owner", "_group_states", "_cells")
+_NESTED = ("_dependents", "_awaited", "_members", "_by_owner", "_group_states", "_cells")
 
 
 def snapshot(engine: Engine) -> dict[str, Any]:

@@ -124,6 +124,10 @@ def leave_to_the_others(given: Invocation) -> None:
             f"the daemon of all users does not run{unit}; {how_to_start(given)}, and"
             " 'gflowd up --own' starts one of your own"
         )
+    if found is not None and found.health is None:
+        raise hosting.HostingFailed(
+            f"the daemon of all users (pid {found.pid}) does not answer; 'gflowd up --own' starts one of your own"
+        )
     pid = "" if found is None else f" (pid {found.pid})"
     click.echo(f"gflowd of all users{pid} serves your commands; 'gflowd up --own' starts one of your own beside it.")
 

@@ -147,12 +147,16 @@ def _check_begins(engine: Engine) -> None:
 
 def _check_dependents(engine: Engine) -> None:
     dependents: dict[JobId, set[JobId]] = {}
+    awaited = {}
     for job in _in_state(engine.jobs, *_WAITING):
+        if job.spec.depends_on:
+            awaited[job.id] = {d for d in job.spec.depends_on if engine.jobs[d].state not in FINAL}
         for dependency in job.spec.depends_on:
             dependents.setdefault(dependency, set()).add(job.id)
         doomed = judge(job.spec, engine.jobs)[0] is Verdict.IMPOSSIBLE
         assert not (doomed and job.spec.auto_cancel), f"job {job.id} can never start and was not cancelled"
     _same("dependents", engine._dependents, dependents)
+    _same("what is awaited", engine._awaited, awaited)
 
 
 def _check_groups(engine: Engine, over_cap: Container[str]) -> None:

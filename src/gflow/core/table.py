@@ -10,9 +10,8 @@ are all jobs of a group of which one has yet to end, up to `GROUP_KEPT`.
 
 import heapq
 from bisect import bisect_left, insort
-from collections import ChainMap, Counter
+from collections import ChainMap, Counter, deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
@@ -22,7 +21,7 @@ from gflow.core.fairshare import FairShare
 from gflow.core.groups import Cell, cell_of
 from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.measuring import Measuring
-from gflow.core.model import Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
+from gflow.core.model import DependencyMode, Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
 from gflow.core.order import queue_key
 from gflow.core.outcome import Outcome
 from gflow.core.placement import Resources, Shuffle
@@ -67,6 +66,7 @@ class Table:
         self._begins: list[tuple[float, JobId]] = []
         self._deadlines: list[tuple[float, JobId]] = []
         self._dependents: dict[JobId, set[JobId]] = {}
+        self._awaited: dict[JobId, set[JobId]] = {}
         self._members: dict[str, set[JobId]] = {}
         self._keys: dict[tuple[str, str], JobId] = {}
         self._by_owner: dict[str, list[JobId]] = {}
@@ -155,22 +155,22 @@ class Table:
         """Active jobs that would never start without these, each with the dependency that it waits for in vain: they
         are cancelled along, or stay where they are told not to be, and what waits for those then does so in vain, too.
         """
-        todo = list(job_ids)
-        fallen = set(todo)
+        fallen = set(job_ids)
+        todo = deque(fallen)
+        left: dict[JobId, int] = {}  # of what a job waits for, how many are not among the fallen
         while todo:
-            for dependent_id in sorted(self._dependents.get(todo.pop(0), ())):
-                dependent = self.jobs[dependent_id]
-                cause = self._doomed_with(dependent, fallen)
-                if dependent_id not in fallen and cause is not None:
+            lost = todo.popleft()
+            for dependent_id in sorted(self._dependents.get(lost, ())):
+                awaited, spec = self._awaited[dependent_id], self.jobs[dependent_id].spec
+                left[dependent_id] = left.get(dependent_id, len(awaited)) - (lost in awaited)
+                waits_for_another = spec.dependency_mode is DependencyMode.ANY and left[dependent_id]
+                if dependent_id in fallen or spec.after_end or waits_for_another:
+                    continue
+                verdict, cause = judge(spec, self.jobs, fallen)
+                if verdict is Verdict.IMPOSSIBLE and cause is not None:
                     fallen.add(dependent_id)
                     todo.append(dependent_id)
-                    yield dependent, cause
-
-    def _doomed_with(self, job: Job, fallen: set[JobId]) -> JobId | None:
-        awaited = {dependency: self.jobs[dependency] for dependency in job.spec.depends_on}
-        gone = {d: replace(awaited[d], state=State.CANCELLED) for d in awaited if d in fallen}
-        verdict, cause = judge(job.spec, {**awaited, **gone})
-        return cause if verdict is Verdict.IMPOSSIBLE else None
+                    yield self.jobs[dependent_id], cause
 
     def submitted_by(self, owner: str) -> Sequence[JobId]:
         """The owner's jobs, the latest last; repeated attempts do not count."""
@@ -323,6 +323,7 @@ class Table:
             waiting.discard(job.id)
             if not waiting:
                 self._dependents.pop(dependency, None)
+        self._awaited.pop(job.id, None)
         if job.state is State.RUNNING:
             del self.running[job.id]
             self.resources.free(job)
@@ -335,15 +336,18 @@ class Table:
         self.quotas.usage.count(job, 1)
         self._count_in_group(job, 1)
         self._enter_names(job)
-        if job.state in (State.QUEUED, State.HOLD):
+        if job.spec.depends_on and job.state in (State.QUEUED, State.HOLD):
             for dependency in job.spec.depends_on:
                 self._dependents.setdefault(dependency, set()).add(job.id)
+            self._awaited[job.id] = {d for d in job.spec.depends_on if self.jobs[d].state not in FINAL}
         if job.state is State.QUEUED:
             self._queue(job, wall)
         elif job.state is State.RUNNING:
             self._enter_running(job)
         elif job.state in FINAL:
             self.finished[job.id] = None
+            for dependent in self._dependents.get(job.id, ()):
+                self._awaited[dependent].discard(job.id)
 
     def _count_in_group(self, job: Job, change: int) -> None:
         if job.spec.group_id is not None and job.retried_as is None:
