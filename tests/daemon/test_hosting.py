@@ -81,8 +81,8 @@ def test_something_that_listens_and_never_answers(path, monkeypatch):
 
 _DAEMON = """#!{python} -I
 import socket, sys
-assert sys.argv[1:3] == ["-m", "gflow.cli.gflowd"], sys.argv
-assert sys.argv[3:-2] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
+assert sys.argv[1:4] == ["-P", "-m", "gflow.cli.gflowd"], sys.argv
+assert sys.argv[4:-2] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
 assert sys.argv[-2] == "--log-file" and sys.argv[-1].endswith("/data/gflow/gflowd.log"), sys.argv
 listener = socket.socket(socket.AF_UNIX)
 listener.bind({path!r})

@@ -146,8 +146,8 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
 
 
 def program() -> tuple[str, ...]:
-    """How the command line of a daemon begins."""
-    return sys.executable, "-m", "gflow.cli.gflowd"
+    """How the command line of a daemon begins. Nothing is imported from where `up` was called: that may be anybody's."""
+    return sys.executable, "-P", "-m", "gflow.cli.gflowd"
 
 
 def _run(before: Sequence[str], after: Sequence[str], *, system: bool) -> list[str]:
