@@ -146,7 +146,10 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
 
 
 def program() -> tuple[str, ...]:
-    """How the command line of a daemon begins. Nothing is imported from where `up` was called: that may be anybody's."""
+    """How the command line of a daemon begins.
+
+    Nothing is imported from where `up` was called: that may be anybody's.
+    """
     return sys.executable, "-P", "-m", "gflow.cli.gflowd"
 
 
