@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,7 +61,9 @@ def blueprint(services: Services) -> Blueprint:
         if not await trio.to_thread.run_sync(_is_there, services.log_path(job.id)) and not follow:
             raise NotFound(f"Job {job_id} has no log yet")
         if last is not None:
-            offset = await trio.to_thread.run_sync(_offset_of_last, services.log_path(job.id), last)
+            offset = await trio.to_thread.run_sync(
+                _offset_of_last, services.log_path(job.id), last, abandon_on_cancel=True
+            )
         body = _stream(services, caller(), job.id, offset or 0, first, follow=follow)
         response = Response(body, content_type="text/plain")
         response.headers["X-Offset"] = str(offset or 0)
@@ -161,13 +163,17 @@ def _offset_of_last(path: Path, lines: int) -> int:
         return 0
     with file:
         end = os.fstat(file.fileno()).st_size
-        return _back(file, end, lines, least=max(0, end - MAX_LOOK_BYTES))
+        return _back(file, end, lines, max(0, end - MAX_LOOK_BYTES), trio.from_thread.check_cancelled)
 
 
-def _back(file: BinaryIO, end: int, lines: int, least: int = 0) -> int:
-    """The place behind the newline before the last `lines` lines; the newline at the very end ends the last of them."""
+def _back(file: BinaryIO, end: int, lines: int, least: int = 0, still_wanted: Callable[[], None] = lambda: None) -> int:
+    """The place behind the newline before the last `lines` lines; the newline at the very end ends the last of them.
+
+    `still_wanted` is asked now and then, and raises when nobody waits for the answer any more.
+    """
     left, at = lines, end
     while at > least:
+        still_wanted()
         start = max(least, at - CHUNK_BYTES)
         file.seek(start)
         data = file.read(at - start)

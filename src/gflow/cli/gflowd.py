@@ -1,6 +1,7 @@
 """`gflowd`: the daemon and its life. Not on anybody's fast path, so asyncclick runs the show here."""
 
 import copy
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -383,6 +384,13 @@ def _serve(given: Invocation) -> None:
         daemon.serve(settings)
     except daemon.CannotStart as error:
         sys.exit(f"gflowd: {error}")
+    _leave_at_once()
+
+
+def _leave_at_once() -> None:
+    """All is on disk and closed: to take a long queue apart, object by object, would be a second of work for nothing."""
+    logging.shutdown()
+    os._exit(0)
 
 
 def _sentence(error: Exception) -> str:

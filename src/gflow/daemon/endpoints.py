@@ -234,27 +234,28 @@ class ApiServer:
                 connection.shut()
 
     async def close(self) -> None:
-        """Stop accepting, let answers finish for `GRACE_SECS`, then close what is left.
+        """Stop accepting, let answers finish, and `GRACE_SECS` after the call close what is left, whoever it waits for.
 
         A connection that was made just now is about to carry a request, which gets its answer, too.
         """
+        asked = trio.current_time()
         self._accepting.cancel()
         for listener in self._listeners:
             listener.socket.close()
         await self._context.terminated.set()
-        self._hang_up(trio.current_time() - FRESH_SECS)
-        await self._wait_closed(FRESH_SECS)
+        self._hang_up(asked - FRESH_SECS)
+        await self._wait_closed(asked + FRESH_SECS)
         self._hang_up(trio.current_time())
-        await self._wait_closed(GRACE_SECS)
+        await self._wait_closed(asked + GRACE_SECS)
         for connection in tuple(self._open):
             # a send to a client that stopped reading is shielded; only closing the socket ends it
             connection.shut()
             connection.socket.close()
         self._connections.cancel_scope.cancel()
 
-    async def _wait_closed(self, secs: float) -> None:
-        """Wait until no connection is open, but no longer than so long."""
-        with trio.move_on_after(secs):
+    async def _wait_closed(self, deadline: float) -> None:
+        """Wait until no connection is open, but no longer than until then (trio time)."""
+        with trio.move_on_at(deadline):
             while self._open:
                 self._hung_up = trio.Event()
                 await self._hung_up.wait()
