@@ -1,5 +1,7 @@
 """Tokens: what is kept of them lets nobody in, and only their own text is theirs."""
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -15,6 +17,14 @@ SECRET = "s3cret-of-256-bits"
 def issue(tokens, user="ana", secret=SECRET, wall=NOW, **wanted):
     text, token, _ = tokens.issue(Wanted(user, **wanted), secret, "root", wall)
     return text, token
+
+
+def test_how_long_one_will_be_good():
+    tokens = Tokens()
+    issue(tokens)
+    issue(tokens, expires_secs=60.0)
+    assert [tokens.secs_left(token, NOW + 20) for token in (1, 2, 3)] == [math.inf, 40.0, 0.0]
+    assert tokens.secs_left(2, NOW + 70) == 0.0
 
 
 def test_its_text_finds_it():

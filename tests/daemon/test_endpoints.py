@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from gflow.daemon import endpoints as module
+from gflow.daemon import flood
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.peer import Peer
 from support.desk import eventually
@@ -271,6 +272,25 @@ async def reaction(server, packet):
             while not received.endswith(b"hello") and (piece := await stream.receive_some()):
                 received += piece
         return received
+
+
+async def test_dropped_connections_cannot_fill_the_log(path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(flood, "A_MINUTE", 2)
+
+    async def choke(_connection):
+        async with trio.open_nursery():
+            raise ValueError("what\n\x1b[31mthe parser\u2028choked on" + "y" * 1000)
+
+    async with serving(path) as server:
+        monkeypatch.setattr(module.Connection, "run", choke)
+        for _ in range(6):
+            await reaction(server, b"x")
+    told = [record.getMessage() for record in caplog.records]
+    line = r"connection dropped: ValueError: what\n\x1b[31mthe parser\u2028choked ony"
+    assert [text[: len(line)] for text in told[:2]] == [line] * 2
+    assert all(len(text) < 250 for text in told)
+    assert told[2:] == ["4 more lines like this one of gflow.daemon.endpoints: connection dropped: %s"]
 
 
 @pytest.mark.parametrize("packet", PACKETS.values(), ids=PACKETS)

@@ -54,9 +54,9 @@ async def _stream(services: Services, who: Caller, last_seen: int) -> AsyncItera
         for number, event in fresh:
             last_seen = number
             yield message(number, event)
-        with trio.move_on_after(KEEP_ALIVE_SECS) as pause:
+        with trio.move_on_after(min(KEEP_ALIVE_SECS, services.secs_left(who))) as pause:
             await bus.wait_for_more(last_seen)
-        if pause.cancelled_caught:
+        if pause.cancelled_caught and services.still_lets_in(who):
             yield b": keep-alive\n\n"
 
 

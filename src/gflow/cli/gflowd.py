@@ -388,7 +388,7 @@ def _serve(given: Invocation) -> None:
 
 
 def _leave_at_once() -> None:
-    """All is on disk and closed: to take a long queue apart, object by object, would be a second of work for nothing."""
+    """All is on disk and closed: to take a long queue apart, object by object, can take seconds, for nothing."""
     logging.shutdown()
     os._exit(0)
 

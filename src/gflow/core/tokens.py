@@ -7,6 +7,7 @@ The id says which hash to compare with, in constant time, so what an answer take
 
 import hashlib
 import hmac
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -123,6 +124,13 @@ class Tokens:
         """Whether it is still good."""
         token = self.entries.get(token_id)
         return token is not None and not token.is_expired(wall)
+
+    def secs_left(self, token_id: int, wall: float) -> float:
+        """How long it will be, if nobody revokes it."""
+        token = self.entries.get(token_id)
+        if token is None:
+            return 0.0
+        return math.inf if token.expires_at is None else max(0.0, token.expires_at - wall)
 
     def _check_room(self, user: str, wall: float) -> None:
         """What is expired takes no room."""

@@ -24,6 +24,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 
 from gflow.daemon.connection import Connection, Stream
 from gflow.daemon.departures import Departures
+from gflow.daemon.flood import Flood
 from gflow.daemon.peer import Peer, Stranger, address_of, peer_of
 from gflow.daemon.places import Places
 from gflow.daemon.tls import secured
@@ -56,6 +57,9 @@ over TCP, and those of the first that are for administrators only; see `Places` 
 TURN_AWAY_SECS = 1.0
 TURNED_AWAY = 64
 """How long one that finds no place has for hearing so, and how many may be about it."""
+
+MOST_CHARS = 200
+"""Of an error in the log; it may quote what the client sent."""
 
 _TURNED_AWAY = b'{"error":"Too many connections are open, yours or in all; close some, or try again","code":"too_many"}'
 _NO_PLACE = (
@@ -142,12 +146,13 @@ class ApiServer:
         self._places = Places(min(MAX_CONNECTIONS, files // 2), OF_ONE, KEPT)
         self._being_turned_away = 0
         self._hung_up = trio.Event()
+        self._flood = Flood()
         self._connections: trio.Nursery
         self._departures: Departures
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until `close` is called or the task is cancelled."""
-        with Departures() as self._departures:
+        with self._flood, Departures() as self._departures:
             async with trio.open_nursery() as self._connections:
                 self._connections.start_soon(self._departures.run)
                 await self._accept(task_status)
@@ -208,7 +213,7 @@ class ApiServer:
         except* (trio.BrokenResourceError, trio.ClosedResourceError, ConnectionError):
             pass
         except* Exception as errors:  # noqa: BLE001 - whatever a packet did to the parser, it did to this connection only
-            log.info("connection dropped: %s", "; ".join(f"{type(e).__name__}: {e}" for e in _leaves(errors)))
+            log.info("connection dropped: %s", "; ".join(map(_in_brief, _leaves(errors))))
         finally:
             self._open.discard(connection)
             self._hung_up.set()
@@ -221,6 +226,7 @@ class ApiServer:
     async def _close_idle(self) -> None:
         while True:
             await trio.sleep(min(LOOK_SECS, IDLE_SECS / 10))
+            self._flood.look()
             now = trio.current_time()
             self._hang_up(now - IDLE_SECS)
             for connection in self._open:
@@ -269,6 +275,11 @@ def _party(peer: Peer | Stranger, sock: trio.socket.SocketType) -> tuple[Hashabl
         return sock.getpeername()[0], False
     except OSError:
         return "nobody, any more", False
+
+
+def _in_brief(error: BaseException) -> str:
+    """One line of plain characters, whatever of the client's is in it."""
+    return ascii(f"{type(error).__name__}: {error}"[:MOST_CHARS])[1:-1]
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
