@@ -507,6 +507,31 @@ async def test_half_a_request_is_not_waited_for(path, monkeypatch):
         assert b"hello" in await head(patient)
 
 
+@pytest.mark.parametrize("drip", [b"", b"\r\n"], ids=["nothing", "empty lines"])
+async def test_a_connection_without_a_first_request_is_not_waited_for(path, monkeypatch, drip):
+    monkeypatch.setattr(module, "LOOK_SECS", 0.02)
+    monkeypatch.setattr(module, "HEAD_SECS", 0.2)
+    async with serving(path) as server, await server.connect(REQUEST % b"/") as patient, await server.connect() as mute:
+        await head(patient)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await mute.send_all(drip)
+                with trio.move_on_after(0.02):
+                    assert await mute.receive_some() == b""
+                    break
+        await patient.send_all(REQUEST % b"/")
+        assert b"hello" in await head(patient)
+
+
+@pytest.mark.parametrize(("less", "status"), [(100, b"200"), (0, b"431")])
+async def test_a_head_has_a_bound_however_quickly_it_comes(path, less, status):
+    async with serving(path) as server:
+        padding = b"y" * (module.MAX_HEADER_BYTES - less)
+        answer = await server.say(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n\r\n" % padding)
+        assert answer.split()[1] == status
+        await server.is_well()
+
+
 async def test_an_answer_nobody_reads_is_given_up(path, monkeypatch):
     monkeypatch.setattr(module, "LOOK_SECS", 0.02)
     monkeypatch.setattr(module, "STALL_SECS", 0.3)

@@ -25,6 +25,7 @@ from hypercorn.typing import ASGIFramework, LifespanState
 from gflow.daemon.connection import Connection, Stream
 from gflow.daemon.departures import Departures
 from gflow.daemon.flood import Flood
+from gflow.daemon.loopback import network_of
 from gflow.daemon.peer import Peer, Stranger, address_of, peer_of
 from gflow.daemon.places import Places
 from gflow.daemon.tls import secured
@@ -42,7 +43,7 @@ MAX_HEADER_BYTES = 64 * 1024
 IDLE_SECS = 300.0
 
 HEAD_SECS = 20.0
-"""A request whose head takes longer to arrive is not waited for."""
+"""A request whose head takes longer to arrive is not waited for, nor the first of a connection."""
 
 STALL_SECS = 3600.0
 """So long an answer is kept for a client that reads no further, as a pager does while somebody reads."""
@@ -51,8 +52,8 @@ LOOK_SECS = 5.0
 """How often connections are looked at for one of these."""
 
 MAX_CONNECTIONS, OF_ONE, KEPT = 4096, 1024, 64
-"""Open connections in all (at most half of the files the daemon may have open), those of one user, or of one address
-over TCP, and those of the first that are for administrators only; see `Places` for where the first are few."""
+"""Open connections in all (at most half of the files the daemon may have open), those of one user, or over TCP of one
+network (`network_of`), and those of the first that are for administrators only; `Places` says what if they are few."""
 
 TURN_AWAY_SECS = 1.0
 TURNED_AWAY = 64
@@ -272,7 +273,7 @@ def _party(peer: Peer | Stranger, sock: trio.socket.SocketType) -> tuple[Hashabl
     if isinstance(peer, Peer):
         return peer.uid, peer.uid in (0, os.geteuid())
     try:
-        return sock.getpeername()[0], False
+        return network_of(sock.getpeername()[0]), False
     except OSError:
         return "nobody, any more", False
 
