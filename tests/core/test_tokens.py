@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.core.errors import Malformed, NotFound, TooLarge
-from gflow.core.tokens import LONGEST_SECS, MOST, MOST_OF_A_USER, SETTING, Tokens, Wanted
+from gflow.core.tokens import LONGEST_SECS, MOST, MOST_OF_A_USER, SETTING, Tokens, Wanted, hidden
 
 NOW = 1_800_000_000.0
 SECRET = "s3cret-of-256-bits"
@@ -122,3 +122,9 @@ def test_what_makes_no_sense_is_refused_and_makes_nothing(wanted):
         tokens.issue(Wanted(**{"user": "ana", **wanted}), SECRET, "root", NOW)
     assert tokens.entries == {}
     assert issue(tokens)[1].id == 1
+
+
+def test_one_in_a_text_is_not_shown():
+    text, _ = issue(Tokens(), secret="aB3-_x" * 7)
+    assert hidden(f"/tokens/{text}/x?a={text}") == "/tokens/gflow_1_.../x?a=gflow_1_..."
+    assert hidden("/gflow/gflow_1/tokens") == "/gflow/gflow_1/tokens"

@@ -2,9 +2,9 @@
 
 That is: those whose rule says so (`access.py`), and those by which somebody acts on another user's job, group or
 reservation. A line is one JSON object of plain ASCII, so that no text of anybody's can end it or look like another, and
-every text in it is cut. It has the path of the request and never its headers, its query or its body, so no token
-and no secret comes into it. What came to nothing is only counted where there is much of it (`refusals.py`); what an
-administrator did has its line in any case.
+every text in it is cut. It has the path of the request, without what may be a token in it, and never its headers, its
+query or its body, so no secret comes into it. What came to nothing is only counted where there is much of it
+(`refusals.py`); what an administrator did has its line in any case.
 """
 
 import json
@@ -16,6 +16,7 @@ from gflow.api.access import Rule
 from gflow.api.callers import Caller
 from gflow.api.refusals import Refusals
 from gflow.core.errors import Forbidden, Unauthorized
+from gflow.core.tokens import hidden
 from gflow.daemon.peer import Peer, Stranger
 
 log = logging.getLogger("gflow.audit")
@@ -119,4 +120,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _cut(value: Any) -> Any:
-    return f"{value[:MOST_CHARS]}..." if isinstance(value, str) and len(value) > MOST_CHARS else value
+    if not isinstance(value, str):
+        return value
+    shown = hidden(value)
+    return f"{shown[:MOST_CHARS]}..." if len(shown) > MOST_CHARS else shown

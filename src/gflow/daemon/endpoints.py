@@ -22,6 +22,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, LifespanState
 
+from gflow.core.tokens import hidden
 from gflow.daemon.connection import Connection, Stream
 from gflow.daemon.departures import Departures
 from gflow.daemon.flood import Flood
@@ -280,7 +281,7 @@ def _party(peer: Peer | Stranger, sock: trio.socket.SocketType) -> tuple[Hashabl
 
 def _in_brief(error: BaseException) -> str:
     """One line of plain characters, whatever of the client's is in it."""
-    return ascii(f"{type(error).__name__}: {error}"[:MOST_CHARS])[1:-1]
+    return ascii(hidden(f"{type(error).__name__}: {error}")[:MOST_CHARS])[1:-1]
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -30,7 +30,7 @@ from gflow.api.gauge import Gauge
 from gflow.api.listing import Listing
 from gflow.api.services import Services
 from gflow.api.users import Users, unknown_groups
-from gflow.config import DAY_SECS, Config, ConfigError, environment
+from gflow.config import DAY_SECS, DEFAULT_ENV_DROP, Config, ConfigError, environment
 from gflow.config import Daemon as DaemonConfig
 from gflow.core import quotas, tokens
 from gflow.core.engine import Engine
@@ -689,7 +689,7 @@ class _Daemon:
         runtime.engine.configure(_policy(config), daemon.kill_grace_secs, _shuffle(daemon), clock.read())
         self._gpus.configure(interval_secs=daemon.gpu_poll_interval_secs)
         self._historian.configure(keep_jobs=daemon.history_keep.jobs, keep_secs=daemon.history_keep.days * DAY_SECS)
-        services.env_drop = tuple(daemon.env_drop)
+        services.env_drop = _env_drop(daemon)
         self._server.tls = tls
         self._server.stranger = _stranger(config, tls, outside=self._server.stranger.outside)
         services.known_environments.clear()
@@ -718,7 +718,7 @@ class _Daemon:
             launcher=self._launcher,
             spool=self._spool,
             logs_dir=self._settings.logs,
-            env_drop=tuple(daemon.env_drop),
+            env_drop=_env_drop(daemon),
             status={
                 "version": __version__,
                 "pid": os.getpid(),
@@ -772,6 +772,11 @@ class _Daemon:
 def _shuffle(daemon: DaemonConfig) -> Shuffle:
     """The order in which GPUs are chosen."""
     return keep_order if daemon.gpu_allocation_strategy == "sequential" else random.SystemRandom().shuffle
+
+
+def _env_drop(daemon: DaemonConfig) -> tuple[str, ...]:
+    """Which variables are never stored with a job: never a token, whatever the list says."""
+    return (*daemon.env_drop, *DEFAULT_ENV_DROP)
 
 
 def _targets(config: Config, log_path: Callable[[JobId], Path]) -> list[Target]:
