@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import gflow
-from gflow.api import body, crowd, ending, logs, query, room, spooled
-from gflow.core import submission, tokens
+from gflow.api import body, crowd, ending, logs, query, room
+from gflow.core import limits, submission, tokens
 from gflow.daemon import endpoints, tls
 from gflow.wire import requests
 
@@ -34,10 +34,14 @@ def test_numbers():
     largest = (
         (submission.MAX_COMMAND_BYTES + 1) // kib,
         submission.MAX_JOB_CHARS // mib,
-        spooled.MAX_SCRIPT_BYTES // mib,
+        limits.MAX_ENVIRONMENT_BYTES // mib,
+        limits.MAX_SCRIPT_BYTES // mib,
     )
-    assert rows["a job"][0] == "{} KiB · {} MiB · {} MiB".format(*largest)
+    assert rows["a job"][0] == "{} KiB · {} MiB · {} MiB · {} MiB".format(*largest)
     assert rows["jobs that wait or are on hold"][1:3] == [f"{room.OF_ONE:,}", f"{room.MOST:,}"]
+    memory, files = (rows[name][1:3] for name in rows if name.startswith(("memory for", "disk for")))
+    assert memory == [f"{room.MEMORY_OF_ONE // mib} MiB", f"{room.MEMORY // kib // mib} GiB"]
+    assert files == [f"{room.FILES_OF_ONE // kib // mib} GiB", f"{room.FILES // kib // mib} GiB"]
     assert rows["tokens"][1:3] == [str(tokens.MOST_OF_A_USER), str(tokens.MOST)]
     assert rows["connections"][1] == f"{endpoints.OF_ONE}, or a quarter of all"
     assert rows["connections"][2].startswith(f"{endpoints.MAX_CONNECTIONS}, or half of the files")
