@@ -107,6 +107,23 @@ def program(tmp_path, monkeypatch, text):
     monkeypatch.setattr(hosting.sys, "executable", os.fspath(script))
 
 
+def test_what_is_for_everybody_to_see_has_no_token(monkeypatch):
+    """The command line of tmux stays that of its server."""
+    asked = []
+
+    def run(words, **_options):
+        asked.extend(words)
+        return subprocess.CompletedProcess(words, 1 if "list-panes" in words else 0, "", "")
+
+    monkeypatch.setattr(hosting.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(hosting.subprocess, "run", run)
+    monkeypatch.setenv("GFLOW_TOKEN", "gflow_1_secret")
+    monkeypatch.setenv("GFLOW_DAEMON_PORT", "59001")
+    assert hosting._start_in_tmux(["gflowd", "run"]) is not None
+    assert "-eGFLOW_DAEMON_PORT=59001" in asked
+    assert "secret" not in " ".join(asked)
+
+
 @pytest.mark.usefixtures("no_session")
 def test_a_daemon_is_started_detached_and_found(tmp_path, path, monkeypatch):
     text = _DAEMON.format(python=sys.executable, path=os.fspath(path))
