@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 import secrets
 import signal
 import subprocess
@@ -28,11 +27,10 @@ from gflow.launch.processes import (
     send,
     wait_process,
 )
+from support.birthmark import marked
 from support.tmux_server import until
 
 ME = os.getuid()
-LOCKS = 10
-"""RLIMIT_LOCKS, which Python has no name for."""
 
 CHAIN = """
 import os, sys
@@ -60,6 +58,12 @@ threading.Thread(target=lambda: (print(threading.get_native_id(), flush=True), t
 """
 
 
+FIRST_THREAD_ENDS = f"""
+import ctypes
+ctypes.CDLL(None).syscall({93 if os.uname().machine in ("aarch64", "riscv64") else 60}, 0)
+"""
+
+
 @contextmanager
 def child(run_id: str | None, *argv: str, **options: object) -> Iterator["subprocess.Popen[bytes]"]:
     """A program, born with the mark of a launch."""
@@ -73,17 +77,6 @@ def child(run_id: str | None, *argv: str, **options: object) -> Iterator["subpro
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it has started keeps its output open
         process.communicate()
-
-
-@contextmanager
-def marked(run_id: str) -> Iterator[None]:
-    """Whatever is started meanwhile has the mark of this launch."""
-    soft, hard = resource.getrlimit(LOCKS)
-    resource.setrlimit(LOCKS, (mark_of(run_id), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(LOCKS, (soft, hard))
 
 
 def process_stat(pid: int) -> processes.Stat:
@@ -222,6 +215,15 @@ async def test_a_process_that_ended_since_it_was_seen_is_known_until_it_is_reape
         process.wait()
         assert await table.owners([process.pid]) == {}
     assert before[process.pid].run_id == run_id
+
+
+async def test_a_process_lives_as_long_as_any_of_its_threads(table: ProcessTable, run_id: str) -> None:
+    with child(run_id, sys.executable, "-c", f"{THREAD}\n{FIRST_THREAD_ENDS}") as process:
+        read_pid(process)
+        await until(lambda: (stat := read_stat(process.pid)) and stat.state == "Z", "the end of the first thread")
+        assert await table.members(run_id) == [process_of(process.pid)]
+        assert await table.signal(run_id, signal.SIGKILL) == 1
+        await until_none(table, run_id)
 
 
 async def test_zombies_do_not_count(table: ProcessTable, run_id: str) -> None:

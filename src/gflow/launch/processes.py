@@ -41,6 +41,10 @@ _UIDS = re.compile(rb"^Uid:\s*(\d+)\s+\d+\s+(\d+)\s", re.MULTILINE)
 _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
 
 
+IsUsers = Callable[[int, int], bool]
+"""Whether a process is a user's, by their ids; it may block."""
+
+
 class Process(NamedTuple):
     """A process for good: ids are used again, an id with a start time (clock ticks since boot) is not."""
 
@@ -64,16 +68,25 @@ class Stat(NamedTuple):
     exiting: bool = False
     """It is about to be gone, and closes what it has open."""
     group: int = 0
+    threads: int = 1
 
     @property
     def gone(self) -> bool:
-        """Only its entry is left."""
-        return self.state in "ZX"
+        """Only its entry is left: threads may outlive the first one, that it is named after."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 class _Launch(NamedTuple):
     run_id: str
     uid: int
+
+
+class _Launches(NamedTuple):
+    """What each wrapper's process id, and each birthmark, stands for."""
+
+    wrappers: Mapping[int, str]
+    marks: Mapping[int, _Launch]
+    bears: IsUsers
 
 
 class _Known(NamedTuple):
@@ -100,6 +113,7 @@ def read_stat(pid: int) -> Stat | None:
         foreground_group=int(fields[5]),
         exiting=bool(int(fields[6]) & _PF_EXITING),
         group=int(fields[2]),
+        threads=int(fields[17]),
     )
 
 
@@ -181,6 +195,11 @@ async def wait_process(process: Process) -> None:
         os.close(pidfd)
 
 
+def has_rights_of(pid: int, uid: int) -> bool:
+    """Whether the process has the rights of the user `uid`, so that he may signal it."""
+    return uid in _users_of(pid)
+
+
 def is_own(pid: int, uid: int) -> bool:
     """Whether a process that was found to belong to a launch of the user `uid` still counts.
 
@@ -196,10 +215,11 @@ class ProcessTable:
 
     Under load they pause between two, so that they take a quarter of the time, but never for long.
 
-    `counts`: see `is_own`; it may block.
+    bears: whether a birthmark of a launch of that user counts. counts: whether what was found in any way still does.
     """
 
-    def __init__(self, counts: Callable[[int, int], bool] = is_own) -> None:
+    def __init__(self, bears: IsUsers = has_rights_of, counts: IsUsers = is_own) -> None:
+        self._bears = bears
         self._counts = counts
         self._known: dict[int, _Known] = {}
         self._launches: dict[str, _Launch] = {}
@@ -267,26 +287,27 @@ class ProcessTable:
             await trio.sleep_until(self._rested_at)
             asked = self._asked
             began = trio.current_time()
-            self._known = await trio.to_thread.run_sync(_scan, self._known, dict(self._wrappers), dict(self._marks))
+            launches = _Launches(dict(self._wrappers), dict(self._marks), self._bears)
+            self._known = await trio.to_thread.run_sync(_scan, self._known, launches)
             self._answered = asked
             took = trio.current_time() - began
             self._rested_at = began + took + min(_LONGEST_REST_SECS, _REST * took)
 
 
-def _living(processes: Iterable[Process], counts: Callable[[int, int], bool], uid: int) -> list[Process]:
+def _living(processes: Iterable[Process], counts: IsUsers, uid: int) -> list[Process]:
     return [process for process in processes if is_alive(process) and counts(process.pid, uid)]
 
 
-def _scan(before: Mapping[int, _Known], wrappers: Mapping[int, str], marks: Mapping[int, _Launch]) -> dict[int, _Known]:
-    """The table now. The launch each wrapper's process id, and each birthmark, stands for."""
+def _scan(before: Mapping[int, _Known], launches: _Launches) -> dict[int, _Known]:
+    """The table now."""
     inodes = _list_processes()
     table = {pid: known for pid, known in before.items() if inodes.get(pid) == known.inode}
     for known in [known for known in table.values() if known.run_id is None]:
-        if known.session in wrappers or known.mark in marks:
-            table[known.process.pid] = _claimed(known, wrappers, marks)
+        if known.session in launches.wrappers or known.mark in launches.marks:
+            table[known.process.pid] = _claimed(known, launches)
     fresh = [stat for stat in map(read_stat, inodes.keys() - table.keys()) if stat is not None and not stat.gone]
     for stat in sorted(fresh, key=_parents_first):
-        table[stat.process.pid] = _first_seen(stat, inodes[stat.process.pid], table, wrappers, marks)
+        table[stat.process.pid] = _first_seen(stat, inodes[stat.process.pid], table, launches)
     return table
 
 
@@ -294,33 +315,31 @@ def _parents_first(stat: Stat) -> tuple[int, int]:
     return stat.process.start_ticks, stat.process.pid
 
 
-def _first_seen(
-    stat: Stat, inode: int, table: Mapping[int, _Known], wrappers: Mapping[int, str], marks: Mapping[int, _Launch]
-) -> _Known:
+def _first_seen(stat: Stat, inode: int, table: Mapping[int, _Known], launches: _Launches) -> _Known:
     """A birthmark is had from the first moment on; what it stands for may be told later."""
-    process, parent = stat.process, table.get(stat.parent)
+    process, parent, wrappers = stat.process, table.get(stat.parent), launches.wrappers
     if stat.parent == _KERNEL_THREADS:
         return _Known(inode, process, stat.session, None, None)
     run_id = wrappers.get(stat.session) or wrappers.get(stat.parent) or (parent.run_id if parent else None)
     if run_id is not None:
         return _Known(inode, process, stat.session, None, run_id)
-    return _by_mark(_Known(inode, process, stat.session, birthmark_of(process.pid), None), marks)
+    return _by_mark(_Known(inode, process, stat.session, birthmark_of(process.pid), None), launches)
 
 
-def _claimed(known: _Known, wrappers: Mapping[int, str], marks: Mapping[int, _Launch]) -> _Known:
+def _claimed(known: _Known, launches: _Launches) -> _Known:
     """One that was there before its launch was known. It may have left its session, whose number is another's now."""
     stat = read_stat(known.process.pid)
-    if stat is not None and stat.process == known.process and stat.session in wrappers:
-        return known._replace(run_id=wrappers[stat.session])
-    return _by_mark(known._replace(session=stat.session if stat is not None else 0), marks)
+    if stat is not None and stat.process == known.process and stat.session in launches.wrappers:
+        return known._replace(run_id=launches.wrappers[stat.session])
+    return _by_mark(known._replace(session=stat.session if stat is not None else 0), launches)
 
 
-def _by_mark(known: _Known, marks: Mapping[int, _Launch]) -> _Known:
+def _by_mark(known: _Known, launches: _Launches) -> _Known:
     """With the launch whose birthmark it has; one that is another user's has it for nothing, and is not asked again."""
-    launch = marks.get(known.mark) if known.mark is not None else None
+    launch = launches.marks.get(known.mark) if known.mark is not None else None
     if launch is None:
         return known
-    if launch.uid in _users_of(known.process.pid):
+    if launches.bears(known.process.pid, launch.uid):
         return known._replace(run_id=launch.run_id)
     return known._replace(mark=None)
 

@@ -85,7 +85,7 @@ class PerUser:
         self._failures: dict[int, tuple[int, float, str]] = {}
         self._to_sweep: dict[int, list[Job]] | None = None
         self._swept: set[int] = set()
-        self._table = ProcessTable(_is_users)
+        self._table = ProcessTable(_is_users, _is_users)
         self._patience = Patience()
         self._users: dict[str, int] = {}
         self._wrappers: dict[str, Process] = {}
