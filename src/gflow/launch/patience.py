@@ -66,6 +66,7 @@ class Patience:
                 waiting.extendleft(batch.give_up())
             finally:
                 if batch.at is not None:
+                    batch.give_up()
                     self._rounds.append(batch)
             found |= batch.found
         return found

@@ -14,7 +14,7 @@ from gflow.launch.processes import real_user_of
 _MOST_BYTES = 6 << 20
 """execve(2) takes no more, arguments included."""
 
-_SECS = 1.0
+_SECS = 5.0
 
 
 def variables_of(pid: int, names: Collection[str]) -> dict[str, str]:

@@ -369,6 +369,7 @@ class Tmux:
         """The wrapper's process, None if it is gone or did not start."""
         run_id = job.run_id or ""
         if run_id not in self._wrappers:
+            self._table.register(run_id, os.geteuid())
             mark = directory.mark()
             if mark is None or mark.pid is None:
                 return None
