@@ -27,6 +27,7 @@ from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, State
 from gflow.core.selection import Selection
 from gflow.core.submission import check_group_limit
+from gflow.launch.program import check_line
 from gflow.daemon.runtime import STOPPING
 from gflow.wire.requests import JobUpdate, read, spec_changes
 
@@ -126,6 +127,7 @@ def blueprint(services: Services) -> Blueprint:
             _check_group_change(engine, job, body.max_concurrent, who)
         seq = 0
         if changes:
+            check_line(replace(job.spec, **changes))
             outcome = engine.update(job.id, changes, runtime.clock(), may_raise_limit=who.admin, recalled=recalled)
             seq = runtime.commit(outcome)
         if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is not None:

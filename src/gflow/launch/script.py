@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from gflow.core.model import Job
 from gflow.launch.environment import render_environment as render_environment
 from gflow.launch.program import Program, job_variables
-from gflow.launch.program import check_command_size as check_command_size
 
 DEFAULT_UMASK = 0o022
 
