@@ -48,7 +48,7 @@ def test_arguments(typed: str, filled: str) -> None:
         (r"echo \{p} \' {p}", rf'echo \{{p}} \' "{R}"'),
         ('echo "$(cat {p})" "{p}"', f'echo "$(cat "{R}")" "{R}"'),
         ("echo a#b {p}", f'echo a#b "{R}"'),
-        ("# don't\necho {p}", f"# don't\necho \"{R}\""),
+        ("# don't\necho {p}", f'# don\'t\necho "{R}"'),
         ("cat <<E\n\"{p}\" '$(echo {p})'\nE\necho {p}", f'cat <<E\n"{R}" \'$(echo "{R}")\'\nE\necho "{R}"'),
         ("cat <<'E' <<-F\n'\nE\n\t\"{p}\n\tF\necho {p}", f"cat <<'E' <<-F\n'\nE\n\t\"{R}\n\tF\necho \"{R}\""),
         ("((i = 1 << 2))\necho {p} $((2 << 3)) <<<{p}", f'((i = 1 << 2))\necho "{R}" $((2 << 3)) <<<"{R}"'),
@@ -81,10 +81,14 @@ def test_each_parameter_has_a_variable_of_its_own() -> None:
 def run(line: str, value: str, directory: Path | None = None) -> "subprocess.CompletedProcess[bytes]":
     env = {"PATH": "/usr/bin:/bin", "GFLOW_PARAM_P": value}
     command = ["bash", "-c", "--", line]
-    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=env, cwd=directory, timeout=20)
+    return subprocess.run(
+        command, check=False, capture_output=True, stdin=subprocess.DEVNULL, env=env, cwd=directory, timeout=20
+    )
 
 
-VALUES = st.text(alphabet=st.sampled_from("ab '\"\\$`!*;&|(){}[]#~<>\t\n\u00fc"), max_size=12).map(lambda text: text + ".")
+VALUES = st.text(alphabet=st.sampled_from("ab '\"\\$`!*;&|(){}[]#~<>\t\n\u00fc"), max_size=12).map(
+    lambda text: text + "."
+)
 PLACES = st.recursive(
     st.sampled_from(
         [
@@ -98,7 +102,7 @@ PLACES = st.recursive(
         st.sampled_from(
             [
                 *('"$(printf %s @)"', '"$(case a in a) printf %s @;; esac)"', '"$( (printf %s @) )"', '""@'),
-                *("\"$(printf %s @ # don't\n)\"", '"$(: $((1 << 2)); printf %s @)"', '"$(cat <<<@)"', "$'\\''@"),
+                *('"$(printf %s @ # don\'t\n)"', '"$(: $((1 << 2)); printf %s @)"', '"$(cat <<<@)"', "$'\\''@"),
                 *("\"$(: <<'E' ; printf %s @\n' ` $( \"\nE\n)\"", '"$(if [[ a == a ]]; then printf %s @; fi)"'),
             ]
         ),
@@ -116,24 +120,146 @@ def test_a_value_is_one_word_wherever_it_lands(place: str, value: str) -> None:
     assert (done.stdout.decode(), done.stderr) == ("'" * place.count("$'\\''") + f"{value}\0", b"")
 
 
-SCRAPS = [
-    *("{p}", "{p}", " {p} ", "echo ", "cat ", "'", '"', "`", "\\", "$(", "(", ")", "$((", "))", "((", "${x:-", "}", "$'"),
-    *("<<E ", "<<'E' ", "<<-E ", "<<<", "\n", "\nE\n", "\n\tE\n", ";", "|", "&& ", "# ", "case a in a) ", ";; esac", "{ "),
-    *("if true; then ", "; fi\n", "[[ ", " ]]", " = ", " -eq ", "let ", "x=", "$x", "a[", "]", "declare -i y=", ":", "\\`"),
-    *("eval ", "bash -c ", "sh <<E\n", "\\\n", "for i in ", "; do ", "; done\n", "<(", ">", "!", "printf -v ", "for ((i="),
+WRAPS = [
+    *(
+        '"@"',
+        "'@'",
+        "`@`",
+        "$(@)",
+        '"$(@)"',
+        '"`@`"',
+        "(@)",
+        "{ @; }",
+        '"${x:-@}"',
+        "${x:-@}",
+        "$'@\\''",
+        '\\"@',
+        "\\`@\\`",
+        "@ @",
+    ),
+    *(
+        "echo @",
+        "echo @; @",
+        "@ | cat",
+        "@ && @",
+        "! @",
+        "x=@ @",
+        "x=@",
+        "echo $x@",
+        "echo @ # '\n",
+        "echo @\\\n@",
+        "@\n@",
+        "@;",
+    ),
+    *(
+        "cat <<E\n@\nE\n",
+        "cat <<'E'\n@\nE\n",
+        "cat <<-E\n\t@\n\tE\n",
+        '"$(cat <<E\n@\nE\n)"',
+        "@ <<E\n\" '\nE\n",
+        "cat <<<@",
+    ),
+    *(
+        "echo @ <<\\E\n' $( `\nE\n",
+        "cat <<E | sh\n@\nE\n",
+        "bash <<E\n@\nE\n",
+        "cat <<E; $(@\n)\n@\nE\n",
+        "cat <<@\n@\n@\n",
+    ),
+    *(
+        "echo $((@))",
+        "(( @ ))",
+        "(( x = 1 << 2 ))\n@",
+        "[[ @ -eq 1 ]]",
+        "[[ a == @ ]]",
+        "[ @ = a ]",
+        "let @",
+        'let "y = @"',
+        "a[@]=1",
+    ),
+    *(
+        "declare -i n=@",
+        "x=@; (( x ))",
+        "x=@; echo ${!x}",
+        "echo ${x[@]}",
+        "echo $[@]",
+        "printf -v @ a",
+        "test -v @",
+        "unset @",
+    ),
+    *(
+        "case @ in @) @;; esac",
+        '"$(case a in a) @;; esac)"',
+        "case x in (a) @;; *) @; esac",
+        "echo case; @",
+        "$(echo case) @",
+    ),
+    *(
+        "if @; then @; fi",
+        "for i in @; do echo $i; done",
+        "while false; do @; done",
+        "f() { @; }; f",
+        "for ((i=0; i<@; i++)); do break; done",
+    ),
+    *(
+        "eval @",
+        'eval "@"',
+        "eval 'echo @'",
+        "bash -c @",
+        "bash -c '@'",
+        'sh -xc "echo @" a',
+        "trap @ EXIT",
+        "env bash -c 'true; @'",
+    ),
+    *(
+        "echo <(@)",
+        "echo > /dev/null @ 2>&1",
+        "cat < @",
+        "${x#@}",
+        '"${x/@/@}"',
+        "a=(@)",
+        "coproc @",
+        "time @",
+        "echo {@,a}",
+        "@ &",
+    ),
 ]
+LEAVES = ["{p}", "{p}", '"{p}"', "'{p}'", "a{p}", "x", "true", "a b", ""]
+
+
+def wrapped(wrap: str, inside: list[str]) -> str:
+    """`wrap` with something in every place it has for that."""
+    pieces = wrap.split("@")
+    return pieces[0] + "".join(inside[at % len(inside)] + piece for at, piece in enumerate(pieces[1:]))
+
+
+LINES = st.recursive(
+    st.sampled_from(LEAVES),
+    lambda inner: st.builds(wrapped, st.sampled_from(WRAPS), st.lists(inner, min_size=1, max_size=3)),
+    max_leaves=6,
+)
 COMMANDS = [
     *("$(>ran)", "`>ran`", ";>ran;", "\n>ran\n", "'\n>ran\n'", '"\n>ran\n"', "\\\n>ran\n", "\nE\n>ran\n", ")\n>ran\n"),
-    *("a[$(>ran)]", "a[`>ran`]", "x[1]+a[$(>ran)]", "${x:=$(>ran)}", "';>ran;'", '";>ran;"', '"$(>ran)"', "}\n>ran\n{", "<(>ran)"),
+    *(
+        "a[$(>ran)]",
+        "a[`>ran`]",
+        "x[1]+a[$(>ran)]",
+        "${x:=$(>ran)}",
+        "';>ran;'",
+        '";>ran;"',
+        '"$(>ran)"',
+        "}\n>ran\n{",
+        "<(>ran)",
+    ),
     *(";; esac\n>ran\n", "))\n>ran\n", "\\`>ran\\`", "'$(>ran)'", "\\$(>ran)", "@\n>ran;#"),
 ]
 
 
 @settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(scraps=st.lists(st.sampled_from(SCRAPS), min_size=1, max_size=12), value=st.sampled_from(COMMANDS))
-def test_no_value_is_run_whatever_the_line(scraps: list[str], value: str, tmp_path: Path) -> None:
+@given(typed=LINES, value=st.sampled_from(COMMANDS))
+def test_no_value_is_run_whatever_the_line(typed: str, value: str, tmp_path: Path) -> None:
     try:
-        line = fill_line("".join(["echo ", *scraps]), {"p": value})
+        line = fill_line(typed, {"p": value})
     except Impossible:
         return
     run(line, value, tmp_path)
@@ -145,8 +271,21 @@ def test_no_value_is_run_whatever_the_line(scraps: list[str], value: str, tmp_pa
     [
         *("echo $(({p}))", "n={p}; (( n > 3 ))", "let 'n = {p}'", "[[ {p} -eq 1 ]]", "echo ${a[{p}]}", "a[{p}]=1"),
         *("declare -i n={p}", "n={p}; echo ${!n}", "echo ${a:{p}}", "echo $[ {p} ]", "printf -v {p} x", "unset {p}"),
-        *("eval echo {p}", "eval 'echo \"{p}\"'", "bash -c 'echo {p}'", "true; env sh -xc \"echo '{p}'\" 2>&1", "ssh a 'b {p}'"),
-        *("cat <<'E'\n{p}\nE", "cat <<\\E\n{p}\nE", "bash <<E\necho {p}\nE", "cat <<E | sh\n{p}\nE", "cat <<{p}\n{p}", "trap '{p}' 0"),
+        *(
+            "eval echo {p}",
+            "eval 'echo \"{p}\"'",
+            "bash -c 'echo {p}'",
+            "true; env sh -xc \"echo '{p}'\" 2>&1",
+            "ssh a 'b {p}'",
+        ),
+        *(
+            "cat <<'E'\n{p}\nE",
+            "cat <<\\E\n{p}\nE",
+            "bash <<E\necho {p}\nE",
+            "cat <<E | sh\n{p}\nE",
+            "cat <<{p}\n{p}",
+            "trap '{p}' 0",
+        ),
     ],
 )
 def test_what_a_shell_would_read_again_or_not_expand_is_refused(line: str) -> None:
@@ -165,6 +304,7 @@ def test_values_that_are_a_subscript_only_together_are_refused() -> None:
 def test_a_dollar_in_a_value_is_no_hindrance_elsewhere() -> None:
     assert fill_line("(( n > 3 )) && grep {p} file", {"p": "^a$"}) == f'(( n > 3 )) && grep "{R}" file'
     assert fill_line('ssh a true; echo "{p}"', {"p": "it's"}) == f'ssh a true; echo "{R}"'
+    assert fill_line("main.py eval --watch {p}; eval true\necho {p}", {"p": "it's"}).count(R) == 2
     assert fill_line("ssh a echo {p}", {"p": "two words"}) == f'ssh a echo "{R}"'
 
 

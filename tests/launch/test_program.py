@@ -36,7 +36,10 @@ def test_a_command_is_a_line_for_bash() -> None:
             ("env", "A=1", "zsh", "-c", "--", "echo {p}", "{p}"),
             ("env", "A=1", "zsh", "-c", "--", f"GFLOW_PARAM_P='{VALUE}'; echo {REFERENCE}", VALUE),
         ),
-        (("timeout", "5", "bash", "-c", "{p}"), ("timeout", "5", "bash", "-c", f"GFLOW_PARAM_P='{VALUE}'; {REFERENCE}")),
+        (
+            ("timeout", "5", "bash", "-c", "{p}"),
+            ("timeout", "5", "bash", "-c", f"GFLOW_PARAM_P='{VALUE}'; {REFERENCE}"),
+        ),
         (("echo", "-c", "{p}"), ("echo", "-c", VALUE)),
         (("python", "-c", "{p}"), ("python", "-c", VALUE)),
         (("bash", "run.sh", "{p}"), ("bash", "run.sh", VALUE)),

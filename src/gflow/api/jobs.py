@@ -27,8 +27,8 @@ from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, State
 from gflow.core.selection import Selection
 from gflow.core.submission import check_group_limit
-from gflow.launch.program import check_line
 from gflow.daemon.runtime import STOPPING
+from gflow.launch.program import check_line
 from gflow.wire.requests import JobUpdate, read, spec_changes
 
 CHUNK = 500

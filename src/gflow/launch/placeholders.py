@@ -73,7 +73,7 @@ def fill_line(line: str, parameters: Mapping[str, str]) -> str:
 def referred_to(line: str, parameters: Mapping[str, str]) -> dict[str, str]:
     """The variables, with their values, that the filled `line` expands in the place of parameters."""
     variables = parameter_variables(parameters)
-    return {variables[name]: parameters[name] for name in parameters if "${%s}" % variables[name] in line}
+    return {variables[name]: parameters[name] for name in parameters if f"${{{variables[name]}}}" in line}
 
 
 def _check(placeholder: Placeholder, value: str, variable: str) -> None:

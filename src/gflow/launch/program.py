@@ -125,8 +125,9 @@ def _filled(argv: tuple[str, ...], variables: Mapping[str, str], parameters: Map
 
 
 def _line_in_argv(argv: tuple[str, ...], position: int, shell: int, parameters: Mapping[str, str]) -> str:
-    """The line for the shell `argv[shell]`. One behind other programs (`env -i`, `docker run`) may have another environment,
-    so its line begins with what it refers to.
+    """The line for the shell `argv[shell]`.
+
+    One behind other programs (`env -i`, `docker run`) may have another environment: it is told what the line refers to.
     """
     line = fill_line(argv[position], parameters)
     values = referred_to(line, parameters)
@@ -138,7 +139,7 @@ def _line_in_argv(argv: tuple[str, ...], position: int, shell: int, parameters: 
 
 
 def _shell_lines(argv: tuple[str, ...]) -> dict[int, int]:
-    """Where in `argv` a shell is given a line, and where the shell is: `bash -c LINE`, also behind `env` and its like."""
+    """Where in `argv` a shell is given a line, and where that is: `bash -c LINE`, also behind `env` and the like."""
     found: dict[int, int] = {}
     shell: int | None = None
     wants_line = False

@@ -12,7 +12,7 @@ from gflow.launch.shell_text import Placeholder
 
 _ARITHMETIC = re.compile(
     r"\(\(|\$\[|\w\[|\$\{!|\$\{\w+:|-(?:eq|ne|lt|le|gt|ge)\b|\s[-+]\w*[ivAan]\b"
-    r"|\b(?:let|declare|typeset|local|integer|export|readonly|unset|read|printf|mapfile|readarray|getopts|test)\b"
+    r"|\b(?:let|declare|typeset|local|integer|export|readonly|unset|read|mapfile|readarray|getopts)\b"
 )
 """What may evaluate arithmetic, or names with a subscript, which is arithmetic too."""
 
@@ -39,8 +39,8 @@ def check_reader(name: str, value: str, variable: str) -> None:
     """Raise Impossible if `value` is more than words to a shell that reads it as a part of its line."""
     if _ACTIVE.search(value):
         raise Impossible(
-            f"{{{name}}} is in what the line gives to another shell (eval, sh -c, ssh, …) as a line of its own, where"
-            f" its value would be read as commands: let that shell read {variable} from its environment, or use a script"
+            f"{{{name}}} is in what the line gives to another shell (eval, sh -c, ssh, …), where"
+            f" its value would be read as commands: let it read {variable} from its environment, or use a script"
         )
 
 

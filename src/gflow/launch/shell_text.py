@@ -1,4 +1,4 @@
-"""Where in a line for a shell something stands: in which quotes, in a here-document, in what is read a second time. Pure.
+"""Where in a line for a shell something stands: in which quotes, in a here-document, in what is read twice. Pure.
 
 It follows the grammar as far as values need it and no further, and may be wrong about a strange line: what is put into
 lines (`gflow.launch.placeholders`) is chosen so that this costs a value its blanks at worst, and executes nothing.
@@ -34,7 +34,7 @@ WORD, SINGLE, DOUBLE, ANSI, DOCUMENT, LITERAL = Place
 class Placeholder:
     """`line[start:end]` is `{name}`.
 
-    in_document: in a here-document, however deep. read_again: in what `eval`, `sh -c` or their like will read as a line.
+    in_document: in a here-document, however deep. read_again: in what `eval`, `sh -c` or the like reads as a line.
     """
 
     start: int
@@ -47,26 +47,33 @@ class Placeholder:
 
 _NAME = r"(?<!\$)\{(?P<name>[^{}\s'\"\\`$()#<>;&|]+)\}"
 _AT_WORD = r"(?<![^\s;&|()`])"
-_SHELL = r"(?:[\w./-]*/)?(?:ba|da|z|k|mk|a)?sh"
-_READER = rf"(?:eval|trap|ssh|su|watch|{_SHELL}(?:\s+[-+][^\s'\"]+)*?\s+-[A-Za-z]*c)(?=\s)"
+_SHELL = r"(?:[\w./]*/)?(?:ba|da|z|k|mk|a)?sh"
+_READER = rf"(?<![\w./])(?<!\w-)(?<!\s-)(?<!--)(?:eval|trap|su|ssh|{_SHELL}(?:\s+[-+][^\s'\"]+)*?\s+-[A-Za-z]*c)(?=\s)"
+_ONLY_AS_COMMANDS = frozenset({"eval", "trap", "su", "case"})
+"""Elsewhere these are words like any other."""
+
 _IN_WORDS = re.compile(
-    rf"\\.|\$'|\$?\(\(|\$\(|[<>]&|&>|[`'\"()\n;&|]|<<<|<<-?|{_AT_WORD}(?:#[^\n]*|(?:case|esac)(?![^\s;&|()])|(?P<reader>{_READER}))|{_NAME}", re.S
+    rf"\\.|\$'|\$?\(\(|\$\(|[<>]&|&>|[`'\"()\n;&|]|<<<|<<-?|{_NAME}|(?P<reader>{_READER})"
+    rf"|{_AT_WORD}(?:#[^\n]*|(?:case|esac)(?![^\s;&|()]))",
+    re.DOTALL,
 )
-_IN_DOUBLE = re.compile(rf"\\.|\$\(\(?|[`\"]|{_NAME}", re.S)
-_IN_DOCUMENT = re.compile(rf"\\.|\$\(\(?|`|{_NAME}", re.S)
+_IN_DOUBLE = re.compile(rf"\\.|\$\(\(?|[`\"]|{_NAME}", re.DOTALL)
+_IN_DOCUMENT = re.compile(rf"\\.|\$\(\(?|`|{_NAME}", re.DOTALL)
 _IN_SINGLE = re.compile(rf"'|{_NAME}")
-_IN_ANSI = re.compile(rf"\\.|'|{_NAME}", re.S)
+_IN_ANSI = re.compile(rf"\\.|'|{_NAME}", re.DOTALL)
 _NAMES = re.compile(_NAME)
 
-_DELIMITER = re.compile(r"[ \t]*((?:\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"|[^\s;&|<>()'\"\\])+)", re.S)
-_QUOTES = re.compile(r"\\(.)|['\"]", re.S)
-_COMMAND_FOLLOWS = re.compile(r"(?:^|[;&|()`{!\n]|\b(?:then|do|else|elif|if|while|until|time))\s*$")
+_DELIMITER = re.compile(r"[ \t]*((?:\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"|[^\s;&|<>()'\"\\])+)", re.DOTALL)
+_QUOTES = re.compile(r"\\(.)|['\"]", re.DOTALL)
+_COMMAND_FOLLOWS = re.compile(
+    r"(?:^|[;&|()`{!\n]|\$\{\w+:?[-=+]|\b(?:then|do|else|elif|if|while|until|time|command|builtin))\s*(?:\w+=\S*\s+)*$"
+)
 _READS_STDIN = re.compile(rf"{_AT_WORD}(?:ssh\s|{_SHELL}(?:\s+-[^\s'\"]*)*\s*(?:<<|[;&|)]|$))")
 _COMMENT_IN_BACKTICKS = re.compile(r"[^\n`]*")
-_BACK = 20
+_BACK = 60
 """Characters before a word that are looked at to see whether a command begins with it."""
 
-_SYNTAX = "'\"`$(){;&|<#\\\n"
+_SYNTAX = (*"'\"`$(){;&|<#\\\n", "case", "eval", "trap")
 
 _BACKTICK, _SUBSTITUTION, _PAREN, _ARITHMETIC = "backtick", "substitution", "paren", "arithmetic"
 _CASE, _ESCAPED_DOUBLE = "case", "escaped"
@@ -102,12 +109,12 @@ class _Reading:
             again = self.read_again or bool(self.reader)
             yield Placeholder(token.start(), token.end(), token["name"], place, self.in_document, again)
 
-    def _in_quotes(self, token: str) -> None:
-        if token == _ENDS.get(self.inside[-1]):
+    def _in_quotes(self, text: str) -> None:
+        if text == _ENDS.get(self.inside[-1]):
             self._close()
-        elif token in ("`", "$("):
-            self._substitution(token)
-        elif token == "$((":
+        elif text in ("`", "$("):
+            self._substitution(text)
+        elif text == "$((":
             self.inside += [_ARITHMETIC, _ARITHMETIC]
 
     def _in_words(self, token: re.Match[str]) -> Iterator[Placeholder]:
@@ -116,14 +123,16 @@ class _Reading:
             yield from self._redirection(text)
         elif text in ";&|\n":
             yield from self._separator(text)
-        elif token.re is _IN_WORDS and token["reader"]:
+        elif text in _ONLY_AS_COMMANDS and not self._begins_command(token.start()):
+            return
+        elif token["reader"]:
             self.reader = self.reader or len(self.inside)
         elif text.startswith("#"):
             self._comment(token.start())
         else:
-            self._word(token.start(), text)
+            self._word(text)
 
-    def _word(self, start: int, text: str) -> None:
+    def _word(self, text: str) -> None:
         inside = self.inside
         match text:
             case "'" | '"' | "$'":
@@ -140,13 +149,13 @@ class _Reading:
                 inside.append(_ARITHMETIC if inside[-1] == _ARITHMETIC else _PAREN)
             case ")" if inside[-1] in (_PAREN, _ARITHMETIC, _SUBSTITUTION):
                 self._close()
-            case "case" if self._begins_command(start):
+            case "case":
                 inside.append(_CASE)
             case "esac" if inside[-1] == _CASE:
                 self._close()
 
     def _begins_command(self, start: int) -> bool:
-        return _COMMAND_FOLLOWS.search(self.line[max(start - _BACK, 0) : start]) is not None
+        return _COMMAND_FOLLOWS.search(self.line, max(start - _BACK, 0), start) is not None
 
     def _comment(self, start: int) -> None:
         """In backticks a comment ends with them."""
@@ -154,9 +163,9 @@ class _Reading:
             found = _COMMENT_IN_BACKTICKS.match(self.line, start, self.end)
             self.at = found.end() if found else self.at
 
-    def _substitution(self, token: str) -> None:
+    def _substitution(self, text: str) -> None:
         """The here-documents that were announced before it begin after it."""
-        self.inside.append(_BACKTICK if token == "`" else _SUBSTITUTION)
+        self.inside.append(_BACKTICK if text == "`" else _SUBSTITUTION)
         self.outer_documents.append(self.documents)
         self.documents = []
 
@@ -172,7 +181,9 @@ class _Reading:
         if text == "\n" and self.documents:
             documents, self.documents = self.documents, []
             first = self.line.rfind("\n", 0, self.at - 1) + 1
-            again = self.read_again or _READS_STDIN.search(self.line, first, self.at - 1) is not None
+            again = (
+                self.read_again or bool(self.reader) or _READS_STDIN.search(self.line, first, self.at - 1) is not None
+            )
             for delimiter, quoted, strips in documents:
                 yield from self._document(delimiter, quoted, strips, again)
 
@@ -190,7 +201,7 @@ class _Reading:
 
     def _document(self, delimiter: str, quoted: bool, strips: bool, again: bool) -> Iterator[Placeholder]:
         tabs = "\t*" if strips else ""
-        last = re.compile(f"^{tabs}{re.escape(delimiter)}$", re.M).search(self.line, self.at, self.end)
+        last = re.compile(f"^{tabs}{re.escape(delimiter)}$", re.MULTILINE).search(self.line, self.at, self.end)
         end = last.start() if last else self.end
         inside: list[Place | str] = [LITERAL if quoted else DOCUMENT]
         yield from _Reading(self.line, self.at, end, self.names, inside, True, again).placeholders()
@@ -219,5 +230,7 @@ def placeholders(line: str, names: Container[str]) -> Iterator[Placeholder]:
     Raises Impossible for a line that would take long to read.
     """
     if len(line) > MAX_SYNTAX and sum(map(line.count, _SYNTAX)) > MAX_SYNTAX:
-        raise Impossible(f"A line with parameters has more than {MAX_SYNTAX} quotes, brackets and their like: use a script")
+        raise Impossible(
+            f"A line with parameters has more than {MAX_SYNTAX} quotes, brackets and their like: use a script"
+        )
     return _Reading(line, 0, len(line), names, [WORD]).placeholders()
