@@ -202,13 +202,13 @@ WRAPS = [
         "for ((i=0; i<@; i++)); do break; done",
     ),
     *(
-        "eval @",
-        'eval "@"',
-        "eval 'echo @'",
+        "true; eval @",
+        'true; eval "@"',
+        "true; eval 'echo @'",
         "bash -c @",
         "bash -c '@'",
         'sh -xc "echo @" a',
-        "trap @ EXIT",
+        "true; trap @ EXIT",
         "env bash -c 'true; @'",
     ),
     *(
@@ -292,6 +292,13 @@ def test_what_a_shell_would_read_again_or_not_expand_is_refused(line: str) -> No
     with pytest.raises(Impossible, match=r"\{p\}"):
         fill_line(line, {"p": "a[$(date)]"})
     assert fill_line(line, {"p": "12"}).replace("${GFLOW_PARAM_P}", "12") == line.replace("{p}", "12")
+
+
+def test_no_value_ends_a_here_document() -> None:
+    with pytest.raises(Impossible, match="end the here-document"):
+        fill_line("cat <<-'EOF'\n\tE{p}\nx\nEOF", {"p": "OF"})
+    assert fill_line("cat <<'EOF'\n\tE{p}\nEOF", {"p": "OF."}) == "cat <<'EOF'\n\tEOF.\nEOF"
+    assert fill_line("cat <<EOF\nE{p}\nx\nEOF", {"p": "OF"}) == f"cat <<EOF\nE{R}\nx\nEOF"
 
 
 def test_values_that_are_a_subscript_only_together_are_refused() -> None:

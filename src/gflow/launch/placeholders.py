@@ -66,6 +66,7 @@ def fill_line(line: str, parameters: Mapping[str, str]) -> str:
     found = list(placeholders(line, parameters))
     for one in found:
         _check(one, parameters[one.name], variables[one.name])
+    _check_ends(line, found, parameters)
     check_arithmetic(line, found, parameters)
     return "".join(_pieces(line, found, parameters, variables))
 
@@ -84,6 +85,18 @@ def _check(placeholder: Placeholder, value: str, variable: str) -> None:
         )
     if placeholder.read_again:
         check_reader(placeholder.name, value, variable)
+
+
+def _check_ends(line: str, found: list[Placeholder], parameters: Mapping[str, str]) -> None:
+    """Raise Impossible if what is written into a here-document would end it, and make commands of the rest."""
+    end = -1
+    for one in found:
+        if one.end_of_document is None or one.start < end:
+            continue
+        start, end = line.rfind("\n", 0, one.start) + 1, line.find("\n", one.end)
+        end = end if end >= 0 else len(line)
+        if fill_argument(line[start:end], {}, parameters).lstrip("\t") == one.end_of_document:
+            raise Impossible(f"The value of {{{one.name}}} would end the here-document that it is in: use another end")
 
 
 def _pieces(

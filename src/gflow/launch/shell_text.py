@@ -1,7 +1,7 @@
 """Where in a line for a shell something stands: in which quotes, in a here-document, in what is read twice. Pure.
 
 It follows the grammar as far as values need it and no further, and may be wrong about a strange line: what is put into
-lines (`gflow.launch.placeholders`) is chosen so that this costs a value its blanks at worst, and executes nothing.
+lines (`gflow.launch.placeholders`) is chosen so that this splits a value at its blanks at worst, and parses none of it.
 """
 
 import re
@@ -35,6 +35,7 @@ class Placeholder:
     """`line[start:end]` is `{name}`.
 
     in_document: in a here-document, however deep. read_again: in what `eval`, `sh -c` or the like reads as a line.
+    end_of_document: the line that ends the here-document it stands in, where nothing is expanded.
     """
 
     start: int
@@ -43,6 +44,7 @@ class Placeholder:
     place: Place
     in_document: bool
     read_again: bool
+    end_of_document: str | None
 
 
 _NAME = r"(?<!\$)\{(?P<name>[^{}\s'\"\\`$()#<>;&|]+)\}"
@@ -66,7 +68,7 @@ _NAMES = re.compile(_NAME)
 _DELIMITER = re.compile(r"[ \t]*((?:\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"|[^\s;&|<>()'\"\\])+)", re.DOTALL)
 _QUOTES = re.compile(r"\\(.)|['\"]", re.DOTALL)
 _COMMAND_FOLLOWS = re.compile(
-    r"(?:^|[;&|()`{!\n]|\$\{\w+:?[-=+]|\b(?:then|do|else|elif|if|while|until|time|command|builtin))\s*(?:\w+=\S*\s+)*$"
+    r"(?:^|[;&|()`{!\n]|\$\{\w+:?[-=+]|\b(?:then|do|else|elif|if|while|until|time|command|builtin|coproc))\s*(?:\w+=\S*\s+)*$"
 )
 _READS_STDIN = re.compile(rf"{_AT_WORD}(?:ssh\s|{_SHELL}(?:\s+-[^\s'\"]*)*\s*(?:<<|[;&|)]|$))")
 _COMMENT_IN_BACKTICKS = re.compile(r"[^\n`]*")
@@ -90,6 +92,7 @@ class _Reading:
     inside: list[Place | str]
     in_document: bool = False
     read_again: bool = False
+    end_of_document: str | None = None
     reader: int = 0
     documents: list[tuple[str, bool, bool]] = field(default_factory=list)
     outer_documents: list[list[tuple[str, bool, bool]]] = field(default_factory=list)
@@ -107,7 +110,9 @@ class _Reading:
     def _named(self, token: re.Match[str], place: Place) -> Iterator[Placeholder]:
         if token["name"] in self.names:
             again = self.read_again or bool(self.reader)
-            yield Placeholder(token.start(), token.end(), token["name"], place, self.in_document, again)
+            yield Placeholder(
+                token.start(), token.end(), token["name"], place, self.in_document, again, self.end_of_document
+            )
 
     def _in_quotes(self, text: str) -> None:
         if text == _ENDS.get(self.inside[-1]):
@@ -204,7 +209,8 @@ class _Reading:
         last = re.compile(f"^{tabs}{re.escape(delimiter)}$", re.MULTILINE).search(self.line, self.at, self.end)
         end = last.start() if last else self.end
         inside: list[Place | str] = [LITERAL if quoted else DOCUMENT]
-        yield from _Reading(self.line, self.at, end, self.names, inside, True, again).placeholders()
+        ends = delimiter if quoted else None
+        yield from _Reading(self.line, self.at, end, self.names, inside, True, again, ends).placeholders()
         self.at = end
         if last:
             for token in _NAMES.finditer(self.line, last.start(), last.end()):
