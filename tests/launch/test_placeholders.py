@@ -86,6 +86,11 @@ def run(line: str, value: str, directory: Path | None = None) -> "subprocess.Com
     )
 
 
+def is_accepted(line: str) -> bool:
+    """Whether bash finds no fault with the syntax of a line."""
+    return subprocess.run(["bash", "-n", "-c", "--", line], check=False, capture_output=True).returncode == 0
+
+
 VALUES = st.text(alphabet=st.sampled_from("ab '\"\\$`!*;&|(){}[]#~<>\t\n\u00fc"), max_size=12).map(
     lambda text: text + "."
 )
@@ -255,7 +260,7 @@ COMMANDS = [
 ]
 
 
-@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(typed=LINES, value=st.sampled_from(COMMANDS))
 def test_no_value_is_run_whatever_the_line(typed: str, value: str, tmp_path: Path) -> None:
     try:
@@ -264,6 +269,7 @@ def test_no_value_is_run_whatever_the_line(typed: str, value: str, tmp_path: Pat
         return
     run(line, value, tmp_path)
     assert not (tmp_path / "ran").exists(), line
+    assert is_accepted(line) == is_accepted(fill_line(typed, {"p": "plain"})), line
 
 
 @pytest.mark.parametrize(
