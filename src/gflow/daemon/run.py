@@ -50,7 +50,7 @@ from gflow.daemon.health import health
 from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
-from gflow.daemon.limits import NO_CGROUPS, Limits
+from gflow.daemon.limits import Limits
 from gflow.daemon.loopback import CannotListen, allowed_addresses, bind_tcp, is_loopback, own_names, why_inside
 from gflow.daemon.memory_watch import MemoryWatch
 from gflow.daemon.peer import Stranger
@@ -87,6 +87,7 @@ from gflow.store.lock import DataLock, Held
 from gflow.store.recovery.opening import Recovery, open_state
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
+from gflow.users.confining import Confining
 from gflow.users.launcher import PerUser
 from gflow.users.places import Places, UnsafePlace, open_directory
 from gflow.users.submitters import Submitters
@@ -305,7 +306,7 @@ class _Daemon:
         self._history = History(settings.data_dir)
         self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
-        self._limits = Limits(settings.data_dir, NO_CGROUPS if settings.system else None)
+        self._limits = Limits(settings.data_dir)
         self._launcher = self._make_launcher()
         self._memory = MemoryWatch(self._runtime, self._launcher)
         self._watcher = Watcher(
@@ -350,6 +351,7 @@ class _Daemon:
                 clock.read,
                 lambda digest: spool.path("env", digest).read_bytes(),
                 lambda digest: spool.path("script", digest).read_bytes(),
+                Confining(settings.data_dir, self._limits.of, own_unit=settings.given.unit),
                 own_units=settings.given.unit,
             )
         tmux = Tmux(
