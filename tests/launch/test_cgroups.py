@@ -151,8 +151,9 @@ def test_a_daemon_that_is_alone_in_its_cgroup_divides_that(tmp_path: Path, *, al
 def standing_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cgroups:
     """Directories in the place of cgroups: what is written to them can be read, and nothing keeps any limit."""
     monkeypatch.setattr(cgroups, "_write", lambda path, text: path.write_text(text))
+    monkeypatch.setattr(cgroups, "_most_processes", lambda: 99)
     monkeypatch.setattr(cgroups.os, "chown", lambda path, uid, _gid: path.with_name(f"of {uid}: {path.name}").touch())
-    return Cgroups(tmp_path, frozenset({"memory", "cpu"}))
+    return Cgroups(tmp_path, frozenset({"memory", "cpu", "pids"}))
 
 
 def test_of_a_job_of_another_user_root_keeps_all_but_the_way_inside(standing_in: Cgroups) -> None:
@@ -165,6 +166,7 @@ def test_of_a_job_of_another_user_root_keeps_all_but_the_way_inside(standing_in:
         "memory.max": str(100 << 20),
         "memory.swap.max": "0",
         "cpu.max": "200000 100000",
+        "pids.max": "99",
         "job/memory.oom.group": "1",
         "wrapper/cgroup.procs": "4711",
         "of 1000: cgroup.procs": "",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.delegated import needs_memory_controller
+from support.scratch import lives
 from support.several_users import SystemDaemon, User
 from support.wait import until
 
@@ -31,7 +32,7 @@ def begun(system: SystemDaemon, user: User, rest: str, **fields: object) -> tupl
 
 
 def gone(system: SystemDaemon, job_id: int) -> bool:
-    return not [place for place in CGROUPS.rglob(f"{job_id}.*") if place.is_dir()]
+    return not list(CGROUPS.glob(f"gflowd.service/gflow-*/{job_id}.*"))
 
 
 def test_it_is_said_that_the_kernel_keeps_them(system: SystemDaemon, ana: User) -> None:
@@ -71,6 +72,7 @@ def test_limits_are_roots_and_no_process_leaves(system: SystemDaemon, ana: User)
     assert said["memory.max"] == [str(100 << 20)]
     assert said["cpu.max"] == ["100000", "100000"]
     assert said.get("memory.swap.max") in (None, ["0"])
+    assert 0 < int((top / "pids.max").read_text()) < int(Path("/proc/sys/kernel/pid_max").read_text())
     assert (inner / "memory.oom.group").read_text() == "1\n"
     tries = [
         f"echo {pid} >{place}/cgroup.procs" for place in (CGROUPS, *top.parents[: -len(CGROUPS.parents)], top.parent)
@@ -111,7 +113,7 @@ def test_what_hides_from_everybody_ends_with_its_job(system: SystemDaemon, ana: 
     pid = int(until(lambda: (ana.home / "hides").exists() and (ana.home / "hides").read_text(), "its process id"))
     system.ask(ana, "POST", f"/jobs/{job_id}/cancel")
     assert system.wait_job(job_id)["state"] == "Cancelled"
-    assert not Path(f"/proc/{pid}/comm").exists()
+    assert not lives(pid)
 
 
 def test_what_somebody_moved_out_counts_all_the_same(system: SystemDaemon, ana: User) -> None:

@@ -43,7 +43,9 @@ NO_HIERARCHY = "there is no cgroup v2 here"
 NO_CONTROLLER = "cgroup v2 has no memory controller here"
 
 _UNITS = (".service", ".scope", ".slice")
-_CONTROLLERS = ("memory", "cpu")
+_CONTROLLERS = ("memory", "cpu", "pids")
+_PARTS_OF_PIDS = 0.15
+"""What a job of one of several users may have of the machine's processes: as many as systemd gives a unit."""
 
 
 class Unavailable(Exception):
@@ -96,6 +98,8 @@ class Cgroups:
         for part in (top / WRAPPER, top / JOB):
             part.mkdir(exist_ok=True)
         self._limit(name, memory_mb, cpus)
+        if "pids" in self.controllers:  # or one user's job could keep those of others from starting any
+            _write(top / "pids.max", str(_most_processes()))
         for place in (self.directory, top, top / JOB):  # whatever our umask is
             os.chmod(place, 0o711 if place == self.directory else 0o755)
         for place in (top, top / JOB):
@@ -275,6 +279,11 @@ def _move(pids: Set[int], cgroup: Path) -> None:
             _write(cgroup / "cgroup.procs", str(pid))
 
 
+def _most_processes() -> int:
+    there = min(int(_read(Path("/proc/sys/kernel", name))) for name in ("pid_max", "threads-max"))
+    return int(there * _PARTS_OF_PIDS)
+
+
 def _bottom_up(directory: Path) -> list[Path]:
     """The cgroup and those the job has made in it, the deepest first."""
     return [Path(path) for path, _, _ in os.walk(directory, topdown=False)]
@@ -285,9 +294,11 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """One write, without truncating: these are no files."""
+    """One write, without truncating: these are no files. An error says which it was."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.write(descriptor, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     finally:
         os.close(descriptor)

@@ -19,11 +19,15 @@ _BUS = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
 def start_in_unit(
-    place: Path, command: Sequence[str], environ: Mapping[str, str], description: str = "Terminals of the jobs of gflow"
+    place: Path,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    description: str = "Terminals of the jobs of gflow",
+    more: Sequence[str] = (),
 ) -> str | None:
     """Have systemd run `command` with no other environment than `environ`; None, or why that did not work. Blocks.
 
-    The unit is named after `place`.
+    The unit is named after `place`. more: further properties of it.
     """
     systemd_run, env = shutil.which("systemd-run"), shutil.which("env")
     if systemd_run is None or env is None:
@@ -34,7 +38,7 @@ def start_in_unit(
         f"--description={description}",
         "--service-type=exec",
     ]
-    properties = [f"--property={value}" for value in _PROPERTIES]
+    properties = [f"--property={value}" for value in (*_PROPERTIES, *more)]
     cleared = [env, "-i", *(f"{name}={value}" for name, value in environ.items())]
     words = [word.replace("$", "$$") for word in (*cleared, *command)]  # systemd fills in variables
     try:

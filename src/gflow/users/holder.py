@@ -13,6 +13,8 @@ from pathlib import Path
 from gflow.launch.unit import start_in_unit, unit_name
 
 _ASK_SECS = 20.0
+_PROPERTIES = ("TasksMax=infinity",)
+"""Each job has a limit of its own, or those of one user could keep others' from starting processes."""
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -26,7 +28,7 @@ def hold(data_dir: Path) -> int:
     if there:
         return there
     sleep = shutil.which("sleep") or "/bin/sleep"
-    trouble = start_in_unit(data_dir, [sleep, "infinity"], _ENVIRONMENT, "Limits of the jobs of gflow")
+    trouble = start_in_unit(data_dir, [sleep, "infinity"], _ENVIRONMENT, "Limits of the jobs of gflow", _PROPERTIES)
     pid = _main_pid(data_dir)
     if pid == 0:
         raise NotHeld(trouble or f"{unit_name(data_dir)} has ended at once")
@@ -35,7 +37,7 @@ def hold(data_dir: Path) -> int:
 
 def let_go(data_dir: Path) -> None:
     """Have systemd end the unit, which must be of no use any more, for all that is in it ends as well."""
-    _systemctl("stop", "--no-block", unit_name(data_dir))
+    _systemctl("stop", unit_name(data_dir))
 
 
 def _main_pid(data_dir: Path) -> int:
