@@ -237,7 +237,6 @@ def test_what_a_daemon_of_all_users_needs(system_place, monkeypatch):
     notes = found(system_place, NOTE)
     assert any("runuser" in one.what for one in notes)
     assert Finding(NOTE, "gflowd is not running", "start it with: gflowd run --system") in notes
-    assert any("jobs run as their users" in one.what for one in notes)
 
 
 def test_a_clock_that_was_never_set(place, monkeypatch):

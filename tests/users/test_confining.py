@@ -164,6 +164,45 @@ def test_systemd_is_asked_for_a_unit_only_where_that_would_help(
     assert asked == [HERE, 4711, HERE]
 
 
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What it was asked; of the main process it says what is in the file `pid` beside."""
+    asked, program = tmp_path / "asked", tmp_path / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{asked}\nread -r pid <{tmp_path}/pid && echo $pid\n')
+    program.chmod(0o700)
+    (tmp_path / "pid").write_text("0\n")
+    monkeypatch.setattr(holder, "_ENVIRONMENT", {"PATH": str(tmp_path)})
+    return asked
+
+
+def test_a_unit_is_held_by_the_process_that_is_there_or_one_that_sleeps(
+    tmp_path: Path, systemctl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[Path, list[str]]] = []
+
+    def start(place: Path, command: list[str], *_: object) -> str | None:
+        started.append((place, command[1:]))
+        if len(started) == 1:
+            return "no room"
+        (tmp_path / "pid").write_text("4711\n")
+        return None
+
+    monkeypatch.setattr(holder, "start_in_unit", start)
+    with pytest.raises(holder.NotHeld, match="no room"):
+        holder.hold(tmp_path)
+    assert [holder.hold(tmp_path), holder.hold(tmp_path)] == [4711, 4711]
+    assert started == [(tmp_path, ["infinity"])] * 2
+    holder.let_go(tmp_path)
+    assert systemctl.read_text().splitlines()[-1].startswith("stop gflow-jobs-")
+
+
+def test_without_systemctl_nothing_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holder, "_ENVIRONMENT", {"PATH": str(tmp_path)})
+    monkeypatch.setattr(holder, "start_in_unit", lambda *_: "systemd-run is not installed")
+    with pytest.raises(holder.NotHeld, match="systemd-run is not installed"):
+        holder.hold(tmp_path)
+
+
 def refuse(_place: Path) -> int:
     raise holder.NotHeld("no reason given")
 
