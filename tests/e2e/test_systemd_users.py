@@ -8,6 +8,7 @@ import re
 import pytest
 
 from support import nspawn
+from support.delegated import WHY_NOT
 
 pytestmark = nspawn.MARKS
 
@@ -84,7 +85,8 @@ def test_jobs_go_on_whatever_is_done_to_the_daemon(said: dict[str, str]) -> None
 
 def test_limits_are_kept_by_the_kernel_where_it_can_over_a_restart_of_the_daemon(said: dict[str, str]) -> None:
     by_kernel = "kept by the kernel (cgroup v2)" in said["limits"]
-    assert by_kernel or "(cgroup v2 has no memory controller here)" in said["limits"]
+    assert by_kernel == (WHY_NOT is None), said["limits"]
+    assert by_kernel or f"({WHY_NOT})" in said["limits"]
     unit = r"gflow-jobs-[0-9a-f]{8}\.service/gflow-[0-9a-f]{8}/3\.[0-9a-f]{16}/job"
     place = unit if by_kernel else r"gflow-user-\d+-[0-9a-f]{8}\.scope"
     assert re.search(rf"^0::/system\.slice/{place}$", said["limits"], re.MULTILINE), said["limits"]
