@@ -1,10 +1,12 @@
 """`gflowd up`, `status`, `restart` and `down`, in a tmux server and as a detached process; jobs outlive all of them."""
 
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +86,7 @@ def test_a_day_in_its_life(place: Daemon):
     assert place.cli("gflowd", "stop").returncode == 0
 
 
+@pytest.mark.once
 def test_a_configuration_file_reaches_the_daemon(place: Daemon, tmp_path: Path):
     named = tmp_path / "my gflow.toml"
     named.write_text('[daemon]\nsimulated_gpus = 2\ngpu_allocation_strategy = "random"\n')
@@ -93,6 +96,7 @@ def test_a_configuration_file_reaches_the_daemon(place: Daemon, tmp_path: Path):
     assert place.cli("gflowd", "down").returncode == 0
 
 
+@pytest.mark.once
 def test_without_tmux_sessions_it_is_a_process_of_its_own(place: Daemon):
     """The name of the session is taken, as by a daemon of another data directory."""
     taken = ["tmux", "new-session", "-d", "-s", "gflow_server", "sleep", "1000"]
@@ -107,6 +111,7 @@ def test_without_tmux_sessions_it_is_a_process_of_its_own(place: Daemon):
     assert sessions(place) == ["gflow_server"]
 
 
+@pytest.mark.once
 def test_a_daemon_that_cannot_start_says_why(place: Daemon, tmp_path: Path):
     place.data.parent.mkdir()
     place.data.write_text("in the way")
@@ -117,6 +122,7 @@ def test_a_daemon_that_cannot_start_says_why(place: Daemon, tmp_path: Path):
     assert sessions(place) == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -133,6 +139,7 @@ def test_a_bad_option_starts_nothing(place: Daemon, words: tuple[str, ...], said
     assert not place.socket.exists()
 
 
+@pytest.mark.once
 def test_a_bad_configuration_names_file_and_key(place: Daemon):
     path = place.root / "config" / "gflow" / "gflow.toml"
     path.parent.mkdir(parents=True)
@@ -143,6 +150,7 @@ def test_a_bad_configuration_names_file_and_key(place: Daemon):
         assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.once
 def test_a_daemon_is_found_and_stopped_though_its_configuration_is_broken(place: Daemon):
     path = place.root / "config" / "gflow" / "gflow.toml"
     path.parent.mkdir(parents=True)
@@ -160,7 +168,7 @@ def test_a_daemon_is_found_and_stopped_though_its_configuration_is_broken(place:
     assert not elsewhere.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_in_order(place: Daemon, number: signal.Signals):
     place.start()
     running = place.submit("sleep 0.3; exit 6")
@@ -173,6 +181,35 @@ def test_a_signal_stops_it_in_order(place: Daemon, number: signal.Signals):
     assert place.wait_job(running)["exit_code"] == 6
 
 
+_IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "gflow.cli.gflowd", "run"])
+"""
+
+
+@pytest.mark.once
+def test_one_in_a_terminal_goes_with_it(place: Daemon):
+    ours, theirs = pty.openpty()
+    with (place.root / "daemon.log").open("wb") as log:
+        place.process = subprocess.Popen(
+            [sys.executable, "-c", _IN_A_TERMINAL],
+            env=place.environment,
+            stdin=theirs,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    os.close(theirs)
+    until(place._answers, "an answer of the daemon")
+    place.process.send_signal(signal.SIGHUP)
+    until(lambda: "configuration: nothing has changed" in place.said(), "it to read its configuration")
+    os.close(ours)
+    assert place.process.wait(10) == 0
+    assert "stopping; running jobs go on" in place.said()
+
+
+@pytest.mark.once
 def test_without_tmux_it_says_so(place: Daemon):
     programs = place.root / "bin"
     programs.mkdir()
