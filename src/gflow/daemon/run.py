@@ -41,7 +41,7 @@ from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
 from gflow.daemon.in_force import InForce
 from gflow.daemon.leaving import Leaving
-from gflow.daemon.limits import NO_CGROUPS, Limits
+from gflow.daemon.limits import Limits
 from gflow.daemon.listening import Listening
 from gflow.daemon.memory_watch import MemoryWatch
 from gflow.daemon.persistence import Persistence
@@ -74,6 +74,7 @@ from gflow.store.load import Loaded
 from gflow.store.recovery.opening import Recovery, open_state
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
+from gflow.users.confining import Confining
 from gflow.users.launcher import PerUser
 from gflow.users.submitters import Submitters
 
@@ -110,7 +111,7 @@ class Daemon:
         self._history = History(settings.data_dir)
         self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
-        self._limits = Limits(settings.data_dir, NO_CGROUPS if settings.system else None)
+        self._limits = Limits(settings.data_dir)
         self._launcher = self._make_launcher()
         self._memory = MemoryWatch(self._runtime, self._launcher)
         self._watcher = Watcher(
@@ -155,6 +156,7 @@ class Daemon:
                 clock.read,
                 lambda digest: spool.path("env", digest).read_bytes(),
                 lambda digest: spool.path("script", digest).read_bytes(),
+                Confining(settings.data_dir, self._limits.of, own_unit=settings.given.unit),
                 own_units=settings.given.unit,
             )
         tmux = Tmux(
