@@ -298,7 +298,7 @@ def contract(words):
 @pytest.mark.skipif(not (SOURCE.parents[1] / "pyproject.toml").exists(), reason="installed without its sources")
 def test_the_import_rules_speak_of_every_module_of_the_daemon():
     modules = {name for name in MODULES if name.startswith("gflow.daemon.")}
-    roots = {"gflow.daemon.run", "gflow.daemon.importing"}  # of a daemon, and of an import without one
+    roots = {"gflow.daemon.run", "gflow.daemon.importing", "gflow.daemon.coming_back"}  # of a daemon, and of imports
     roots |= {"gflow.daemon.reloading", "gflow.daemon.finding"}  # they are about configurations and machines
     roots |= {name for name in modules if name.startswith("gflow.daemon.doctor")}
     assert contract("only the composition root") == modules - roots

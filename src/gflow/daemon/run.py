@@ -43,6 +43,7 @@ from gflow.core.outcome import Outcome
 from gflow.core.placement import Shuffle, keep_order
 from gflow.core.policy import Policy
 from gflow.core.tokens import Tokens
+from gflow.daemon.coming_back import come_back
 from gflow.daemon.cycles import short_searches
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.gpus import GpuWatch
@@ -297,9 +298,12 @@ class _Daemon:
         """The listening sockets, if another program is to take this one's place."""
         if not settings.system:  # an older gflow had no such mode, and left nothing there
             first_start(settings.data_dir)
+        way_out = None if settings.system else come_back(settings.data_dir)
         targets = _targets(settings.config, self._log_path)
         outbox = Outbox(settings.data_dir)
-        opened = open_state(settings.data_dir, clock.read().wall, told=_told(outbox) if targets else None)
+        opened = open_state(
+            settings.data_dir, clock.read().wall, told=_told(outbox) if targets else None, way_out=way_out
+        )
         self._loaded = opened.loaded
         self._recovery = opened.recovery
         self._boot_id = clock.boot_id()
