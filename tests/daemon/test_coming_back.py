@@ -149,7 +149,7 @@ def test_a_state_of_ours_is_never_replaced_and_the_way_out_is_named(data):
     before = (data / "state.msgpack").read_bytes()
     opened = start(data)
     assert opened.recovery is not None
-    assert "it is of the older gflow (16 jobs" in opened.recovery.trouble
+    assert "it is of the older gflow (16 jobs)" in opened.recovery.trouble
     assert opened.recovery.trouble.endswith("start it: state.msgpack.previous")
     assert (data / "state.msgpack").read_bytes() == before
 

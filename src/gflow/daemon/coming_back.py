@@ -47,7 +47,9 @@ def come_back(data_dir: Path) -> str | None:
 
 
 def _way_out(data_dir: Path, plan: Plan, blocking: list[str]) -> str:
-    what = f"it is of the older gflow ({plan.summary()}) and not taken over, as files of this one's state are there"
+    what = (
+        f"it is of the older gflow ({len(plan.jobs)} jobs) and not taken over, as files of this one's state are there"
+    )
     return f"{what}; if it counts, stop gflowd, move these out of {data_dir} and start it: {', '.join(blocking)}"
 
 

@@ -19,8 +19,11 @@ from gflow import paths
 from gflow.config import ConfigError
 from gflow.daemon import hosting
 from gflow.daemon.doctor_client import client
+from gflow.daemon.doctor_files import files, told_by_files
 from gflow.daemon.doctor_limits import limits
+from gflow.daemon.doctor_machine import about_no_gpus, about_the_clock
 from gflow.daemon.doctor_system import public, system
+from gflow.daemon.doctor_unit import enabled
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers, runs_systemd
@@ -49,6 +52,8 @@ def examine(place: Place) -> Iterator[Finding]:
         try:
             yield from check(place)
         except OSError as error:
+            if told_by_files(place, error):
+                continue
             where = f"{error.filename}: " if error.filename is not None else ""
             yield Finding(
                 PROBLEM, f"{where}{error.strerror or error}", "make it readable for you, or name another place"
@@ -104,7 +109,7 @@ def _gpus(_place: Place) -> Iterator[Finding]:
         yield Finding(PROBLEM, what, "see dmesg; the GPU may need a reset")
         return
     if reading.trouble is not None:
-        yield Finding(NOTE, f"no GPUs: {reading.trouble}", "jobs without GPUs run all the same")
+        yield Finding(NOTE, f"no GPUs: {reading.trouble}", about_no_gpus(reading.trouble))
         return
     faults = [one for one in reading.readings if one.fault]
     yield Finding(OK, f"{len(reading.readings)} GPUs, {len(reading.readings) - len(faults)} of them usable")
@@ -237,13 +242,9 @@ def _clock(_place: Place) -> Iterator[Finding]:
             PROBLEM, f"the clock says {time.strftime('%Y-%m-%d', now)}", "set it: begin times and reservations need it"
         )
         return
-    timedatectl = shutil.which("timedatectl")
-    asked = None
-    if timedatectl is not None:
-        words = [timedatectl, "show", "--property=NTPSynchronized", "--value"]
-        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CALL_SECS)
-    if asked is not None and asked.returncode == 0 and asked.stdout.strip() == "no":
-        yield Finding(NOTE, "the clock is not kept right by the network", "begin times and reservations go by it")
+    unkept = about_the_clock()
+    if unkept is not None:
+        yield unkept
     else:
         yield Finding(OK, f"the clock says {time.strftime('%Y-%m-%d %H:%M %Z')}")
 
@@ -273,12 +274,14 @@ _CHECKS = (
     _gpus,
     limits,
     _data_directory,
+    files,
     _socket,
     system,
     _daemon,
     _sessions,
     _clock,
     _systemd,
+    enabled,
 )
 
 
