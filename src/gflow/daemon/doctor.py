@@ -19,7 +19,7 @@ from gflow import paths
 from gflow.config import ConfigError
 from gflow.daemon import hosting
 from gflow.daemon.doctor_client import client
-from gflow.daemon.doctor_files import files, told_by_files
+from gflow.daemon.doctor_files import files, stale_lock
 from gflow.daemon.doctor_limits import limits
 from gflow.daemon.doctor_machine import about_no_gpus, about_the_clock
 from gflow.daemon.doctor_system import public, system
@@ -30,8 +30,6 @@ from gflow.daemon.units import Host, lingers, runs_systemd
 from gflow.gpu.base import ProbeReading
 from gflow.gpu.nvml import Nvml
 from gflow.launch.tmux_server import TmuxUnusable, find_tmux
-from gflow.store.lock import NAME as LOCK
-from gflow.store.lock import holder
 
 LITTLE_BYTES = 1 << 30
 """Less room than this is worth a note: a training's log can be as large."""
@@ -52,8 +50,6 @@ def examine(place: Place) -> Iterator[Finding]:
         try:
             yield from check(place)
         except OSError as error:
-            if told_by_files(place, error):
-                continue
             where = f"{error.filename}: " if error.filename is not None else ""
             yield Finding(
                 PROBLEM, f"{where}{error.strerror or error}", "make it readable for you, or name another place"
@@ -202,8 +198,8 @@ def _daemon(place: Place) -> Iterator[Finding]:
     if found is None:
         if place.socket.exists() and not Host(place.system).installed:
             yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
-        if (place.data_dir / LOCK).exists() and (place.data_dir / LOCK).stat().st_size and not holder(place.data_dir):
-            yield Finding(NOTE, f"{place.data_dir / LOCK} was left by a daemon that was killed", "nothing holds it")
+        if (lock := stale_lock(place.data_dir)) is not None:
+            yield Finding(NOTE, f"{lock} was left by a daemon that was killed", "nothing holds it")
         if not place.system and Host(system=True).socket.exists():
             what = "you run no daemon of your own, and commands go to that of all users"
             yield Finding(

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gflow.daemon.finding import PROBLEM, Finding, Place
+from gflow.store.lock import NAME as LOCK
+from gflow.store.lock import holder
 
 _DIRECTORIES = ("logs", "runs", "spool")
 _COPY = re.compile(r"\.(backup|corrupt)\.\d+")
@@ -29,11 +31,11 @@ def files(place: Place) -> Iterator[Finding]:
         yield Finding(PROBLEM, what, f"run: {_mend(place.data_dir, unusable)}")
 
 
-def told_by_files(place: Place, error: OSError) -> bool:
-    """Whether a check stumbled over what `files` tells of."""
-    if not isinstance(error, PermissionError) or error.filename is None:
-        return False
-    return Path(os.fsdecode(error.filename)).is_relative_to(place.data_dir) and bool(_unusable(place.data_dir))
+def stale_lock(data: Path) -> Path | None:
+    """A lock that says who held it and is not held; None if there is none, or it may not be looked at."""
+    lock = data / LOCK
+    written = _may(lock, os.R_OK) and lock.stat().st_size > 0
+    return lock if written and holder(data) is None else None
 
 
 def _unusable(data: Path) -> list[Path]:
