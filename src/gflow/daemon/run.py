@@ -31,6 +31,7 @@ from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
 from gflow.core.tokens import Tokens
 from gflow.daemon import configured
+from gflow.daemon.coming_back import come_back
 from gflow.daemon.configured import CannotStart, Prepared
 from gflow.daemon.endpoints import ApiServer
 from gflow.daemon.gpus import GpuWatch
@@ -99,9 +100,11 @@ class Daemon:
         self._listening = Listening(settings, handed)
         if not settings.system:  # an older gflow had no such mode, and left nothing there
             first_start(settings.data_dir)
+        way_out = None if settings.system else come_back(settings.data_dir)
         targets = configured.targets(settings.config, self._log_path)
         outbox = Outbox(settings.data_dir)
-        opened = open_state(settings.data_dir, clock.read().wall, told=told(outbox) if targets else None)
+        kept = told(outbox) if targets else None
+        opened = open_state(settings.data_dir, clock.read().wall, told=kept, way_out=way_out)
         self._loaded = opened.loaded
         self._recovery = opened.recovery
         self._boot_id = clock.boot_id()
