@@ -16,6 +16,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.listing import Listing
 from gflow.api.owned import owned
+from gflow.api.room import check_kept
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
 from gflow.api.submitter import check_program
@@ -33,6 +34,9 @@ from gflow.wire.requests import JobUpdate, read, spec_changes
 
 CHUNK = 500
 """Jobs encoded before others get a turn."""
+
+LOOK_SECS = 15.0
+"""So late whoever waits for a job is told that the token expired, should the clock have been set meanwhile."""
 
 WHOLE = 20_000
 """More jobs than this are sent as they are found."""
@@ -76,7 +80,8 @@ def blueprint(services: Services) -> Blueprint:
             seen = runtime.bus.last_id
             if runtime.bus.closed:
                 raise Unavailable(STOPPING)
-            await runtime.bus.wait_for_more(seen)
+            with trio.move_on_after(min(LOOK_SECS, services.secs_left(caller()))):
+                await runtime.bus.wait_for_more(seen)
             services.check_still_lets_in(caller())
             job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)
@@ -105,6 +110,8 @@ def blueprint(services: Services) -> Blueprint:
         check_program(services, caller(), job, _named(body))
         if isinstance(body.run_dir, str):
             await directories.check(services, [body.run_dir])
+        if _HEAVY.intersection(_named(body)):
+            check_kept(services, caller())
         spooled = Spooled(services)
         try:
             script = await spooled_script(spooled, body, job.spec.run_dir)
@@ -127,7 +134,8 @@ def blueprint(services: Services) -> Blueprint:
             _check_group_change(engine, job, body.max_concurrent, who)
         seq = 0
         if changes:
-            check_line(replace(job.spec, **changes))
+            if changes.keys() & {"command", "argv", "script_args", "parameters"}:
+                check_line(replace(job.spec, **changes))
             outcome = engine.update(job.id, changes, runtime.clock(), may_raise_limit=who.admin, recalled=recalled)
             seq = runtime.commit(outcome)
         if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is not None:
@@ -159,6 +167,19 @@ def blueprint(services: Services) -> Blueprint:
 
 
 _CHANGED_BY = {"time_limit_delta": "time_limit", "parameter_changes": "parameters"}
+
+
+_HEAVY = {
+    "command",
+    "argv",
+    "script",
+    "script_text",
+    "script_args",
+    "parameters",
+    "parameter_changes",
+    "depends_on_ids",
+}
+"""Changes by which a job may come to keep more."""
 
 
 def _named(body: JobUpdate) -> list[str]:
