@@ -316,6 +316,7 @@ def test_values_that_are_a_subscript_only_together_are_refused() -> None:
 
 def test_a_dollar_in_a_value_is_no_hindrance_elsewhere() -> None:
     assert fill_line("(( n > 3 )) && grep {p} file", {"p": "^a$"}) == f'(( n > 3 )) && grep "{R}" file'
+    assert fill_line("grep -n {p} file", {"p": "a[$(b)]"}) == f'grep -n "{R}" file'
     assert fill_line('ssh a true; echo "{p}"', {"p": "it's"}) == f'ssh a true; echo "{R}"'
     assert fill_line("main.py eval --watch {p}; eval true\necho {p}", {"p": "it's"}).count(R) == 2
     assert fill_line("ssh a echo {p}", {"p": "two words"}) == f'ssh a echo "{R}"'

@@ -11,8 +11,8 @@ from gflow.core.errors import Impossible
 from gflow.launch.shell_text import Placeholder
 
 _ARITHMETIC = re.compile(
-    r"\(\(|\$\[|\w\[|\$\{!|\$\{\w+:|-(?:eq|ne|lt|le|gt|ge)\b|\s[-+]\w*[ivAan]\b"
-    r"|\b(?:let|declare|typeset|local|integer|export|readonly|unset|read|mapfile|readarray|getopts)\b"
+    r"\(\(|\$\[|\w\[|\$\{!|\$\{\w+:|-(?:eq|ne|lt|le|gt|ge)\b|\s-v\s"
+    r"|\b(?:let|declare|typeset|local|export|readonly|unset|read|mapfile|readarray|getopts|wait)\b"
 )
 """What may evaluate arithmetic, or names with a subscript, which is arithmetic too."""
 
@@ -30,8 +30,8 @@ def check_arithmetic(line: str, found: Sequence[Placeholder], parameters: Mappin
     if _ARITHMETIC.search(line) and any(map(_expands_in_subscript, texts)):
         names = ", ".join(dict.fromkeys(f"{{{one.name}}}" for one in found))
         raise Impossible(
-            f"The line has arithmetic or a subscript, in which a shell would run the commands in a value ({names}): "
-            "leave out the $ and ` in the values, or use a script"
+            f"The line may use a value ({names}) in arithmetic or as a subscript, where a shell would run it:"
+            " leave out its $ and `, or use a script"
         )
 
 
