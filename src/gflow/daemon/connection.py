@@ -112,7 +112,7 @@ class _Http1(H11Protocol):
         """Answer what does not get as far as the application; the connection is to be closed then."""
         code = "too_large" if status == _TOO_LARGE else "malformed"
         body = msgspec.json.encode({"error": sentence[:_MOST_SAID], "code": code})
-        headers = (("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close"))
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
         answer: list[h11.Event] = [h11.Response(status_code=status, headers=headers)]
         if not (self._is_head and self.connection.our_state is h11.SEND_RESPONSE):
             answer.append(h11.Data(data=body))
