@@ -2,7 +2,9 @@
 
 A daemon is hosted by systemd if its unit is installed (`gflowd service install`), else in the tmux session
 `gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server` shows its log; where that is not to be
-had, as a detached process whose log is `gflowd.log` in the data directory.
+had, as a detached process. That is so for a second daemon, of another data directory, and where the user's tmux server
+cannot be started; where there is no tmux at all, it is what the daemon says why it cannot do without. Of both kinds the
+log is `gflowd.log` in the data directory, too.
 """
 
 import contextlib
@@ -127,8 +129,9 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
     host = _host_of(path)
     if host is not None:
         return _start_in_unit(host, before, after, path)
-    command = [*_run(before, after, system=system), "--socket", os.fspath(path)]
-    hosted = _start_in_tmux([*command, "--log-file", os.fspath(data_dir / LOG)]) or _start_detached(command, data_dir)
+    where = ["--socket", os.fspath(path), "--log-file", os.fspath(data_dir / LOG)]
+    command = [*_run(before, after, system=system), *where]
+    hosted = _start_in_tmux(command) or _start_detached(command, data_dir)
     deadline = time.monotonic() + START_SECS
     pause = 0.02
     while time.monotonic() < deadline:
