@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gflow.config import Client, Config, ConfigError, Daemon
+from gflow.config import Client, Config, ConfigError, Daemon, Notifications, Webhook
 from gflow.daemon import doctor, doctor_limits, doctor_system, hosting
 from gflow.daemon.doctor import examine
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
@@ -181,6 +181,49 @@ def test_what_keeps_limits_of_memory(place, monkeypatch):
     assert one.remedy
     monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: None)
     assert Finding(OK, "limits of memory are kept by the kernel (cgroup v2)") in found(place, OK)
+
+
+def test_no_service_is_recommended_where_the_machine_has_no_memory_controller(place, monkeypatch):
+    monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: "cgroup v2 has no memory controller here")
+    monkeypatch.setattr(doctor_limits, "runs_systemd", lambda: True)
+    for there, said in ((True, "gflowd service install"), (False, "is ended all the same")):
+        monkeypatch.setattr(doctor_limits, "machine_limits_memory", lambda there=there: there)
+        (one,) = (one for one in found(place, NOTE) if "limits of memory" in one.what)
+        assert said in one.remedy
+
+
+def test_a_daemon_that_does_not_answer_is_not_to_be_started_to_tell_its_limits(place, monkeypatch):
+    monkeypatch.setattr(hosting, "find", lambda *_: hosting.Running(7, None, None))
+    (one,) = (one for one in found(place, NOTE) if "limits of memory" in one.what)
+    assert one.remedy == "this one (pid 7) does not: gflowd restart"
+
+
+@pytest.mark.parametrize("health", ["recovery", "read_only"])
+def test_what_to_do_about_a_state_that_is_not_well_is_said_without_a_page(place, monkeypatch, health):
+    monkeypatch.setattr(hosting, "find", lambda *_: hosting.Running(7, {"status": health, "detail": "why"}, None))
+    (one,) = found(place)
+    assert one.what == f"gflowd (pid 7): {health}: why"
+    assert ("gctl state check" in one.remedy) == (health == "recovery")
+    assert "by itself" in one.remedy
+
+
+def test_a_runtime_directory_that_is_a_link_of_ones_own_counts_as_where_it_leads(place, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    linked = Place(place.data_dir, tmp_path / "link/s", Config)
+    assert found(linked) == []
+    (tmp_path / "run").chmod(0o755)
+    (one,) = found(linked)
+    assert "is open to others" in one.what
+
+
+def test_a_target_that_could_not_be_made_is_found_before_notifications_are_on(place):
+    told = Notifications(enabled=False, webhooks=[Webhook(url="nope")])
+    notes = found(Place(place.data_dir, place.socket, lambda: Config(notifications=told)), NOTE)
+    (one,) = (one for one in notes if "notifications.webhooks[0].url" in one.what)
+    assert "once they are on" in one.remedy
+    right = Notifications(enabled=False, webhooks=[Webhook(url="http://localhost/")])
+    place = Place(place.data_dir, place.socket, lambda: Config(notifications=right))
+    assert [one for one in examine(place) if "webhooks" in one.what] == []
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ COMMAND = Command(
         ),
         ("gbatch --depends-on @ --wait python evaluate.py", "after your latest job; wait and exit as it does"),
         ("gbatch --sbatch job.sh", "a script written for Slurm"),
-        ("gbatch -o json --array 1-3 python fold.py", "the ids as data; all fields are in docs/scripts.md"),
+        ("gbatch -o json --array 1-3 python fold.py", "the ids as data, for programs"),
     ),
 )
 

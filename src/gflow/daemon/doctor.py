@@ -20,6 +20,7 @@ from gflow.config import ConfigError
 from gflow.daemon import hosting
 from gflow.daemon.doctor_client import client
 from gflow.daemon.doctor_limits import limits
+from gflow.daemon.doctor_notifications import notifications
 from gflow.daemon.doctor_system import public, system
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
@@ -82,7 +83,9 @@ def _certificate(place: Place) -> Iterator[Finding]:
     try:
         names = names_of(files[0], server_context(*files))
     except UnusableCertificate as error:
-        yield Finding(PROBLEM, str(error), "other machines cannot come by TCP; see docs/remote.md")
+        yield Finding(
+            PROBLEM, str(error), "until then no other machine can come by TCP; gflowd reload takes up one that is right"
+        )
         return
     yield Finding(OK, f"the certificate is for {', '.join(sorted(names)) or 'addresses only'}")
 
@@ -184,12 +187,17 @@ def _socket(place: Place) -> Iterator[Finding]:
 
 def _private(directory: Path) -> Iterator[Finding]:
     try:
-        paths.check_private_directory(os.fspath(directory))
+        paths.check_private_directory(os.path.realpath(directory) if _leads_on(directory) else os.fspath(directory))
     except paths.UnsafeDirectory as error:
         what, _, remedy = str(error).partition("; ")
         yield Finding(PROBLEM, what, remedy)
         return
     yield Finding(OK, f"{directory} is yours alone")
+
+
+def _leads_on(directory: Path) -> bool:
+    """Whether it is a link that nobody else can have put there; gflowd goes where that leads."""
+    return directory.is_symlink() and directory.lstat().st_uid in (0, os.geteuid())
 
 
 def _daemon(place: Place) -> Iterator[Finding]:
@@ -211,9 +219,8 @@ def _daemon(place: Place) -> Iterator[Finding]:
     elif (status := found.health.get("status")) == "ok":
         yield Finding(OK, f"gflowd is well (pid {found.pid})")
     else:
-        yield Finding(
-            PROBLEM, f"gflowd (pid {found.pid}): {status}: {found.health.get('detail')}", "see docs/recovery.md"
-        )
+        remedy = _MEND if status == "recovery" else "make it writable, or free some room; gflowd goes on by itself then"
+        yield Finding(PROBLEM, f"gflowd (pid {found.pid}): {status}: {found.health.get('detail')}", remedy)
 
 
 def _sessions(place: Place) -> Iterator[Finding]:
@@ -264,9 +271,14 @@ def _systemd(place: Place) -> Iterator[Finding]:
         yield Finding(NOTE, "this machine does not run systemd", f"start gflowd at each boot yourself: {place.start}")
 
 
+_MEND = (
+    "jobs run on; gctl state check says what is wrong with which file. Put back good copies, or, if there are none,"
+    " move state.msgpack* and wal* to another directory, and nothing else; gflowd takes it up by itself"
+)
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 _CHECKS = (
     _configuration,
+    notifications,
     _certificate,
     client,
     _tmux,
