@@ -19,17 +19,18 @@ from gflow import paths
 from gflow.config import ConfigError
 from gflow.daemon import hosting
 from gflow.daemon.doctor_client import client
+from gflow.daemon.doctor_files import files, stale_lock
 from gflow.daemon.doctor_limits import limits
+from gflow.daemon.doctor_machine import about_no_gpus, about_the_clock
 from gflow.daemon.doctor_notifications import notifications
 from gflow.daemon.doctor_system import public, system
+from gflow.daemon.doctor_unit import enabled
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers, runs_systemd
 from gflow.gpu.base import ProbeReading
 from gflow.gpu.nvml import Nvml
 from gflow.launch.tmux_server import TmuxUnusable, find_tmux
-from gflow.store.lock import NAME as LOCK
-from gflow.store.lock import holder
 
 LITTLE_BYTES = 1 << 30
 """Less room than this is worth a note: a training's log can be as large."""
@@ -107,7 +108,7 @@ def _gpus(_place: Place) -> Iterator[Finding]:
         yield Finding(PROBLEM, what, "see dmesg; the GPU may need a reset")
         return
     if reading.trouble is not None:
-        yield Finding(NOTE, f"no GPUs: {reading.trouble}", "jobs without GPUs run all the same")
+        yield Finding(NOTE, f"no GPUs: {reading.trouble}", about_no_gpus(reading.trouble))
         return
     faults = [one for one in reading.readings if one.fault]
     yield Finding(OK, f"{len(reading.readings)} GPUs, {len(reading.readings) - len(faults)} of them usable")
@@ -205,8 +206,8 @@ def _daemon(place: Place) -> Iterator[Finding]:
     if found is None:
         if place.socket.exists() and not Host(place.system).installed:
             yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
-        if (place.data_dir / LOCK).exists() and (place.data_dir / LOCK).stat().st_size and not holder(place.data_dir):
-            yield Finding(NOTE, f"{place.data_dir / LOCK} was left by a daemon that was killed", "nothing holds it")
+        if (lock := stale_lock(place.data_dir)) is not None:
+            yield Finding(NOTE, f"{lock} was left by a daemon that was killed", "nothing holds it")
         if not place.system and Host(system=True).socket.exists():
             what = "you run no daemon of your own, and commands go to that of all users"
             yield Finding(
@@ -244,13 +245,9 @@ def _clock(_place: Place) -> Iterator[Finding]:
             PROBLEM, f"the clock says {time.strftime('%Y-%m-%d', now)}", "set it: begin times and reservations need it"
         )
         return
-    timedatectl = shutil.which("timedatectl")
-    asked = None
-    if timedatectl is not None:
-        words = [timedatectl, "show", "--property=NTPSynchronized", "--value"]
-        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CALL_SECS)
-    if asked is not None and asked.returncode == 0 and asked.stdout.strip() == "no":
-        yield Finding(NOTE, "the clock is not kept right by the network", "begin times and reservations go by it")
+    unkept = about_the_clock()
+    if unkept is not None:
+        yield unkept
     else:
         yield Finding(OK, f"the clock says {time.strftime('%Y-%m-%d %H:%M %Z')}")
 
@@ -272,8 +269,8 @@ def _systemd(place: Place) -> Iterator[Finding]:
 
 
 _MEND = (
-    "jobs run on; gctl state check says what is wrong with which file. Put back good copies, or, if there are none,"
-    " move state.msgpack* and wal* to another directory, and nothing else; gflowd takes it up by itself"
+    "jobs run on; gctl state check says of each file what is wrong and what to do. If damaged ones have no good copy,"
+    " move state.msgpack* and wal* to another directory, and nothing else; gflowd takes either up by itself"
 )
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 _CHECKS = (
@@ -285,12 +282,14 @@ _CHECKS = (
     _gpus,
     limits,
     _data_directory,
+    files,
     _socket,
     system,
     _daemon,
     _sessions,
     _clock,
     _systemd,
+    enabled,
 )
 
 
