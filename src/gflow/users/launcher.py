@@ -159,7 +159,10 @@ class PerUser:
         return environment, self._script(spec.script_digest) if spec.script_digest is not None else None
 
     def _make_log(self, job: Job, account: Account) -> None:
-        """A log that is the user's, in a directory that is not."""
+        """A log that is the user's, in a directory that is not. Somebody may have tidied up the runtime directory."""
+        if not self._places.sockets_of(account.uid).exists():
+            self._places.prepare()
+            self._places.prepare_for(account)
         path = self._places.logs / f"{job.id}.log"
         make_log(path, self._clock().wall)
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
