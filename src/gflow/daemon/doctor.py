@@ -10,23 +10,21 @@ import shutil
 import stat
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gflow import paths
 from gflow.config import ConfigError
-from gflow.daemon import hosting
+from gflow.daemon import doctor_tmux, hosting
 from gflow.daemon.doctor_client import client
 from gflow.daemon.doctor_limits import limits
 from gflow.daemon.doctor_system import public, system
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers, runs_systemd
+from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
-from gflow.gpu.nvml import Nvml
-from gflow.launch.tmux_server import TmuxUnusable, find_tmux
 from gflow.store.lock import NAME as LOCK
 from gflow.store.lock import holder
 
@@ -48,6 +46,9 @@ def examine(place: Place) -> Iterator[Finding]:
     for check in _CHECKS:
         try:
             yield from check(place)
+        except subprocess.TimeoutExpired as error:
+            asked = " ".join(error.cmd[:4])
+            yield Finding(PROBLEM, f"no answer to '{asked}' in {error.timeout:.0f} s", "see why it hangs")
         except OSError as error:
             where = f"{error.filename}: " if error.filename is not None else ""
             yield Finding(
@@ -88,13 +89,7 @@ def _certificate(place: Place) -> Iterator[Finding]:
 
 
 def _tmux(_place: Place) -> Iterator[Finding]:
-    try:
-        path = find_tmux()
-    except TmuxUnusable as error:
-        yield Finding(PROBLEM, str(error), f"for instance: {_install('tmux')}")
-        return
-    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout.strip()
-    yield Finding(OK, f"{said} at {path}")
+    return doctor_tmux.program(_install("tmux"))
 
 
 def _gpus(_place: Place) -> Iterator[Finding]:
@@ -102,6 +97,10 @@ def _gpus(_place: Place) -> Iterator[Finding]:
     if reading is None:
         what = f"the NVIDIA driver did not answer within {DRIVER_SECS:.0f} s"
         yield Finding(PROBLEM, what, "see dmesg; the GPU may need a reset")
+        return
+    if isinstance(reading, aside.Crash):
+        remedy = "install the library of the driver that is loaded, or restart the machine; gflowd would crash, too"
+        yield Finding(PROBLEM, reading.trouble or "", remedy)
         return
     if reading.trouble is not None:
         yield Finding(NOTE, f"no GPUs: {reading.trouble}", "jobs without GPUs run all the same")
@@ -113,18 +112,8 @@ def _gpus(_place: Place) -> Iterator[Finding]:
 
 
 def look_at_gpus() -> ProbeReading | None:
-    """What the driver says; None if it says nothing. In a thread, because a driver may hang for ever."""
-    found: list[ProbeReading] = []
-
-    def ask() -> None:
-        probe = Nvml()
-        found.append(probe.read())
-        probe.close()
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(DRIVER_SECS)
-    return found[0] if found else None
+    """What the driver says; None if it says nothing."""
+    return aside.look(DRIVER_SECS)
 
 
 def _data_directory(place: Place) -> Iterator[Finding]:
@@ -271,6 +260,7 @@ _CHECKS = (
     system,
     _daemon,
     _sessions,
+    doctor_tmux.servers,
     _clock,
     _systemd,
 )
