@@ -13,10 +13,10 @@ import pytest
 import trio
 
 from gflow.core.model import Job
-from gflow.launch.base import Trace
+from gflow.launch.base import CannotLaunch, Trace
 from gflow.launch.processes import Process, is_alive, read_stat
 from gflow.launch.tmux_socket import call_back, guard, listener_on, listening_paths, servers_of
-from support.tmux_server import Machine, running, until
+from support.tmux_server import Machine, relaunched, running, serving_users, until
 
 
 def server_of(machine: Machine) -> Process:
@@ -85,6 +85,29 @@ async def test_one_that_does_not_come_back_is_another_servers_place(
     async with running(machine):
         assert server_of(machine) != old
         assert (await machine.end_of(machine.job("exit 4"))).code == 4
+
+
+async def test_a_server_that_cannot_be_reached_is_no_fault_of_a_job(
+    tmux: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gflow.launch.tmux_socket._RETURN_SECS", 0.05)
+    job, server = tmux.job("exit 6"), server_of(tmux)
+    path_of(tmux).unlink()
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(CannotLaunch, match="cannot be reached"):
+        await tmux.tmux.launch(job)
+    os.kill(server.pid, signal.SIGCONT)
+    await tmux.tmux.discard(job)
+    assert (await tmux.end_of(relaunched(job))).code == 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="jobs of several users need root")
+async def test_users_have_their_servers_back_too(machine: Machine) -> None:
+    async with serving_users(machine):
+        assert (await machine.end_of(machine.job("exit 2"))).code == 2
+        for removed in ("users/0", "users"):
+            shutil.rmtree(machine.runtime / removed)
+            assert (await machine.end_of(machine.job("exit 3"))).code == 3
 
 
 async def test_servers_are_known_by_what_the_kernel_says(tmux: Machine) -> None:

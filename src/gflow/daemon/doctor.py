@@ -191,6 +191,8 @@ def _daemon(place: Place) -> Iterator[Finding]:
         yield Finding(NOTE, "gflowd is not running", f"start it with: {place.start}")
     elif found.health is None:
         yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", f"run: {place.restart}")
+    elif trouble := (found.status or {}).get("launch_trouble"):
+        yield Finding(PROBLEM, f"gflowd (pid {found.pid}) can launch nothing: {trouble}", "it tries again by itself")
     elif (status := found.health.get("status")) == "ok":
         yield Finding(OK, f"gflowd is well (pid {found.pid})")
     else:

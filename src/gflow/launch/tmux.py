@@ -23,7 +23,7 @@ import trio
 
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.cgroups import Cgroups
 from gflow.launch.consumption import consumption_of, memory_over
 from gflow.launch.cpu_sets import CpuSets, usable_cpus
@@ -105,10 +105,10 @@ class Tmux:
         await self._server.run(task_status=task_status)
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`. Raises LaunchFailed."""
+        """Start `job`. Raises LaunchFailed, CannotLaunch."""
         trouble = await self._server.wait_up()
         if trouble:
-            raise LaunchFailed(f"There is no tmux server: {trouble}")
+            raise CannotLaunch(f"there is no tmux server: {trouble}")
         try:
             directory = self._directory(job)
             answer = await trio.to_thread.run_sync(self._launch, job, directory, limiter=self._limiter)
@@ -337,12 +337,14 @@ class Tmux:
         ]
 
     def _launched(self, job: Job, directory: RunDirectory, answer: Answer) -> Process | None:
-        """The wrapper after tmux' answer, None if it has ended already. Raises LaunchFailed if there is none.
+        """The wrapper after tmux' answer, None if it has ended already. Raises if there is none.
 
         A failed call may have had its effect all the same: the mark decides.
         """
         if answer.status != 0 or not answer.text.isdigit():
             if directory.claim():
+                if answer.not_reached or answer.status in (124, 127):
+                    raise CannotLaunch(f"the tmux server cannot be reached: {answer.text}")
                 raise LaunchFailed(f"tmux could not start it: {answer.text or 'no reason given'}")
             return self._wrapper(job, directory)
         stat = read_stat(int(answer.text))

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.consumption import consumption_of, memory_over
 from gflow.launch.log import make_log
 from gflow.launch.processes import (
@@ -34,7 +34,7 @@ from gflow.launch.processes import (
 from gflow.launch.tmux_server import find_tmux
 from gflow.users import frames
 from gflow.users.accounts import Account, NoAccount, account_of, is_users
-from gflow.users.helper import Declined, Helper, HelperLost, closed_programs
+from gflow.users.helper import Declined, Helper, HelperLost, NoHelper, NotNow, closed_programs
 from gflow.users.places import Places, UnsafePlace
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class PerUser:
     # Starting.
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`. Raises LaunchFailed."""
+        """Start `job`. Raises LaunchFailed, CannotLaunch."""
         asked = self._clock()
         try:
             account = await self._account(job)
@@ -132,6 +132,8 @@ class PerUser:
             start, process = await ask()
         except (NoAccount, UnsafePlace, Declined) as error:
             await self.send_signal(job, signals.SIGKILL)  # in case that is not true
+            if isinstance(error, NotNow):
+                raise CannotLaunch(str(error), job.spec.owner) from error
             raise LaunchFailed(str(error)) from error
         except OSError as error:
             raise LaunchFailed(f"Cannot use {os.fsdecode(error.filename or b'')}: {error.strerror}") from error
@@ -147,6 +149,8 @@ class PerUser:
             trace = Trace.NEVER_STARTED
         if trace is Trace.NEVER_STARTED:
             await self.send_signal(job, signals.SIGKILL)
+            if isinstance(error, NoHelper):
+                raise CannotLaunch(str(error), job.spec.owner) from error
             raise LaunchFailed(str(error)) from error
         return start, process
 
@@ -406,7 +410,7 @@ class PerUser:
         """One more, ever more slowly where they do not start. Raises as `_helper`."""
         failures, since, why = self._failures.get(account.uid, (0, 0.0, ""))
         if failures and trio.current_time() < since + _BACKOFF_SECS[min(failures, len(_BACKOFF_SECS) - 1)]:
-            raise HelperLost(why)
+            raise NoHelper(why)
         try:
             helper = await self._started_helper(account)
         except (HelperLost, UnsafePlace, OSError) as error:
