@@ -154,7 +154,7 @@ def test_what_was_logged_on_the_way_is_no_reason(tmp_path, path, monkeypatch):
 )
 def test_a_daemon_that_is_ended_by_a_signal(tmp_path, path, monkeypatch, name, seen, said):
     program(tmp_path, monkeypatch, f"#!/bin/sh\necho noise\nkill -{name} $$\n")
-    monkeypatch.setattr(hosting.aside, "look", lambda secs: seen)
+    monkeypatch.setattr(aside, "look", lambda secs: seen)
     with pytest.raises(HostingFailed, match=said):
         start([], [], path, tmp_path)
 

@@ -24,7 +24,6 @@ from typing import Any
 
 from gflow.daemon.peer import peer_of
 from gflow.daemon.units import SERVICE, SOCKET, Host, UnitFailed
-from gflow.gpu import aside
 
 SESSION = "gflow_server"
 LOG = "gflowd.log"
@@ -144,6 +143,8 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
 
 def _ended_by(number: int) -> str:
     """About a daemon that a signal has ended, which leaves no word of why."""
+    from gflow.gpu import aside  # only one that has crashed needs it
+
     name = signal.Signals(number).name if number in signal.valid_signals() else "?"
     what = f"it was ended by signal {number} ({name})"
     seen = aside.look(GPU_SECS) if number in _CRASHES else None
