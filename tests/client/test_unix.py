@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gflow import paths
 from gflow.client import patience, unix
 from gflow.client.errors import ConnectionLost, NoAnswer, Unreachable, Unresponsive
 from gflow.client.patience import Patience
@@ -178,6 +179,24 @@ def test_a_stale_socket_and_a_path_too_long_are_unreachable(short_dir):
     for path in (str(short_dir / "s"), "/" + "x" * 300):
         with pytest.raises(Unreachable):
             unix.connect(path)
+
+
+def test_the_socket_of_a_unit_that_does_not_start_says_where_to_look(short_dir, monkeypatch):
+    """systemd closes it over those who wait for an answer."""
+    for path, manager in ((f"{short_dir}/mine", "systemctl --user"), (f"{short_dir}/all", "systemctl")):
+        monkeypatch.setattr(paths, "SYSTEM_SOCKET", f"{short_dir}/all")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen()
+            question = unix.ask(path, "GET", "/jobs", doubt="; who knows")
+        with pytest.raises(ConnectionLost) as lost:
+            question.answer()
+        assert str(lost.value) == (
+            "lost the connection to gflowd (Connection reset by peer); if it does not start,"
+            f" 'gflowd status' or '{manager} status gflowd' says why; who knows"
+        )
+    with pytest.raises(Unreachable, match=r"; root starts it with 'gflowd up --system'$"):
+        unix.connect(f"{short_dir}/all")
 
 
 def test_a_daemon_that_accepts_nothing_is_told_of_and_given_up_on(short_dir, monkeypatch, capsys):

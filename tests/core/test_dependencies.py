@@ -2,9 +2,11 @@
 
 import pytest
 
+from gflow.core.engine import Engine
 from gflow.core.errors import Impossible
-from gflow.core.model import DependencyMode, JobId, Reason, ReasonKind, StopCause
-from support.jobs import Bench
+from gflow.core.model import DependencyMode, JobId, Reason, ReasonKind, State, StopCause
+from support.jobs import START, Bench
+from support.jobs import spec as job_spec
 
 ALL, ANY = DependencyMode.ALL, DependencyMode.ANY
 
@@ -202,6 +204,23 @@ def test_a_long_chain_is_no_trouble(bench: Bench) -> None:
         bench.update(first, depends_on=(last,))
     bench.cancel(first)
     assert len(bench.told()) == 1501
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("mode", [DependencyMode.ALL, ANY])
+def test_layers_that_wait_for_all_of_the_layer_before_are_no_trouble(mode: DependencyMode) -> None:
+    """Work that grows faster than what is written down would take minutes for this."""
+    engine, width, layers = Engine(), 600, 4
+    layer: list[int] = []
+    for _ in range(layers):
+        specs = [job_spec(depends_on=tuple(layer), dependency_mode=mode if layer else None) for _ in range(width)]
+        jobs, _ = engine.submit(specs, START)
+        layer = [job.id for job in jobs]
+    first = [JobId(number) for number in range(1, width + 1)]
+    assert len(list(engine.dependents(first))) == width * (layers - 1)
+    for job_id in first:
+        engine.stop(job_id, StopCause.CANCEL, START)
+    assert engine.counts[State.CANCELLED] == width * layers
 
 
 def test_what_has_ended_closes_no_cycle(bench: Bench) -> None:

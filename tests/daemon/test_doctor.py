@@ -41,6 +41,12 @@ def test_a_machine_where_all_is_well(place):
     assert Finding(NOTE, "gflowd is not running", "start it with: gflowd up") in found(place, NOTE)
 
 
+def test_beside_a_daemon_of_all_users_none_of_ones_own_is_needed(place, monkeypatch, tmp_path):
+    (tmp_path / "all").touch()
+    monkeypatch.setattr(doctor.Host, "socket", property(lambda host: tmp_path / "all"))
+    assert any("go to that of all users" in one.what and "up --own" in one.remedy for one in found(place, NOTE))
+
+
 def test_a_configuration_that_cannot_be_used(place):
     def settings():
         raise ConfigError("gflow.toml: daemon.port: use 1 to 65535")

@@ -155,10 +155,10 @@ class App:
 
 
 class Server:
-    def __init__(self, path):
+    def __init__(self, path, connections=()):
         self.path = path
         self.app = App()
-        self.api = ApiServer(self.app, [bind_unix(path)])
+        self.api = ApiServer(self.app, [bind_unix(path)], connections=connections)
 
     async def connect(self, data=b""):
         stream = await trio.open_unix_socket(self.path)
@@ -193,8 +193,8 @@ async def head(stream):
 
 
 @asynccontextmanager
-async def serving(path):
-    server = Server(path)
+async def serving(path, connections=()):
+    server = Server(path, connections)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.api.run)
@@ -367,6 +367,57 @@ async def test_closing_ends_idle_connections_at_once(path, monkeypatch):
         with trio.fail_after(5):
             await server.api.close()
             assert (await rest(fresh), await rest(used)) == (b"", b"")
+
+
+async def test_the_last_answer_says_that_the_connection_ends_with_it(path, monkeypatch):
+    monkeypatch.setattr(module, "FRESH_SECS", 0)
+    async with serving(path) as server, await server.connect(REQUEST % b"/") as busy, await server.connect() as late:
+        assert b"connection" not in await head(busy)
+        await busy.send_all(REQUEST % b"/slow")
+        await eventually(lambda: len(server.app.peers) == 2 and len(server.api._open) == 2, "the requests")
+        late.socket._sock.send(REQUEST % b"/")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.api.close)
+            assert (await rest(late)).startswith(b"HTTP/1.1 200 \r\ncontent-length: 5\r\nconnection: close\r\n")
+            server.app.go_on.set()
+            assert b"\r\nconnection: close\r\n" in await rest(busy)
+
+
+async def test_another_server_goes_on_with_connections_where_the_next_request_begins(path):
+    async with serving(path) as first, trio.open_nursery() as nursery:
+        fresh, used, busy = await first.connect(), await first.connect(REQUEST % b"/"), await first.connect()
+        await head(used)
+        await busy.send_all(REQUEST % b"/slow")
+        await eventually(lambda: len(first.app.peers) == 2 and len(first.api._open) == 3, "the connections")
+        left = []
+
+        async def hand_over():
+            left.extend(await first.api.hand_over())
+
+        nursery.start_soon(hand_over)
+        used.socket._sock.send(REQUEST % b"/")  # before anybody has stopped reading
+        await eventually(lambda: len(first.api._open) == 1, "those that are idle")
+        await fresh.send_all(REQUEST % b"/")
+        await busy.send_all(REQUEST % b"/")
+        first.app.go_on.set()
+        assert b"connection" not in await head(used)
+        assert (await head(busy)).count(b"HTTP/1.1") == 1, "up to the end of the answer to the first"
+        await eventually(lambda: len(left) == 3, "all connections")
+    path.unlink()
+    async with serving(path, left) as second, fresh, used, busy:
+        assert [(await head(stream)).count(b"HTTP/1.1") for stream in (fresh, busy)] == [1, 1]
+        await used.send_all(REQUEST % b"/")
+        assert (await head(used)).endswith(b"hello")
+        assert second.app.peers[0].pid == os.getpid()
+
+
+async def test_half_a_request_cannot_be_handed_over_and_holds_nothing_up(path, monkeypatch):
+    monkeypatch.setattr(module, "GRACE_SECS", 0.2)
+    async with serving(path) as server, await server.connect(b"GET / HTTP/1.1\r\n") as half:
+        await eventually(lambda: server.api._open, "the connection")
+        with trio.fail_after(5):
+            assert await server.api.hand_over() == []
+        assert await rest(half) == b""
 
 
 @pytest.mark.parametrize("request_path", [b"/slow", b"/endless"])

@@ -28,6 +28,14 @@ def no_tmux(monkeypatch):
     monkeypatch.setattr(hosting.shutil, "which", lambda name: None)
 
 
+@pytest.fixture(params=["missing", "without a server"])
+def no_session(request, monkeypatch, tmp_path):
+    tmux = tmp_path / "tmux"
+    tmux.write_text("#!/bin/sh\necho 'error connecting to /tmp/tmux-1000/default (Permission denied)' >&2\nexit 1\n")
+    tmux.chmod(0o700)
+    monkeypatch.setattr(hosting.shutil, "which", lambda name: None if request.param == "missing" else os.fspath(tmux))
+
+
 # -- asking ----------------------------------------------------------------------------------------------------------
 
 
@@ -76,7 +84,8 @@ def test_something_that_listens_and_never_answers(path, monkeypatch):
 _DAEMON = """#!{python} -I
 import socket, sys
 assert sys.argv[1:3] == ["-m", "gflow.cli.gflowd"], sys.argv
-assert sys.argv[3:] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
+assert sys.argv[3:-2] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
+assert sys.argv[-2] == "--log-file" and sys.argv[-1].endswith("/data/gflow/gflowd.log"), sys.argv
 listener = socket.socket(socket.AF_UNIX)
 listener.bind({path!r})
 listener.listen()
@@ -100,7 +109,7 @@ def program(tmp_path, monkeypatch, text):
     monkeypatch.setattr(hosting.sys, "executable", os.fspath(script))
 
 
-@pytest.mark.usefixtures("no_tmux")
+@pytest.mark.usefixtures("no_session")
 def test_a_daemon_is_started_detached_and_found(tmp_path, path, monkeypatch):
     text = _DAEMON.format(python=sys.executable, path=os.fspath(path))
     program(tmp_path, monkeypatch, text)

@@ -49,6 +49,11 @@ def test_only_a_daemon_for_all_users_is_kept_from_the_kernel_and_neither_is_in_a
         assert [line for line in settings if line.startswith(inherited)] == []
 
 
+@pytest.mark.parametrize("system", [True, False])
+def test_the_journal_calls_it_by_its_name(system):
+    assert "\nSyslogIdentifier=gflowd\n" in service_text(["/opt/python", "-m", "gflow"], [], {}, system=system)
+
+
 def test_they_are_installed_and_removed():
     host = Host()
     assert not host.installed
@@ -84,9 +89,34 @@ def test_options_last_until_they_are_not_given_any_more(systemctl):
 
 
 def test_a_refusal_is_one_line(systemctl):
-    systemctl("Failed to connect to bus\nand more", 1)
-    with pytest.raises(UnitFailed, match=r"^systemctl start x: Failed to connect to bus$"):
+    systemctl("Unit x not found.\nand more", 1)
+    with pytest.raises(UnitFailed, match=r"^systemctl start x: Unit x not found\.$"):
         Host().ask("start", "x")
+
+
+@pytest.mark.parametrize(
+    "said", ["Failed to connect to bus: No medium found", "System has not been booted with systemd"]
+)
+def test_where_there_is_no_systemd_to_ask_it_says_what_to_do(systemctl, said):
+    systemctl(f"{said}\nand more", 1)
+    with pytest.raises(
+        units.NoManager, match=r"^no systemd of \S+ runs here: log in anew .*loginctl enable-linger \S+$"
+    ):
+        Host().ask("start", "x")
+    with pytest.raises(units.NoManager, match="gflowd run --system"):
+        Host(system=True).ask("start", "x")
+    assert Host().failure() is None
+
+
+@pytest.mark.parametrize(
+    ("state", "failed"),
+    [("failed failed", True), ("activating auto-restart", True), ("inactive dead", False), ("active running", False)],
+)
+def test_a_unit_that_failed_says_its_last_words(systemctl, monkeypatch, state, failed):
+    active, sub = state.split()
+    systemctl(f"ActiveState={active}\nSubState={sub}\nStatusText=\nUnitFileState=enabled\nNRestarts=0")
+    monkeypatch.setattr(Host, "last_words", lambda host: "gflow.toml: broken")
+    assert Host().failure() == ("gflowd.service has failed: gflow.toml: broken" if failed else None)
 
 
 def test_a_machine_without_systemd(monkeypatch):

@@ -1,10 +1,12 @@
 """`gflowd up`, `status`, `restart` and `down`, in a tmux server and as a detached process; jobs outlive all of them."""
 
 import os
+import pty
 import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,7 +162,7 @@ def test_a_daemon_is_found_and_stopped_though_its_configuration_is_broken(place:
     assert not elsewhere.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_in_order(place: Daemon, number: signal.Signals):
     place.start()
     running = place.submit("sleep 0.3; exit 6")
@@ -171,6 +173,33 @@ def test_a_signal_stops_it_in_order(place: Daemon, number: signal.Signals):
     assert not place.socket.exists()
     place.start()
     assert place.wait_job(running)["exit_code"] == 6
+
+
+_IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "gflow.cli.gflowd", "run"])
+"""
+
+
+def test_one_in_a_terminal_goes_with_it(place: Daemon):
+    ours, theirs = pty.openpty()
+    with (place.root / "daemon.log").open("wb") as log:
+        place.process = subprocess.Popen(
+            [sys.executable, "-c", _IN_A_TERMINAL],
+            env=place.environment,
+            stdin=theirs,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    os.close(theirs)
+    until(place._answers, "an answer of the daemon")
+    place.process.send_signal(signal.SIGHUP)
+    until(lambda: "configuration: nothing has changed" in place.said(), "it to read its configuration")
+    os.close(ours)
+    assert place.process.wait(10) == 0
+    assert "stopping; running jobs go on" in place.said()
 
 
 def test_without_tmux_it_says_so(place: Daemon):

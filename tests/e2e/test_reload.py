@@ -1,6 +1,8 @@
 """`gflowd reload`: other settings in a daemon that goes on; no request fails, no event and no job is lost."""
 
 import json
+import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -132,6 +134,24 @@ def test_it_says_what_changed_and_what_needs_a_restart():
         assert "configuration: daemon.max_bypass_secs: 3600 -> 5" in daemon.said()
 
 
+def test_a_hang_up_has_it_read_its_configuration_again():
+    with Daemon() as daemon:
+        assert "no jobs known\n" in daemon.said()
+        configure(daemon, "[daemon]\nmax_bypass_secs = 5\n")
+        os.kill(daemon.pid, signal.SIGHUP)
+        wait.until(lambda: "configuration: daemon.max_bypass_secs: 3600 -> 5" in daemon.said(), "other settings")
+        configure(daemon, "[")
+        os.kill(daemon.pid, signal.SIGHUP)
+        refusal = "ERROR   gflow.daemon.in_force: the configuration stays as it is"
+        wait.until(lambda: refusal in daemon.said(), "a refusal")
+        asked = daemon.cli("gflowd", "reload")
+        assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)
+        assert asked.stderr.endswith("; the configuration stays as it is\n")
+        assert daemon.said().count(refusal) == 2, "the log has what the command was told"
+        missing = daemon.cli("gflowd", "--config", "missing.toml", "reload")
+        assert missing.stderr == "gflowd: missing.toml: no such configuration file\n"
+
+
 def test_a_quota_counts_at_once():
     with Daemon() as daemon:
         user = daemon.job(daemon.submit("true", hold=True))["submitted_by"]
@@ -205,17 +225,26 @@ def test_another_program_takes_over_and_callers_only_wait(daemon: Daemon):
     daemon.wait_running(job)
     waiting = daemon.spawn("gjob", "wait", str(job))
     before = status(daemon)
-    with Crowd(daemon, each_anew=True) as crowd:
-        wait.until(lambda: len(crowd.submitted) > 10, "some submissions")
+    connection = daemon.connection()
+    connection.request("GET", "/health")
+    connection.getresponse().read()
+    its_socket = connection.sock
+    with Crowd(daemon, each_anew=True) as crowd, Crowd(daemon) as keeping:
+        wait.until(lambda: len(crowd.submitted) > 10 < len(keeping.submitted), "some submissions")
         done = daemon.cli("gflowd", "reload", "--exec")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"has taken over (pid {daemon.pid}).\n"), "it is the same process"
         count = len(crowd.submitted)
         wait.until(lambda: crowd.failures or len(crowd.submitted) > count + 10, "more submissions")
         crowd.stop()
-        assert crowd.failures == []
-        assert crowd.submitted == sorted(set(crowd.submitted))
-        assert daemon.jobs().keys() >= set(crowd.submitted)
+        keeping.stop()
+        assert crowd.failures == keeping.failures == []
+        done_once = sorted(crowd.submitted + keeping.submitted)
+        assert done_once == sorted(set(done_once)) == sorted(daemon.jobs().keys() - {job})
+    connection.request("GET", "/health")
+    assert connection.getresponse().status == 200
+    assert connection.sock is its_socket, "what is kept open stays open"
+    connection.close()
     assert status(daemon)["started_at"] > before["started_at"]
     assert daemon.job(job)["state"] == "Running"
     (daemon.work / "go").touch()

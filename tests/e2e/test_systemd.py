@@ -43,6 +43,18 @@ gflowd up --simulated-gpus 2; gjob wait 1; echo "exit code $?"; ginfo
 say socket
 gflowd down; gflowd up; ginfo
 systemctl --user stop gflowd.service 2>/dev/null; gflowd status; gqueue -a -f JOBID,ST,EXIT; gflowd status | grep Status
+say broken
+printf '[Unit]\nStartLimitBurst=1\n' >.config/systemd/user/gflowd.service.d/limit.conf
+mkdir .config/gflow; echo '[' >.config/gflow/gflow.toml
+systemctl --user reload gflowd.service 2>/dev/null; echo "reload: exit code $?"
+journalctl --user --priority=err --output=cat --unit=gflowd.service | grep toml
+say failed
+systemctl --user daemon-reload; systemctl --user reset-failed gflowd.service
+systemctl --user restart gflowd.service 2>/dev/null; soon systemctl --user is-failed gflowd.service
+gflowd service status; gflowd status 2>/dev/null; gflowd up
+rm .config/gflow/gflow.toml; gflowd up; gflowd status | grep Status
+journalctl --user --output=short --unit=gflowd.service | grep -c ' gflowd.[0-9]*.: .* 1 jobs known: Failed 1$'
+XDG_RUNTIME_DIR=/run/nowhere gflowd service status
 say uninstall
 gflowd service uninstall; gflowd service status; echo "exit code $?"
 systemctl --user list-units 'gflow*' --all --no-legend
@@ -104,6 +116,29 @@ def test_without_options_up_is_as_installed_and_whoever_calls_the_socket_starts_
     assert "Status: Not running" in text, "asking for the status starts nothing"
     assert said["socket"][-2].split() == ["1", "F", "7"]
     assert said["socket"][-1] == "Status: Running"
+
+
+def test_a_refused_reload_is_an_error_in_the_journal_of_the_daemon_and_of_the_command(said):
+    code, *lines = said["broken"]
+    assert code == "reload: exit code 1"
+    assert lines[0].startswith("gflow.daemon.in_force: the configuration stays as it is: /home/gfuser/.config/gflow/")
+    assert lines[1].startswith("gflowd: /home/gfuser/.config/gflow/gflow.toml: ")
+
+
+def test_a_unit_that_failed_says_why_and_up_starts_it_once_that_is_mended(said):
+    lines = said["failed"]
+    why = "gflowd.service has failed: /home/gfuser/.config/gflow/gflow.toml: "
+    assert any(line.startswith(f"Why: {why}") for line in lines), lines
+    assert any(line.startswith(f"Status: Not running ({why}") for line in lines), lines
+    assert any(line.startswith("gflowd: /home/gfuser/.config/gflow/gflow.toml: ") for line in lines), "what up says"
+    started, status, known, *_ = lines[-5:]
+    assert started.startswith("gflowd started (pid ")
+    assert status == "Status: Running"
+    assert int(known) > 0, "the journal calls it gflowd"
+
+
+def test_without_the_users_manager_one_line_says_what_to_do(said):
+    assert said["failed"][-1].startswith("gflowd: no systemd of gfuser runs here: log in anew")
 
 
 def test_it_is_removed_without_a_rest(said):

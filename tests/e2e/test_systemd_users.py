@@ -18,6 +18,12 @@ cd /
 useradd -m -s /bin/bash ana; useradd -m -s /bin/bash ben
 say install
 gflowd service install --system
+say which
+gflowd service status
+gflowd up; as ana gflowd up; as ana gflowd down
+gflowd reload
+say restart
+gflowd restart --simulated-gpus 1; as ana gflowd status
 say submit
 as ana gbatch --chdir /home/ana 'echo $$ >pid; until [ -e go ]; do sleep 0.1; done; exit 7'
 soon test -s /home/ana/pid; job=$(cat /home/ana/pid)
@@ -44,6 +50,24 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     assert len(parts) > 8, text
     assert "TOO LATE" not in text, text
     return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_commands_about_the_daemon_know_that_it_is_there(said: dict[str, str]) -> None:
+    own, of_all, by_root, by_ana, refused, whose, changed = said["which"].splitlines()
+    assert own.startswith("gflowd.service is not installed")
+    assert of_all.startswith("For all users: /etc/systemd/system/gflowd.service, active (running), enabled")
+    assert by_root == by_ana
+    assert re.fullmatch(r"gflowd of all users \(pid \d+\) serves your commands; 'gflowd up --own' starts .*", by_ana)
+    assert refused.startswith("gflowd: the daemon of all users is root's to stop")
+    assert [whose, changed] == ["gflowd of all users (unix:/run/gflow/gflowd.sock):", "Nothing has changed."]
+
+
+def test_started_anew_it_still_serves_all_users(said: dict[str, str]) -> None:
+    stopped, started, running, whose, *status = said["restart"].splitlines()
+    assert re.fullmatch(r"gflowd of all users stopped \(pid \d+\)\.", stopped)
+    assert re.fullmatch(r"gflowd of all users started \(pid \d+\)\.", started)
+    assert [running, whose] == ["Status: Running", "Daemon: of all users"]
+    assert "GPUs: 1 of 1 available (simulated)" in status
 
 
 def test_it_serves_all_users_each_as_himself(said: dict[str, str]) -> None:

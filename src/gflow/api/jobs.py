@@ -16,6 +16,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.listing import Listing
 from gflow.api.owned import owned
+from gflow.api.room import check_kept
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
 from gflow.api.submitter import check_program
@@ -104,6 +105,8 @@ def blueprint(services: Services) -> Blueprint:
         check_program(services, caller(), job, _named(body))
         if isinstance(body.run_dir, str):
             await directories.check(services, [body.run_dir])
+        if _HEAVY.intersection(_named(body)):
+            check_kept(services, caller())
         spooled = Spooled(services)
         try:
             script = await spooled_script(spooled, body, job.spec.run_dir)
@@ -157,6 +160,19 @@ def blueprint(services: Services) -> Blueprint:
 
 
 _CHANGED_BY = {"time_limit_delta": "time_limit", "parameter_changes": "parameters"}
+
+
+_HEAVY = {
+    "command",
+    "argv",
+    "script",
+    "script_text",
+    "script_args",
+    "parameters",
+    "parameter_changes",
+    "depends_on_ids",
+}
+"""Changes by which a job may come to keep more."""
 
 
 def _named(body: JobUpdate) -> list[str]:

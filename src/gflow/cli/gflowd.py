@@ -1,11 +1,12 @@
 """`gflowd`: the daemon and its life. Not on anybody's fast path, so asyncclick runs the show here."""
 
 import copy
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Never, TypeVar
 
 import asyncclick as click
 
@@ -18,13 +19,12 @@ from gflow.cli.gflowd_doctor import doctor
 from gflow.cli.gflowd_init import init
 from gflow.cli.gflowd_invocation import BadFlag, Invocation
 from gflow.cli.gflowd_service import service
-from gflow.cli.output import print_document
-from gflow.cli.render.drained import drained_line
+from gflow.cli.gflowd_status import status
+from gflow.cli.gflowd_which import choose, leave_to_the_others, must_be_root, name, place, reach, sentence, which
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
 from gflow.cli.streams import open_what_is_closed
 from gflow.config import ConfigError
-from gflow.core.limits import format_duration
 from gflow.daemon import hosting
 from gflow.daemon.units import UnitFailed
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 _EXAMPLES = "Examples:  gflowd {0} --gpus 0,2  |  gflowd {0} --gpu-allocation-strategy random"
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-NOT_RUNNING = 3
-"""Exit code of `gflowd status` when there is no daemon, as in the Linux Standard Base."""
 
 
 def _daemon_options(command: _F) -> _F:
@@ -102,65 +99,75 @@ async def run(
     """Run the daemon in the foreground."""
     given.log_file, given.log_format = log_file, log_format
     given.system, given.named_data_dir = system, data_dir
-    if system and os.geteuid() != 0:
-        sys.exit(
-            "gflowd: --system is for root, as it runs every job as its submitter; without it the daemon is your own"
-        )
     given.add(**flags)
     raise _Serve(given)
 
 
 @gflowd.command(epilog=_EXAMPLES.format("up"))
 @_daemon_options
+@which
 @click.pass_obj
-async def up(given: Invocation, /, **flags: str | None) -> None:
+async def up(given: Invocation, /, *, own: bool, system: bool, **flags: str | None) -> None:
     """Start the daemon in the background."""
     given.add(**flags)
-    _start(given)
+    if choose(given, own=own, system=system, starting=True):
+        leave_to_the_others(given)
+    else:
+        must_be_root(given, "start", "up")
+        _start(given)
 
 
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
+@which
 @click.pass_obj
-async def down(given: Invocation, socket: str | None) -> None:
+async def down(given: Invocation, socket: str | None, *, own: bool, system: bool) -> None:
     """Stop the daemon; running jobs go on."""
     given.add(socket=socket)
-    _stop(_reach(given))
+    choose(given, own=own, system=system)
+    must_be_root(given, "stop", "down")
+    _stop(given, reach(given))
 
 
 @gflowd.command(epilog=_EXAMPLES.format("restart"))
 @_daemon_options
+@which
 @click.pass_obj
-async def restart(given: Invocation, /, **flags: str | None) -> None:
+async def restart(given: Invocation, /, *, own: bool, system: bool, **flags: str | None) -> None:
     """Stop the daemon and start it anew with the flags it had, and those given; running jobs go on."""
     given.add(**flags)
-    found = hosting.find(given.socket(), Path(paths.data_dir()))
+    unasked = choose(given, own=own, system=system, starting=True)
+    must_be_root(given, "restart", "restart")
+    found = hosting.find(given.socket(), given.data_dir())
     if found is not None:
-        before = hosting.flags_of(found.pid)
-        foreign = sorted(before.keys() - config.FROM_TEXT.keys())
-        if foreign:
-            option = f"--{foreign[0].replace('_', '-')}"
-            raise hosting.HostingFailed(
-                f"gflowd (pid {found.pid}) was started by 'gflowd run' with {option}; start it anew as it was started"
-            )
-        given.flags = {**before, **given.flags}
+        given.flags = {**_flags_of(found.pid, given), **given.flags}
+    elif unasked:
+        leave_to_the_others(given)
+        return
     _check(given)  # a bad setting must not leave us without a daemon
-    _stop(given.socket())
+    _stop(given, given.socket())
     _start(given)
 
 
 @gflowd.command()
 @click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
 @click.option("--exec", "replace", is_flag=True, help="Go on with the gflow that is installed now; callers only wait.")
+@which
 @click.pass_obj
-async def reload(given: Invocation, socket: str | None, *, replace: bool) -> None:
+async def reload(given: Invocation, socket: str | None, *, replace: bool, own: bool, system: bool) -> None:
     """Have the daemon read its configuration again; no job, connection or event is dropped."""
     given.add(socket=socket)
+    choose(given, own=own, system=system)
+    path, trouble = place(given)
+    if trouble is not None and not given.file.exists():
+        raise trouble  # all else that is wrong with the file the daemon says itself, and its log has it
     if replace:
-        told = hosting.replace(given.socket())
-        click.echo(f"gflowd {told['version']} has taken over (pid {told['pid']}).")
+        told = hosting.replace(path)
+        click.echo(f"{name(given)} {told['version']} has taken over (pid {told['pid']}).")
         return
-    changed = hosting.reload(given.socket())
+    changed = hosting.reload(path)
+    if given.system:
+        click.echo(f"{name(given)} (unix:{path}):")
     for line in changed["applied"]:
         click.echo(f"In force: {line}")
     for line in changed["needs_restart"]:
@@ -169,40 +176,7 @@ async def reload(given: Invocation, socket: str | None, *, replace: bool) -> Non
         click.echo("Nothing has changed.")
 
 
-@gflowd.command()
-@click.option("--socket", metavar="PATH", help="Unix socket the daemon listens on.")
-@click.option("-o", "--output", type=click.Choice(("text", "json", "yaml")), default="text", help="text, json or yaml.")
-@click.pass_obj
-async def status(given: Invocation, socket: str | None, output: str) -> None:
-    """Say how the daemon is. Exit code 0: healthy, 1: unhealthy, 3: not running."""
-    given.add(socket=socket)
-    path = _reach(given)
-    found = hosting.find(path, Path(paths.data_dir()))
-    if output != "text":
-        print_document(_as_data(found), output)
-        sys.exit(NOT_RUNNING if found is None else 0 if _is_well(found) else 1)
-    if found is None:
-        click.echo(f"Status: Not running (nobody listens on {path}; start it with 'gflowd up')")
-        sys.exit(NOT_RUNNING)
-    if found.health is None or found.status is None or not _is_well(found):
-        detail = (found.health or {}).get("detail", "it does not answer")
-        click.echo(f"Status: Unhealthy\nPID: {found.pid}\nDetail: {detail}")
-        sys.exit(1)
-    told = found.status
-    jobs = ", ".join(f"{count} {state}" for state, count in told["jobs"].items() if count)
-    click.echo("Status: Running" if found.health["status"] == "ok" else _recovery(found.health))
-    click.echo(f"Version: {told['version']}\nPID: {found.pid}\nUptime: {format_duration(told['uptime_secs'])}")
-    remark = told.get("gpu_trouble") or ("simulated" if told.get("gpu_simulated") else "")
-    gpus = f"{told['gpu_available']} of {told['gpu_total']} available{f' ({remark})' if remark else ''}"
-    click.echo(f"Executor: {told['executor']}\nGPUs: {gpus}")
-    if told.get("limits"):
-        click.echo(f"Limits: {_limits(told['limits'])}")
-    if told.get("drained"):
-        click.echo(drained_line(told["drained"]))
-    click.echo(f"Jobs: {jobs or 'none'}\nSocket: {path}\nData: {told['data_dir']}")
-    if told.get("tcp"):
-        asks = "with tokens" if told.get("auth") == "token" else "without authentication"
-        click.echo(f"TCP: {told['tcp']} ({asks})")
+gflowd.add_command(status)
 
 
 @gflowd.command("import")
@@ -224,25 +198,6 @@ for _alias, _command in (("start", up), ("stop", down)):
     gflowd.add_command(_same, _alias)
 
 
-def _is_well(found: hosting.Running) -> bool:
-    return found.status is not None and (found.health or {}).get("status") in ("ok", "recovery")
-
-
-def _limits(told: dict[str, Any]) -> str:
-    """What keeps jobs to their memory, in words."""
-    if told["memory"] == "cgroup":
-        return "kept by the kernel (cgroup v2)"
-    return f"memory is watched about once a second ({told['why']})"
-
-
-def _as_data(found: hosting.Running | None) -> dict[str, Any]:
-    """The daemon as programs read it: `status` is not_running, unhealthy, or what /health says."""
-    if found is None:
-        return {"status": "not_running", "pid": None, "health": None, "details": None}
-    said = (found.health or {}).get("status", "unhealthy") if _is_well(found) else "unhealthy"
-    return {"status": said, "pid": found.pid, "health": found.health, "details": found.status}
-
-
 @gflowd.command()
 @click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 async def completion(shell: str) -> None:
@@ -258,12 +213,6 @@ async def complete(asked: tuple[str, ...]) -> None:
     from gflow.cli.completion.shells import answer
 
     click.echo(answer(of_gflowd(), asked), nl=False)
-
-
-def _recovery(health: dict[str, Any]) -> str:
-    """The first lines about a daemon that serves though its state cannot be read."""
-    lines = ["Status: Recovery", f"Detail: {health['detail']}", f"Journal: {health['journal']}"]
-    return "\n".join(lines + ([f"Backup: {health['state_backup']}"] if health["state_backup"] else []))
 
 
 class _Serve(Exception):
@@ -319,18 +268,32 @@ def _row(job_id: int, state: str, name: str, notes: Sequence[str]) -> tuple[str,
     return str(job_id), state, harmless(name), harmless("; ".join(notes)) or "-"
 
 
+def _flags_of(pid: int, given: Invocation) -> dict[str, str]:
+    """The flags that the daemon was started with. Raises HostingFailed if it had some that `up` has not."""
+    before = hosting.flags_of(pid)
+    if given.system:
+        before.pop("system", None)
+    foreign = sorted(before.keys() - config.FROM_TEXT.keys())
+    if foreign:
+        option = f"--{foreign[0].replace('_', '-')}"
+        raise hosting.HostingFailed(
+            f"gflowd (pid {pid}) was started by 'gflowd run' with {option}; start it anew as it was started"
+        )
+    return before
+
+
 def _start(given: Invocation) -> None:
     given.settings()
-    found = hosting.find(given.socket(), Path(paths.data_dir()))
+    found = hosting.find(given.socket(), given.data_dir())
     if found is not None:
         if found.health is None:
             raise hosting.HostingFailed(
                 f"gflowd (pid {found.pid}) does not answer on {given.socket()}; 'gflowd restart' replaces it"
             )
-        click.echo(f"gflowd is already running (pid {found.pid}).")
+        click.echo(f"{name(given)} is already running (pid {found.pid}).")
         return
-    started = hosting.start(given.arguments(), given.run_flags(), given.socket(), Path(paths.data_dir()))
-    click.echo(f"gflowd started (pid {started.pid}).")
+    started = hosting.start(given.arguments(), given.run_flags(), given.socket(), given.data_dir(), system=given.system)
+    click.echo(f"{name(given)} started (pid {started.pid}).")
     if started.health is not None and started.health.get("status") != "ok":
         click.echo(f"gflowd: {started.health['status']}: {started.health['detail']}", err=True)
 
@@ -338,39 +301,29 @@ def _start(given: Invocation) -> None:
 def _check(given: Invocation) -> None:
     settings = given.settings()
     if settings.notifications.enabled or settings.tcp() is not None:
-        from gflow.daemon import run as daemon
+        from gflow.daemon import configured
 
         try:
-            daemon.check(settings)
-        except daemon.CannotStart as error:
+            configured.check(settings, system=given.system)
+        except configured.CannotStart as error:
             raise ConfigError(str(error)) from error
 
 
-def _reach(given: Invocation) -> Path:
-    """Where the daemon listens; also told if the settings cannot be read, because stopping it must always work."""
-    try:
-        return given.socket()
-    except ConfigError as error:
-        path = given.socket_without_file(hosting.socket_of(given.data_dir()))
-        click.echo(f"gflowd: {_sentence(error)}; the daemon is looked for on {path}", err=True)
-        return path
-
-
-def _stop(path: Path) -> None:
-    pid = hosting.stop(path, Path(paths.data_dir()))
-    click.echo("gflowd is not running." if pid is None else f"gflowd stopped (pid {pid}).")
+def _stop(given: Invocation, path: Path) -> None:
+    pid = hosting.stop(path, given.data_dir())
+    click.echo(f"{name(given)} is not running." if pid is None else f"{name(given)} stopped (pid {pid}).")
 
 
 def _serve(given: Invocation) -> None:
-    from gflow.daemon import handover, logs, systemd
-    from gflow.daemon import run as daemon
+    from gflow.daemon import configured, handover, logs, process, systemd
+    from gflow.daemon.settings import Settings
 
     os.umask(0o077)
     file = Path(given.log_file) if given.log_file is not None else None
     logs.set_up(given.verbosity, given.log_format, file, os.environ)
     before = handover.take(os.environ, os.getpid())
     handed_over, hosted = before if before is not None else (None, systemd.take(os.environ, os.getpid()))
-    settings = daemon.Settings(
+    settings = Settings(
         given.settings(),
         given.data_dir(),
         given.socket(),
@@ -380,15 +333,16 @@ def _serve(given: Invocation) -> None:
         handed_over=handed_over,
     )
     try:
-        daemon.serve(settings)
-    except daemon.CannotStart as error:
-        sys.exit(f"gflowd: {error}")
+        process.serve(settings)
+    except configured.CannotStart as error:
+        _give_up(error)
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+def _give_up(error: Exception) -> Never:
+    """The one line about it, with its priority where the journal reads it."""
+    from gflow.daemon import logs
+
+    sys.exit(f"{logs.mark(logging.ERROR, sys.stderr, os.environ)}gflowd: {sentence(error)}")
 
 
 def main() -> None:
@@ -405,7 +359,7 @@ def main() -> None:
     except BadFlag as error:
         refuse(click.UsageError(f"{error}."), Path(sys.argv[0]).name.removesuffix(".py"))
     except (ConfigError, hosting.HostingFailed, UnitFailed, OSError, paths.UnsafeDirectory) as error:
-        sys.exit(f"gflowd: {_sentence(error)}")
+        _give_up(error)
 
 
 def _parse() -> Invocation | _Import | None:

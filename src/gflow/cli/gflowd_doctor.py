@@ -54,11 +54,11 @@ def _socket(given: Invocation) -> Path:
 
 
 def _settings(given: Invocation) -> Config:
-    from gflow.daemon import run as daemon
+    from gflow.daemon import configured
 
     settings = given.settings()
     try:
-        daemon.check(settings, system=given.system)
-    except daemon.CannotStart as error:
+        configured.check(settings, system=given.system)
+    except configured.CannotStart as error:
         raise ConfigError(str(error)) from error
     return settings

@@ -60,23 +60,41 @@ async def uninstall(*, system: bool) -> None:
 @_SYSTEM
 async def status(*, system: bool) -> None:
     """Say whether the units are installed and how they are. Exit code 0: running, 3: not, 4: not installed."""
-    host = Host(system=system)
+    host, of_all = Host(system=system), Host(system=True)
+    note = f"For all users: {_in_a_line(of_all)}\n" if not system and of_all.installed else ""
     if not host.installed:
-        click.echo(f"{SERVICE} is not installed; 'gflowd service install' does that")
+        option = " --system" if system else ""
+        click.echo(f"{SERVICE} is not installed; 'gflowd service install{option}' does that\n{note}", nl=False)
         sys.exit(NOT_INSTALLED)
     click.echo(f"Unit: {host.directory / SERVICE}")
-    told = host.ask("show", "--property=ActiveState,SubState,StatusText,UnitFileState,NRestarts", SERVICE)
-    facts = dict(line.partition("=")[::2] for line in told.splitlines())
+    pid = _tell(host)
+    user = getpass.getuser()
+    if not system:
+        lasts = "yes" if lingers(user) else f"no; to outlive a logout: loginctl enable-linger {user}"
+        click.echo(f"Lingering: {lasts}\n{note}", nl=False)
+    sys.exit(0 if pid else 3)
+
+
+def _tell(host: Host) -> int:
+    """Say how the unit is; the pid of the daemon, 0 if it does not run."""
+    facts = host.state()
     click.echo(f"State: {facts['ActiveState']} ({facts['SubState']}), {facts['UnitFileState']}")
     pid = host.main_pid()
     if pid:
         click.echo(f"PID: {pid}\nJobs: {facts['StatusText']}\nRestarts: {facts['NRestarts']}")
-    user = getpass.getuser()
-    if not system:
-        click.echo(
-            f"Lingering: {'yes' if lingers(user) else f'no; to outlive a logout: loginctl enable-linger {user}'}"
-        )
-    sys.exit(0 if pid else 3)
+    elif failure := host.failure():
+        click.echo(f"Why: {failure}")
+    return pid
+
+
+def _in_a_line(host: Host) -> str:
+    """The unit of the system, for who has not asked for it."""
+    try:
+        facts = host.state()
+    except UnitFailed as error:
+        return f"{host.directory / SERVICE} ({error})"
+    how = f"{facts['ActiveState']} ({facts['SubState']}), {facts['UnitFileState']}"
+    return f"{host.directory / SERVICE}, {how}; more: gflowd service status --system"
 
 
 def _host(system: bool) -> Host:

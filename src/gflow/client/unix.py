@@ -44,11 +44,17 @@ def connect(path: str, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> _socket.soc
     except OSError as error:
         sock.close()
         why = error.strerror or str(error)
-        raise Unreachable(f"cannot reach gflowd at unix:{path} ({why}); start it with 'gflowd up'") from error
+        raise Unreachable(f"cannot reach gflowd at unix:{path} ({why}); {_how_to_start(path)}") from error
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _how_to_start(path: str) -> str:
+    from gflow import paths
+
+    return "root starts it with 'gflowd up --system'" if path == paths.SYSTEM_SOCKET else "start it with 'gflowd up'"
 
 
 def _take_place(sock: _socket.socket, path: str, timeout_secs: float) -> None:
@@ -125,6 +131,16 @@ def name(path: str) -> str:
     return path if path.startswith(_URLS) else f"unix:{path}"
 
 
+def _where_to_look(name: str) -> str:
+    """What may say why the daemon of this machine hung up: systemd does so for one that does not start."""
+    from gflow import paths
+
+    if not name.startswith("unix:"):
+        return ""
+    manager = "systemctl" if name == f"unix:{paths.SYSTEM_SOCKET}" else "systemctl --user"
+    return f"; if it does not start, 'gflowd status' or '{manager} status gflowd' says why"
+
+
 class Wait:
     """One connection, and how long its other end may say nothing. `doubt` is told with every loss."""
 
@@ -157,6 +173,10 @@ class Wait:
                 return self.sock.recv(_CHUNK)
             except TimeoutError:
                 self._go_on()
+            except ConnectionResetError as error:
+                raise self.lost(
+                    f"lost the connection to gflowd ({error.strerror}){_where_to_look(self.name)}"
+                ) from error
             except OSError as error:
                 raise self.lost(f"lost the connection to gflowd ({error.strerror or error})") from error
 

@@ -5,7 +5,7 @@ took its place.
 """
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from gflow.core.lifecycle import FINAL
 from gflow.core.model import DependencyMode, Job, JobId, JobSpec, State
@@ -31,20 +31,24 @@ def satisfies(spec: JobSpec, state: State) -> bool:
     return state in FINAL if spec.after_end else state is State.FINISHED
 
 
-def judge(spec: JobSpec, jobs: Mapping[JobId, Job]) -> tuple[Verdict, JobId | None]:
-    """The verdict, and for IMPOSSIBLE the dependency that made it so."""
+def judge(spec: JobSpec, jobs: Mapping[JobId, Job], lost: Container[JobId] = ()) -> tuple[Verdict, JobId | None]:
+    """The verdict, and for IMPOSSIBLE the dependency that made it so; as if `lost` had been cancelled."""
     if not spec.depends_on:
         return Verdict.SATISFIED, None
-    states = [(dependency, jobs[dependency].state) for dependency in spec.depends_on]
-    finished = [dependency for dependency, state in states if satisfies(spec, state)]
-    dead = [dependency for dependency, state in states if state in FINAL and not satisfies(spec, state)]
-    if spec.dependency_mode is DependencyMode.ANY:
-        if finished:
-            return Verdict.SATISFIED, None
-        return (Verdict.IMPOSSIBLE, dead[-1]) if len(dead) == len(states) else (Verdict.WAITING, None)
-    if dead:
-        return Verdict.IMPOSSIBLE, dead[0]
-    return (Verdict.SATISFIED if len(finished) == len(states) else Verdict.WAITING), None
+    wanted = spec.dependency_mode is DependencyMode.ANY  # the first that went so, or otherwise, decides
+    waits = False
+    last: JobId | None = None
+    for dependency in spec.depends_on:
+        state = State.CANCELLED if dependency in lost else jobs[dependency].state
+        if state not in FINAL:
+            waits = True
+        elif satisfies(spec, state) is wanted:
+            return (Verdict.SATISFIED, None) if wanted else (Verdict.IMPOSSIBLE, dependency)
+        else:
+            last = dependency
+    if waits:
+        return Verdict.WAITING, None
+    return (Verdict.IMPOSSIBLE, last) if wanted else (Verdict.SATISFIED, None)
 
 
 def closes_cycle(job_id: JobId, depends_on: Iterable[JobId], jobs: Mapping[JobId, Job]) -> bool:

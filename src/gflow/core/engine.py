@@ -6,12 +6,13 @@ stands on.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from gflow.core import oom, stops
-from gflow.core.dependencies import Verdict, closes_cycle, judge, latest_attempt
+from gflow.core.dependencies import Verdict, closes_cycle, judge, latest_attempt, satisfies
 from gflow.core.effects import Launch, SendSignal
 from gflow.core.endings import UNASKED, cancelled, detail, final_reason, final_state, retries
 from gflow.core.errors import Conflict, Forbidden, Impossible, NotFound, WrongState
@@ -20,6 +21,7 @@ from gflow.core.fairshare import UsageNow
 from gflow.core.groups import Cell
 from gflow.core.lifecycle import ACTIVE, FINAL, move
 from gflow.core.model import (
+    DependencyMode,
     Exit,
     Job,
     JobId,
@@ -573,16 +575,14 @@ class Engine(Sweeps):
         self._put(out, final)
         self._charge(out, final, now)
         out.tell(OUTCOMES[state], final, now.wall)
-        fallen = self._settle(final, now)
+        doomed: set[JobId] = set()
+        fallen = deque(self._settle(final, doomed, now))
         while fallen:
-            dependent_id, cause = fallen.pop(0)
-            dependent = self.jobs[dependent_id]
-            if dependent.state in FINAL:
-                continue  # two of its dependencies fell in one cascade
-            dependent = move(dependent, State.CANCELLED, finished_at=now.wall, **_doomed_by(cause))
+            dependent_id, cause = fallen.popleft()
+            dependent = move(self.jobs[dependent_id], State.CANCELLED, finished_at=now.wall, **_doomed_by(cause))
             self._put(out, dependent)
             out.tell(EventKind.CANCELLED, dependent, now.wall)
-            fallen.extend(self._settle(dependent, now))
+            fallen.extend(self._settle(dependent, doomed, now))
 
     def _tell_completed_groups(self, out: Outcome, now: Now) -> None:
         """Tell of every group whose last job ended in this step. At its end: a step may end some and add others."""
@@ -604,21 +604,33 @@ class Engine(Sweeps):
             self.fair_share.charge(final, now)
             out.settings["fair_share_usage"] = self.fair_share.to_map()
 
-    def _settle(self, final: Job, now: Now) -> list[tuple[JobId, JobId | None]]:
-        """Queue the dependents that can start now; return those that never can, with the cause."""
-        fallen = []
+    def _settle(self, final: Job, doomed: set[JobId], now: Now) -> Iterator[tuple[JobId, JobId | None]]:
+        """Queue the dependents that can start now; return those that never can, with the cause, and add them to
+        `doomed`, whose members are known already.
+
+        Each is looked at in full once and not at every end of what it waits for: a thousand jobs may wait for the same
+        thousand.
+        """
         for dependent_id in sorted(self._dependents.get(final.id, ())):
             dependent = self.jobs[dependent_id]
+            if dependent_id in doomed or not self._decides(final, dependent):
+                continue
             verdict, cause = judge(dependent.spec, self.jobs)
-            if (
-                verdict is Verdict.SATISFIED
-                and dependent.state is State.QUEUED
-                and not self._waits_elsewhere(dependent)
-            ):
+            if verdict is Verdict.SATISFIED:
                 self._queue(dependent, now.wall)
-            elif verdict is Verdict.IMPOSSIBLE and dependent.spec.auto_cancel:
-                fallen.append((dependent_id, cause))
-        return fallen
+            elif verdict is Verdict.IMPOSSIBLE:
+                doomed.add(dependent_id)
+                yield dependent_id, cause
+
+    def _decides(self, final: Job, dependent: Job) -> bool:
+        """Whether the end of `final` can let a waiting job start, or show that it never will."""
+        spec = dependent.spec
+        good = satisfies(spec, final.state)
+        if good is not (spec.dependency_mode is DependencyMode.ANY) and self._awaited[dependent.id]:
+            return False  # one of all is done, or one of any is lost: it goes on waiting
+        if good:
+            return dependent.state is State.QUEUED and not self._waits_elsewhere(dependent)
+        return spec.auto_cancel
 
 
 def _resolved(spec: JobSpec, known: Mapping[JobId, Job]) -> JobSpec:

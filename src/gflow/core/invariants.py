@@ -13,6 +13,7 @@ from gflow.core.dependencies import Verdict, judge
 from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
 from gflow.core.groups import cell_of
+from gflow.core.kept import Kept
 from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.model import Job, JobId, Now, ReasonKind, State
 from gflow.core.order import queue_key
@@ -40,6 +41,7 @@ def check(engine: Engine, *, over_cap: Container[str] = ()) -> None:
     _check_deadlines(engine)
     _check_names(engine)
     _check_usage(engine)
+    _check_kept(engine)
 
 
 def check_settled(engine: Engine, now: Now) -> None:
@@ -147,12 +149,16 @@ def _check_begins(engine: Engine) -> None:
 
 def _check_dependents(engine: Engine) -> None:
     dependents: dict[JobId, set[JobId]] = {}
+    awaited = {}
     for job in _in_state(engine.jobs, *_WAITING):
+        if job.spec.depends_on:
+            awaited[job.id] = {d for d in job.spec.depends_on if engine.jobs[d].state not in FINAL}
         for dependency in job.spec.depends_on:
             dependents.setdefault(dependency, set()).add(job.id)
         doomed = judge(job.spec, engine.jobs)[0] is Verdict.IMPOSSIBLE
         assert not (doomed and job.spec.auto_cancel), f"job {job.id} can never start and was not cancelled"
     _same("dependents", engine._dependents, dependents)
+    _same("what is awaited", engine._awaited, awaited)
 
 
 def _check_groups(engine: Engine, over_cap: Container[str]) -> None:
@@ -239,3 +245,11 @@ def _check_usage(engine: Engine) -> None:
     for job in _in_state(engine.jobs, State.RUNNING):
         running.setdefault(job.spec.owner, {})[job.id] = job
     _same("running jobs by owner", engine.fair_share._running, running)
+
+
+def _check_kept(engine: Engine) -> None:
+    kept = Kept(engine.kept.size_of)
+    for job in engine.jobs.values():
+        kept.change(None, job)
+    for counter in ("memory", "files"):
+        _same(f"{counter} kept", getattr(engine.kept, counter), getattr(kept, counter))

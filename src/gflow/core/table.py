@@ -9,10 +9,10 @@ are all jobs of a group of which one has yet to end, up to `GROUP_KEPT`.
 """
 
 import heapq
+import sys
 from bisect import bisect_left, insort
-from collections import ChainMap, Counter
+from collections import ChainMap, Counter, deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
@@ -20,9 +20,10 @@ from gflow.core.drain import Drain
 from gflow.core.errors import NotFound
 from gflow.core.fairshare import FairShare
 from gflow.core.groups import Cell, cell_of
+from gflow.core.kept import Kept
 from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.measuring import Measuring
-from gflow.core.model import Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
+from gflow.core.model import DependencyMode, Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
 from gflow.core.order import queue_key
 from gflow.core.outcome import Outcome
 from gflow.core.placement import Resources, Shuffle
@@ -56,6 +57,7 @@ class Table:
         self.quotas = Quotas(policy.quotas)
         self.fair_share = FairShare(policy.fair_share_half_life_secs)
         self.measuring = Measuring()
+        self.kept = Kept()
         self.planned: list[Planned] = []
         self.drained: Drain | None = None
         self.stalled: dict[str | None, str] = {}
@@ -68,6 +70,7 @@ class Table:
         self._begins: list[tuple[float, JobId]] = []
         self._deadlines: list[tuple[float, JobId]] = []
         self._dependents: dict[JobId, set[JobId]] = {}
+        self._awaited: dict[JobId, set[JobId]] = {}
         self._members: dict[str, set[JobId]] = {}
         self._keys: dict[tuple[str, str], JobId] = {}
         self._by_owner: dict[str, list[JobId]] = {}
@@ -172,22 +175,22 @@ class Table:
         """Active jobs that would never start without these, each with the dependency that it waits for in vain: they
         are cancelled along, or stay where they are told not to be, and what waits for those then does so in vain, too.
         """
-        todo = list(job_ids)
-        fallen = set(todo)
+        fallen = set(job_ids)
+        todo = deque(fallen)
+        left: dict[JobId, int] = {}  # of what a job waits for, how many are not among the fallen
         while todo:
-            for dependent_id in sorted(self._dependents.get(todo.pop(0), ())):
-                dependent = self.jobs[dependent_id]
-                cause = self._doomed_with(dependent, fallen)
-                if dependent_id not in fallen and cause is not None:
+            lost = todo.popleft()
+            for dependent_id in sorted(self._dependents.get(lost, ())):
+                awaited, spec = self._awaited[dependent_id], self.jobs[dependent_id].spec
+                left[dependent_id] = left.get(dependent_id, len(awaited)) - (lost in awaited)
+                waits_for_another = spec.dependency_mode is DependencyMode.ANY and left[dependent_id]
+                if dependent_id in fallen or spec.after_end or waits_for_another:
+                    continue
+                verdict, cause = judge(spec, self.jobs, fallen)
+                if verdict is Verdict.IMPOSSIBLE and cause is not None:
                     fallen.add(dependent_id)
                     todo.append(dependent_id)
-                    yield dependent, cause
-
-    def _doomed_with(self, job: Job, fallen: set[JobId]) -> JobId | None:
-        awaited = {dependency: self.jobs[dependency] for dependency in job.spec.depends_on}
-        gone = {d: replace(awaited[d], state=State.CANCELLED) for d in awaited if d in fallen}
-        verdict, cause = judge(job.spec, {**awaited, **gone})
-        return cause if verdict is Verdict.IMPOSSIBLE else None
+                    yield self.jobs[dependent_id], cause
 
     def submitted_by(self, owner: str) -> Sequence[JobId]:
         """The owner's jobs, the latest last; repeated attempts do not count."""
@@ -203,19 +206,22 @@ class Table:
         ids = self._cells.get(cell)
         return self.jobs[max(ids)] if ids else None
 
-    def retirable(self, keep: int, long_ago: float, recently: float, most: int) -> list[Job]:
+    def retirable(self, keep: int, long_ago: float, recently: float, most: int, heavy: int = sys.maxsize) -> list[Job]:
         """Up to `most` ended jobs that nobody needs at hand, the first to end first.
 
-        Those that ended before `long_ago`, and those too many when `keep` ended ones are to stay, but none that ended
-        after `recently`. Both moments are seconds since the epoch.
+        Those that ended before `long_ago`, those too many when `keep` ended ones are to stay, and those of users whose
+        jobs keep more than `heavy` bytes of memory, but none that ended after `recently`. Both moments are seconds
+        since the epoch.
         """
         excess = len(self.finished) - keep
+        hogs = {owner for owner, size in self.kept.memory.items() if size > heavy}
         chosen: dict[JobId, Job] = {}
         for position, job_id in enumerate(self.finished):
-            ended_at = self.jobs[job_id].finished_at or 0.0
-            if len(chosen) == most or ended_at >= recently or (position >= excess and ended_at >= long_ago):
+            ended_at, owner = self.jobs[job_id].finished_at or 0.0, self.jobs[job_id].spec.owner
+            due = position < excess or ended_at < long_ago
+            if len(chosen) == most or ended_at >= recently or not (due or hogs):
                 break
-            if self._may_retire(self.jobs[job_id], chosen):
+            if (due or owner in hogs) and self._may_retire(self.jobs[job_id], chosen):
                 chosen[job_id] = self.jobs[job_id]
         return list(chosen.values())
 
@@ -312,6 +318,7 @@ class Table:
         self.next_job_id = JobId(max([next_job_id, *(job_id + 1 for job_id in self.jobs)]))
         for job_id in sorted(self.jobs):
             self._enter(self.jobs[job_id], now.wall)
+            self.kept.change(None, self.jobs[job_id])
         self.finished = dict.fromkeys(sorted(self.finished, key=lambda job_id: self.jobs[job_id].finished_at or 0.0))
 
     def _put(self, out: Outcome, job: Job) -> None:
@@ -320,11 +327,13 @@ class Table:
             self._leave(old)
         self.jobs[job.id] = job
         self._enter(job, None)
+        self.kept.change(old, job)
         out.jobs[job.id] = job
 
     def _retire(self, out: Outcome, job: Job) -> None:
         self._leave(job)
         self._leave_names(job)
+        self.kept.change(job, None)
         del self.jobs[job.id]
         out.retired.append(job.id)
 
@@ -340,6 +349,7 @@ class Table:
             waiting.discard(job.id)
             if not waiting:
                 self._dependents.pop(dependency, None)
+        self._awaited.pop(job.id, None)
         if job.state is State.RUNNING:
             del self.running[job.id]
             self.resources.free(job)
@@ -352,15 +362,18 @@ class Table:
         self.quotas.usage.count(job, 1)
         self._count_in_group(job, 1)
         self._enter_names(job)
-        if job.state in (State.QUEUED, State.HOLD):
+        if job.spec.depends_on and job.state in (State.QUEUED, State.HOLD):
             for dependency in job.spec.depends_on:
                 self._dependents.setdefault(dependency, set()).add(job.id)
+            self._awaited[job.id] = {d for d in job.spec.depends_on if self.jobs[d].state not in FINAL}
         if job.state is State.QUEUED:
             self._queue(job, wall)
         elif job.state is State.RUNNING:
             self._enter_running(job)
         elif job.state in FINAL:
             self.finished[job.id] = None
+            for dependent in self._dependents.get(job.id, ()):
+                self._awaited[dependent].discard(job.id)
 
     def _count_in_group(self, job: Job, change: int) -> None:
         if job.spec.group_id is not None and job.retried_as is None:

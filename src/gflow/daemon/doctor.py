@@ -188,7 +188,13 @@ def _daemon(place: Place) -> Iterator[Finding]:
             yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
         if (place.data_dir / LOCK).exists() and (place.data_dir / LOCK).stat().st_size and not holder(place.data_dir):
             yield Finding(NOTE, f"{place.data_dir / LOCK} was left by a daemon that was killed", "nothing holds it")
-        yield Finding(NOTE, "gflowd is not running", f"start it with: {place.start}")
+        if not place.system and Host(system=True).socket.exists():
+            what = "you run no daemon of your own, and commands go to that of all users"
+            yield Finding(
+                NOTE, what, "for one of your own: gflowd up --own; as root, about that: gflowd doctor --system"
+            )
+        else:
+            yield Finding(NOTE, "gflowd is not running", f"start it with: {place.start}")
     elif found.health is None:
         yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", f"run: {place.restart}")
     elif trouble := (found.status or {}).get("launch_trouble"):

@@ -12,7 +12,7 @@ import socket
 import ssl
 import stat
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,7 +115,7 @@ class ApiServer:
     """Serves an ASGI application on listening sockets until `close`.
 
     `stranger` is who comes over TCP: it says by which names that may be addressed. `tls` is put around TCP. Both may be
-    set anew, for connections to come.
+    set anew, for connections to come. `connections` are those that another server has left (`hand_over`).
     """
 
     def __init__(
@@ -125,11 +125,13 @@ class ApiServer:
         *,
         stranger: Stranger | None = None,
         tls: ssl.SSLContext | None = None,
+        connections: Sequence[socket.socket] = (),
     ) -> None:
         self._app = ASGIWrapper(app)
         self.stranger = stranger or Stranger(frozenset())
         self.tls = tls
         self._listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in listeners]
+        self._connected = [trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in connections]
         self._config = HypercornConfig()
         self._config.keep_alive_max_requests = sys.maxsize
         self._config.h11_max_incomplete_size = MAX_HEADER_BYTES
@@ -137,7 +139,9 @@ class ApiServer:
         self._config.errorlog = logging.getLogger("hypercorn.error")  # no handler of its own: ours has every line
         self._context = WorkerContext(None)
         self._accepting = trio.CancelScope()
+        self._all_accepted = trio.Event()
         self._open: set[Connection] = set()
+        self._left: list[socket.socket] = []
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._places = Places(min(MAX_CONNECTIONS, files // 2), OF_ONE, KEPT)
         self._being_turned_away = 0
@@ -155,8 +159,11 @@ class ApiServer:
     async def _accept(self, task_status: trio.TaskStatus[None]) -> None:
         with self._accepting:
             self._connections.start_soon(self._close_idle)
+            for stream in self._connected:
+                self._connections.start_soon(self._serve, stream)
             task_status.started()
             await trio.serve_listeners(self._serve, self._listeners, handler_nursery=self._connections)
+        self._all_accepted.set()
 
     async def _serve(self, accepted: trio.SocketStream) -> None:
         peer = self._peer(accepted.socket)
@@ -211,6 +218,8 @@ class ApiServer:
             log.info("connection dropped: %s", "; ".join(f"{type(e).__name__}: {e}" for e in _leaves(errors)))
         finally:
             self._open.discard(connection)
+            if connection.left is not None:
+                self._left.append(connection.left)
             self._hung_up.set()
 
     def _peer(self, sock: trio.socket.SocketType) -> Peer | Stranger:
@@ -228,13 +237,33 @@ class ApiServer:
                     connection.shut()
 
     def _hang_up(self, idle_since: float) -> None:
-        """Close connections without a request under way that have been so since `idle_since` (trio time)."""
+        """Close connections without a request under way that have been so since `idle_since` (trio time).
+
+        What came and is not read yet may be a request.
+        """
         for connection in self._open:
-            if connection.idle_since <= idle_since:
+            if connection.idle_since <= idle_since and not connection.has_unread():
                 connection.shut()
 
-    async def close(self) -> None:
-        """Stop accepting, let answers finish for `GRACE_SECS`, then close what is left.
+    async def hand_over(self) -> list[socket.socket]:
+        """As `close`, but connections stay open, each where its next request begins: another server goes on with them.
+
+        One that is busy comes with the end of its answer, if that is within `GRACE_SECS`. TLS cannot be handed over.
+        """
+        deadline = trio.current_time() + GRACE_SECS
+        self._accepting.cancel()
+        await self._all_accepted.wait()
+        await trio.lowlevel.checkpoint()  # the last that were accepted begin
+        with trio.move_on_at(deadline):
+            while leaving := [connection for connection in self._open if connection.can_leave]:
+                for connection in leaving:
+                    connection.leave()
+                await self._somebody_goes()
+        await self.close(max(0.0, deadline - trio.current_time()))
+        return self._left
+
+    async def close(self, grace_secs: float | None = None) -> None:
+        """Stop accepting, let answers finish for so long, by default `GRACE_SECS`, then close what is left.
 
         A connection that was made just now is about to carry a request, which gets its answer, too.
         """
@@ -245,7 +274,7 @@ class ApiServer:
         self._hang_up(trio.current_time() - FRESH_SECS)
         await self._wait_closed(FRESH_SECS)
         self._hang_up(trio.current_time())
-        await self._wait_closed(GRACE_SECS)
+        await self._wait_closed(GRACE_SECS if grace_secs is None else grace_secs)
         for connection in tuple(self._open):
             # a send to a client that stopped reading is shielded; only closing the socket ends it
             connection.shut()
@@ -256,8 +285,11 @@ class ApiServer:
         """Wait until no connection is open, but no longer than so long."""
         with trio.move_on_after(secs):
             while self._open:
-                self._hung_up = trio.Event()
-                await self._hung_up.wait()
+                await self._somebody_goes()
+
+    async def _somebody_goes(self) -> None:
+        self._hung_up = trio.Event()
+        await self._hung_up.wait()
 
 
 def _party(peer: Peer | Stranger, sock: trio.socket.SocketType) -> tuple[Hashable, bool]:

@@ -2,7 +2,9 @@
 
 A daemon is hosted by systemd if its unit is installed (`gflowd service install`), else in the tmux session
 `gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server` shows its log; where that is not to be
-had, as a detached process whose log is `gflowd.log` in the data directory.
+had, as a detached process. That is so for a second daemon, of another data directory, and where the user's tmux server
+cannot be started; where there is no tmux at all, it is what the daemon says why it cannot do without. Of both kinds the
+log is `gflowd.log` in the data directory, too.
 """
 
 import contextlib
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gflow.daemon.peer import peer_of
-from gflow.daemon.units import SERVICE, SOCKET, Host, UnitFailed
+from gflow.daemon.units import SERVICE, SOCKET, Host, NoManager, UnitFailed
 
 SESSION = "gflow_server"
 LOG = "gflowd.log"
@@ -117,16 +119,25 @@ def _get(connection: HTTPConnection, path: str) -> dict[str, Any]:
     return found
 
 
-def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Path) -> Running:
+def failure(path: Path) -> str | None:
+    """Why the unit that is to serve this socket does not; None if there is none, or it is only not running."""
+    host = _host_of(path)
+    return host.failure() if host is not None else None
+
+
+def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Path, *, system: bool = False) -> Running:
     """Host `gflowd` with arguments `before` and `after` the word `run`; return once it answers on `path`.
+
+    system: it is to serve all users.
 
     Raises HostingFailed.
     """
     host = _host_of(path)
     if host is not None:
         return _start_in_unit(host, before, after, path)
-    command = [*program(), *before, "run", *after, "--socket", os.fspath(path)]
-    hosted = _start_in_tmux([*command, "--log-file", os.fspath(data_dir / LOG)]) or _start_detached(command, data_dir)
+    where = ["--socket", os.fspath(path), "--log-file", os.fspath(data_dir / LOG)]
+    command = [*_run(before, after, system=system), *where]
+    hosted = _start_in_tmux(command) or _start_detached(command, data_dir)
     deadline = time.monotonic() + START_SECS
     pause = 0.02
     while time.monotonic() < deadline:
@@ -158,13 +169,19 @@ def program() -> tuple[str, ...]:
     return sys.executable, "-m", "gflow.cli.gflowd"
 
 
+def _run(before: Sequence[str], after: Sequence[str], *, system: bool) -> list[str]:
+    return [*program(), *before, "run", *(["--system"] if system else []), *after]
+
+
 def _start_in_unit(host: Host, before: Sequence[str], after: Sequence[str], path: Path) -> Running:
     """Have systemd start its unit, with these options if there are any."""
     given = {name: value for name, value in os.environ.items() if name.startswith("GFLOW_DAEMON_")}
     try:
-        host.vary([*program(), *before, "run", *after] if before or after or given else None, given)
+        host.vary(_run(before, after, system=host.system) if before or after or given else None, given)
         host.ask("reset-failed", SERVICE, SOCKET)
         host.ask("start", SOCKET, SERVICE)
+    except NoManager as error:
+        raise HostingFailed(f"gflowd did not start; {error}") from error
     except UnitFailed as error:
         raise HostingFailed(f"gflowd did not start; {host.last_words() or error}") from error
     running = _listening(path)

@@ -31,8 +31,10 @@ def set_up(
     """Log to `stream` (standard error) and `file`. `verbosity`: how many -v less how many -q; `form`: see FORMATS."""
     stream = stream if stream is not None else sys.stderr
     plain = Json() if form == "json" else logging.Formatter(_TEXT)
-    handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
-    handlers[0].setFormatter(Journal() if form == "text" and is_journal(stream, environ) else plain)
+    handlers: list[logging.Handler] = []
+    if file is None or not _goes_to(stream, file):
+        handlers.append(logging.StreamHandler(stream))
+        handlers[0].setFormatter(Journal() if form == "text" and is_journal(stream, environ) else plain)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=1))
@@ -40,6 +42,14 @@ def set_up(
     root = logging.getLogger()
     root.handlers[:] = handlers
     root.setLevel(level(verbosity))
+
+
+def _goes_to(stream: TextIO, file: Path) -> bool:
+    """Whether what is written goes to this very file, where each line is to be once, and only as long as others."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), file.stat())
+    except (OSError, ValueError):
+        return False
 
 
 def level(verbosity: int) -> int:
@@ -56,6 +66,15 @@ def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     return stat.S_ISSOCK(found.st_mode) and environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
+def mark(level: int, stream: TextIO, environ: Mapping[str, str]) -> str:
+    """What is before a line of this level on `stream`: its priority if that is the journal, else nothing."""
+    return _prefix(level) if is_journal(stream, environ) else ""
+
+
+def _prefix(level: int) -> str:
+    return f"<{next(number for least, number in _PRIORITIES if level >= least)}>"
+
+
 class Journal(logging.Formatter):
     """Lines for the journal, each with its priority; those of a traceback, too."""
 
@@ -64,8 +83,7 @@ class Journal(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of a record."""
-        priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        return "\n".join(f"{_prefix(record.levelno)}{line}" for line in super().format(record).splitlines())
 
 
 class Json(logging.Formatter):

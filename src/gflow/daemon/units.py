@@ -8,6 +8,7 @@ server gets a unit of its own (`launch/unit.py`), so nothing that is done to the
 """
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,9 @@ SERVICE, SOCKET = "gflowd.service", "gflowd.socket"
 _DROP_IN = "gflowd.service.d/up.conf"
 _KEPT = ("PATH", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 _CALL_SECS = 90.0
+_STATE = "ActiveState,SubState,StatusText,UnitFileState,NRestarts"
+_UNREACHABLE = ("Failed to connect to", "System has not been booted with systemd")
+"""How systemctl begins to say that there is nobody to ask."""
 
 _SERVICE_TEXT = """\
 [Unit]
@@ -43,6 +47,7 @@ WatchdogSec=60
 # The daemon alone: should jobs ever be in this unit, because systemd gave them none of their own, they go on.
 KillMode=process
 OOMPolicy=continue
+SyslogIdentifier=gflowd
 {for_all}UMask=0077
 # No sandbox: it would keep the programs of [[notifications.commands]] from what they need, as sendmail its group, and
 # whoever can call this daemon runs what he likes anyway. Jobs that systemd starts in another unit would not notice;
@@ -77,6 +82,10 @@ WantedBy=sockets.target
 
 class UnitFailed(Exception):
     """systemd did not do what it was asked; the message is one line."""
+
+
+class NoManager(UnitFailed):
+    """There is no systemd to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +158,30 @@ class Host:
             raise UnitFailed(f"systemctl {' '.join(words)} took longer than {_CALL_SECS:.0f} s") from None
         if done.returncode != 0:
             said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            if any(line.startswith(_UNREACHABLE) for line in said):
+                raise NoManager(self._without_manager())
             raise UnitFailed(f"systemctl {' '.join(words)}: {said[0]}")
         return done.stdout
+
+    def _without_manager(self) -> str:
+        if self.system:
+            return "this machine runs no systemd that could be asked; without it: gflowd run --system"
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        return f"no systemd of {user} runs here: log in anew (su starts none), or run: loginctl enable-linger {user}"
+
+    def state(self) -> dict[str, str]:
+        """What the manager knows of the daemon's unit, by the names of systemd. Raises UnitFailed."""
+        told = self.ask("show", f"--property={_STATE}", SERVICE)
+        return dict(line.partition("=")[::2] for line in told.splitlines())
+
+    def failure(self) -> str | None:
+        """Why the daemon does not run though it was started, None if it was not or nobody knows."""
+        try:
+            state = self.state()
+        except UnitFailed:
+            return None
+        failed = state["ActiveState"] == "failed" or state["SubState"] == "auto-restart"
+        return f"{SERVICE} has failed: {self.last_words()}" if failed else None
 
     def main_pid(self) -> int:
         """The process id of the daemon in the unit, 0 if it does not run there or nobody knows."""
