@@ -133,6 +133,12 @@ def tmux_server(path):
         process.kill()
 
 
+def test_what_ends_at_a_logout(place, monkeypatch):
+    monkeypatch.setattr(doctor.logout, "remedy", lambda pid: "gflowd service install")
+    told = Finding(NOTE, "the daemon and its jobs end when you log out", "run: gflowd service install")
+    assert told in found(place, NOTE)
+
+
 def test_a_driver_whose_library_crashes(place, monkeypatch):
     crash = aside.Crash(trouble="the library of the NVIDIA driver crashes (SIGSEGV)", signal=11)
     monkeypatch.setattr(doctor, "look_at_gpus", lambda: crash)

@@ -25,6 +25,7 @@ from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers, runs_systemd
 from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
+from gflow.launch import logout
 from gflow.store.lock import NAME as LOCK
 from gflow.store.lock import holder
 
@@ -255,6 +256,16 @@ def _systemd(place: Place) -> Iterator[Finding]:
         yield Finding(NOTE, "this machine does not run systemd", f"start gflowd at each boot yourself: {place.start}")
 
 
+def _logout(place: Place) -> Iterator[Finding]:
+    """Of a service `_systemd` speaks."""
+    if place.system or Host().installed:
+        return
+    running = hosting.find(place.socket, place.data_dir)
+    remedy = logout.remedy(running.pid if running is not None else None)
+    if remedy is not None:
+        yield Finding(NOTE, "the daemon and its jobs end when you log out", f"run: {remedy}")
+
+
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 _CHECKS = (
     _configuration,
@@ -271,6 +282,7 @@ _CHECKS = (
     doctor_tmux.servers,
     _clock,
     _systemd,
+    _logout,
 )
 
 

@@ -333,6 +333,13 @@ def stop(path: Path, data_dir: Path) -> int | None:
     return running.pid
 
 
+def remedy_at_logout(pid: int) -> str | None:
+    """What to run so that a daemon of ours, and its jobs, outlive a logout; None if they do, or nobody knows."""
+    from gflow.launch import logout  # only where a daemon was started
+
+    return logout.remedy(pid)
+
+
 def reload(path: Path) -> dict[str, list[str]]:
     """Have the daemon on this socket read its configuration again; what that changed. Raises HostingFailed."""
     changed: dict[str, list[str]] = _post(path, "/reload")
