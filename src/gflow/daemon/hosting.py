@@ -35,6 +35,7 @@ ANSWER_SECS = 5.0
 RELOAD_SECS = 30.0
 GPU_SECS = 10.0
 TMUX_SECS = 5.0
+LAST_STATUS_SECS = 1.0
 
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 _NO_COMPLAINT = re.compile(r"\S+ \S+ (INFO|DEBUG) |\{.*\"level\": \"(info|debug)\"")
@@ -203,8 +204,13 @@ class _InTmux:
     @property
     def signal(self) -> int:
         """The signal the daemon was ended by, 0 if by none (or if tmux is too old to tell)."""
-        said = self._pane("#{pane_dead_signal}") or ""
-        return int(said) if said.isdigit() else 0
+        deadline = time.monotonic() + LAST_STATUS_SECS
+        while time.monotonic() < deadline:
+            status, _, number = (self._pane("#{pane_dead_status},#{pane_dead_signal}") or "").partition(",")
+            if status or number:
+                return int(number) if number.isdigit() else 0
+            select.select([], [], [], 0.02)  # the terminal is closed a moment before the process is gone
+        return 0
 
     def hosts(self, pid: int) -> bool:
         """Whether the process belongs to the session."""
