@@ -30,6 +30,9 @@ soon test -s /home/ana/pid; job=$(cat /home/ana/pid)
 grep '^0::' /proc/$job/cgroup
 tr '\0' '\n' </proc/$job/environ | grep -E '^(NOTIFY_|LISTEN_|WATCHDOG_|SYSTEMD_|INVOCATION_|JOURNAL_)'
 as ben gbatch --chdir /home/ben 'id -un'; as ben gjob wait 2; as ben gjob log 2
+say cleaner
+rm /run/gflow/users/*/tmux-*.sock
+as ben gbatch --chdir /home/ben true; as ben gjob wait 3; kill -0 $job && echo the same process
 say kill
 old=$(pid); kill -9 $old; soon another $old; kill -0 $job && echo the same process
 as ben gcancel 1
@@ -60,6 +63,10 @@ def test_commands_about_the_daemon_know_that_it_is_there(said: dict[str, str]) -
     assert re.fullmatch(r"gflowd of all users \(pid \d+\) serves your commands; 'gflowd up --own' starts .*", by_ana)
     assert refused.startswith("gflowd: the daemon of all users is root's to stop")
     assert [whose, changed] == ["gflowd of all users (unix:/run/gflow/gflowd.sock):", "Nothing has changed."]
+
+
+def test_sockets_that_a_cleaner_took_come_back(said: dict[str, str]) -> None:
+    assert said["cleaner"].splitlines()[-2:] == ["Job 3 Finished (exit code 0)", "the same process"]
 
 
 def test_started_anew_it_still_serves_all_users(said: dict[str, str]) -> None:
