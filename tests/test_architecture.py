@@ -18,6 +18,8 @@ from gflow.core.usage import Usage
 from gflow.wire.stats import usage_json, usage_rows_json
 from support.fake_daemon import FakeDaemon, reply
 
+pytestmark = pytest.mark.once
+
 SOURCE = Path(gflow.__file__).parent
 MODULES = {
     ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path

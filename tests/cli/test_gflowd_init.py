@@ -12,6 +12,8 @@ from support.daemon import Daemon
 from support.terminal import Terminal
 from support.wait import until
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def init(daemonless):

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from gflow.daemon import endpoints as module
+from gflow.daemon import flood
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.peer import Peer
 from support.desk import eventually
@@ -271,6 +272,25 @@ async def reaction(server, packet):
             while not received.endswith(b"hello") and (piece := await stream.receive_some()):
                 received += piece
         return received
+
+
+async def test_dropped_connections_cannot_fill_the_log(path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(flood, "A_MINUTE", 2)
+
+    async def choke(_connection):
+        async with trio.open_nursery():
+            raise ValueError("what\n\x1b[31mthe parser\u2028choked on" + "y" * 1000)
+
+    async with serving(path) as server:
+        monkeypatch.setattr(module.Connection, "run", choke)
+        for _ in range(6):
+            await reaction(server, b"x")
+    told = [record.getMessage() for record in caplog.records]
+    line = r"connection dropped: ValueError: what\n\x1b[31mthe parser\u2028choked ony"
+    assert [text[: len(line)] for text in told[:2]] == [line] * 2
+    assert all(len(text) < 250 for text in told)
+    assert told[2:] == ["4 more lines like this one of gflow.daemon.endpoints: connection dropped: %s"]
 
 
 @pytest.mark.parametrize("packet", PACKETS.values(), ids=PACKETS)
@@ -536,6 +556,31 @@ async def test_half_a_request_is_not_waited_for(path, monkeypatch):
                     await trio.sleep(0.01)
         await patient.send_all(REQUEST % b"/")
         assert b"hello" in await head(patient)
+
+
+@pytest.mark.parametrize("drip", [b"", b"\r\n"], ids=["nothing", "empty lines"])
+async def test_a_connection_without_a_first_request_is_not_waited_for(path, monkeypatch, drip):
+    monkeypatch.setattr(module, "LOOK_SECS", 0.02)
+    monkeypatch.setattr(module, "HEAD_SECS", 0.2)
+    async with serving(path) as server, await server.connect(REQUEST % b"/") as patient, await server.connect() as mute:
+        await head(patient)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await mute.send_all(drip)
+                with trio.move_on_after(0.02):
+                    assert await mute.receive_some() == b""
+                    break
+        await patient.send_all(REQUEST % b"/")
+        assert b"hello" in await head(patient)
+
+
+@pytest.mark.parametrize(("less", "status"), [(100, b"200"), (0, b"431")])
+async def test_a_head_has_a_bound_however_quickly_it_comes(path, less, status):
+    async with serving(path) as server:
+        padding = b"y" * (module.MAX_HEADER_BYTES - less)
+        answer = await server.say(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n\r\n" % padding)
+        assert answer.split()[1] == status
+        await server.is_well()
 
 
 async def test_an_answer_nobody_reads_is_given_up(path, monkeypatch):

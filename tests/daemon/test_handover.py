@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from gflow.daemon import handover
+from gflow.daemon import handover, hosting
 from gflow.daemon.handover import VARIABLE, CannotReplace, take, try_out
 from gflow.daemon.systemd import Given
 
@@ -79,3 +79,13 @@ def test_an_end_comes_to_its_time(monkeypatch):
     monkeypatch.setattr(handover.subprocess, "run", slow)
     with pytest.raises(CannotReplace, match="cannot be run"):
         try_out()
+
+
+def test_what_lies_where_the_daemon_was_started_is_not_loaded(tmp_path, monkeypatch):
+    (tmp_path / "gflow").mkdir()
+    (tmp_path / "gflow" / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    try_out()
+    assert not (tmp_path / "ran").exists()
+    subprocess.run([*hosting.program(), "--help"], check=True, capture_output=True)
+    assert not (tmp_path / "ran").exists()

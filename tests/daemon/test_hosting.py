@@ -83,8 +83,8 @@ def test_something_that_listens_and_never_answers(path, monkeypatch):
 
 _DAEMON = """#!{python} -I
 import socket, sys
-assert sys.argv[1:3] == ["-m", "gflow.cli.gflowd"], sys.argv
-assert sys.argv[3:-2] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
+assert sys.argv[1:4] == ["-P", "-m", "gflow.cli.gflowd"], sys.argv
+assert sys.argv[4:-2] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
 assert sys.argv[-2] == "--log-file" and sys.argv[-1].endswith("/data/gflow/gflowd.log"), sys.argv
 listener = socket.socket(socket.AF_UNIX)
 listener.bind({path!r})
@@ -107,6 +107,23 @@ def program(tmp_path, monkeypatch, text):
     script.write_text(text)
     script.chmod(0o700)
     monkeypatch.setattr(hosting.sys, "executable", os.fspath(script))
+
+
+def test_what_is_for_everybody_to_see_has_no_token(monkeypatch):
+    """The command line of tmux stays that of its server."""
+    asked = []
+
+    def run(words, **_options):
+        asked.extend(words)
+        return subprocess.CompletedProcess(words, 1 if "list-panes" in words else 0, "", "")
+
+    monkeypatch.setattr(hosting.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(hosting.subprocess, "run", run)
+    monkeypatch.setenv("GFLOW_TOKEN", "gflow_1_secret")
+    monkeypatch.setenv("GFLOW_DAEMON_PORT", "59001")
+    assert hosting._start_in_tmux(["gflowd", "run"]) is not None
+    assert "-eGFLOW_DAEMON_PORT=59001" in asked
+    assert "secret" not in " ".join(asked)
 
 
 @pytest.mark.usefixtures("no_session")

@@ -34,6 +34,9 @@ from gflow.wire.requests import JobUpdate, read, spec_changes
 CHUNK = 500
 """Jobs encoded before others get a turn."""
 
+LOOK_SECS = 15.0
+"""So late whoever waits for a job is told that the token expired, should the clock have been set meanwhile."""
+
 WHOLE = 20_000
 """More jobs than this are sent as they are found."""
 
@@ -76,7 +79,8 @@ def blueprint(services: Services) -> Blueprint:
             seen = runtime.bus.last_id
             if runtime.bus.closed:
                 raise Unavailable(STOPPING)
-            await runtime.bus.wait_for_more(seen)
+            with trio.move_on_after(min(LOOK_SECS, services.secs_left(caller()))):
+                await runtime.bus.wait_for_more(seen)
             services.check_still_lets_in(caller())
             job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)

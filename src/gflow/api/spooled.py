@@ -128,7 +128,7 @@ async def spooled_script(spooled: Spooled, update: JobUpdate, run_dir: str) -> s
 async def _script_bytes(path: str | None, text: str | None, run_dir: str | None) -> bytes:
     if text is not None:
         return text.encode(errors="surrogateescape")
-    return await trio.to_thread.run_sync(_read_script, Path(run_dir or "/", path or ""))
+    return await trio.to_thread.run_sync(_read_script, Path(run_dir or "/", path or ""), abandon_on_cancel=True)
 
 
 def _read_script(path: Path) -> bytes:

@@ -54,12 +54,16 @@ def find(url: str | None = None, config: str | None = None) -> str:
         return _of_url(chosen or client["url"], client)
     if named or configured:
         return named or configured or ""
-    path = _default()
+    all_users = paths.SYSTEM_SOCKET if os.path.exists(paths.SYSTEM_SOCKET) else None
+    try:
+        path = paths.default_socket()
+    except paths.UnsafeDirectory as error:  # somebody else may have made it, to be in the way
+        if all_users is None:
+            raise BadSetting(str(error)) from error
+        return all_users
     if os.path.exists(path):
         return path
-    if os.path.exists(paths.SYSTEM_SOCKET):
-        return paths.SYSTEM_SOCKET
-    return _url_of(content, file, client) or path
+    return all_users or _url_of(content, file, client) or path
 
 
 def is_url(endpoint: str) -> bool:
@@ -69,13 +73,6 @@ def is_url(endpoint: str) -> bool:
 
 def _variable(name: str) -> str | None:
     return os.environ.get(f"GFLOW_DAEMON_{name}") or os.environ.get(f"GFLOW_DAEMON__{name}")
-
-
-def _default() -> str:
-    try:
-        return paths.default_socket()
-    except paths.UnsafeDirectory as error:
-        raise BadSetting(str(error)) from error
 
 
 def _of_url(url: str, client: Table) -> str:

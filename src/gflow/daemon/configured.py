@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from gflow.config import Config, environment
+from gflow.config import DEFAULT_ENV_DROP, Config, environment
 from gflow.config import Daemon as DaemonConfig
 from gflow.core import quotas
 from gflow.core.model import JobId
@@ -120,6 +120,11 @@ def policy(config: Config) -> Policy:
         require_project=config.projects.require_project,
         idle_gpu_warn_secs=None if daemon.idle_gpu_warn_mins is None else daemon.idle_gpu_warn_mins * 60,
     )
+
+
+def env_drop(daemon: DaemonConfig) -> tuple[str, ...]:
+    """Which variables are never stored with a job: never a token, whatever the list says."""
+    return (*daemon.env_drop, *DEFAULT_ENV_DROP)
 
 
 def shuffle(daemon: DaemonConfig) -> Shuffle:

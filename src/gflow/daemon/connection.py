@@ -123,10 +123,16 @@ class _Http1(H11Protocol):
         if event.http_version not in (b"1.0", b"1.1"):
             raise ConnectionAbortedError(f"HTTP/{event.http_version.decode()} is not spoken here")
 
+    def _what_is_wrong_with(self, request: h11.Request) -> int | None:
+        """The status of the answer to a request that no application could do anything with."""
+        if not _is_readable(request.target):
+            return 400
+        return 431 if _head_bytes(request) > self.config.h11_max_incomplete_size else None
+
     async def _create_stream(self, request: h11.Request) -> None:
         """hypercorn's way without its look for an offer to upgrade."""
-        if not _is_readable(request.target):
-            await self._send_error_response(400)
+        if (wrong := self._what_is_wrong_with(request)) is not None:
+            await self._send_error_response(wrong)
             await self.send(Closed())
             return
         self.stream = HTTPStream(
@@ -150,6 +156,11 @@ class _Http1(H11Protocol):
                 state=self.connection_state,
             )
         )
+
+
+def _head_bytes(request: h11.Request) -> int:
+    """About what the head of a request took; h11 looks at heads that come in pieces only."""
+    return len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
 
 
 def _is_readable(target: bytes) -> bool:
@@ -183,6 +194,7 @@ class Connection(TCPServer):
         self.sends_since = math.inf
         self.socket = sock
         self._half_since = math.inf
+        self.has_asked = False
         self._departures = departures
         self._head: bytes | None = None
         self._is_over = False
@@ -290,7 +302,10 @@ class Connection(TCPServer):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def look(self, now: float) -> float:
-        """Since when half of a request's head was there at every look (never: there is none)."""
+        """Since when half of a request's head was there at every look, or it has not begun with its first (never:
+        neither)."""
+        if not self.has_asked:
+            return self.idle_since
         waits = self.idle_since < math.inf and not self._drops and hasattr(self, "protocol")
         half = waits and cast(_Http1, self.protocol).holds_half()
         self._half_since = min(self._half_since, now) if half else math.inf
@@ -301,6 +316,7 @@ class Connection(TCPServer):
             await self._send(event.data)
         elif isinstance(event, Updated):
             self.idle_since = trio.current_time() if event.idle else math.inf
+            self.has_asked = True
             if event.idle:
                 self._answered.set()
                 self._stop_reading()

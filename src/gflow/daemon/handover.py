@@ -72,7 +72,7 @@ def _opened(descriptors: Iterable[int]) -> list[socket.socket]:
 def try_out() -> None:
     """See whether the program that is installed now can be loaded. Blocks. Raises CannotReplace."""
     try:
-        words = [sys.executable, "-c", _TRY]
+        words = [sys.executable, "-P", "-c", _TRY]  # what lies in the working directory may be anybody's
         done = subprocess.run(words, capture_output=True, text=True, timeout=TRY_SECS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CannotReplace(f"the program that is installed now cannot be run: {error}") from error

@@ -166,8 +166,11 @@ def _ended_by(number: int) -> str:
 
 
 def program() -> tuple[str, ...]:
-    """How the command line of a daemon begins."""
-    return sys.executable, "-m", "gflow.cli.gflowd"
+    """How the command line of a daemon begins.
+
+    Nothing is imported from where `up` was called: that may be anybody's.
+    """
+    return sys.executable, "-P", "-m", "gflow.cli.gflowd"
 
 
 def _run(before: Sequence[str], after: Sequence[str], *, system: bool) -> list[str]:
@@ -280,11 +283,15 @@ def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:
     if hosted.alive():
         return None
     hosted.close()
-    kept = [f"-e{name}={value}" for name, value in os.environ.items() if name.startswith(("GFLOW_", "XDG_"))]
-    kept += [f"-e{name}={os.environ[name]}" for name in ("HOME", "PATH", "LANG") if name in os.environ]
+    kept = [f"-e{name}={value}" for name, value in os.environ.items() if _is_for_daemon(name)]
     options = [";", "set-option", "-w", "-t", f"={SESSION}:", "remain-on-exit", "on"]
     made = _asked([tmux, "new-session", "-d", "-s", SESSION, *kept, *command, *options])
     return hosted if made is not None else None
+
+
+def _is_for_daemon(name: str) -> bool:
+    """Whether a variable goes on to a daemon in tmux: by its command line, which is for everybody to see."""
+    return name in ("HOME", "PATH", "LANG") or (name.startswith(("GFLOW_", "XDG_")) and name != "GFLOW_TOKEN")
 
 
 def _start_detached(command: Sequence[str], data_dir: Path) -> _Detached:

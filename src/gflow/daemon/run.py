@@ -381,7 +381,7 @@ class Daemon:
         runtime.engine.configure(policy, daemon.kill_grace_secs, shuffle, clock.read())
         self._gpus.configure(interval_secs=daemon.gpu_poll_interval_secs)
         self._historian.configure(keep_jobs=daemon.history_keep.jobs, keep_secs=daemon.history_keep.days * DAY_SECS)
-        services.env_drop = tuple(daemon.env_drop)
+        services.env_drop = configured.env_drop(daemon)
         server.tls = new.tls
         server.stranger = configured.stranger(config, new.tls, outside=server.stranger.outside)
         services.known_environments.clear()
@@ -410,7 +410,7 @@ class Daemon:
             launcher=self._launcher,
             spool=self._spool,
             logs_dir=self._settings.logs,
-            env_drop=tuple(daemon.env_drop),
+            env_drop=configured.env_drop(daemon),
             status={
                 "version": __version__,
                 "pid": os.getpid(),
