@@ -300,7 +300,8 @@ def contract(words):
 @pytest.mark.skipif(not (SOURCE.parents[1] / "pyproject.toml").exists(), reason="installed without its sources")
 def test_the_import_rules_speak_of_every_module_of_the_daemon():
     modules = {name for name in MODULES if name.startswith("gflow.daemon.")}
-    roots = {"gflow.daemon.run", "gflow.daemon.process", "gflow.daemon.importing"}  # of a daemon, an import without one
+    roots = {"gflow.daemon.run", "gflow.daemon.process"}
+    roots |= {"gflow.daemon.importing", "gflow.daemon.coming_back"}  # an import is one of a file, without a daemon
     roots |= contract("what a daemon is started with")
     roots |= {"gflow.daemon.reloading", "gflow.daemon.finding"}  # they are about configurations and machines
     roots |= {name for name in modules if name.startswith("gflow.daemon.doctor")}

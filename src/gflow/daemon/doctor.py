@@ -18,16 +18,17 @@ from gflow import paths
 from gflow.config import ConfigError
 from gflow.daemon import doctor_tmux, hosting
 from gflow.daemon.doctor_client import client
+from gflow.daemon.doctor_files import files, stale_lock
 from gflow.daemon.doctor_limits import limits
+from gflow.daemon.doctor_machine import about_no_gpus, about_the_clock
 from gflow.daemon.doctor_system import public, system
+from gflow.daemon.doctor_unit import enabled
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers, runs_systemd
 from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
 from gflow.launch import logout
-from gflow.store.lock import NAME as LOCK
-from gflow.store.lock import holder
 
 LITTLE_BYTES = 1 << 30
 """Less room than this is worth a note: a training's log can be as large."""
@@ -104,7 +105,7 @@ def _gpus(_place: Place) -> Iterator[Finding]:
         yield Finding(PROBLEM, reading.trouble or "", remedy)
         return
     if reading.trouble is not None:
-        yield Finding(NOTE, f"no GPUs: {reading.trouble}", "jobs without GPUs run all the same")
+        yield Finding(NOTE, f"no GPUs: {reading.trouble}", about_no_gpus(reading.trouble))
         return
     faults = [one for one in reading.readings if one.fault]
     yield Finding(OK, f"{len(reading.readings)} GPUs, {len(reading.readings) - len(faults)} of them usable")
@@ -187,8 +188,8 @@ def _daemon(place: Place) -> Iterator[Finding]:
     if found is None:
         if place.socket.exists() and not Host(place.system).installed:
             yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
-        if (place.data_dir / LOCK).exists() and (place.data_dir / LOCK).stat().st_size and not holder(place.data_dir):
-            yield Finding(NOTE, f"{place.data_dir / LOCK} was left by a daemon that was killed", "nothing holds it")
+        if (lock := stale_lock(place.data_dir)) is not None:
+            yield Finding(NOTE, f"{lock} was left by a daemon that was killed", "nothing holds it")
         if not place.system and Host(system=True).socket.exists():
             what = "you run no daemon of your own, and commands go to that of all users"
             yield Finding(
@@ -229,13 +230,9 @@ def _clock(_place: Place) -> Iterator[Finding]:
             PROBLEM, f"the clock says {time.strftime('%Y-%m-%d', now)}", "set it: begin times and reservations need it"
         )
         return
-    timedatectl = shutil.which("timedatectl")
-    asked = None
-    if timedatectl is not None:
-        words = [timedatectl, "show", "--property=NTPSynchronized", "--value"]
-        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CALL_SECS)
-    if asked is not None and asked.returncode == 0 and asked.stdout.strip() == "no":
-        yield Finding(NOTE, "the clock is not kept right by the network", "begin times and reservations go by it")
+    unkept = about_the_clock()
+    if unkept is not None:
+        yield unkept
     else:
         yield Finding(OK, f"the clock says {time.strftime('%Y-%m-%d %H:%M %Z')}")
 
@@ -275,6 +272,7 @@ _CHECKS = (
     _gpus,
     limits,
     _data_directory,
+    files,
     _socket,
     system,
     _daemon,
@@ -283,6 +281,7 @@ _CHECKS = (
     _clock,
     _systemd,
     _logout,
+    enabled,
 )
 
 

@@ -28,6 +28,7 @@ from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.cgroups import Cgroups
+from gflow.launch.confined import confined_over
 from gflow.launch.consumption import consumption_of, memory_over
 from gflow.launch.cpu_sets import CpuSets, usable_cpus
 from gflow.launch.ending import SERVER_LOST, exit_of, ran_out
@@ -38,9 +39,11 @@ from gflow.launch.processes import (
     Process,
     ProcessTable,
     is_alive,
+    joined,
     read_stat,
     run_id_of,
     send,
+    signal_all,
     wait_all_gone,
     wait_process,
 )
@@ -70,7 +73,7 @@ class Tmux:
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
     what the spool keeps under a digest. `own_unit`: see `TmuxServer`. `cgroups` are those of the jobs of the tmux
     server with this process id, where it may have some. `shared_logs`: logs are there instead, and made by somebody
-    else.
+    else. `confined` tells what keeps a launch to its limits, by run id, where somebody else has seen to that.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Tmux:
         own_unit: bool = False,
         shared_logs: Path | None = None,
         cgroups: Callable[[int | None], Cgroups | None] = _no_cgroups,
+        confined: Callable[[str], Confinement] | None = None,
     ) -> None:
         self._logs = shared_logs or data_dir / "logs"
         self._makes_logs = shared_logs is None
@@ -102,6 +106,7 @@ class Tmux:
         self._wrappers: dict[str, Process | None] = {}
         self._visited: set[str] = set()
         self._cgroups_of = cgroups
+        self._confined = confined
         self._cpu_sets = CpuSets(usable_cpus())
         self._taskset = shutil.which("taskset")
         self._prepared = False
@@ -189,7 +194,7 @@ class Tmux:
         The wrapper is spared, as it is to record the end, unless nothing else is left to be ended.
         """
         process = self._wrapper(job, self._directory(job))
-        reached = await self._table.signal(job.run_id or "", signal)
+        reached = await signal_all(partial(self._members, job), signal)
         if reached or process is None or signal not in (signals.SIGTERM, signals.SIGKILL):
             return reached
         with trio.move_on_after(_LAST_WORD_SECS):
@@ -246,12 +251,11 @@ class Tmux:
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
 
     async def memory_over(self, job: Job) -> int | None:
-        """What its processes have in memory, if that is too much and no cgroup keeps it from that."""
-        directory, limit_mb = self._directory(job), job.spec.memory_mb
+        """What its processes have in memory, if that is too much and its cgroup does not keep all of them from that."""
+        name, limit_mb = self._directory(job).path.name, job.spec.memory_mb
         cgroups = self._cgroups()
-        if cgroups is not None and cgroups.has(directory.path.name):
-            await trio.to_thread.run_sync(cgroups.hold, directory.path.name, limit_mb)
-            return None
+        if cgroups is not None and cgroups.has(name):
+            return await trio.to_thread.run_sync(confined_over, cgroups, name, limit_mb, await self._members(job))
         if limit_mb is None:
             return None
         return await trio.to_thread.run_sync(memory_over, await self._members(job), limit_mb << 20)
@@ -329,6 +333,8 @@ class Tmux:
 
     def _confinement(self, job: Job, name: str) -> Confinement:
         """Make what keeps the limits of a job. Raises OSError."""
+        if self._confined is not None:
+            return replace(self._confined(job.run_id or ""), taskset=self._taskset)
         memory_mb, cpus = job.spec.memory_mb, job.spec.cpus
         if memory_mb is None and cpus is None:
             return UNCONFINED
@@ -401,8 +407,11 @@ class Tmux:
         return self._wrapper(job, self._directory(job))
 
     async def _members(self, job: Job) -> list[Process]:
-        self._wrapper(job, self._directory(job))
-        return await self._table.members(job.run_id or "")
+        directory = self._directory(job)
+        self._wrapper(job, directory)
+        found = await self._table.members(job.run_id or "")
+        cgroups = self._cgroups()
+        return found if cgroups is None else joined(found, cgroups.pids(directory.path.name))
 
     def _trace(self, job: Job) -> Trace:
         directory = self._directory(job)

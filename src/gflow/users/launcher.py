@@ -19,7 +19,7 @@ import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
-from gflow.launch.consumption import consumption_of, memory_over
+from gflow.launch.consumption import consumption_of
 from gflow.launch.log import make_log
 from gflow.launch.processes import (
     Process,
@@ -34,6 +34,7 @@ from gflow.launch.processes import (
 from gflow.launch.tmux_server import find_tmux
 from gflow.users import frames
 from gflow.users.accounts import Account, NoAccount, account_of, is_users
+from gflow.users.confining import Confining
 from gflow.users.helper import Declined, Helper, HelperLost, NoHelper, NotNow, closed_programs
 from gflow.users.places import Places, UnsafePlace
 
@@ -68,6 +69,7 @@ class PerUser:
         clock: Callable[[], Now],
         environment: Callable[[str], bytes],
         script: Callable[[str], bytes],
+        confining: Confining,
         *,
         own_units: bool = False,
         idle_secs: float = 600.0,
@@ -76,6 +78,7 @@ class PerUser:
         self._clock = clock
         self._environment = environment
         self._script = script
+        self._confining = confining
         self._own_units = own_units
         self._idle_secs = idle_secs
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -95,6 +98,7 @@ class PerUser:
         """Serve the helpers until cancelled. Raises TmuxUnusable, UnsafePlace."""
         await trio.to_thread.run_sync(find_tmux)
         await trio.to_thread.run_sync(self._places.prepare)
+        await trio.to_thread.run_sync(self._confining.begin)
         for closed in await trio.to_thread.run_sync(closed_programs):
             log.warning("users may not enter %s, where gflow or its Python is: only jobs of root can be run", closed)
         async with trio.open_nursery() as nursery:
@@ -128,8 +132,9 @@ class PerUser:
             account = await self._account(job)
             environment, script = await trio.to_thread.run_sync(self._contents, job)
             await trio.to_thread.run_sync(self._make_log, job, account)
-            ask = partial(self._ask, job, frames.start_from, "launch", environment, script, secs=LAUNCH_SECS)
-            start, process = await ask()
+            confined = await trio.to_thread.run_sync(self._confining.make, job, account.uid)
+            told = [environment, script, [confined.cgroup, confined.cpus, confined.within]]
+            start, process = await self._ask(job, frames.start_from, "launch", *told, secs=LAUNCH_SECS)
         except (NoAccount, UnsafePlace, Declined) as error:
             await self.send_signal(job, signals.SIGKILL)  # in case that is not true
             if isinstance(error, NotNow):
@@ -139,7 +144,23 @@ class PerUser:
             raise LaunchFailed(f"Cannot use {os.fsdecode(error.filename or b'')}: {error.strerror}") from error
         except HelperLost as error:
             start, process = await self._after_loss(job, error)
-        return self._began(job, start, process, asked)
+        began = self._began(job, start, process, asked)
+        if confined.within is not None:
+            await self._admit(job)
+        return began
+
+    async def _admit(self, job: Job) -> None:
+        """Have the wrapper go on, in the job's cgroup. Raises LaunchFailed, and sees to that."""
+        wrapper = self._wrappers.get(job.run_id or "")
+        try:
+            if wrapper is not None:
+                await trio.to_thread.run_sync(self._confining.admit, job, wrapper)
+                return
+            trouble = "nobody says which process is to enter it"
+        except OSError as error:
+            trouble = str(error.strerror)
+        await self.send_signal(job, signals.SIGKILL)
+        raise LaunchFailed(f"The cgroup that keeps its limits cannot be entered: {trouble}")
 
     async def _after_loss(self, job: Job, error: HelperLost) -> tuple[Start | None, Process | None]:
         """What became of a launch whose helper was lost. Raises LaunchFailed if nothing, and sees to that."""
@@ -203,7 +224,7 @@ class PerUser:
 
             nursery.start_soon(settle, self._told_end)
             nursery.start_soon(settle, self._seen_end)
-        return found[0]
+        return self._confining.judge(job, found[0])
 
     async def _told_end(self, job: Job) -> Exit:
         while True:
@@ -262,6 +283,7 @@ class PerUser:
 
     async def _members(self, job: Job) -> list[Process]:
         found = await self._table.members(job.run_id or "") if job.spec.uid is not None else []
+        found = self._confining.with_all_in_it(job, found, self._wrappers.get(job.run_id or ""))
         return [process for process in found if is_users(real_user_of(process.pid), job.spec.uid)]
 
     async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
@@ -277,10 +299,8 @@ class PerUser:
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
 
     async def memory_over(self, job: Job) -> int | None:
-        """What its processes have in memory, if that is too much: limits are watched here, no cgroup keeps them."""
-        if job.spec.memory_mb is None:
-            return None
-        return await trio.to_thread.run_sync(memory_over, await self._members(job), job.spec.memory_mb << 20)
+        """What its processes have in memory, if that is too much and no cgroup keeps them from that."""
+        return await trio.to_thread.run_sync(self._confining.memory_over, job, await self._members(job))
 
     # After a restart.
 
@@ -294,6 +314,7 @@ class PerUser:
             log.warning("Job %d: %s", job.id, error)
             return Trace.ALIVE if await self._members(job) else Trace.ENDED
         self._note(job, process)
+        await self._take_up(job)
         if trace is Trace.NEVER_STARTED and await self._members(job):
             return Trace.ALIVE
         if start is not None:
@@ -301,6 +322,14 @@ class PerUser:
             at = min(max(start.at, job.started_at or job.submitted_at), now.wall)
             self._starts[run_id] = Start(at, min(max(start.boot, 0.0), now.boot))
         return trace
+
+    async def _take_up(self, job: Job) -> None:
+        wrapper = self._wrappers.get(job.run_id or "")
+        if wrapper is not None:
+            try:
+                await trio.to_thread.run_sync(self._confining.take_up, job, wrapper)
+            except OSError as error:
+                log.warning("Job %d: its cgroup cannot be entered: %s", job.id, error.strerror)
 
     def started(self, job: Job) -> Start | None:
         """As `launch` or `trace` has found it."""
@@ -310,6 +339,7 @@ class PerUser:
         """Drop the traces of the launch; what its helper does not drop goes when the next one begins."""
         with contextlib.suppress(HelperLost, Declined, NoAccount, UnsafePlace, OSError):
             await self._ask(job, frames.nothing, "discard", secs=ANSWER_SECS)
+        await trio.to_thread.run_sync(self._confining.drop, job)
         run_id = job.run_id or ""
         self._table.forget(run_id)
         self._users.pop(run_id, None)
@@ -319,7 +349,9 @@ class PerUser:
     async def sweep(self, running: Iterable[Job]) -> None:
         """Have each user's first helper drop the traces of all launches but these."""
         self._to_sweep = {}
-        for job in running:
+        jobs = list(running)
+        await trio.to_thread.run_sync(self._confining.sweep, jobs)
+        for job in jobs:
             if job.spec.uid is not None:
                 self._to_sweep.setdefault(job.spec.uid, []).append(job)
 
@@ -378,7 +410,8 @@ class PerUser:
         return None
 
     async def close(self) -> None:
-        """Nothing is left to do: helpers leave when `run` ends, and have their tmux servers end with the last job."""
+        """Let go of the cgroups. Helpers leave when `run` ends, and have their tmux servers end with the last job."""
+        await trio.to_thread.run_sync(self._confining.close)
 
     # Helpers.
 

@@ -23,8 +23,8 @@ _MOVE_AWAY = f"move it away: {PREVIOUS} and the log that follows it are whole, a
 _SPARE = "nothing is lost, as gflowd does not read it; after two 'gctl state compact' a new one is in its place"
 _UPGRADE = "use a gflow that is as new as the one that wrote it"
 _NOT_OURS = (
-    "if it is the state of the older gflow, gflowd takes it over at its first start (docs/moving-from-gflow.md); else "
-    "move it away"
+    "if it is the state of the older gflow, gflowd takes it over at its next start, or says which files of ours have "
+    "to be moved away first (docs/moving-from-gflow.md); else move it away"
 )
 _MODE = "make it readable for the user that gflowd runs as"
 _LEFT_OUT = "nothing: it was never acknowledged, and gflowd leaves it out"
