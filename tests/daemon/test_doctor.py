@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import subprocess
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from gflow.config import Client, Config, ConfigError, Daemon, Notifications, Web
 from gflow.daemon import doctor, doctor_limits, doctor_system, hosting
 from gflow.daemon.doctor import examine
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
+from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
+from gflow.launch.tmux_socket import listener_on
 from gflow.store.lock import DataLock
 from support import certificates
+from support.wait import until
 
 
 @pytest.fixture
@@ -89,6 +92,59 @@ def test_with_a_tmux_that_is_too_old(place, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (one,) = found(place)
     assert "too old" in one.what
+
+
+def test_with_a_tmux_that_does_not_run(place, monkeypatch, tmp_path):
+    broken = tmp_path / "tmux"
+    broken.write_text("#!/bin/sh\necho 'no libevent' >&2\nexit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (one,) = found(place)
+    assert one.what == f"tmux at {broken} does not run: no libevent"
+
+
+def test_what_hangs_is_said(place, monkeypatch, tmp_path):
+    hanging = tmp_path / "timedatectl"
+    hanging.write_text("#!/bin/sh\nexec sleep 30\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(doctor, "CALL_SECS", 0.1)
+    (one,) = found(place)
+    assert one.what.startswith(f"no answer to '{hanging} show")
+
+
+def test_a_tmux_server_without_its_socket(place, tmp_path):
+    path = tmp_path / "run/tmux-0123abcd.sock"
+    with tmux_server(path) as server:
+        assert not any("tmux server" in one.what for one in examine(place))
+        path.unlink()
+        (one,) = [one for one in examine(place) if "tmux server" in one.what]
+        assert one.what == f"tmux server {server} lives, but its socket {path} was removed; its jobs go on"
+        assert one.remedy == "gflowd up has it made anew"
+        with tmux_server(path):
+            (one,) = [one for one in examine(place) if "tmux server" in one.what]
+            assert one.what == f"tmux server {server} is left over: another has its socket {path}"
+
+
+@contextmanager
+def tmux_server(path):
+    with subprocess.Popen(["tmux", "-S", path, "-f", "/dev/null", "-D"], start_new_session=True) as process:
+        until(lambda: listener_on(path) == process.pid, "the server")
+        yield process.pid
+        process.kill()
+
+
+def test_what_ends_at_a_logout(place, monkeypatch):
+    monkeypatch.setattr(doctor.logout, "remedy", lambda pid: "gflowd service install")
+    told = Finding(NOTE, "the daemon and its jobs end when you log out", "run: gflowd service install")
+    assert told in found(place, NOTE)
+
+
+def test_a_driver_whose_library_crashes(place, monkeypatch):
+    crash = aside.Crash(trouble="the library of the NVIDIA driver crashes (SIGSEGV)", signal=11)
+    monkeypatch.setattr(doctor, "look_at_gpus", lambda: crash)
+    (one,) = found(place)
+    assert (one.what, "restart the machine" in one.remedy) == (crash.trouble, True)
 
 
 def test_a_driver_that_hangs(place, monkeypatch):

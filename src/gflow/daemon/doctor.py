@@ -10,14 +10,13 @@ import shutil
 import stat
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gflow import paths
 from gflow.config import ConfigError
-from gflow.daemon import hosting
+from gflow.daemon import doctor_tmux, hosting
 from gflow.daemon.doctor_client import client
 from gflow.daemon.doctor_files import files, stale_lock
 from gflow.daemon.doctor_limits import limits
@@ -28,9 +27,9 @@ from gflow.daemon.doctor_unit import enabled
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers, runs_systemd
+from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
-from gflow.gpu.nvml import Nvml
-from gflow.launch.tmux_server import TmuxUnusable, find_tmux
+from gflow.launch import logout
 
 LITTLE_BYTES = 1 << 30
 """Less room than this is worth a note: a training's log can be as large."""
@@ -50,6 +49,9 @@ def examine(place: Place) -> Iterator[Finding]:
     for check in _CHECKS:
         try:
             yield from check(place)
+        except subprocess.TimeoutExpired as error:
+            asked = " ".join(error.cmd[:4])
+            yield Finding(PROBLEM, f"no answer to '{asked}' in {error.timeout:.0f} s", "see why it hangs")
         except OSError as error:
             where = f"{error.filename}: " if error.filename is not None else ""
             yield Finding(
@@ -92,13 +94,7 @@ def _certificate(place: Place) -> Iterator[Finding]:
 
 
 def _tmux(_place: Place) -> Iterator[Finding]:
-    try:
-        path = find_tmux()
-    except TmuxUnusable as error:
-        yield Finding(PROBLEM, str(error), f"for instance: {_install('tmux')}")
-        return
-    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout.strip()
-    yield Finding(OK, f"{said} at {path}")
+    return doctor_tmux.program(_install("tmux"))
 
 
 def _gpus(_place: Place) -> Iterator[Finding]:
@@ -106,6 +102,10 @@ def _gpus(_place: Place) -> Iterator[Finding]:
     if reading is None:
         what = f"the NVIDIA driver did not answer within {DRIVER_SECS:.0f} s"
         yield Finding(PROBLEM, what, "see dmesg; the GPU may need a reset")
+        return
+    if isinstance(reading, aside.Crash):
+        remedy = "install the library of the driver that is loaded, or restart the machine; gflowd would crash, too"
+        yield Finding(PROBLEM, reading.trouble or "", remedy)
         return
     if reading.trouble is not None:
         yield Finding(NOTE, f"no GPUs: {reading.trouble}", about_no_gpus(reading.trouble))
@@ -117,18 +117,8 @@ def _gpus(_place: Place) -> Iterator[Finding]:
 
 
 def look_at_gpus() -> ProbeReading | None:
-    """What the driver says; None if it says nothing. In a thread, because a driver may hang for ever."""
-    found: list[ProbeReading] = []
-
-    def ask() -> None:
-        probe = Nvml()
-        found.append(probe.read())
-        probe.close()
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(DRIVER_SECS)
-    return found[0] if found else None
+    """What the driver says; None if it says nothing."""
+    return aside.look(DRIVER_SECS)
 
 
 def _data_directory(place: Place) -> Iterator[Finding]:
@@ -217,6 +207,8 @@ def _daemon(place: Place) -> Iterator[Finding]:
             yield Finding(NOTE, "gflowd is not running", f"start it with: {place.start}")
     elif found.health is None:
         yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", f"run: {place.restart}")
+    elif trouble := (found.status or {}).get("launch_trouble"):
+        yield Finding(PROBLEM, f"gflowd (pid {found.pid}) can launch nothing: {trouble}", "it tries again by itself")
     elif (status := found.health.get("status")) == "ok":
         yield Finding(OK, f"gflowd is well (pid {found.pid})")
     else:
@@ -272,6 +264,18 @@ _MEND = (
     "jobs run on; gctl state check says of each file what is wrong and what to do. If damaged ones have no good copy,"
     " move state.msgpack* and wal* to another directory, and nothing else; gflowd takes either up by itself"
 )
+
+
+def _logout(place: Place) -> Iterator[Finding]:
+    """Of a service `_systemd` speaks."""
+    if place.system or Host().installed:
+        return
+    running = hosting.find(place.socket, place.data_dir)
+    remedy = logout.remedy(running.pid if running is not None else None)
+    if remedy is not None:
+        yield Finding(NOTE, "the daemon and its jobs end when you log out", f"run: {remedy}")
+
+
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 _CHECKS = (
     _configuration,
@@ -287,8 +291,10 @@ _CHECKS = (
     system,
     _daemon,
     _sessions,
+    doctor_tmux.servers,
     _clock,
     _systemd,
+    _logout,
     enabled,
 )
 
