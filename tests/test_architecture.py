@@ -327,7 +327,7 @@ def test_only_the_composition_root_names_the_launcher():
     inside = {"gflow.launch.tmux", "gflow.launch.tmux_server", "gflow.launch.adopted", "gflow.daemon.run"}
     inside |= {"gflow.daemon.process"}  # it knows that there may be none
     inside |= {"gflow.users.launcher", "gflow.users.agent"}  # the same for several users
-    inside |= {"gflow.daemon.doctor"}  # it asks whether there is a tmux that can be used
+    inside |= {"gflow.daemon.doctor_tmux"}  # it asks whether there is a tmux that can be used
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []

@@ -42,6 +42,9 @@ hogs='grep ^0:: /proc/self/cgroup >place; until [ -e eat ]; do sleep 0.1; done; 
 as ana gbatch --memory 100M --chdir /home/ana "$hogs"
 as ana gbatch --memory 1G --chdir /home/ana 'echo $$ >other; until [ -e go ]; do sleep 0.1; done; exit 8'
 soon test -s /home/ana/other; other=$(cat /home/ana/other); soon test -s /home/ana/place; cat /home/ana/place
+say cleaner
+rm /run/gflow/users/*/tmux-*.sock
+as ben gbatch --chdir /home/ben true; as ben gjob wait 5; kill -0 $job && echo the same process
 say kill
 old=$(pid); kill -9 $old; soon another $old; kill -0 $job && echo the same process
 as ben gcancel 1
@@ -77,6 +80,10 @@ def test_commands_about_the_daemon_know_that_it_is_there(said: dict[str, str]) -
     assert re.fullmatch(r"gflowd of all users \(pid \d+\) serves your commands; 'gflowd up --own' starts .*", by_ana)
     assert refused.startswith("gflowd: the daemon of all users is root's to stop")
     assert [whose, changed] == ["gflowd of all users (unix:/run/gflow/gflowd.sock):", "Nothing has changed."]
+
+
+def test_sockets_that_a_cleaner_took_come_back(said: dict[str, str]) -> None:
+    assert said["cleaner"].splitlines()[-2:] == ["Job 5 Finished (exit code 0)", "the same process"]
 
 
 def test_started_anew_it_still_serves_all_users(said: dict[str, str]) -> None:

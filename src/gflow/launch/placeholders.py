@@ -15,7 +15,7 @@ from gflow.launch.shell_text import Place, Placeholder, placeholders
 
 _IN_ARGV = re.compile(
     r"\$\{(?P<braced>GFLOW_[A-Z0-9_]+|CUDA_VISIBLE_DEVICES)\}"
-    r"|\$(?P<plain>GFLOW_[A-Z0-9_]+|CUDA_VISIBLE_DEVICES)"
+    r"|\$(?P<plain>GFLOW_[A-Za-z0-9_]+|CUDA_VISIBLE_DEVICES(?![A-Za-z0-9_]))"
     r"|(?<!\$)\{(?P<parameter>[^{}]+)\}"
 )
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")

@@ -11,6 +11,7 @@ a later daemon, so none of the calls relies on an earlier one; what is remembere
 
 import contextlib
 import hashlib
+import logging
 import os
 import pwd
 import resource
@@ -25,13 +26,14 @@ import trio
 
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.cgroups import Cgroups
 from gflow.launch.confined import confined_over
 from gflow.launch.consumption import consumption_of, memory_over
 from gflow.launch.cpu_sets import CpuSets, usable_cpus
 from gflow.launch.ending import SERVER_LOST, exit_of, ran_out
 from gflow.launch.log import find_writer, make_log, writer_command
+from gflow.launch.logout import remedy_for_lost
 from gflow.launch.processes import (
     RUN_ID_VARIABLE,
     Process,
@@ -50,6 +52,8 @@ from gflow.launch.progress import Report, read_report
 from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import UNCONFINED, Confinement, Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
+
+log = logging.getLogger(__name__)
 
 _CONCURRENT_LAUNCHES = 4
 _LOG_DEADLINE_SECS = 60.0
@@ -106,16 +110,17 @@ class Tmux:
         self._cpu_sets = CpuSets(usable_cpus())
         self._taskset = shutil.which("taskset")
         self._prepared = False
+        self._told_of_logout = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the tmux server up until cancelled. Raises TmuxUnusable if there cannot be one."""
         await self._server.run(task_status=task_status)
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`. Raises LaunchFailed."""
+        """Start `job`. Raises LaunchFailed, CannotLaunch."""
         trouble = await self._server.wait_up()
         if trouble:
-            raise LaunchFailed(f"There is no tmux server: {trouble}")
+            raise CannotLaunch(f"there is no tmux server: {trouble}")
         try:
             directory = self._directory(job)
             answer = await trio.to_thread.run_sync(self._launch, job, directory, limiter=self._limiter)
@@ -134,9 +139,20 @@ class Tmux:
         seen_at = self._clock().wall if process else None
         await self._log_complete(job, directory)
         how = exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
+        if how.text == SERVER_LOST:
+            how = replace(how, text=await self._about_loss(seen=process is not None))
         cgroups = self._cgroups() if job.spec.memory_mb is not None else None
         limit_mb = cgroups.ran_out_at(directory.path.name) if cgroups is not None else None
         return how if limit_mb is None else ran_out(how, limit_mb)
+
+    async def _about_loss(self, *, seen: bool) -> str:
+        """What to say of the loss of the server, in the log once."""
+        remedy = await trio.to_thread.run_sync(partial(remedy_for_lost, seen=seen))
+        text = SERVER_LOST if remedy is None else f"{SERVER_LOST}, as at a logout; for jobs that outlive one: {remedy}"
+        if remedy is not None and not self._told_of_logout:
+            log.warning("the tmux server of the jobs was lost, as at a logout; for jobs that outlive one: %s", remedy)
+            self._told_of_logout = True
+        return text
 
     async def wait_stranded(self, job: Job) -> str:
         """Wait for the end of the server the job was started by. A server that outlives its jobs may leave."""
@@ -345,12 +361,14 @@ class Tmux:
         ]
 
     def _launched(self, job: Job, directory: RunDirectory, answer: Answer) -> Process | None:
-        """The wrapper after tmux' answer, None if it has ended already. Raises LaunchFailed if there is none.
+        """The wrapper after tmux' answer, None if it has ended already. Raises if there is none.
 
         A failed call may have had its effect all the same: the mark decides.
         """
         if answer.status != 0 or not answer.text.isdigit():
             if directory.claim():
+                if answer.not_reached or answer.status in (124, 127):
+                    raise CannotLaunch(f"the tmux server cannot be reached: {answer.text}")
                 raise LaunchFailed(f"tmux could not start it: {answer.text or 'no reason given'}")
             return self._wrapper(job, directory)
         stat = read_stat(int(answer.text))

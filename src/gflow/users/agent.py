@@ -17,7 +17,7 @@ import trio
 
 from gflow import clock
 from gflow.core.model import Exit, Job
-from gflow.launch.base import LaunchFailed, Start
+from gflow.launch.base import CannotLaunch, LaunchFailed, Start
 from gflow.launch.environment import render_environment
 from gflow.launch.script import Confinement
 from gflow.launch.tmux import Tmux
@@ -28,7 +28,7 @@ from gflow.users.frames import MOST_FROM_DAEMON, Frames, Gone
 from gflow.users.kept import Kept
 
 READY = "ready"
-DONE, REFUSED, BROKEN = "done", "refused", "broken"
+DONE, REFUSED, BROKEN, LATER = "done", "refused", "broken", "later"
 CANCEL = "cancel"
 
 _LOGIN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
@@ -87,6 +87,8 @@ class Agent:
                 answer = DONE, await self._do(method, jobs, rest)
             except LaunchFailed as failure:
                 answer = REFUSED, str(failure)
+            except CannotLaunch as trouble:
+                answer = LATER, str(trouble)
             except Exception as error:  # noqa: BLE001 - told to the daemon, which has the log
                 answer = BROKEN, f"{type(error).__name__}: {error}"
             with contextlib.suppress(Gone):
@@ -117,7 +119,7 @@ class Agent:
         try:
             await trio.to_thread.run_sync(self._kept.write, job, environment, script)
             start = await self._tmux.launch(job)
-        except (LaunchFailed, OSError):
+        except (LaunchFailed, CannotLaunch, OSError):
             self._kept.drop(job)
             raise
         finally:

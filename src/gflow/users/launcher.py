@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.consumption import consumption_of
 from gflow.launch.log import make_log
 from gflow.launch.processes import (
@@ -35,7 +35,7 @@ from gflow.launch.tmux_server import find_tmux
 from gflow.users import frames
 from gflow.users.accounts import Account, NoAccount, account_of, is_users
 from gflow.users.confining import Confining
-from gflow.users.helper import Declined, Helper, HelperLost, closed_programs
+from gflow.users.helper import Declined, Helper, HelperLost, NoHelper, NotNow, closed_programs
 from gflow.users.places import Places, UnsafePlace
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ class PerUser:
     # Starting.
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`. Raises LaunchFailed."""
+        """Start `job`. Raises LaunchFailed, CannotLaunch."""
         asked = self._clock()
         try:
             account = await self._account(job)
@@ -137,6 +137,8 @@ class PerUser:
             start, process = await self._ask(job, frames.start_from, "launch", *told, secs=LAUNCH_SECS)
         except (NoAccount, UnsafePlace, Declined) as error:
             await self.send_signal(job, signals.SIGKILL)  # in case that is not true
+            if isinstance(error, NotNow):
+                raise CannotLaunch(str(error), job.spec.owner) from error
             raise LaunchFailed(str(error)) from error
         except OSError as error:
             raise LaunchFailed(f"Cannot use {os.fsdecode(error.filename or b'')}: {error.strerror}") from error
@@ -168,6 +170,8 @@ class PerUser:
             trace = Trace.NEVER_STARTED
         if trace is Trace.NEVER_STARTED:
             await self.send_signal(job, signals.SIGKILL)
+            if isinstance(error, NoHelper):
+                raise CannotLaunch(str(error), job.spec.owner) from error
             raise LaunchFailed(str(error)) from error
         return start, process
 
@@ -180,7 +184,10 @@ class PerUser:
         return environment, self._script(spec.script_digest) if spec.script_digest is not None else None
 
     def _make_log(self, job: Job, account: Account) -> None:
-        """A log that is the user's, in a directory that is not."""
+        """A log that is the user's, in a directory that is not. Somebody may have tidied up the runtime directory."""
+        if not self._places.sockets_of(account.uid).exists():
+            self._places.prepare()
+            self._places.prepare_for(account)
         path = self._places.logs / f"{job.id}.log"
         make_log(path, self._clock().wall)
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
@@ -436,7 +443,7 @@ class PerUser:
         """One more, ever more slowly where they do not start. Raises as `_helper`."""
         failures, since, why = self._failures.get(account.uid, (0, 0.0, ""))
         if failures and trio.current_time() < since + _BACKOFF_SECS[min(failures, len(_BACKOFF_SECS) - 1)]:
-            raise HelperLost(why)
+            raise NoHelper(why)
         try:
             helper = await self._started_helper(account)
         except (HelperLost, UnsafePlace, OSError) as error:
