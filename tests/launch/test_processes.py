@@ -25,6 +25,7 @@ from gflow.launch.processes import (
     open_process,
     read_stat,
     send,
+    signal_all,
     wait_process,
 )
 from support.birthmark import marked
@@ -119,7 +120,7 @@ async def test_processes_that_left_session_group_and_parent_are_found(table: Pro
         pid = read_pid(process)
         assert await table.members(run_id) == [process_of(pid)]
         assert await table.members("other") == []
-        assert await table.signal(run_id, signal.SIGKILL) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
         await until_none(table, run_id)
 
 
@@ -142,7 +143,7 @@ async def test_a_descendant_without_mark_and_session_is_found_by_its_parent(tabl
         process.kill()
         process.wait()
         assert await table.members(run_id) == [process_of(pid)], "once found it stays found"
-        assert await table.signal(run_id, signal.SIGKILL) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
 
 
 async def test_a_process_that_left_all_of_it_has_its_birthmark(table: ProcessTable, run_id: str) -> None:
@@ -165,7 +166,7 @@ async def test_the_wrapper_is_never_signalled(table: ProcessTable, run_id: str) 
         pid = read_pid(wrapper)
         await until(lambda: name_of(pid) == "sleep", "a process that no longer traps as the shell does")
         table.register(run_id, ME, wrapper.pid)
-        assert await table.signal(run_id, signal.SIGTERM) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGTERM) == 1
         assert wrapper.stdout is not None
         assert wrapper.stdout.readline() == b"done\n"
         wrapper.wait()
@@ -222,7 +223,7 @@ async def test_a_process_lives_as_long_as_any_of_its_threads(table: ProcessTable
         read_pid(process)
         await until(lambda: (stat := read_stat(process.pid)) and stat.state == "Z", "the end of the first thread")
         assert await table.members(run_id) == [process_of(process.pid)]
-        assert await table.signal(run_id, signal.SIGKILL) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
         await until_none(table, run_id)
 
 
@@ -239,7 +240,7 @@ async def test_a_stopped_process_can_be_terminated(table: ProcessTable, run_id: 
         pid = read_pid(process)
         os.kill(pid, signal.SIGSTOP)
         await until(lambda: (stat := read_stat(pid)) and stat.state == "T", "a stop")
-        assert await table.signal(run_id, signal.SIGTERM) >= 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGTERM) >= 1
         assert process.stdout is not None
         assert process.stdout.readline() == b"bye\n"
 
@@ -250,7 +251,7 @@ async def test_children_born_while_the_others_are_killed_do_not_escape(table: Pr
         process.stdout.readline()
         while not await table.members(run_id):
             pass
-        assert await table.signal(run_id, signal.SIGKILL) >= 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) >= 1
         await until_none(table, run_id)
 
 
@@ -319,7 +320,7 @@ async def test_nothing_is_read_that_a_process_can_keep_back(
     monkeypatch.setattr(processes, "open", noted, raising=False)
     with child(run_id, "sleep", "600") as process:
         assert await table.owners([process.pid])
-        assert await table.signal(run_id, signal.SIGKILL) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
     assert {path.split("/")[3] for path in opened} == {"stat", "status", "limits"}
 
 
@@ -361,7 +362,7 @@ async def test_another_user_who_has_the_mark_is_nobody_s(table: ProcessTable, ru
     with child(run_id, "sleep", "600", user=4242) as liar:
         assert await table.members(run_id) == []
         assert (await table.owners([liar.pid]))[liar.pid].run_id is None
-        assert await table.signal(run_id, signal.SIGKILL) == 0
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 0
         table.register("lie", 4242)
         assert await table.members("lie") == []
     with child("lie", "sleep", "600", user=4242) as own:
