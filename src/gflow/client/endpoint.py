@@ -1,8 +1,9 @@
 """Which daemon a command talks to: --url or GFLOW_URL, else the Unix socket, else TCP where that is configured.
 
 `client.url` of the configuration file stands for a GFLOW_URL that is not set. The socket is GFLOW_DAEMON_SOCKET, else
-`daemon.socket` of the file, else the user's own, else that of the daemon that serves all users of the machine. Where
-there is neither of the last two, `daemon.host` and `daemon.port` count: with TLS, or where it is said that none is
+`daemon.socket` of the file, else the user's own, else that of the daemon that serves all users of the machine. A daemon
+of one's own that is only down is not passed over: with a unit it counts as there, and else one is told. Where there is
+neither of the last two, `daemon.host` and `daemon.port` count: with TLS, or where it is said that none is
 needed. A file of gflow 0.4 names them, too, and a daemon that is merely down must not have commands send what they
 carry to whoever has its port.
 
@@ -16,6 +17,7 @@ import os
 
 from gflow import paths
 from gflow.client.errors import BadSetting
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +40,10 @@ def trust(cacert: str | None) -> None:
     _trusted = cacert
 
 
-def find(url: str | None = None, config: str | None = None) -> str:
+def find(url: str | None = None, config: str | None = None, *, quiet: bool = False) -> str:
     """The path of the daemon's socket, or its URL, a `tcp.Remote`.
 
-    `url` and `config` are what --url and --config said; raises `BadSetting`.
+    `url` and `config` are what --url and --config said; raises `BadSetting`. quiet: nothing is said on stderr.
     """
     file, content = _read(config)
     if config:
@@ -57,9 +59,18 @@ def find(url: str | None = None, config: str | None = None) -> str:
     path = _default()
     if os.path.exists(path):
         return path
-    if os.path.exists(paths.SYSTEM_SOCKET):
-        return paths.SYSTEM_SOCKET
-    return _url_of(content, file, client) or path
+    if not os.path.exists(paths.SYSTEM_SOCKET):
+        return _url_of(content, file, client) or path
+    if os.path.exists(paths.user_unit()):
+        return path
+    if not quiet and _had_own():
+        say("your own gflowd is down, so this is about that of all users; 'gflowd up --own' starts yours")
+    return paths.SYSTEM_SOCKET
+
+
+def _had_own() -> bool:
+    """Whether a daemon of one's own has kept its state here: its lock stays when it leaves."""
+    return os.path.exists(os.path.join(paths.data_dir(), "gflowd.lock"))
 
 
 def is_url(endpoint: str) -> bool:

@@ -14,6 +14,8 @@ def limits(place: Place) -> Iterator[Finding]:
     """Whether it is the kernel or a watch, and why."""
     running = hosting.find(place.socket, place.data_dir)
     told = (running.status or {}).get("limits") if running is not None else None
+    if running is not None and running.health is None:
+        return  # it hangs, which is told elsewhere; nothing that starts one would help
     if told is not None:
         yield _said(None if told["memory"] == "cgroup" else told["why"], place)
     elif place.system:
