@@ -96,7 +96,12 @@ def test_one_that_a_unit_keeps_running_is_left_alone(runs, monkeypatch, machine)
 
 def test_a_unit_that_another_keeps_from_its_place_goes_again(runs, monkeypatch):
     removed = []
-    monkeypatch.setattr(Host, "remove", removed.append)
+
+    def remove(host):
+        removed.append(host)
+        return []
+
+    monkeypatch.setattr(Host, "remove", remove)
     takeover.yield_to_others(Invocation(None, 0), Host())
     runs("run")
     with pytest.raises(UnitFailed, match=f"now pid {PID}"):
@@ -119,7 +124,7 @@ def test_what_would_keep_the_unit_from_serving_is_seen_beforehand(monkeypatch):
     monkeypatch.setenv("GFLOW_DAEMON_SOCKET", str(Host().socket))
     takeover.check(Invocation(None, 0), Host())
     file = Path(paths.config_file())
-    file.parent.mkdir()
+    file.parent.mkdir(parents=True)
     file.write_text("[")
     with pytest.raises(ConfigError, match=str(file)):
         takeover.check(Invocation(None, 0), Host())

@@ -59,7 +59,7 @@ journalctl --user --output=short --unit=gflowd.service | grep -c ' gflowd.[0-9]*
 XDG_RUNTIME_DIR=/run/nowhere gflowd service status
 say 'gave up'
 kill -9 "$(pid)"; soon systemctl --user is-failed gflowd.service
-gflowd service status
+gflowd service status; gflowd up >/dev/null
 say uninstall
 gflowd service uninstall; gflowd service status; echo "exit code $?"
 systemctl --user list-units 'gflow*' --all --no-legend
@@ -77,7 +77,7 @@ say 'at its place'
 gflowd down >/dev/null; gflowd run >/dev/null 2>&1 & soon gqueue
 systemctl --user start gflowd.socket 2>/dev/null; echo "exit code $?"
 journalctl --user --output=cat --unit=gflowd.socket | grep pid
-gflowd up; gflowd service uninstall | tail -n 1; touch go; gjob wait 2
+gflowd up; gflowd service uninstall | tail -n 1; touch go; gjob wait 2; gflowd down >/dev/null
 """
 )
 

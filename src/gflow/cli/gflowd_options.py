@@ -1,6 +1,7 @@
 """Whether a daemon that runs does what the options of `gflowd up` ask for, so that none is dropped without a word."""
 
 import os
+from pathlib import Path
 
 from gflow import config
 from gflow.cli.gflowd_invocation import Invocation, with_flag
@@ -10,8 +11,7 @@ from gflow.daemon import hosting
 
 def not_taken(given: Invocation, pid: int) -> list[str]:
     """The options that were given and that the daemon `pid` does not go by, as words."""
-    had, words = hosting.arguments_of(pid), given.arguments()
-    others = [] if words == had else words
+    others = _others(given, hosting.arguments_of(pid))
     if given.flags.keys() <= {"socket"}:
         return others
     runs = hosting.flags_of(pid)
@@ -19,6 +19,15 @@ def not_taken(given: Invocation, pid: int) -> list[str]:
     for name in runs.keys() & config.FROM_TEXT.keys():
         settings = with_flag(settings, name, runs[name])
     return [*others, *(word for name in given.flags if name != "socket" for word in _unless(settings, name, given))]
+
+
+def _others(given: Invocation, had: list[str]) -> list[str]:
+    """Those before `up`, unless the daemon was started with them: `had` is what stood before its `run`."""
+    file = Path(os.path.abspath(had[had.index("--config") + 1])) if "--config" in had[:-1] else given.usual_file
+    words = given.arguments()
+    if given.named is not None and os.path.realpath(given.named) == os.path.realpath(file):
+        words = words[2:]
+    return [word for word in words if word not in ("-v", "-q") or words.count(word) != had.count(word)]
 
 
 def _unless(settings: Config, name: str, given: Invocation) -> list[str]:
