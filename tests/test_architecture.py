@@ -18,6 +18,8 @@ from gflow.core.usage import Usage
 from gflow.wire.stats import usage_json, usage_rows_json
 from support.fake_daemon import FakeDaemon, reply
 
+pytestmark = pytest.mark.once
+
 SOURCE = Path(gflow.__file__).parent
 MODULES = {
     ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts): path
@@ -265,7 +267,7 @@ def test_help_loads_no_server_either(daemon, program):
 
 def test_asking_how_the_daemon_is_does_not_load_the_daemon(daemon):
     loaded, _ = loaded_by(daemon, "gflowd", "status")
-    assert loaded & {"hypercorn", "quart", "gflow.daemon.run", "gflow.api"} == set()
+    assert loaded & {"hypercorn", "quart", "gflow.daemon.run", "gflow.daemon.process", "gflow.api"} == set()
     assert "gflow.daemon.hosting" in loaded
 
 
@@ -273,8 +275,8 @@ def test_a_daemon_that_tells_nobody_loads_no_http_client():
     code = """
 import sys
 from gflow.config import Config
-from gflow.daemon import run
-assert run._targets(Config(), None) == []
+from gflow.daemon import configured, process
+assert configured.targets(Config(), None) == []
 print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -298,7 +300,8 @@ def contract(words):
 @pytest.mark.skipif(not (SOURCE.parents[1] / "pyproject.toml").exists(), reason="installed without its sources")
 def test_the_import_rules_speak_of_every_module_of_the_daemon():
     modules = {name for name in MODULES if name.startswith("gflow.daemon.")}
-    roots = {"gflow.daemon.run", "gflow.daemon.importing"}  # of a daemon, and of an import without one
+    roots = {"gflow.daemon.run", "gflow.daemon.process", "gflow.daemon.importing"}  # of a daemon, an import without one
+    roots |= contract("what a daemon is started with")
     roots |= {"gflow.daemon.reloading", "gflow.daemon.finding"}  # they are about configurations and machines
     roots |= {name for name in modules if name.startswith("gflow.daemon.doctor")}
     assert contract("only the composition root") == modules - roots
@@ -321,6 +324,7 @@ def test_a_module_says_why_it_exists_and_has_a_name_of_its_own(name):
 def test_only_the_composition_root_names_the_launcher():
     """Strings count too: nothing else builds tmux command lines."""
     inside = {"gflow.launch.tmux", "gflow.launch.tmux_server", "gflow.launch.adopted", "gflow.daemon.run"}
+    inside |= {"gflow.daemon.process"}  # it knows that there may be none
     inside |= {"gflow.users.launcher", "gflow.users.agent"}  # the same for several users
     inside |= {"gflow.daemon.doctor"}  # it asks whether there is a tmux that can be used
     for name, path in MODULES.items():

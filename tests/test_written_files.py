@@ -18,7 +18,7 @@ CHECKOUT = Path(gflow.__file__).parents[2]
 CONTRIB = CHECKOUT / "contrib"
 MAKERS = ["man.py", "completions.py", "units.py", "reference.py"]
 
-pytestmark = pytest.mark.skipif(not CONTRIB.exists(), reason="installed without its sources")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(not CONTRIB.exists(), reason="installed without its sources")]
 
 
 def command(*words):

@@ -18,7 +18,7 @@ from gflow.core.limits import MAX_PROJECT
 from gflow.core.zones import named
 
 DEFAULT_ENV_DROP = ["GFLOW_TOKEN"]
-"""Variables that are not stored with a job unless the configuration says otherwise."""
+"""Variables that are not stored with a job, whatever else the configuration leaves out."""
 
 DEFAULT_HOST, DEFAULT_PORT = "localhost", 59000
 """Where TCP is served if only one of the two is set."""
@@ -88,7 +88,7 @@ class Daemon(Struct, forbid_unknown_fields=True):
     kill_grace_secs: float = 10
     """From Ctrl-C to SIGTERM when a job is stopped; up to a day."""
     env_drop: list[str] = field(default_factory=lambda: list(DEFAULT_ENV_DROP))
-    """Variables that are never stored with a job; patterns such as `*_SECRET` are allowed."""
+    """Variables that are never stored with a job, besides `GFLOW_TOKEN`; patterns such as `*_SECRET` are allowed."""
     fair_share: FairShare = field(default_factory=FairShare)
     history_keep: HistoryKeep = field(default_factory=HistoryKeep)
 

@@ -156,7 +156,7 @@ async def test_strangers_cannot_fill_the_log(tmp_path, lines, monkeypatch):
             assert len(lines()) == 3
             for _ in range(5):
                 await bob.post("/drain", json={})
-            assert len(lines()) == 5, "of whom it is known who he is there is each one"
+            assert len(lines()) == 5, "whose name is known is counted by himself"
             monkeypatch.setattr(refusals, "MINUTE_SECS", 0.0)
             await client.get("/jobs")
         assert lines()[0] == ("WARNING", {"outcome": "refused", "from": "tcp 127.0.0.1", "more": 5})
@@ -168,7 +168,25 @@ def test_refusals_are_counted_a_minute_at_a_time_and_many_addresses_take_no_memo
     assert sum(counts.tells("192.0.2.1") for _ in range(50)) == refusals.OF_ONE
     assert sum(counts.tells(f"2001:db8::{number:x}") for number in range(1000)) == refusals.OF_ALL - refusals.OF_ONE
     assert list(counts.counted(60.9)) == []
-    told = dict(counts.counted(61.0))
+    told = {party: more for _, party, more in counts.counted(61.0)}
     assert (told["192.0.2.1"], sum(told.values()), len(told)) == (30, 1050 - refusals.OF_ALL, refusals.MOST_COUNTED + 1)
     assert list(counts.counted(121.0)) == []
     assert counts.tells("192.0.2.1")
+
+
+async def test_neither_can_those_who_are_known(house, lines, monkeypatch):
+    monkeypatch.setattr(refusals, "OF_A_USER", 3)
+    await house.come_as(ANA)
+    for _ in range(4):
+        await house.refused("POST", "/drain", {"reason": None}, status=403, code="forbidden")
+        await house.refused("POST", "/tokens", {"expires_secs": -1}, status=400, code="malformed")
+    assert [line["outcome"] for _, line in lines()] == ["refused", "failed", "refused"]
+    await house.come_as(BEN)
+    await house.refused("POST", "/drain", {"reason": None}, status=403, code="forbidden")
+    await house.come_as(0)
+    for _ in range(5):
+        await house.ask("POST", "/drain", {"reason": None})
+    assert [line["outcome"] for _, line in lines()] == ["refused", *["done"] * 5], "what was done is always told"
+    monkeypatch.setattr(refusals, "MINUTE_SECS", 0.0)
+    await house.ask("POST", "/drain", {"reason": None})
+    assert lines()[0] == ("WARNING", {"outcome": "refused", "user": f"uid:{ANA}", "more": 5})

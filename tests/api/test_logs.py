@@ -258,3 +258,20 @@ def test_a_line_longer_than_memory_is_not_read_as_a_whole(lines, monkeypatch):
     starts = [100_007, 6, 0]
     assert module._back(log, len(log.getvalue()), lines) == starts[min(lines, 3) - 1]
     assert log.most <= 1000
+
+
+def test_many_who_follow_share_the_pace_of_a_few():
+    turns = module._Turns()
+    assert turns.pause_secs(100.0) == pytest.approx(module.FOLLOW_SECS)
+    looks = sorted(turns.pause_secs(200.0) for _ in range(1000))
+    assert looks[-1] - looks[0] == pytest.approx(999 / module.LOOKS_A_SECOND)
+    assert turns.pause_secs(300.0) == pytest.approx(module.FOLLOW_SECS), "and have it back when they are few"
+
+
+async def test_nobody_waits_for_the_last_lines_of_a_large_log_any_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_BYTES", 1)
+    path = tmp_path / "1.log"
+    path.write_bytes(b"x" * 10_000_000)
+    with trio.move_on_after(0.05) as patience:
+        await trio.to_thread.run_sync(module._offset_of_last, path, 1)
+    assert patience.cancelled_caught

@@ -56,3 +56,40 @@ async def test_a_repeated_submission_is_answered_however_full_it_is(small):
     await small.come_as(ANA)
     ids = [await small.submit(hold=True, submit_key=str(number)) for number in range(3)]
     assert await small.submit(hold=True, submit_key="1") == ids[1]
+
+
+async def heavy_refused(house, **request):
+    return await house.refused("POST", "/jobs", house.request(**request), status=429, code="too_many")
+
+
+async def test_what_waiting_jobs_keep_in_memory_has_an_end_for_each_user(house, monkeypatch):
+    monkeypatch.setattr(room, "MEMORY_OF_ONE", 100_000)
+    await house.come_as(ANA)
+    first = await house.submit(hold=True, command=None, argv=["true", "x" * 60_000], submit_key="first")
+    second = await house.submit(hold=True, command=None, argv=["true", "x" * 60_000])
+    said = await heavy_refused(house)
+    assert "the arguments and dependencies of the jobs of uid:4001 take up all the memory they may" in said
+    assert await house.submit(hold=True, submit_key="first") == first
+    await house.refused("PATCH", f"/jobs/{second}", {"argv": ["x"]}, status=429, code="too_many")
+    await house.ask("PATCH", f"/jobs/{second}", {"priority": 5})
+    await house.come_as(BEN)
+    await house.submit()
+    await house.come_as(os.geteuid())
+    await house.submit()
+
+
+async def test_so_have_scripts_and_environments_on_disk(house, monkeypatch):
+    monkeypatch.setattr(room, "FILES_OF_ONE", 10_000)
+    await house.come_as(ANA)
+    for text in ("#!/bin/sh\n# " + "a" * 6_000, "#!/bin/sh\n# " + "a" * 6_000, "#!/bin/sh\n# " + "b" * 6_000):
+        await house.submit(command=None, script_text=text, hold=True)  # the same text is kept once
+    assert "the scripts and environments of the jobs of uid:4001" in await heavy_refused(house)
+    await house.come_as(BEN)
+    monkeypatch.setattr(room, "FILES", 10_000)
+    assert "the scripts and environments of the jobs of all users" in await heavy_refused(house)
+
+
+async def test_what_is_only_tried_is_not_stored(house):
+    before = house.spool.total_bytes()
+    await house.ask("POST", "/jobs?dry_run=1", house.request(command=None, script_text="#!/bin/sh\ntrue"), 200)
+    assert house.spool.total_bytes() == before

@@ -220,6 +220,25 @@ async def test_what_is_followed_ends_when_it_is_revoked(house, path):
                 pass
 
 
+async def test_what_is_followed_or_waited_for_ends_when_it_expires(house):
+    job_id = await house.start()
+    house.write_log(job_id, b"one\n")
+    token = await house.token(ME, expires_secs=1.5)
+    paths = ["/events", f"/jobs/{job_id}/log/stream?follow=1", f"/jobs/{job_id}/wait"]
+    ended: dict[str, int] = {}
+
+    async def follow(path):
+        answer = await asked(house, "GET", path, token)
+        ended[path] = answer.status_code
+        assert house.services.tokens.entries[1].is_expired(house.runtime.clock().wall)
+
+    with trio.fail_after(6):  # by themselves they look after 15 seconds
+        async with trio.open_nursery() as nursery:
+            for path in paths:
+                nursery.start_soon(follow, path)
+    assert ended == dict(zip(paths, (200, 200, 401), strict=True))
+
+
 async def test_whoever_waits_with_one_that_is_revoked_learns_nothing(house, monkeypatch):
     job_id = await house.start()
     token, answers, waits = await house.token(ME), [], trio.Event()

@@ -6,9 +6,13 @@ import pytest
 
 from gflow import config
 from gflow.cli.gflowd_init import text_of
+from gflow.daemon import configured
+from support import certificates
 from support.daemon import Daemon
 from support.terminal import Terminal
 from support.wait import until
+
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -80,9 +84,35 @@ def test_a_file_that_is_there_stays_unless_told_otherwise_and_is_kept_then(init)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "--force" in done.stderr
     assert init.file.read_text() == first
-    assert init("--yes", "--force", "--gpus", "1").returncode == 0
+    replaced = init("--yes", "--force", "--gpus", "1")
+    assert "Kept what was there as gflow.toml.old.\n" in replaced.stdout
+    second = init.file.read_text()
     assert config.load(init.file, {}).daemon.gpus == [1]
-    assert init.file.with_name("gflow.toml.old").read_text() == first
+    assert "as gflow.toml.old.2.\n" in init("--yes", "--force", "--gpus", "2").stdout
+    assert [init.file.with_name(f"gflow.toml.old{end}").read_text() for end in ("", ".2")] == [first, second]
+
+
+def test_what_no_daemon_would_start_with_is_not_written(init):
+    done = init("--yes", "--host", "0.0.0.0")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "without TLS only loopback addresses are served; set daemon.tls_cert and daemon.tls_key" in done.stderr
+    assert not init.file.exists()
+
+
+def test_with_a_certificate_others_are_served(init, tmp_path):
+    files = certificates.make(tmp_path, "gpu.example")
+    wrong = init("--yes", "--host", "0.0.0.0", "--tls-cert", files.cert)
+    assert (wrong.returncode, init.file.exists()) == (1, False)
+    assert "daemon.tls_cert and daemon.tls_key go together" in wrong.stderr
+    assert init("--yes", "--host", "0.0.0.0", "--tls-cert", files.cert, "--tls-key", files.key).returncode == 0
+    configured.check(config.load(init.file, {}))
+
+
+@pytest.mark.parametrize("chosen", ["sequential", "random"])
+def test_a_remark_fits_whatever_was_chosen(chosen):
+    (line,) = (line for line in text_of({"gpu_allocation_strategy": chosen}).splitlines() if "strategy =" in line)
+    assert f'= "{chosen}"' in line
+    assert f"or {chosen}" not in line
 
 
 def test_who_cannot_be_asked_is_not(init):
@@ -105,6 +135,23 @@ def test_the_defaults_shown_are_those_there_are():
     real = config.Daemon()
     for name in ("gpu_allocation_strategy", "gpu_poll_interval_secs", "kill_grace_secs", "max_bypass_secs"):
         assert opened[name] == getattr(real, name), name
+
+
+def test_on_a_terminal_it_asks_again_for_what_no_daemon_would_start_with(init, daemonless):
+    with Terminal(
+        daemonless.command("gflowd", "init", "--host", "0.0.0.0"), daemonless.environment, 200, 30
+    ) as terminal:
+        for question in ("GPUs that jobs may have", "Time zone of reservations"):
+            until(lambda asked=question: asked in terminal.printed, question)
+            terminal.press("\n")
+        until(lambda: "without TLS only loopback" in terminal.printed, "what is wrong")
+        until(lambda: "remote clients (empty: none)" in terminal.printed, "the name once more")
+        terminal.press("localhost\n")
+        for question in ("certificate for TLS", "its key"):
+            until(lambda asked=question: asked in terminal.printed, question)
+            terminal.press("\n")
+        until(lambda: "Wrote" in terminal.printed, "the end")
+    assert config.load(init.file, {}).daemon.host == "localhost"
 
 
 def test_on_a_terminal_it_asks(init, daemonless):

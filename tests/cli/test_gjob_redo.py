@@ -128,6 +128,36 @@ def test_each_is_done_once_though_a_cascade_has_it_too(run, chain):
     assert chain.asked[-1].json["alike"] == [5, 4, 3]
 
 
+@pytest.fixture
+def retried(daemon):
+    """Job 3 failed, so did 4 and 6, which were tried in its place; nobody names 4."""
+    found = [{"id": 3}, {"id": 6, "retried_from": 4}, {"id": 8}]
+    daemon.on("GET", "/jobs", reply(found))
+    daemon.on("GET", "/jobs/4", reply({"id": 4, "retried_from": 3}))
+    for job_id in (3, 6, 8):
+        along = [{"id": 19, "run_name": "x", "redone_from": 9}] if job_id != 8 else []
+        receipt = {**RECEIPT, "id": 10 + job_id, "run_name": "x", "cascade": along}
+        daemon.on("POST", f"/jobs/{job_id}/redo", reply(receipt, 201))
+    return daemon
+
+
+@pytest.mark.parametrize("named", ["3,6,8", "6,8,3"])
+def test_a_job_and_its_later_attempt_are_done_once(run, retried, named):
+    done = run(COMMAND, "redo", named, "--cascade")
+    assert (done.status, sorted(done_again(retried))) == (0, ["3", "8"])
+    assert "Job 6 was a later attempt of job 3, which is done again.\n" in done.out
+    assert done.out.count("Job 9 \u2192 Job 19") == 1
+    parsable = run(COMMAND, "redo", named, "--parsable", "--cascade").out.split()
+    assert sorted(parsable) == ["13", "18", "19"]
+
+
+def test_a_later_attempt_alone_is_done(run, retried):
+    retried.on("GET", "/jobs", reply([{"id": 6, "retried_from": 4}, {"id": 8, "retried_from": 5}]))
+    retried.on("GET", "/jobs/5", reply({"error": "Job 5 does not exist", "code": "not_found"}, 404))
+    done = run(COMMAND, "redo", "6,8", "--cascade")
+    assert (done.status, done.err, done_again(retried)) == (0, "", ["6", "8"])
+
+
 def test_what_others_of_the_list_wait_for_is_done_first(run, chain):
     chain.on("POST", "/jobs/3/redo", reply({**RECEIPT, "id": 13, "run_name": "x"}, 201))
     run(COMMAND, "redo", "4,5,3")

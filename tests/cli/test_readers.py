@@ -163,6 +163,14 @@ def test_what_is_right_is_read_quickly(right):
     assert found == _full(command, argv)
 
 
+@pytest.mark.parametrize(
+    "argv", [["--group=-5"], ["--group=-5", "-a"], ["--format", "ID,--group=-5"], ["--group", "-5"]]
+)
+def test_what_stands_behind_an_equals_sign_is_the_value(argv):
+    assert _quick(gqueue.COMMAND, argv) == _full(gqueue.COMMAND, argv)
+    assert (_full(gqueue.COMMAND, argv) is not None) == (argv[0] == "--group=-5")
+
+
 def test_every_name_of_an_option_is_its_own():
     for command in _commands():
         names = [name for option in command.options for name in option.names]

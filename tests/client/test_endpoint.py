@@ -62,6 +62,17 @@ def test_one_of_ones_own_that_is_down_is_not_passed_over_unsaid(monkeypatch, tmp
     assert capsys.readouterr() == ("", ""), "it was named, or it is one's own that cannot be reached"
 
 
+def test_who_keeps_another_from_a_directory_of_his_own_does_not_keep_him_from_the_daemon_of_all(config, monkeypatch):
+    def taken():
+        raise paths.UnsafeDirectory("/tmp/runtime-1001 belongs to uid 1002; set XDG_RUNTIME_DIR")
+
+    monkeypatch.setattr(paths, "default_socket", taken)
+    with pytest.raises(BadSetting, match="belongs to uid 1002; set XDG_RUNTIME_DIR"):
+        find()
+    open(paths.SYSTEM_SOCKET, "w").close()
+    assert find() == paths.SYSTEM_SOCKET
+
+
 def test_url_then_environment_then_configuration(config, monkeypatch):
     config.write_text('[daemon]\nsocket = "/from/config"\n')
     assert find() == "/from/config"

@@ -1,12 +1,14 @@
 """Tokens: what is kept of them lets nobody in, and only their own text is theirs."""
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.core.errors import Malformed, NotFound, TooLarge
-from gflow.core.tokens import LONGEST_SECS, MOST, MOST_OF_A_USER, SETTING, Tokens, Wanted
+from gflow.core.tokens import LONGEST_SECS, MOST, MOST_OF_A_USER, SETTING, Tokens, Wanted, hidden
 
 NOW = 1_800_000_000.0
 SECRET = "s3cret-of-256-bits"
@@ -15,6 +17,14 @@ SECRET = "s3cret-of-256-bits"
 def issue(tokens, user="ana", secret=SECRET, wall=NOW, **wanted):
     text, token, _ = tokens.issue(Wanted(user, **wanted), secret, "root", wall)
     return text, token
+
+
+def test_how_long_one_will_be_good():
+    tokens = Tokens()
+    issue(tokens)
+    issue(tokens, expires_secs=60.0)
+    assert [tokens.secs_left(token, NOW + 20) for token in (1, 2, 3)] == [math.inf, 40.0, 0.0]
+    assert tokens.secs_left(2, NOW + 70) == 0.0
 
 
 def test_its_text_finds_it():
@@ -112,3 +122,9 @@ def test_what_makes_no_sense_is_refused_and_makes_nothing(wanted):
         tokens.issue(Wanted(**{"user": "ana", **wanted}), SECRET, "root", NOW)
     assert tokens.entries == {}
     assert issue(tokens)[1].id == 1
+
+
+def test_one_in_a_text_is_not_shown():
+    text, _ = issue(Tokens(), secret="aB3-_x" * 7)
+    assert hidden(f"/tokens/{text}/x?a={text}") == "/tokens/gflow_1_.../x?a=gflow_1_..."
+    assert hidden("/gflow/gflow_1/tokens") == "/gflow/gflow_1/tokens"

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from gflow.daemon import endpoints as module
+from gflow.daemon import flood
 from gflow.daemon.endpoints import ApiServer, SocketInUse, bind_unix
 from gflow.daemon.peer import Peer
 from support.desk import eventually
@@ -155,10 +156,10 @@ class App:
 
 
 class Server:
-    def __init__(self, path):
+    def __init__(self, path, connections=()):
         self.path = path
         self.app = App()
-        self.api = ApiServer(self.app, [bind_unix(path)])
+        self.api = ApiServer(self.app, [bind_unix(path)], connections=connections)
 
     async def connect(self, data=b""):
         stream = await trio.open_unix_socket(self.path)
@@ -193,8 +194,8 @@ async def head(stream):
 
 
 @asynccontextmanager
-async def serving(path):
-    server = Server(path)
+async def serving(path, connections=()):
+    server = Server(path, connections)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.api.run)
@@ -271,6 +272,25 @@ async def reaction(server, packet):
             while not received.endswith(b"hello") and (piece := await stream.receive_some()):
                 received += piece
         return received
+
+
+async def test_dropped_connections_cannot_fill_the_log(path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(flood, "A_MINUTE", 2)
+
+    async def choke(_connection):
+        async with trio.open_nursery():
+            raise ValueError("what\n\x1b[31mthe parser\u2028choked on" + "y" * 1000)
+
+    async with serving(path) as server:
+        monkeypatch.setattr(module.Connection, "run", choke)
+        for _ in range(6):
+            await reaction(server, b"x")
+    told = [record.getMessage() for record in caplog.records]
+    line = r"connection dropped: ValueError: what\n\x1b[31mthe parser\u2028choked ony"
+    assert [text[: len(line)] for text in told[:2]] == [line] * 2
+    assert all(len(text) < 250 for text in told)
+    assert told[2:] == ["4 more lines like this one of gflow.daemon.endpoints: connection dropped: %s"]
 
 
 @pytest.mark.parametrize("packet", PACKETS.values(), ids=PACKETS)
@@ -367,6 +387,57 @@ async def test_closing_ends_idle_connections_at_once(path, monkeypatch):
         with trio.fail_after(5):
             await server.api.close()
             assert (await rest(fresh), await rest(used)) == (b"", b"")
+
+
+async def test_the_last_answer_says_that_the_connection_ends_with_it(path, monkeypatch):
+    monkeypatch.setattr(module, "FRESH_SECS", 0)
+    async with serving(path) as server, await server.connect(REQUEST % b"/") as busy, await server.connect() as late:
+        assert b"connection" not in await head(busy)
+        await busy.send_all(REQUEST % b"/slow")
+        await eventually(lambda: len(server.app.peers) == 2 and len(server.api._open) == 2, "the requests")
+        late.socket._sock.send(REQUEST % b"/")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.api.close)
+            assert (await rest(late)).startswith(b"HTTP/1.1 200 \r\ncontent-length: 5\r\nconnection: close\r\n")
+            server.app.go_on.set()
+            assert b"\r\nconnection: close\r\n" in await rest(busy)
+
+
+async def test_another_server_goes_on_with_connections_where_the_next_request_begins(path):
+    async with serving(path) as first, trio.open_nursery() as nursery:
+        fresh, used, busy = await first.connect(), await first.connect(REQUEST % b"/"), await first.connect()
+        await head(used)
+        await busy.send_all(REQUEST % b"/slow")
+        await eventually(lambda: len(first.app.peers) == 2 and len(first.api._open) == 3, "the connections")
+        left = []
+
+        async def hand_over():
+            left.extend(await first.api.hand_over())
+
+        nursery.start_soon(hand_over)
+        used.socket._sock.send(REQUEST % b"/")  # before anybody has stopped reading
+        await eventually(lambda: len(first.api._open) == 1, "those that are idle")
+        await fresh.send_all(REQUEST % b"/")
+        await busy.send_all(REQUEST % b"/")
+        first.app.go_on.set()
+        assert b"connection" not in await head(used)
+        assert (await head(busy)).count(b"HTTP/1.1") == 1, "up to the end of the answer to the first"
+        await eventually(lambda: len(left) == 3, "all connections")
+    path.unlink()
+    async with serving(path, left) as second, fresh, used, busy:
+        assert [(await head(stream)).count(b"HTTP/1.1") for stream in (fresh, busy)] == [1, 1]
+        await used.send_all(REQUEST % b"/")
+        assert (await head(used)).endswith(b"hello")
+        assert second.app.peers[0].pid == os.getpid()
+
+
+async def test_half_a_request_cannot_be_handed_over_and_holds_nothing_up(path, monkeypatch):
+    monkeypatch.setattr(module, "GRACE_SECS", 0.2)
+    async with serving(path) as server, await server.connect(b"GET / HTTP/1.1\r\n") as half:
+        await eventually(lambda: server.api._open, "the connection")
+        with trio.fail_after(5):
+            assert await server.api.hand_over() == []
+        assert await rest(half) == b""
 
 
 @pytest.mark.parametrize("request_path", [b"/slow", b"/endless"])
@@ -485,6 +556,31 @@ async def test_half_a_request_is_not_waited_for(path, monkeypatch):
                     await trio.sleep(0.01)
         await patient.send_all(REQUEST % b"/")
         assert b"hello" in await head(patient)
+
+
+@pytest.mark.parametrize("drip", [b"", b"\r\n"], ids=["nothing", "empty lines"])
+async def test_a_connection_without_a_first_request_is_not_waited_for(path, monkeypatch, drip):
+    monkeypatch.setattr(module, "LOOK_SECS", 0.02)
+    monkeypatch.setattr(module, "HEAD_SECS", 0.2)
+    async with serving(path) as server, await server.connect(REQUEST % b"/") as patient, await server.connect() as mute:
+        await head(patient)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await mute.send_all(drip)
+                with trio.move_on_after(0.02):
+                    assert await mute.receive_some() == b""
+                    break
+        await patient.send_all(REQUEST % b"/")
+        assert b"hello" in await head(patient)
+
+
+@pytest.mark.parametrize(("less", "status"), [(100, b"200"), (0, b"431")])
+async def test_a_head_has_a_bound_however_quickly_it_comes(path, less, status):
+    async with serving(path) as server:
+        padding = b"y" * (module.MAX_HEADER_BYTES - less)
+        answer = await server.say(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: %s\r\n\r\n" % padding)
+        assert answer.split()[1] == status
+        await server.is_well()
 
 
 async def test_an_answer_nobody_reads_is_given_up(path, monkeypatch):

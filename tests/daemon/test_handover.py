@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from gflow.daemon import handover
+from gflow.daemon import handover, hosting
 from gflow.daemon.handover import VARIABLE, CannotReplace, take, try_out
 from gflow.daemon.systemd import Given
 
@@ -21,8 +21,19 @@ def test_nothing_is_handed_over_to_the_first():
 
 
 def test_what_is_handed_over_is_taken_once():
-    unix, tcp = socket.socket(socket.AF_UNIX), socket.socket()
-    said = told(7, tcp, unix, tcp=["localhost", 59000], of_systemd=True, notify="@n", watchdog_secs=60.0, unit=True)
+    unix, tcp, *connections = (socket.socket(kind) for kind in (socket.AF_UNIX, socket.AF_INET) * 2)
+    open_ones = [sock.detach() for sock in connections]
+    said = told(
+        7,
+        tcp,
+        unix,
+        connections=open_ones,
+        tcp=["localhost", 59000],
+        of_systemd=True,
+        notify="@n",
+        watchdog_secs=60.0,
+        unit=True,
+    )
     environ = {VARIABLE: said, "PATH": "/bin"}
     found = take(environ, 7)
     assert environ == {"PATH": "/bin"}
@@ -33,6 +44,10 @@ def test_what_is_handed_over_is_taken_once():
         assert given == Given("@n", 60.0, unit=True)
         handed.close()
         assert handed.tcp_sockets[0].fileno() == -1
+        (kept,) = handed.take_connections()
+        with kept:
+            assert (kept.fileno(), kept.get_inheritable()) == (open_ones[0], False)
+        assert handed.take_connections() == [], "they are given once"
 
 
 def test_what_another_process_was_handed_is_left_alone():
@@ -64,3 +79,13 @@ def test_an_end_comes_to_its_time(monkeypatch):
     monkeypatch.setattr(handover.subprocess, "run", slow)
     with pytest.raises(CannotReplace, match="cannot be run"):
         try_out()
+
+
+def test_what_lies_where_the_daemon_was_started_is_not_loaded(tmp_path, monkeypatch):
+    (tmp_path / "gflow").mkdir()
+    (tmp_path / "gflow" / "__init__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    try_out()
+    assert not (tmp_path / "ran").exists()
+    subprocess.run([*hosting.program(), "--help"], check=True, capture_output=True)
+    assert not (tmp_path / "ran").exists()

@@ -26,6 +26,14 @@ def no_tmux(monkeypatch):
     monkeypatch.setattr(hosting.shutil, "which", lambda name: None)
 
 
+@pytest.fixture(params=["missing", "without a server"])
+def no_session(request, monkeypatch, tmp_path):
+    tmux = tmp_path / "tmux"
+    tmux.write_text("#!/bin/sh\necho 'error connecting to /tmp/tmux-1000/default (Permission denied)' >&2\nexit 1\n")
+    tmux.chmod(0o700)
+    monkeypatch.setattr(hosting.shutil, "which", lambda name: None if request.param == "missing" else os.fspath(tmux))
+
+
 # -- asking ----------------------------------------------------------------------------------------------------------
 
 
@@ -73,8 +81,9 @@ def test_something_that_listens_and_never_answers(path, monkeypatch):
 
 _DAEMON = """#!{python} -I
 import socket, sys
-assert sys.argv[1:3] == ["-m", "gflow.cli.gflowd"], sys.argv
-assert sys.argv[3:] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
+assert sys.argv[1:4] == ["-P", "-m", "gflow.cli.gflowd"], sys.argv
+assert sys.argv[4:-2] == ["-v", "run", "--gpus", "0", "--socket", {path!r}], sys.argv
+assert sys.argv[-2] == "--log-file" and sys.argv[-1].endswith("/data/gflow/gflowd.log"), sys.argv
 listener = socket.socket(socket.AF_UNIX)
 listener.bind({path!r})
 listener.listen()
@@ -98,7 +107,24 @@ def program(tmp_path, monkeypatch, text):
     monkeypatch.setattr(hosting.sys, "executable", os.fspath(script))
 
 
-@pytest.mark.usefixtures("no_tmux")
+def test_what_is_for_everybody_to_see_has_no_token(monkeypatch):
+    """The command line of tmux stays that of its server."""
+    asked = []
+
+    def run(words, **_options):
+        asked.extend(words)
+        return subprocess.CompletedProcess(words, 1 if "list-panes" in words else 0, "", "")
+
+    monkeypatch.setattr(hosting.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(hosting.subprocess, "run", run)
+    monkeypatch.setenv("GFLOW_TOKEN", "gflow_1_secret")
+    monkeypatch.setenv("GFLOW_DAEMON_PORT", "59001")
+    assert hosting._start_in_tmux(["gflowd", "run"]) is not None
+    assert "-eGFLOW_DAEMON_PORT=59001" in asked
+    assert "secret" not in " ".join(asked)
+
+
+@pytest.mark.usefixtures("no_session")
 def test_a_daemon_is_started_detached_and_found(tmp_path, path, monkeypatch):
     text = _DAEMON.format(python=sys.executable, path=os.fspath(path))
     program(tmp_path, monkeypatch, text)

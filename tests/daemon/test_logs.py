@@ -108,3 +108,11 @@ def test_the_file_begins_anew_and_the_one_before_is_kept(root, tmp_path, monkeyp
         root.info("Job %d: something happened", number)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
     assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["job"] == 19
+
+
+def test_a_file_that_standard_error_goes_to_has_each_line_once(root, tmp_path):
+    file = tmp_path / "log"
+    with file.open("a", buffering=1) as stream:
+        logs.set_up(0, "text", file, {}, stream)
+        root.warning("Job %d: gone", 7)
+    assert file.read_text().count("Job 7: gone") == 1

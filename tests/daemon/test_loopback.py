@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gflow.daemon import loopback
-from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, own_names, why_inside
+from gflow.daemon.loopback import CannotListen, bind_tcp, is_loopback, network_of, own_names, why_inside
 from support.ports import free_port
 
 INSIDE = why_inside(anybody=True, tls=True, plaintext=True)
@@ -114,3 +114,11 @@ def test_a_machine_that_went_away_is_noticed(port):
 def test_the_names_of_a_listener(monkeypatch):
     monkeypatch.setattr(loopback.socket, "gethostname", lambda: "GPU1.lab.example")
     assert own_names("Gpu.Example") == {"localhost", "gpu.example", "gpu1.lab.example", "gpu1"}
+
+
+def test_what_one_machine_may_have_many_addresses_of_counts_as_one():
+    one, other = "2001:db8:0:7::1", "2001:db8:0:7:ffff::2"
+    assert network_of(one) == network_of(other) != network_of("2001:db8:0:8::1")
+    assert network_of("fe80::1%eth0") == network_of("fe80::2%eth1")
+    assert network_of("127.0.0.1") == network_of("127.8.8.8") == network_of("::1")
+    assert len({network_of(address) for address in ("192.0.2.7", "192.0.2.8", "10.0.0.1", "?")}) == 4

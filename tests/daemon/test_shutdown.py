@@ -78,13 +78,13 @@ async def test_the_order_of_leaving(tmp_path):
     house.persistence.close = note("log", house.persistence.close)
     house.launcher.close = note("launcher", house.launcher.close)
 
-    class Started(run._Started):
+    class Started(run.Started):
         async def stop(self):
             await super().stop()
             order.append(type(self._service).__name__)
 
     with (
-        patch.object(run, "_Started", Started),
+        patch.object(run, "Started", Started),
         patch.object(run.ApiServer, "close", note("requests", run.ApiServer.close)),
     ):
         async with house:

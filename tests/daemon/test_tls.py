@@ -169,6 +169,22 @@ async def test_many_requests_on_a_connection(files):
             assert (await stream.receive_some()).endswith(b"hello")
 
 
+async def test_what_is_handed_over_to_another_program_ends_with_an_answer_that_says_so(files, monkeypatch):
+    monkeypatch.setattr(endpoints, "FRESH_SECS", 15)
+    async with serving(files) as server, await server.secure(REQUEST % b"/") as late, trio.open_nursery() as nursery:
+        assert b"connection" not in await late.receive_some()
+        left = []
+
+        async def hand_over():
+            left.append(await server.api.hand_over())
+
+        nursery.start_soon(hand_over)
+        await eventually(server.api._context.terminated.is_set, "the last request")
+        await late.send_all(REQUEST % b"/")
+        assert b"\r\nconnection: close\r\n" in await rest(late)
+        await eventually(lambda: left == [[]], "the end: no other program knows the keys")
+
+
 async def test_nothing_comes_before_the_answer(files):
     """A session ticket would make the socket readable, and be taken for an answer by who waits for one of several."""
     async with serving(files) as server, await server.secure(REQUEST % b"/never") as stream:

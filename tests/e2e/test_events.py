@@ -1,5 +1,7 @@
 """The stream of events tells every transition once, in order, and a reader that comes back misses none."""
 
+import pytest
+
 from support.daemon import Daemon
 from support.events import Events
 
@@ -64,6 +66,7 @@ def test_also_over_a_restart_of_the_daemon(daemon: Daemon):
     assert [event.data.get("job_id") for event in told] == [missed] * 3 + [None] + [after] * 3
 
 
+@pytest.mark.once
 def test_a_daemon_that_starts_says_so_and_so_does_an_array_that_is_done(daemon: Daemon):
     with Events(daemon, last_seen=0) as events:
         ids = daemon.submit_all([{"command": "true", "group_id": "g"}, {"command": "false", "group_id": "g"}])
@@ -80,6 +83,7 @@ def events_of(events: Events, daemon: Daemon) -> int:
     return last
 
 
+@pytest.mark.once
 def test_one_that_was_away_for_too_long_is_told_so(daemon: Daemon):
     for _ in range(5):
         daemon.submit_all([{"command": "true", "hold": True}] * 1000)

@@ -98,6 +98,7 @@ def test_a_day_in_its_life(place: Daemon):
     assert place.cli("gflowd", "stop").returncode == 0
 
 
+@pytest.mark.once
 def test_a_configuration_file_reaches_the_daemon(place: Daemon, tmp_path: Path):
     named = tmp_path / "my gflow.toml"
     named.write_text('[daemon]\nsimulated_gpus = 2\ngpu_allocation_strategy = "random"\n')
@@ -107,6 +108,7 @@ def test_a_configuration_file_reaches_the_daemon(place: Daemon, tmp_path: Path):
     assert place.cli("gflowd", "down").returncode == 0
 
 
+@pytest.mark.once
 def test_without_tmux_sessions_it_is_a_process_of_its_own(place: Daemon):
     """The name of the session is taken, as by a daemon of another data directory."""
     taken = ["tmux", "new-session", "-d", "-s", "gflow_server", "sleep", "1000"]
@@ -121,6 +123,7 @@ def test_without_tmux_sessions_it_is_a_process_of_its_own(place: Daemon):
     assert sessions(place) == ["gflow_server"]
 
 
+@pytest.mark.once
 def test_a_daemon_that_cannot_start_says_why(place: Daemon, tmp_path: Path):
     place.data.parent.mkdir()
     place.data.write_text("in the way")
@@ -131,6 +134,7 @@ def test_a_daemon_that_cannot_start_says_why(place: Daemon, tmp_path: Path):
     assert sessions(place) == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -147,6 +151,7 @@ def test_a_bad_option_starts_nothing(place: Daemon, words: tuple[str, ...], said
     assert not place.socket.exists()
 
 
+@pytest.mark.once
 def test_a_bad_configuration_names_file_and_key(place: Daemon):
     path = place.root / "config" / "gflow" / "gflow.toml"
     path.parent.mkdir(parents=True)
@@ -157,6 +162,7 @@ def test_a_bad_configuration_names_file_and_key(place: Daemon):
         assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.once
 def test_a_daemon_is_found_and_stopped_though_its_configuration_is_broken(place: Daemon):
     path = place.root / "config" / "gflow" / "gflow.toml"
     path.parent.mkdir(parents=True)
@@ -194,6 +200,7 @@ os.execv(sys.executable, [sys.executable, "-m", "gflow.cli.gflowd", "run"])
 """
 
 
+@pytest.mark.once
 def test_one_in_a_terminal_goes_with_it(place: Daemon):
     ours, theirs = pty.openpty()
     with (place.root / "daemon.log").open("wb") as log:
@@ -214,6 +221,7 @@ def test_one_in_a_terminal_goes_with_it(place: Daemon):
     assert "stopping; running jobs go on" in place.said()
 
 
+@pytest.mark.once
 def test_without_tmux_it_says_so(place: Daemon):
     programs = place.root / "bin"
     programs.mkdir()

@@ -40,7 +40,7 @@ def test_over_its_limit_a_job_is_ended_and_the_others_live(daemon: Daemon) -> No
     over = [
         "./hog 300",
         "./hog 60 & ./hog 60 & wait",  # together
-        "(setsid ./hog 300 lonely &) ; sleep 600",  # in another session, and nobody's child
+        "(setsid env -i ./hog 300 lonely &) ; sleep 600",  # in another session, nobody's child, and clean
         "trap '' TERM INT; ./hog 300; sleep 600",
     ]
     for job_id in daemon.submit_all([{"command": command} for command in over], memory_limit_mb=100):

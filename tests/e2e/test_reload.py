@@ -142,7 +142,7 @@ def test_a_hang_up_has_it_read_its_configuration_again():
         wait.until(lambda: "configuration: daemon.max_bypass_secs: 3600 -> 5" in daemon.said(), "other settings")
         configure(daemon, "[")
         os.kill(daemon.pid, signal.SIGHUP)
-        refusal = "ERROR   gflow.daemon.run: the configuration stays as it is"
+        refusal = "ERROR   gflow.daemon.in_force: the configuration stays as it is"
         wait.until(lambda: refusal in daemon.said(), "a refusal")
         asked = daemon.cli("gflowd", "reload")
         assert (asked.returncode, asked.stderr.count("\n")) == (1, 1)
@@ -173,26 +173,26 @@ def test_who_may_do_what_counts_at_once():
         assert daemon.cli("gctl", "token", "create", "--user", "alice", "--admin").returncode == 0
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "nonsense = 1\n",
-        "[daemon\n",
-        '[daemon]\ngpu_poll_interval_secs = "often"\n',
-        '[[notifications.webhooks]]\nurl = "ftp://x"\n[notifications]\nenabled=true',
-    ],
+BROKEN = (
+    "nonsense = 1\n",
+    "[daemon\n",
+    '[daemon]\ngpu_poll_interval_secs = "often"\n',
+    '[[notifications.webhooks]]\nurl = "ftp://x"\n[notifications]\nenabled=true',
 )
-def test_a_broken_file_is_one_clear_error_and_the_settings_stay(text):
+
+
+def test_a_broken_file_is_one_clear_error_and_the_settings_stay():
     with Daemon() as daemon:
         user = daemon.job(daemon.submit("true", hold=True))["submitted_by"]
         configure(daemon, f"[quota.users.{user}]\nmax_queued_jobs = 1\n")
         daemon.cli("gflowd", "reload")
-        configure(daemon, text)
-        done = daemon.http("POST", "/reload", {})
-        assert done.status == 422
-        assert "the configuration stays as it is" in done.body["error"]
-        refused = daemon.http("POST", "/jobs", {"command": "true", "run_dir": str(daemon.work)})
-        assert refused.body["code"] == "over_quota"
+        for text in BROKEN:
+            configure(daemon, text)
+            done = daemon.http("POST", "/reload", {})
+            assert done.status == 422, text
+            assert "the configuration stays as it is" in done.body["error"]
+            refused = daemon.http("POST", "/jobs", {"command": "true", "run_dir": str(daemon.work)})
+            assert refused.body["code"] == "over_quota"
 
 
 def test_a_daemon_with_options_that_up_has_not_is_not_restarted_without_them():
@@ -225,17 +225,26 @@ def test_another_program_takes_over_and_callers_only_wait(daemon: Daemon):
     daemon.wait_running(job)
     waiting = daemon.spawn("gjob", "wait", str(job))
     before = status(daemon)
-    with Crowd(daemon, each_anew=True) as crowd:
-        wait.until(lambda: len(crowd.submitted) > 10, "some submissions")
+    connection = daemon.connection()
+    connection.request("GET", "/health")
+    connection.getresponse().read()
+    its_socket = connection.sock
+    with Crowd(daemon, each_anew=True) as crowd, Crowd(daemon) as keeping:
+        wait.until(lambda: len(crowd.submitted) > 10 < len(keeping.submitted), "some submissions")
         done = daemon.cli("gflowd", "reload", "--exec")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(f"has taken over (pid {daemon.pid}).\n"), "it is the same process"
         count = len(crowd.submitted)
         wait.until(lambda: crowd.failures or len(crowd.submitted) > count + 10, "more submissions")
         crowd.stop()
-        assert crowd.failures == []
-        assert crowd.submitted == sorted(set(crowd.submitted))
-        assert daemon.jobs().keys() >= set(crowd.submitted)
+        keeping.stop()
+        assert crowd.failures == keeping.failures == []
+        done_once = sorted(crowd.submitted + keeping.submitted)
+        assert done_once == sorted(set(done_once)) == sorted(daemon.jobs().keys() - {job})
+    connection.request("GET", "/health")
+    assert connection.getresponse().status == 200
+    assert connection.sock is its_socket, "what is kept open stays open"
+    connection.close()
     assert status(daemon)["started_at"] > before["started_at"]
     assert daemon.job(job)["state"] == "Running"
     (daemon.work / "go").touch()
@@ -246,13 +255,13 @@ def test_another_program_takes_over_and_callers_only_wait(daemon: Daemon):
     assert not daemon.socket.exists(), "it is its own, and goes with it"
 
 
-@pytest.mark.parametrize("text", ["nonsense = 1\n", '[daemon]\nhost = "0.0.0.0"\n'])
-def test_a_configuration_that_the_next_program_would_not_take_keeps_it_away(daemon: Daemon, text: str):
+def test_a_configuration_that_the_next_program_would_not_take_keeps_it_away(daemon: Daemon):
     before = status(daemon)
-    configure(daemon, text)
-    assert daemon.http("POST", "/reload").status == 422
-    refused = daemon.http("POST", "/replace")
-    assert refused.status == 422
-    assert refused.body["error"].endswith("this program goes on")
-    assert status(daemon)["started_at"] == before["started_at"]
+    for text in ("nonsense = 1\n", '[daemon]\nhost = "0.0.0.0"\n'):
+        configure(daemon, text)
+        assert daemon.http("POST", "/reload").status == 422
+        refused = daemon.http("POST", "/replace")
+        assert refused.status == 422
+        assert refused.body["error"].endswith("this program goes on")
+        assert status(daemon)["started_at"] == before["started_at"]
     assert daemon.http("POST", "/jobs", {"command": "true", "run_dir": str(daemon.work)}).status == 201

@@ -141,7 +141,7 @@ def test_without_options_up_is_as_installed_and_whoever_calls_the_socket_starts_
 def test_a_refused_reload_is_an_error_in_the_journal_of_the_daemon_and_of_the_command(said):
     code, *lines = said["broken"]
     assert code == "reload: exit code 1"
-    assert lines[0].startswith("gflow.daemon.run: the configuration stays as it is: /home/gfuser/.config/gflow/")
+    assert lines[0].startswith("gflow.daemon.in_force: the configuration stays as it is: /home/gfuser/.config/gflow/")
     assert lines[1].startswith("gflowd: /home/gfuser/.config/gflow/gflow.toml: ")
 
 

@@ -1,6 +1,7 @@
 """Tokens with the real daemon: what lets one in, and that its text is found nowhere on the machine."""
 
 import json
+import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -14,7 +15,10 @@ from support.ports import free_port
 @pytest.fixture(scope="module")
 def place() -> Iterator[tuple[Daemon, int]]:
     port = free_port()
-    with Daemon("--host", "127.0.0.1", "--port", str(port)) as daemon:
+    others = {"GFLOW_DAEMON_ENV_DROP": "*_SECRET"}  # tokens are left out nevertheless
+    daemon = Daemon("--host", "127.0.0.1", "--port", str(port), environment=others)
+    daemon.program = (*daemon.program, "-v")
+    with daemon:
         yield daemon, port
 
 
@@ -25,6 +29,28 @@ def over_tcp(port: int, path: str, token: str) -> tuple[int, str]:
     said = answer.read().decode()
     connection.close()
     return answer.status, said
+
+
+def misplace(port: int, token: str) -> None:
+    """Send it in all the places where none belongs; what is answered is told to who has it anyway."""
+    line = f"Authorization: Bearer {token}\r\n"
+    heads = [
+        f"GET /jobs HTTP/1.1\r\nHost: localhost\r\n{line}{line}",
+        f"GET /jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization : Bearer {token}\r\n",
+        f"GET /jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer\x0b{token}\r\n",
+        f"GET /jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\xff\r\n",
+        f"GET /jobs HTTP/1.1\r\nHost: {token}\r\n{line}",
+        f"GET /jobs HTTP/{token}\r\nHost: localhost\r\n{line}",
+        f"{token} /jobs HTTP/1.1\r\nHost: localhost\r\n{line}",
+        f"GET /tokens/{token} HTTP/1.1\r\nHost: localhost\r\n",
+        f"DELETE /tokens/1?token={token} HTTP/1.1\r\nHost: localhost\r\n{line}",
+        f"POST /drain HTTP/1.1\r\nHost: localhost\r\n{line}Content-Length: x{token}\r\n",
+    ]
+    for head in heads:
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(f"{head}Connection: close\r\n\r\n".encode("latin-1"))
+            while client.recv(65536):
+                pass
 
 
 def command_lines() -> bytes:
@@ -54,7 +80,14 @@ def test_the_text_of_one_is_found_nowhere(place):
     told = json.loads(daemon.cli("gctl", "token", "create", "--user", "alice", "--name", "ci", "-o", "json").stdout)
     token, secret = told["token"], told["token"].rpartition(f"gflow_{told['id']}_")[2]
     refused = [over_tcp(port, path, token + "x")[1] for path in ("/jobs", "/nowhere", f"/jobs/{'9' * 30}")]
-    looked = [over_tcp(port, path, token)[1] for path in ("/status", "/metrics", "/jobs", "/tokens", "/drain")]
+    misplace(port, token)
+    places = ("/status", "/metrics", "/jobs", "/tokens", "/drain", "/openapi.json")
+    looked = [over_tcp(port, path, token)[1] for path in places]
+    looked.append(daemon.cli("gflowd", "doctor", GFLOW_TOKEN=token).stdout)
+    assert "token for other machines is in GFLOW_TOKEN" in looked[-1]
+    done = daemon.cli("gflowd", "reload", "--exec")
+    assert done.returncode == 0, done
+    looked += [Path(f"/proc/{daemon.pid}/{name}").read_bytes().decode() for name in ("environ", "cmdline")]
     submitted = daemon.cli("gbatch", "--parsable", "env", GFLOW_TOKEN=token)
     job_id = int(submitted.stdout)
     with_one = command_lines()
@@ -68,5 +101,6 @@ def test_the_text_of_one_is_found_nowhere(place):
         assert secret.encode() not in content, path
     assert secret.encode() not in with_one
     assert secret not in "".join([submitted.stderr, *refused, *looked, *listed, exported, daemon.said()])
+    assert f"/tokens/gflow_{told['id']}_..." in daemon.said(), "what was sent to the wrong place is told without it"
     assert '"digest"' not in exported
     assert '"tokens"' not in exported

@@ -49,6 +49,12 @@ $ cat file
 """
 
 
+def test_a_command_may_be_on_a_terminal_wherever_it_stands():
+    head = "<!-- no daemon -->\n<!-- terminal 40x5 test -->\n"
+    page = f"{head}```console\n$ test -t 1 && echo seen\n$ [ -t 1 ] || echo piped\n```\n"
+    assert transcripts.run(page) == page.replace("seen\n", "seen\nseen\n").replace("piped\n", "piped\npiped\n")
+
+
 def test_a_page_that_is_wrong_is_put_right_and_what_still_holds_is_left_alone():
     right = PAGE.replace("made long ago", "made before")
     right = right.replace("> END\n", "> END\n$(cat file)\n").replace("$ cat file\n```", "$ cat file\nmade between\n```")

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from gflow.launch import processes
+from gflow.launch.birthmark import shell_line
 from gflow.launch.processes import (
     Process,
     ProcessTable,
@@ -130,6 +131,21 @@ async def test_a_descendant_without_mark_and_session_is_found_by_its_parent(tabl
         process.wait()
         assert await table.members(run_id) == [process_of(pid)], "once found it stays found"
         assert await table.signal(run_id, signal.SIGKILL) == 1
+
+
+async def test_a_process_that_left_all_of_it_has_its_birthmark(table: ProcessTable, run_id: str) -> None:
+    for shell in ("dash", "bash"):
+        chain = f"{sys.executable} -c '{CHAIN}' 2 clean"
+        with child(None, shell, "-c", f"{shell_line(run_id)}{chain}; exec sleep 600", stderr=subprocess.DEVNULL) as sh:
+            pid = read_pid(sh)
+            assert process_of(pid) not in await table.members(run_id), "as long as the launch is not known"
+            table.register(run_id, 2**22 + 1)
+            assert process_of(pid) in await table.members(run_id)
+            table.register("another", 2**22 + 2)
+            assert await table.members("another") == []
+            assert (await table.owners([pid]))[pid].run_id == run_id
+            send(process_of(pid), signal.SIGKILL)
+            table.forget(run_id)
 
 
 async def test_the_wrapper_is_never_signalled(table: ProcessTable, run_id: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gflow.core.model import Job
+from gflow.launch.birthmark import mark_in, mark_of
 from gflow.launch.program import program_of
 from gflow.launch.run_directory import RunDirectory
 from gflow.launch.script import UNCONFINED, Confinement, Places, render_environment, render_wrapper
@@ -349,6 +350,12 @@ def test_a_job_enters_its_cgroup_and_its_cpus_before_its_first_instruction(wrapp
     wrapper.confinement = Confinement(str(cgroup), str(cpu), shutil.which("taskset"))
     printed = wrapper.run(wrapper.job("sh", "-c", f"cat {shlex.quote(str(cgroup))}; nproc; echo $GFLOW_CPUS", cpus=1))
     assert printed == "0\n1\n1\n", "the subshell that becomes the program enters, not the wrapper"
+    assert wrapper.ended == (0, None)
+
+
+def test_a_job_is_born_with_the_mark_of_its_launch(wrapper: Wrapper) -> None:
+    job = wrapper.job("sh", "-c", "setsid -w env -i cat /proc/self/limits")
+    assert mark_in(wrapper.run(job).encode()) == mark_of(job.run_id or "")
     assert wrapper.ended == (0, None)
 
 

@@ -184,9 +184,10 @@ async def test_a_background_process_on_the_terminal_does_not_hold_the_job(tmux: 
     assert read_stat(int((tmux.work / "pid").read_text())) is None
 
 
-async def test_a_daemonised_process_is_found_and_ended(tmux: Machine) -> None:
+@pytest.mark.parametrize("clean", ["", "env -i "])
+async def test_a_daemonised_process_is_found_and_ended(tmux: Machine, clean: str) -> None:
     job = tmux.job(
-        "(setsid setsid sh -c 'trap \"\" HUP TERM; echo $$ >pid; sleep 600; :' </dev/null >/dev/null 2>&1 &);"
+        f"(setsid setsid {clean}sh -c 'trap \"\" HUP TERM; echo $$ >pid; sleep 600; :' </dev/null >/dev/null 2>&1 &);"
         "until [ -s pid ]; do sleep 0.02; done"  # gone before, the terminal's hang-up could still catch it
     )
     assert (await tmux.end_of(job)).code == 0

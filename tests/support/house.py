@@ -20,9 +20,10 @@ import trio
 from gflow import clock, config
 from gflow.api.app import create_app
 from gflow.api.services import Services
-from gflow.daemon import endpoints, run
+from gflow.daemon import configured, endpoints, run
 from gflow.daemon.peer import Peer
 from gflow.daemon.persistence import Persistence
+from gflow.daemon.settings import Settings
 from gflow.daemon.signals import Terminal
 from gflow.gpu.base import Probe
 from gflow.gpu.simulated import Simulated
@@ -65,18 +66,18 @@ class House:
         self._patched.enter_context(patch.object(run, "Nvml", lambda: Simulated(0, 1)))  # whatever this machine has
         self._patched.enter_context(patch.object(endpoints, "peer_of", self._peer_of(endpoints.peer_of)))
         self._patched.enter_context(patch.object(run, "Persistence", partial(Persistence, disk=disk)))
-        self._patched.enter_context(patch.object(run, "_targets", lambda *_settings: list(targets)))
+        self._patched.enter_context(patch.object(configured, "targets", lambda *_settings: list(targets)))
         self._patched.enter_context(patch.object(run, "create_app", self._create_app))
         if probe is not None:
             self._patched.enter_context(patch.object(run, "Simulated", lambda *_settings: probe))
-        configured = config.Config(
+        settings = config.Config(
             daemon=config.Daemon(**daemon),
             timezone=timezone,
             quota=quota or config.Quota(),
             access=access or config.Access(),
         )
-        settings = run.Settings(configured, self.data_dir, self.socket)
-        self.daemon = run._Daemon(settings, Terminal())
+        started_with = Settings(settings, self.data_dir, self.socket)
+        self.daemon = run.Daemon(started_with, Terminal())
         self.runtime = self.daemon._runtime
         self.engine = self.runtime.engine
         self.persistence = self.daemon._persistence

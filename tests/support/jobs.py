@@ -49,7 +49,8 @@ def snapshot(engine: Engine) -> dict[str, Any]:
     """All the engine holds, copied to every depth, in a form that compares."""
     queue = {shape: (lane.keys.copy(), lane.blocked) for shape, lane in engine.ready._lanes.items()}
     usage = {name: dict(+counter) for name, counter in vars(engine.quotas.usage).items()}
-    shared = (usage, engine.quotas.overrides, engine.kept_settings(), dict(engine.measuring._gathered))
+    kept = (dict(engine.kept.memory), dict(engine.kept.files))
+    shared = (usage, kept, engine.quotas.overrides, engine.kept_settings(), dict(engine.measuring._gathered))
     places = {job_id: (lane.shape, key) for job_id, (lane, key) in engine.ready._place.items()}
     resources = engine.resources
     machine = (resources.gpus.copy(), dict(resources.status), resources.memory_total_mb, resources.memory_used_mb)
@@ -58,7 +59,7 @@ def snapshot(engine: Engine) -> dict[str, Any]:
     plain = {
         name: value
         for name, value in vars(engine).items()
-        if name not in ("ready", "resources", "book", "quotas", "fair_share", "measuring", *_NESTED)
+        if name not in ("ready", "resources", "book", "quotas", "fair_share", "measuring", "kept", *_NESTED)
     }
     copied = {name: value.copy() if hasattr(value, "copy") else value for name, value in plain.items()}
     nested = {name: {key: type(values)(values) for key, values in getattr(engine, name).items()} for name in _NESTED}

@@ -17,7 +17,8 @@ are run where they stand, and what they print is not shown:
 With `<!-- no daemon -->` there is none at first: the page starts one itself, as somebody new would.
 
 In a block of ```console COLUMNSxLINES each command runs on a terminal of that size (`capture`), and what it shows there
-is its output. What stands behind that are the words by which one that does not end is known to show all.
+is its output. What stands behind that are the words by which one that does not end is known to show all. With
+`<!-- terminal COLUMNSxLINES COMMAND... -->` these commands run so wherever they are on the page.
 
 A port written 59000 is one that is free. Who runs it is `alice` on `gpubox`, at home in /home/alice; `alice` in a
 command is that user. Two outputs are the same if they differ in nothing but moments, durations below a minute, process
@@ -41,6 +42,7 @@ from support.ports import free_port
 FENCE, END = "```console", "```"
 PROMPT, MORE, LEFT_OUT = "$ ", "> ", "…"
 NO_DAEMON = "<!-- no daemon -->\n"
+_ON_TERMINAL = re.compile(r"^<!-- terminal (?P<size>\d+x\d+) (?P<commands>.*?) -->$", re.MULTILINE)
 _SETUP = re.compile(
     r"<!-- setup\n(?P<commands>.*?)-->|<!-- file (?P<name>\S+) -->\n+```\w*\n(?P<content>.*?)^```$",
     re.DOTALL | re.MULTILINE,
@@ -68,11 +70,12 @@ _MASKS = (
 
 @dataclass
 class Example:
-    """A command as typed, in lines, and what it printed; `terminal` is what its block says of that."""
+    """A command as typed, in lines, and what it printed; `terminal` is what its block says of that, `size` the page."""
 
     typed: list[str]
     printed: list[str] = field(default_factory=list)
     terminal: str = ""
+    size: str = ""
 
     @property
     def command(self) -> str:
@@ -81,9 +84,9 @@ class Example:
     @property
     def run(self) -> str:
         """What a shell runs for it."""
-        if not self.terminal:
+        if not self.terminal and not self.size:
             return self.command
-        size, _, words = self.terminal.partition(" ")
+        size, _, words = (self.terminal or self.size).partition(" ")
         python = f"PYTHONPATH={shlex.quote(str(Path(__file__).parents[1]))} {shlex.quote(sys.executable)}"
         return f"{python} -m support.capture {size} {shlex.quote(self.command)} {shlex.quote(words)}"
 
@@ -130,6 +133,7 @@ def run(text: str) -> str:
     """The page with what its commands print now, where that differs from what is there."""
     pieces = blocks(text)
     steps = list(_steps(pieces))
+    _put_on_terminal(text, steps)
     port = str(free_port())
     commands = [(step if isinstance(step, str) else step.run).replace(PORT, port) for step in steps]
     daemon = Daemon("--simulated-gpus", "2", grace_secs=10, environment={"TZ": "UTC"})
@@ -153,6 +157,13 @@ def _steps(pieces: list[str | list[Example]]) -> Iterator[str | Example]:
     """What is run, in order: the commands of comments as text, and the examples."""
     for piece in pieces:
         yield from map(_commands, _SETUP.finditer(piece)) if isinstance(piece, str) else piece
+
+
+def _put_on_terminal(text: str, steps: list[str | Example]) -> None:
+    said = _ON_TERMINAL.search(text)
+    for step in steps if said is not None else ():
+        if isinstance(step, Example) and step.command.split()[0] in said["commands"].split():
+            step.size = said["size"]
 
 
 def _commands(comment: re.Match[str]) -> str:

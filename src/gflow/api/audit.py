@@ -2,8 +2,9 @@
 
 That is: those whose rule says so (`access.py`), and those by which somebody acts on another user's job, group or
 reservation. A line is one JSON object of plain ASCII, so that no text of anybody's can end it or look like another, and
-every text in it is cut. It has the path of the request and never its headers, its query or its body, so no token
-and no secret comes into it. Refusals of those whom nobody knows are only counted where there are many (`refusals.py`).
+every text in it is cut. It has the path of the request, without what may be a token in it, and never its headers, its
+query or its body, so no secret comes into it. What came to nothing is only counted where there is much of it
+(`refusals.py`); what an administrator did has its line in any case.
 """
 
 import json
@@ -15,6 +16,7 @@ from gflow.api.access import Rule
 from gflow.api.callers import Caller
 from gflow.api.refusals import Refusals
 from gflow.core.errors import Forbidden, Unauthorized
+from gflow.core.tokens import hidden
 from gflow.daemon.peer import Peer, Stranger
 
 log = logging.getLogger("gflow.audit")
@@ -53,8 +55,9 @@ class Trail:
 
     def end(self) -> None:
         """Write the line, if there is to be one."""
-        for address, more in self.refusals.counted(time.monotonic()):
-            log.warning("%s", json.dumps({"outcome": "refused", "from": f"tcp {address}", "more": more}))
+        for known, party, more in self.refusals.counted(time.monotonic()):
+            whose = {"user": party} if known else {"from": party}
+            log.warning("%s", json.dumps({"outcome": "refused", **whose, "more": more}))
         if isinstance(self.refusal, Forbidden | Unauthorized):
             self._refused(str(self.refusal))
             return
@@ -62,12 +65,21 @@ class Trail:
             self._refused(_listed(self.denied))
         if self.of_others or (self.rule is not None and self.rule.is_told):
             outcome = "unanswered" if self.status is None else "done" if self.status < 400 else "failed"
-            log.info("%s", self._line(outcome, None if self.refusal is None else str(self.refusal)))
+            if self._always(outcome) or self._tells():
+                log.info("%s", self._line(outcome, None if self.refusal is None else str(self.refusal)))
 
     def _refused(self, why: str) -> None:
-        nobody = isinstance(self.peer, Stranger) and (self.who is None or self.who.anonymous)
-        if not nobody or self.refusals.tells(_host(self.peer)):
+        if self._tells():
             log.warning("%s", self._line("refused", why))
+
+    def _always(self, outcome: str) -> bool:
+        """Whether it is what administrators did, or may have done; those who are nobody stand in for some."""
+        return outcome != "failed" and self.who is not None and (self.who.admin or self.who.anonymous)
+
+    def _tells(self) -> bool:
+        if self.who is None or self.who.anonymous:
+            return self.refusals.tells(_origin_without_port(self.peer))
+        return self.refusals.tells(self.who.name, known=True)
 
     def _line(self, outcome: str, why: str | None) -> str:
         fields: dict[str, Any] = {
@@ -95,9 +107,11 @@ def _origin(peer: Peer | Stranger | None) -> str:
     return f"tcp {peer.address}" if peer is not None else "nowhere"
 
 
-def _host(peer: Peer | Stranger | None) -> str:
-    """The address without the port, which is another with each connection."""
-    return peer.address.rpartition(":")[0] if isinstance(peer, Stranger) else ""
+def _origin_without_port(peer: Peer | Stranger | None) -> str:
+    """Where they come from who are one party: a port is another with each connection, as a process is."""
+    if isinstance(peer, Peer):
+        return f"unix uid {peer.uid}"
+    return f"tcp {peer.address.rpartition(':')[0]}" if peer is not None else "nowhere"
 
 
 def _listed(names: list[str]) -> str:
@@ -106,4 +120,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _cut(value: Any) -> Any:
-    return f"{value[:MOST_CHARS]}..." if isinstance(value, str) and len(value) > MOST_CHARS else value
+    if not isinstance(value, str):
+        return value
+    shown = hidden(value)
+    return f"{shown[:MOST_CHARS]}..." if len(shown) > MOST_CHARS else shown

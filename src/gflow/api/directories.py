@@ -27,7 +27,7 @@ async def check(services: Services, wanted: Iterable[str]) -> None:
     unknown = {path for path in wanted if seen.get(path, -math.inf) < now - KNOWN_SECS}
     if not unknown:
         return
-    missing = await trio.to_thread.run_sync(_first_missing, unknown)
+    missing = await trio.to_thread.run_sync(_first_missing, unknown, abandon_on_cancel=True)
     if missing is not None:
         raise Impossible(f"The working directory '{missing}' does not exist, or is not a directory")
     if len(seen) >= MOST_KNOWN:

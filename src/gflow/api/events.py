@@ -20,10 +20,17 @@ from gflow.core.lifecycle import FINAL
 
 KEEP_ALIVE_SECS = 15.0
 
+AT_ONCE = 100
+"""Events sent as one piece where there are many: for each follower a piece takes as long, whatever is in it."""
+
+KEPT = 4096
+"""Events that are kept as they go out: mostly all followers are sent the same."""
+
 
 def blueprint(services: Services) -> Blueprint:
     """`GET /events`."""
     routes = Blueprint("events", __name__)
+    told = _Told()
 
     @routes.get("/events")
     async def events() -> Response:
@@ -36,7 +43,7 @@ def blueprint(services: Services) -> Blueprint:
         last_seen = int(given) if given is not None else newest
         if last_seen > newest:  # of another life of the data directory: all its events are gone
             last_seen = 0
-        response = Response(_stream(services, caller(), last_seen), content_type="text/event-stream")
+        response = Response(_stream(services, told, caller(), last_seen), content_type="text/event-stream")
         response.headers["Cache-Control"] = "no-cache"
         response.timeout = None
         return response
@@ -44,19 +51,36 @@ def blueprint(services: Services) -> Blueprint:
     return routes
 
 
-async def _stream(services: Services, who: Caller, last_seen: int) -> AsyncIterator[bytes]:
+class _Told:
+    """Events on the wire, by number."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, bytes] = {}
+
+    def of(self, number: int, event: Event) -> bytes:
+        """One event, made when it is first asked for."""
+        found = self._kept.get(number)
+        if found is None:
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            found = self._kept[number] = message(number, event)
+        return found
+
+
+async def _stream(services: Services, told: _Told, who: Caller, last_seen: int) -> AsyncIterator[bytes]:
     bus = services.runtime.bus
     yield b"event: connected\ndata: {}\n\n"
     while not bus.closed and services.still_lets_in(who):
         missed, fresh = bus.since(last_seen)
         if missed:
             yield b'event: missed\ndata: {"type":"missed"}\n\n'
-        for number, event in fresh:
-            last_seen = number
-            yield message(number, event)
-        with trio.move_on_after(KEEP_ALIVE_SECS) as pause:
+        for start in range(0, len(fresh), AT_ONCE):
+            some = fresh[start : start + AT_ONCE]
+            last_seen = some[-1][0]
+            yield b"".join(told.of(number, event) for number, event in some)
+        with trio.move_on_after(min(KEEP_ALIVE_SECS, services.secs_left(who))) as pause:
             await bus.wait_for_more(last_seen)
-        if pause.cancelled_caught:
+        if pause.cancelled_caught and services.still_lets_in(who):
             yield b": keep-alive\n\n"
 
 

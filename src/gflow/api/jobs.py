@@ -16,6 +16,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.listing import Listing
 from gflow.api.owned import owned
+from gflow.api.room import check_kept
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
 from gflow.api.submitter import check_program
@@ -32,6 +33,9 @@ from gflow.wire.requests import JobUpdate, read, spec_changes
 
 CHUNK = 500
 """Jobs encoded before others get a turn."""
+
+LOOK_SECS = 15.0
+"""So late whoever waits for a job is told that the token expired, should the clock have been set meanwhile."""
 
 WHOLE = 20_000
 """More jobs than this are sent as they are found."""
@@ -75,7 +79,8 @@ def blueprint(services: Services) -> Blueprint:
             seen = runtime.bus.last_id
             if runtime.bus.closed:
                 raise Unavailable(STOPPING)
-            await runtime.bus.wait_for_more(seen)
+            with trio.move_on_after(min(LOOK_SECS, services.secs_left(caller()))):
+                await runtime.bus.wait_for_more(seen)
             services.check_still_lets_in(caller())
             job = await listing.find(job.id)
         await runtime.durable(runtime.last_seq)
@@ -104,6 +109,8 @@ def blueprint(services: Services) -> Blueprint:
         check_program(services, caller(), job, _named(body))
         if isinstance(body.run_dir, str):
             await directories.check(services, [body.run_dir])
+        if _HEAVY.intersection(_named(body)):
+            check_kept(services, caller())
         spooled = Spooled(services)
         try:
             script = await spooled_script(spooled, body, job.spec.run_dir)
@@ -157,6 +164,19 @@ def blueprint(services: Services) -> Blueprint:
 
 
 _CHANGED_BY = {"time_limit_delta": "time_limit", "parameter_changes": "parameters"}
+
+
+_HEAVY = {
+    "command",
+    "argv",
+    "script",
+    "script_text",
+    "script_args",
+    "parameters",
+    "parameter_changes",
+    "depends_on_ids",
+}
+"""Changes by which a job may come to keep more."""
 
 
 def _named(body: JobUpdate) -> list[str]:

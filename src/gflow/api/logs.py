@@ -1,8 +1,9 @@
 """The output of jobs: where it is, its end, or all of it as it comes."""
 
 import io
+import math
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,18 +20,27 @@ from gflow.core.model import Job, JobId
 from gflow.store.disk import open_regular
 
 CHUNK_BYTES = 256 * 1024
+MOST_LINES, MOST_BYTES = 20_000, 4 << 20
+"""Of one answer with the end of a log."""
+
 MAX_LINES = 1_000_000_000
 MAX_LOOK_BYTES = 1 << 28
 """How far back lines are counted: a log may be large, and what was written into it need not have any lines."""
 
 FOLLOW_SECS = 0.1
-"""How often a followed log is looked at for more."""
+"""How often a followed log is looked at for more, as long as not many are."""
+
+LOOKS_A_SECOND = 320.0
+"""At logs that are followed, by all: the more follow some, the longer each of them waits."""
+
+SEARCHES = 4
+"""Threads that may look for where the last lines begin: other work in threads goes on meanwhile."""
 
 
 def blueprint(services: Services) -> Blueprint:
     """Routes below `/jobs/ID/log`."""
     routes = Blueprint("logs", __name__)
-    listing = services.listing
+    listing, searches, turns = services.listing, trio.CapacityLimiter(SEARCHES), _Turns()
 
     @routes.get("/jobs/<int:job_id>/log")
     async def where(job_id: int) -> Response:
@@ -41,8 +51,8 @@ def blueprint(services: Services) -> Blueprint:
     async def content(job_id: int) -> Response:
         query.allow("tail", "max_bytes")
         path = services.log_path((await seen(job_id)).id)
-        tail = query.integer("tail", least=1, most=20_000) or 1000
-        max_bytes = query.integer("max_bytes", least=1, most=4_194_304) or 262_144
+        tail = query.integer("tail", least=1, most=MOST_LINES) or 1000
+        max_bytes = query.integer("max_bytes", least=1, most=MOST_BYTES) or 262_144
         found = await trio.to_thread.run_sync(_tail, path, tail, max_bytes)
         if found is None:
             raise NotFound(f"Job {job_id} has no log yet")
@@ -61,8 +71,10 @@ def blueprint(services: Services) -> Blueprint:
         if not await trio.to_thread.run_sync(_is_there, services.log_path(job.id)) and not follow:
             raise NotFound(f"Job {job_id} has no log yet")
         if last is not None:
-            offset = await trio.to_thread.run_sync(_offset_of_last, services.log_path(job.id), last)
-        body = _stream(services, caller(), job.id, offset or 0, first, follow=follow)
+            offset = await trio.to_thread.run_sync(
+                _offset_of_last, services.log_path(job.id), last, abandon_on_cancel=True, limiter=searches
+            )
+        body = _stream(services, turns, caller(), job.id, offset or 0, first, follow=follow)
         response = Response(body, content_type="text/plain")
         response.headers["X-Offset"] = str(offset or 0)
         response.timeout = None
@@ -108,8 +120,20 @@ def _tail(path: Path, lines: int, max_bytes: int) -> tuple[int, bool, str] | Non
     return size, len(kept) < size, kept.decode(errors="replace")
 
 
+class _Turns:
+    """When whoever follows a log looks at it again. Times are trio's."""
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+
+    def pause_secs(self, now: float) -> float:
+        """How long the next look has to wait; it gets that moment."""
+        self._last = max(now + FOLLOW_SECS, self._last + 1 / LOOKS_A_SECOND)
+        return self._last - now
+
+
 async def _stream(
-    services: Services, who: Caller, job_id: JobId, offset: int, first: int | None, *, follow: bool
+    services: Services, turns: _Turns, who: Caller, job_id: JobId, offset: int, first: int | None, *, follow: bool
 ) -> AsyncIterator[bytes]:
     """The bytes of the log from `offset` on. With `follow`, until the job is over and all of them were sent, or the
     daemon stops: who follows asks what became of the job, and goes on at its own offset with the next daemon. It ends
@@ -133,7 +157,7 @@ async def _stream(
         if first == 0 or (over and not data) or not services.still_lets_in(who):
             return
         if not data:
-            await trio.sleep(FOLLOW_SECS)
+            await trio.sleep(turns.pause_secs(trio.current_time()))
 
 
 def _read(path: Path, offset: int) -> bytes:
@@ -161,13 +185,17 @@ def _offset_of_last(path: Path, lines: int) -> int:
         return 0
     with file:
         end = os.fstat(file.fileno()).st_size
-        return _back(file, end, lines, least=max(0, end - MAX_LOOK_BYTES))
+        return _back(file, end, lines, max(0, end - MAX_LOOK_BYTES), trio.from_thread.check_cancelled)
 
 
-def _back(file: BinaryIO, end: int, lines: int, least: int = 0) -> int:
-    """The place behind the newline before the last `lines` lines; the newline at the very end ends the last of them."""
+def _back(file: BinaryIO, end: int, lines: int, least: int = 0, still_wanted: Callable[[], None] = lambda: None) -> int:
+    """The place behind the newline before the last `lines` lines; the newline at the very end ends the last of them.
+
+    `still_wanted` is asked now and then, and raises when nobody waits for the answer any more.
+    """
     left, at = lines, end
     while at > least:
+        still_wanted()
         start = max(least, at - CHUNK_BYTES)
         file.seek(start)
         data = file.read(at - start)

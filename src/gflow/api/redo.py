@@ -11,7 +11,7 @@ from gflow.api import directories, query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_joins, check_owner
-from gflow.api.room import check_room
+from gflow.api.room import check_kept, check_room
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
 from gflow.api.submitter import check_again, submitter
@@ -44,6 +44,7 @@ def blueprint(services: Services) -> Blueprint:
         along = in_order(await _fallen(attempts, who)) if wanted.cascade else []
         uid = await submitter(services, who)
         check_again(services, who, [job, *along])
+        check_kept(services, who)
         spooled = Spooled(services)
         try:
             changed = {job.id, *wanted.alike}

@@ -1,6 +1,6 @@
-"""How many refusals of nobody get a line: whoever reaches the port could fill the log with them.
+"""How many lines requests get that came to nothing: whoever may send some could fill the log with them.
 
-Those whom the kernel or a token names answer for theirs, and every one of these has its line.
+Strangers have few, counted by address; those whom the kernel or a token names have more, counted by name.
 """
 
 from collections import Counter
@@ -10,33 +10,40 @@ MINUTE_SECS = 60.0
 OF_ONE, OF_ALL = 20, 200
 """Lines a minute about one address, and about all of them: one machine may have many."""
 
+OF_A_USER, OF_USERS = 200, 2000
+"""The same about those who are known."""
+
 MOST_COUNTED = 20
-"""Addresses of which it is said how many more there were; those behind are counted together."""
+"""Parties of which it is said how many more there were; those behind are counted together."""
 
 OTHERS = "others"
 
 
 class Refusals:
-    """Counts refusals by address, a minute at a time. Times are of any one clock, in seconds."""
+    """Counts lines by party, a minute at a time. Times are of any one clock, in seconds."""
 
     def __init__(self) -> None:
         self._since = float("-inf")
-        self._told: Counter[str] = Counter()
-        self._more: Counter[str] = Counter()
+        self._told: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        self._more: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
 
-    def tells(self, address: str) -> bool:
-        """Whether one more from this address gets a line; it is counted either way."""
-        if self._told[address] < OF_ONE and self._told.total() < OF_ALL:
-            self._told[address] += 1
+    def tells(self, party: str, *, known: bool = False) -> bool:
+        """Whether one more of this address, or user, gets a line; it is counted either way."""
+        told, more = self._told[known], self._more[known]
+        of_one, of_all = (OF_A_USER, OF_USERS) if known else (OF_ONE, OF_ALL)
+        if told[party] < of_one and told.total() < of_all:
+            told[party] += 1
             return True
-        self._more[address if address in self._more or len(self._more) < MOST_COUNTED else OTHERS] += 1
+        more[party if party in more or len(more) < MOST_COUNTED else OTHERS] += 1
         return False
 
-    def counted(self, now: float) -> Iterator[tuple[str, int]]:
-        """When the minute is over: addresses and how many more there were. To be asked before `tells`."""
+    def counted(self, now: float) -> Iterator[tuple[bool, str, int]]:
+        """When the minute is over: whether they are known, parties, and how many more. To be asked before `tells`."""
         if now - self._since < MINUTE_SECS:
             return
         self._since = now
-        self._told.clear()
-        more, self._more = self._more, Counter()
-        yield from more.items()
+        for known, told in self._told.items():
+            told.clear()
+            more, self._more[known] = self._more[known], Counter()
+            for party, count in more.items():
+                yield known, party, count

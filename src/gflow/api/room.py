@@ -1,8 +1,10 @@
-"""How many jobs may wait: the queue is in memory, so it has an end. Quotas are for less; no quota lifts this."""
+"""How many jobs may wait, and how much they may keep: the queue is in memory, so it has an end. Quotas are for less; no
+quota lifts this."""
 
 from collections.abc import Iterable
 
 from gflow.api.callers import Caller
+from gflow.api.services import Services
 from gflow.core.engine import Engine
 from gflow.core.errors import TooMany
 from gflow.core.model import JobSpec, State
@@ -14,6 +16,13 @@ OF_ONE = 100_000
 """Of these, those of one user who is no administrator; all of them together leave `KEPT` to administrators."""
 
 KEPT = 10_000
+
+MEMORY, MEMORY_OF_ONE = 1 << 30, 256 << 20
+"""Bytes that the jobs at hand may keep in memory, by what `gflow.core.kept` counts; on disk it is up to four times as
+much. As every bound below it may be passed by one request."""
+
+FILES, FILES_OF_ONE = 16 << 30, 2 << 30
+"""Bytes of captured environments and scripts on disk."""
 
 
 def check_room(engine: Engine, who: Caller, specs: Iterable[JobSpec]) -> None:
@@ -29,6 +38,19 @@ def check_room(engine: Engine, who: Caller, specs: Iterable[JobSpec]) -> None:
     own = engine.quotas.usage.queued_jobs["user", who.name]
     if not who.admin and own + new > OF_ONE:
         raise _full(f"{own} jobs of {who.name} wait, and at most {OF_ONE} may")
+
+
+def check_kept(services: Services, who: Caller) -> None:
+    """Refuse more where the jobs at hand keep too much already, before anything is stored. Raises TooMany."""
+    kept = services.runtime.engine.kept
+    if who.admin:
+        return
+    if kept.memory[who.name] > MEMORY_OF_ONE or kept.memory.total() > MEMORY:
+        whose = "all users" if kept.memory[who.name] <= MEMORY_OF_ONE else who.name
+        raise _full(f"the arguments and dependencies of the jobs of {whose} take up all the memory they may")
+    if kept.files[who.name] > FILES_OF_ONE or services.spool.total_bytes() > FILES:
+        whose = "all users" if kept.files[who.name] <= FILES_OF_ONE else who.name
+        raise _full(f"the scripts and environments of the jobs of {whose} take up all the room they may")
 
 
 def _full(why: str) -> TooMany:

@@ -1,6 +1,7 @@
 """What the handlers may use: the runtime, and what it cannot tell itself."""
 
 import json
+import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -171,6 +172,10 @@ class Services:
     def still_lets_in(self, who: Caller) -> bool:
         """Whether an answer that goes on and on may: the token it was asked for with may be over."""
         return who.token is None or self.tokens.holds(who.token, self.runtime.clock().wall)
+
+    def secs_left(self, who: Caller) -> float:
+        """How long it will do so, unless the token is revoked or the clock is set meanwhile."""
+        return math.inf if who.token is None else self.tokens.secs_left(who.token, self.runtime.clock().wall)
 
     def check_still_lets_in(self, who: Caller) -> None:
         """Raise Unauthorized if the token it was asked for with is over."""

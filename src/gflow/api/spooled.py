@@ -1,5 +1,6 @@
 """What jobs need besides their record, put where the launcher finds it: captured environments and texts of scripts."""
 
+import hashlib
 import os
 import stat
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from msgspec import UNSET
 
 from gflow.api.services import KnownEnvironment, Services
 from gflow.core.errors import Impossible, Malformed, Unavailable
-from gflow.core.limits import MAX_SCRIPT_BYTES
+from gflow.core.limits import MAX_ENVIRONMENT_BYTES, MAX_SCRIPT_BYTES
 from gflow.store.spool import Kind
 from gflow.wire.requests import JobUpdate
 
@@ -22,10 +23,14 @@ MOST_REMEMBERED = 256 << 10
 
 
 class Spooled:
-    """The environments and scripts of one submission in the spool, each distinct one once, pinned until `unpin`."""
+    """The environments and scripts of one submission in the spool, each distinct one once, pinned until `unpin`.
 
-    def __init__(self, services: Services) -> None:
+    What is only tried (`dry`) is not stored.
+    """
+
+    def __init__(self, services: Services, *, dry: bool = False) -> None:
         self._services = services
+        self._dry = dry
         self._pins: list[tuple[Kind, str]] = []
         self._environments: dict[int, str] = {}
         self._scripts: dict[str, str] = {}
@@ -54,6 +59,8 @@ class Spooled:
             data = self._services.render_environment(kept)
         except ValueError as error:
             raise Malformed(f"Invalid environment: {error}") from None
+        if len(data) > MAX_ENVIRONMENT_BYTES:
+            raise Impossible("The environment is longer than 2 MiB, more than Linux passes on; see --export")
         digest, dropped = await self._put("env", data), frozenset(variables.keys() - kept.keys())
         if len(data) <= MOST_REMEMBERED:
             if len(known) >= KEPT_ENVIRONMENTS:
@@ -68,6 +75,8 @@ class Spooled:
         return pinned
 
     async def _put(self, kind: Kind, data: bytes) -> str:
+        if self._dry:
+            return hashlib.sha256(data).hexdigest()
         try:
             digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
         except OSError as error:
@@ -119,7 +128,7 @@ async def spooled_script(spooled: Spooled, update: JobUpdate, run_dir: str) -> s
 async def _script_bytes(path: str | None, text: str | None, run_dir: str | None) -> bytes:
     if text is not None:
         return text.encode(errors="surrogateescape")
-    return await trio.to_thread.run_sync(_read_script, Path(run_dir or "/", path or ""))
+    return await trio.to_thread.run_sync(_read_script, Path(run_dir or "/", path or ""), abandon_on_cancel=True)
 
 
 def _read_script(path: Path) -> bytes:

@@ -14,7 +14,7 @@ from gflow.api import directories, query
 from gflow.api.answers import answer
 from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_joins
-from gflow.api.room import check_room
+from gflow.api.room import check_kept, check_room
 from gflow.api.services import Services, new_group_id
 from gflow.api.spooled import Spooled
 from gflow.api.submitter import submitter
@@ -60,7 +60,9 @@ async def _submit(
     _group_tasks(requests)
     uid = await submitter(services, who)
     await _check_directories(services, requests, who)
-    spooled = Spooled(services)
+    if any(_new(runtime.engine, who, job) for job in requests):
+        check_kept(services, who)
+    spooled = Spooled(services, dry=dry_run)
     try:
         specs = [await _spec(spooled, job, who, uid) for job in requests]
         recalled, cells = await services.listing.behind(_dependencies(specs), _cells(specs))
@@ -93,6 +95,11 @@ async def _submit(
         _receipt(job, spooled.dropped, earlier=was, mailed=mailed, kept_by=kept_by)
         for job, was in zip(jobs, earlier, strict=True)
     ]
+
+
+def _new(engine: Engine, who: Caller, job: JobRequest) -> bool:
+    """Whether a request is not one that was sent again under the same key."""
+    return job.submit_key is None or engine.submitted_under(who.name, job.submit_key) is None
 
 
 def _submitter(jobs: list[JobRequest]) -> Caller:

@@ -97,9 +97,34 @@ class _Value(click.ParamType[Any]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return self._convert(value)
+            return self._convert(value.replace(_VALUE, "") if isinstance(value, str) else value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+_VALUE = "\0"
+"""Marks the beginning of a value; no word of a command line can hold one."""
+
+
+class _Command(click.Command):
+    """A command that takes what stands behind `=` for the value, also for an option that may do without, and whatever
+    it looks like."""
+
+    def __init__(self, name: str, table: Command, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self._unclear = tuple(
+            f"{name}=-" for option in table.options if option.bare is not None for name in option.names
+        )
+
+    async def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        given = [_marked(word) if word.startswith(self._unclear) else word for word in args[:end]]
+        return await super().parse_args(ctx, given + args[end:])
+
+
+def _marked(word: str) -> str:
+    name, _, value = word.partition("=")
+    return f"{name}={_VALUE}{value}"
 
 
 class _Members(click.Group):
@@ -151,8 +176,9 @@ def _build(table: Command | Group, name: str) -> click.Command:
             given = _given(command.options, context.params) | given
         return command, given, path
 
-    return click.Command(
+    return _Command(
         name,
+        command,
         callback=collect,
         params=[*map(_option, command.options), *map(_argument, command.arguments), _version()],
         help=command.summary,

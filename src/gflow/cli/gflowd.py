@@ -331,11 +331,11 @@ def _already(found: hosting.Running, given: Invocation) -> None:
 def _check(given: Invocation) -> None:
     settings = given.settings()
     if settings.notifications.enabled or settings.tcp() is not None:
-        from gflow.daemon import run as daemon
+        from gflow.daemon import configured
 
         try:
-            daemon.check(settings, system=given.system)
-        except daemon.CannotStart as error:
+            configured.check(settings, system=given.system)
+        except configured.CannotStart as error:
             raise ConfigError(str(error)) from error
 
 
@@ -347,15 +347,15 @@ def _stop(given: Invocation, path: Path) -> bool:
 
 
 def _serve(given: Invocation) -> None:
-    from gflow.daemon import handover, logs, systemd
-    from gflow.daemon import run as daemon
+    from gflow.daemon import configured, handover, logs, process, systemd
+    from gflow.daemon.settings import Settings
 
     os.umask(0o077)
     file = Path(given.log_file) if given.log_file is not None else None
     logs.set_up(given.verbosity, given.log_format, file, os.environ)
     before = handover.take(os.environ, os.getpid())
     handed_over, hosted = before if before is not None else (None, systemd.take(os.environ, os.getpid()))
-    settings = daemon.Settings(
+    settings = Settings(
         given.settings(),
         given.data_dir(),
         given.socket(),
@@ -365,9 +365,16 @@ def _serve(given: Invocation) -> None:
         handed_over=handed_over,
     )
     try:
-        daemon.serve(settings)
-    except daemon.CannotStart as error:
+        process.serve(settings)
+    except configured.CannotStart as error:
         _give_up(error)
+    _leave_at_once()
+
+
+def _leave_at_once() -> None:
+    """All is on disk and closed: to take a long queue apart, object by object, can take seconds, for nothing."""
+    logging.shutdown()
+    os._exit(0)
 
 
 def _give_up(error: Exception) -> Never:

@@ -55,11 +55,11 @@ def _socket(given: Invocation) -> Path:
 
 def usable(given: Invocation) -> Config:
     """The settings. Raises ConfigError also for what would keep a daemon from starting with them."""
-    from gflow.daemon import run as daemon
+    from gflow.daemon import configured
 
     settings = given.settings()
     try:
-        daemon.check(settings, system=given.system)
-    except daemon.CannotStart as error:
+        configured.check(settings, system=given.system)
+    except configured.CannotStart as error:
         raise ConfigError(str(error)) from error
     return settings

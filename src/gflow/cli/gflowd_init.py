@@ -1,8 +1,10 @@
 """`gflowd init`: writes a configuration file that says what it does not set, too."""
 
+import itertools
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
     "": (("timezone", "Europe/Berlin", "of the times of reservations; without it that of the machine"),),
     "daemon": (
         ("gpus", [0, 1], "which GPUs jobs may have; without it all"),
-        ("gpu_allocation_strategy", "sequential", "or random"),
+        ("gpu_allocation_strategy", "sequential", "sequential: lower indices first; random: any that are free"),
         ("gpu_poll_interval_secs", 10, "how often the GPUs are looked at"),
         ("host", "localhost", "TCP for remote clients, who need tokens: docs/access.md"),
         ("port", 59000, ""),
@@ -37,7 +39,7 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
     ),
     "access": (
         ("admins", ["alice"], "who may use gctl and act on all jobs, besides root and the daemon's own user"),
-        ("visibility", "all", "or own: what others' jobs run and print is not shown"),
+        ("visibility", "all", "all; own: what others' jobs run and print is not shown"),
     ),
     "quota.default_user": (
         ("max_running_gpus", 4, "of every user who has no entry of their own"),
@@ -51,6 +53,13 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
 }
 """Tables with their settings: name, default or example, and what it is about."""
 
+_FOR_OTHERS = {
+    "host": "Name or address to listen on for remote clients (empty: none)",
+    "tls_cert": "File of the certificate for TLS (empty: none)",
+    "tls_key": "File of its key (empty: none)",
+}
+"""What is asked again, together, where no daemon would start with it."""
+
 Answers = dict[str, Any]
 """What was chosen, by name; None for what stays as it is by default."""
 
@@ -63,6 +72,8 @@ Answers = dict[str, Any]
 @click.option("--advanced", is_flag=True, help="Ask about more.")
 @click.option("--host", metavar="NAME", help="Listen on TCP, too.")
 @click.option("--port", metavar="N", help="TCP port (59000).")
+@click.option("--tls-cert", metavar="FILE", help="Certificate for TCP; without one only this machine is served.")
+@click.option("--tls-key", metavar="FILE", help="Its key.")
 @click.option("--timezone", metavar="ZONE", help="As Europe/Berlin; 'local' for that of the machine.")
 @click.option("--gpus", metavar="SPEC", help="GPUs that jobs may have: 0 or 0,2,4 or 0-3 or all.")
 @click.option("--gpu-allocation-strategy", metavar="NAME", help="sequential or random.")
@@ -72,13 +83,19 @@ async def init(given: Invocation, /, *, yes: bool, force: bool, advanced: bool, 
     """Write a commented configuration file."""
     path = given.file
     if path.exists() and not force:
-        raise ConfigError(f"{path} is there already; --force replaces it, and keeps it as {_old(path).name}")
+        raise ConfigError(f"{path} is there already; --force replaces it, and keeps it as {next(_old(path)).name}")
     answers = {name: _read(name, text) for name, text in flags.items() if text is not None}
+    by_person = not yes and sys.stdin.isatty() and sys.stdout.isatty()
+    wrong = _refusal(answers)
+    if wrong is not None and not by_person:
+        raise ConfigError(f"{wrong}; nothing was written")
     zone = local_zone(config.environment())
     _say_what_is_here(zone)
-    if not yes and sys.stdin.isatty() and sys.stdout.isatty():
+    if by_person:
         await _ask(answers, zone, advanced=advanced)
-    _write(path, text_of(answers))
+    kept = _write(path, text_of(answers))
+    if kept is not None:
+        click.echo(f"Kept what was there as {kept.name}.")
     click.echo(f"Wrote {path}. Start with: {'gflowd restart' if Host().installed else 'gflowd up'}")
 
 
@@ -112,8 +129,24 @@ def _read(name: str, text: str) -> object:
             return named(text).name
         except ValueError as error:
             raise BadFlag(f"--timezone: {error}") from None
+    if name in ("tls_cert", "tls_key"):
+        return os.path.abspath(os.path.expanduser(text))
     value: object = getattr(with_flag(config.Config(), name, text).daemon, name)
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _refusal(answers: Answers) -> str | None:
+    """Why no daemon would start with these, None if one would: what the daemon itself checks first."""
+    given = {name: str(answers[name]) for name in (*_FOR_OTHERS, "port") if answers.get(name) is not None}
+    if not given:
+        return None
+    from gflow.daemon import configured  # and with it what speaks TLS
+
+    try:
+        configured.check(config.with_daemon(config.Config(), given, "gflowd init"))
+    except (ConfigError, configured.CannotStart) as error:
+        return str(error)
+    return None
 
 
 def _say_what_is_here(zone: str) -> None:
@@ -144,12 +177,16 @@ async def _ask(answers: Answers, zone: str, *, advanced: bool) -> None:
         questions += [
             ("gpu_allocation_strategy", "Which of the free GPUs first: sequential or random", "sequential"),
             ("gpu_poll_interval_secs", "Seconds between two looks at the GPUs", "10"),
-            ("host", "Name or address to listen on for remote clients (empty: none)", ""),
+            ("host", _FOR_OTHERS["host"], ""),
             ("port", "Port for remote clients (empty: 59000 if there is a name)", ""),
         ]
     for name, question, default in questions:
         if name not in answers:
             answers[name] = await _until_right(name, question, default)
+    while (wrong := _refusal(answers)) is not None:
+        click.echo(wrong, err=True)
+        for name, question in _FOR_OTHERS.items():
+            answers[name] = await _until_right(name, question, "")
 
 
 async def _until_right(name: str, question: str, default: str) -> object:
@@ -163,20 +200,29 @@ async def _until_right(name: str, question: str, default: str) -> object:
             click.echo(f"{error}", err=True)
 
 
-def _old(path: Path) -> Path:
-    return path.with_name(f"{path.name}.old")
+def _old(path: Path) -> Iterator[Path]:
+    """Names for copies of what was there, without those that are taken."""
+    names = (f"{path.name}.old{'' if number == 1 else f'.{number}'}" for number in itertools.count(1))
+    return (copy for copy in map(path.with_name, names) if not os.path.lexists(copy))
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and readable by the user alone: there may be secrets in it one day."""
+def _write(path: Path, text: str) -> Path | None:
+    """Whole or not at all. Returns where what was there is kept, None if nothing was."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w") as file:
-        file.write(text)
+    _make(fresh, text.encode())
+    kept = None
+    if path.exists():
+        kept = next(_old(path))
+        _make(kept, path.read_bytes())
+    fresh.replace(path)
+    return kept
+
+
+def _make(path: Path, content: bytes) -> None:
+    """A new file, on disk, and readable by the user alone: there may be secrets in it one day."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    config.load(fresh, {})
-    if path.exists():
-        path.replace(_old(path))
-    fresh.replace(path)

@@ -19,10 +19,7 @@ from gflow.daemon.units import SERVICE, SOCKET, Host, UnitFailed
 
 def check(given: Invocation, host: Host) -> None:
     """Raise UnitFailed, ConfigError or OSError for what can be seen beforehand to keep a unit from serving."""
-    settings = given.settings()
-    if settings.notifications.enabled or settings.tcp() is not None:
-        usable(given)
-    named = settings.daemon.socket
+    named = usable(given).daemon.socket
     if named is not None and os.path.realpath(os.path.expanduser(named)) != os.path.realpath(host.socket):
         raise UnitFailed(
             f"GFLOW_DAEMON_SOCKET or daemon.socket says {named}, a unit listens on {host.socket}: leave it out first"

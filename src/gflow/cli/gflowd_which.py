@@ -81,8 +81,9 @@ def _has_own(given: Invocation) -> bool:
 
 def goes_to_the_others(given: Invocation, path: Path) -> bool:
     """Whether commands call the daemon of all users now that the one which was at `path` is down."""
-    of_own = not given.system and os.path.realpath(path) == os.path.realpath(paths.default_socket())
-    return of_own and not _has_own(given) and os.path.exists(paths.SYSTEM_SOCKET)
+    if given.system or not os.path.exists(paths.SYSTEM_SOCKET):
+        return False
+    return os.path.realpath(path) == os.path.realpath(paths.default_socket()) and not _has_own(given)
 
 
 def serves_all() -> bool:

@@ -56,16 +56,30 @@ def find(url: str | None = None, config: str | None = None, *, quiet: bool = Fal
         return _of_url(chosen or client["url"], client)
     if named or configured:
         return named or configured or ""
-    path = _default()
-    if os.path.exists(path):
-        return path
     if not os.path.exists(paths.SYSTEM_SOCKET):
-        return _url_of(content, file, client) or path
-    if os.path.exists(paths.user_unit()):
-        return path
+        path = _default()
+        return path if os.path.exists(path) else _url_of(content, file, client) or path
+    if os.path.exists(paths.user_unit()) or _is_there():
+        return _default()
     if not quiet and _had_own():
         say("your own gflowd is down, so this is about that of all users; 'gflowd up --own' starts yours")
     return paths.SYSTEM_SOCKET
+
+
+def _is_there() -> bool:
+    """Whether the socket of one's own daemon is there, and not only a directory that somebody else has made."""
+    try:
+        return os.path.exists(paths.default_socket())
+    except paths.UnsafeDirectory:
+        return False
+
+
+def _default() -> str:
+    """The socket of one's own daemon. Raises BadSetting where somebody else may have made its directory."""
+    try:
+        return paths.default_socket()
+    except paths.UnsafeDirectory as error:
+        raise BadSetting(str(error)) from error
 
 
 def _had_own() -> bool:
@@ -80,13 +94,6 @@ def is_url(endpoint: str) -> bool:
 
 def _variable(name: str) -> str | None:
     return os.environ.get(f"GFLOW_DAEMON_{name}") or os.environ.get(f"GFLOW_DAEMON__{name}")
-
-
-def _default() -> str:
-    try:
-        return paths.default_socket()
-    except paths.UnsafeDirectory as error:
-        raise BadSetting(str(error)) from error
 
 
 def _of_url(url: str, client: Table) -> str:

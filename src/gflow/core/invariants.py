@@ -13,6 +13,7 @@ from gflow.core.dependencies import Verdict, judge
 from gflow.core.engine import Engine
 from gflow.core.fairshare import UsageNow
 from gflow.core.groups import cell_of
+from gflow.core.kept import Kept
 from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.model import Job, JobId, Now, ReasonKind, State
 from gflow.core.order import queue_key
@@ -40,6 +41,7 @@ def check(engine: Engine, *, over_cap: Container[str] = ()) -> None:
     _check_deadlines(engine)
     _check_names(engine)
     _check_usage(engine)
+    _check_kept(engine)
 
 
 def check_settled(engine: Engine, now: Now) -> None:
@@ -243,3 +245,11 @@ def _check_usage(engine: Engine) -> None:
     for job in _in_state(engine.jobs, State.RUNNING):
         running.setdefault(job.spec.owner, {})[job.id] = job
     _same("running jobs by owner", engine.fair_share._running, running)
+
+
+def _check_kept(engine: Engine) -> None:
+    kept = Kept(engine.kept.size_of)
+    for job in engine.jobs.values():
+        kept.change(None, job)
+    for counter in ("memory", "files"):
+        _same(f"{counter} kept", getattr(engine.kept, counter), getattr(kept, counter))

@@ -23,6 +23,7 @@ MAX_REASON = 500
 MAX_DRAIN_REASON = 200
 MAX_RETRIES = 1000
 MAX_SCRIPT_BYTES = 4 << 20
+MAX_ENVIRONMENT_BYTES = 2 << 20
 
 _TIME_FORMS = "use MM, MM:SS, HH:MM:SS or D-HH:MM:SS, e.g. 30 or 2:30:00"
 _MEMORY_FORMS = "use a number of MB, or a number with M, G or T, e.g. 512M or 1.5G"

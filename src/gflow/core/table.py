@@ -9,6 +9,7 @@ are all jobs of a group of which one has yet to end, up to `GROUP_KEPT`.
 """
 
 import heapq
+import sys
 from bisect import bisect_left, insort
 from collections import ChainMap, Counter, deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from gflow.core.drain import Drain
 from gflow.core.errors import NotFound
 from gflow.core.fairshare import FairShare
 from gflow.core.groups import Cell, cell_of
+from gflow.core.kept import Kept
 from gflow.core.lifecycle import ACTIVE, FINAL
 from gflow.core.measuring import Measuring
 from gflow.core.model import DependencyMode, Gpu, Group, Job, JobId, Now, Reason, ReasonKind, State
@@ -55,6 +57,7 @@ class Table:
         self.quotas = Quotas(policy.quotas)
         self.fair_share = FairShare(policy.fair_share_half_life_secs)
         self.measuring = Measuring()
+        self.kept = Kept()
         self.planned: list[Planned] = []
         self.drained: Drain | None = None
         self.running: dict[JobId, None] = {}
@@ -186,19 +189,22 @@ class Table:
         ids = self._cells.get(cell)
         return self.jobs[max(ids)] if ids else None
 
-    def retirable(self, keep: int, long_ago: float, recently: float, most: int) -> list[Job]:
+    def retirable(self, keep: int, long_ago: float, recently: float, most: int, heavy: int = sys.maxsize) -> list[Job]:
         """Up to `most` ended jobs that nobody needs at hand, the first to end first.
 
-        Those that ended before `long_ago`, and those too many when `keep` ended ones are to stay, but none that ended
-        after `recently`. Both moments are seconds since the epoch.
+        Those that ended before `long_ago`, those too many when `keep` ended ones are to stay, and those of users whose
+        jobs keep more than `heavy` bytes of memory, but none that ended after `recently`. Both moments are seconds
+        since the epoch.
         """
         excess = len(self.finished) - keep
+        hogs = {owner for owner, size in self.kept.memory.items() if size > heavy}
         chosen: dict[JobId, Job] = {}
         for position, job_id in enumerate(self.finished):
-            ended_at = self.jobs[job_id].finished_at or 0.0
-            if len(chosen) == most or ended_at >= recently or (position >= excess and ended_at >= long_ago):
+            ended_at, owner = self.jobs[job_id].finished_at or 0.0, self.jobs[job_id].spec.owner
+            due = position < excess or ended_at < long_ago
+            if len(chosen) == most or ended_at >= recently or not (due or hogs):
                 break
-            if self._may_retire(self.jobs[job_id], chosen):
+            if (due or owner in hogs) and self._may_retire(self.jobs[job_id], chosen):
                 chosen[job_id] = self.jobs[job_id]
         return list(chosen.values())
 
@@ -295,6 +301,7 @@ class Table:
         self.next_job_id = JobId(max([next_job_id, *(job_id + 1 for job_id in self.jobs)]))
         for job_id in sorted(self.jobs):
             self._enter(self.jobs[job_id], now.wall)
+            self.kept.change(None, self.jobs[job_id])
         self.finished = dict.fromkeys(sorted(self.finished, key=lambda job_id: self.jobs[job_id].finished_at or 0.0))
 
     def _put(self, out: Outcome, job: Job) -> None:
@@ -303,11 +310,13 @@ class Table:
             self._leave(old)
         self.jobs[job.id] = job
         self._enter(job, None)
+        self.kept.change(old, job)
         out.jobs[job.id] = job
 
     def _retire(self, out: Outcome, job: Job) -> None:
         self._leave(job)
         self._leave_names(job)
+        self.kept.change(job, None)
         del self.jobs[job.id]
         out.retired.append(job.id)
 

@@ -7,6 +7,8 @@ The id says which hash to compare with, in constant time, so what an answer take
 
 import hashlib
 import hmac
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ MOST_OF_A_USER = 50
 SHORTEST_SECS, LONGEST_SECS = 1.0, 10 * 366 * 86400.0
 MAX_LABEL = 64
 _LONGEST_TEXT = 200
+_ONE_IN_A_TEXT = re.compile(r"(gflow_[0-9]+_)[A-Za-z0-9_-]+")
 _NOBODYS = bytes(32)
 """Compared with where no token has the id: no digest is known that would be it."""
 
@@ -124,6 +127,13 @@ class Tokens:
         token = self.entries.get(token_id)
         return token is not None and not token.is_expired(wall)
 
+    def secs_left(self, token_id: int, wall: float) -> float:
+        """How long it will be, if nobody revokes it."""
+        token = self.entries.get(token_id)
+        if token is None:
+            return 0.0
+        return math.inf if token.expires_at is None else max(0.0, token.expires_at - wall)
+
     def _check_room(self, user: str, wall: float) -> None:
         """What is expired takes no room."""
         good = [token for token in self.entries.values() if not token.is_expired(wall)]
@@ -146,6 +156,11 @@ def _check(wanted: Wanted) -> None:
         raise Malformed("A token expires after a second to ten years, or never")
     if wanted.admin and wanted.read_only:
         raise Malformed("A read-only token changes nothing, so it cannot be an administrator's")
+
+
+def hidden(text: str) -> str:
+    """The text without what may be the secret of a token in it: people put them where they do not belong."""
+    return _ONE_IN_A_TEXT.sub(r"\1...", text)
 
 
 def _digest(text: str) -> bytes:

@@ -8,12 +8,17 @@
 - hypercorn takes the end of what a client sends for a hang-up, and does not see it behind what it cannot take yet. Here
   what comes behind a request waits until that is answered, whoever sends no more gets his answers all the same, and a
   client that is gone is gone (`departures.py`) whatever it left behind.
+- The last answer of a server that leaves says so (`Connection: close`), and a connection between two requests can be
+  left open for another server to go on with.
 """
 
 import contextlib
 import math
+import os
+import select
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -22,7 +27,8 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, Request
+from hypercorn.protocol.events import Body, EndBody, Request, Response
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
@@ -36,6 +42,8 @@ _TAKING = (h11.IDLE, h11.SEND_BODY)
 """What a client can be doing for more of its request, or the next one, to be looked at."""
 
 _NEWLINES = b"\r\n"
+
+_NOTHING_MORE = (b"", False)
 
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -78,6 +86,16 @@ class _Http1(H11Protocol):
         """Whether a request has begun, and its head is not there yet."""
         return self.connection.their_state is h11.IDLE and bool(self.connection.trailing_data[0])
 
+    def holds_nothing(self) -> bool:
+        """Whether all that came is answered, and more may come."""
+        return self.connection.their_state is h11.IDLE and self.connection.trailing_data == _NOTHING_MORE
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """hypercorn's way, but whose connection ends with this answer is told, and sends no further request."""
+        if isinstance(event, Response) and self.context.terminated.is_set():
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
+
     async def _handle_events(self) -> None:
         """hypercorn's way, but it ends with the request instead of waiting until that is answered."""
         while self.connection.their_state in _TAKING:
@@ -105,10 +123,16 @@ class _Http1(H11Protocol):
         if event.http_version not in (b"1.0", b"1.1"):
             raise ConnectionAbortedError(f"HTTP/{event.http_version.decode()} is not spoken here")
 
+    def _what_is_wrong_with(self, request: h11.Request) -> int | None:
+        """The status of the answer to a request that no application could do anything with."""
+        if not _is_readable(request.target):
+            return 400
+        return 431 if _head_bytes(request) > self.config.h11_max_incomplete_size else None
+
     async def _create_stream(self, request: h11.Request) -> None:
         """hypercorn's way without its look for an offer to upgrade."""
-        if not _is_readable(request.target):
-            await self._send_error_response(400)
+        if (wrong := self._what_is_wrong_with(request)) is not None:
+            await self._send_error_response(wrong)
             await self.send(Closed())
             return
         self.stream = HTTPStream(
@@ -134,6 +158,11 @@ class _Http1(H11Protocol):
         )
 
 
+def _head_bytes(request: h11.Request) -> int:
+    """About what the head of a request took; h11 looks at heads that come in pieces only."""
+    return len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
+
+
 def _is_readable(target: bytes) -> bool:
     """Whether the framework can make a path of it: anything but a path may be a URL that is none."""
     if target.startswith(b"/"):
@@ -147,7 +176,7 @@ class Connection(TCPServer):
     """Serves one accepted stream when awaited. `sock` is its socket, which may be below TLS.
 
     In trio time: `idle_since` is when its last answer ended (never: busy), `sends_since` since when it has been trying
-    to send what it sends now (never: nothing is being sent).
+    to send what it sends now (never: nothing is being sent). `left` is its socket once it was left to another server.
     """
 
     def __init__(
@@ -165,11 +194,16 @@ class Connection(TCPServer):
         self.sends_since = math.inf
         self.socket = sock
         self._half_since = math.inf
+        self.has_asked = False
         self._departures = departures
         self._head: bytes | None = None
         self._is_over = False
         self._drops = False
         self._answered = trio.Event()
+        self._is_plain = isinstance(stream, trio.SocketStream)
+        self._reading = trio.CancelScope()
+        self._leaves = False
+        self.left: socket.socket | None = None
 
     async def run(self) -> None:
         """Answer requests until the client or `shut` ends the connection: hypercorn's way without HTTP/2."""
@@ -195,7 +229,13 @@ class Connection(TCPServer):
     async def _read_data(self) -> None:
         with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             while not self._is_over:
-                data = bytes(await self.stream.receive_some(MAX_RECV))
+                data = None
+                with trio.CancelScope() as self._reading:
+                    self._stop_reading()
+                    data = bytes(await self.stream.receive_some(MAX_RECV))
+                if data is None:
+                    self._leave_open()
+                    break
                 if not self._drops:
                     await self._take(data)
                 if not data:
@@ -222,6 +262,34 @@ class Connection(TCPServer):
             self._end()
             raise trio.BrokenResourceError("the client hung up")
 
+    @property
+    def can_leave(self) -> bool:
+        """Whether it can be left to another server, now or after its answer: what TLS knows of it cannot."""
+        return self._is_plain and not self._drops and not self._is_over
+
+    def leave(self) -> None:
+        """End as soon as no request is under way, and leave the socket open, with whatever comes next, as `left`."""
+        self._leaves = True
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        """If this is to leave, and can now. What has been read by then is still answered."""
+        idle = self._leaves and self.can_leave and self.idle_since < math.inf and hasattr(self, "protocol")
+        if idle and cast(_Http1, self.protocol).holds_nothing():
+            self._reading.cancel()
+
+    def _leave_open(self) -> None:
+        self.left = socket.socket(fileno=os.dup(self.socket.fileno()))
+        self.socket.close()  # before anybody shuts it down, which would end it for both
+
+    def has_unread(self) -> bool:
+        """Whether something came that is not read yet."""
+        if self.socket.fileno() < 0:  # closed, and about to end
+            return False
+        looked = select.poll()  # select() has only so many descriptors
+        looked.register(self.socket.fileno(), select.POLLIN)
+        return any(events & select.POLLIN for _, events in looked.poll(0))
+
     def _end(self) -> None:
         """Nobody is there any more; who reads, sends or waits is told."""
         self._is_over = True
@@ -234,7 +302,10 @@ class Connection(TCPServer):
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def look(self, now: float) -> float:
-        """Since when half of a request's head was there at every look (never: there is none)."""
+        """Since when half of a request's head was there at every look, or it has not begun with its first (never:
+        neither)."""
+        if not self.has_asked:
+            return self.idle_since
         waits = self.idle_since < math.inf and not self._drops and hasattr(self, "protocol")
         half = waits and cast(_Http1, self.protocol).holds_half()
         self._half_since = min(self._half_since, now) if half else math.inf
@@ -245,8 +316,10 @@ class Connection(TCPServer):
             await self._send(event.data)
         elif isinstance(event, Updated):
             self.idle_since = trio.current_time() if event.idle else math.inf
+            self.has_asked = True
             if event.idle:
                 self._answered.set()
+                self._stop_reading()
         elif isinstance(event, Closed):
             await self._send_head()
             if self._is_still_sent_to():

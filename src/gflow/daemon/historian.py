@@ -27,6 +27,9 @@ FRESH_SECS = 300.0
 """A job stays at least this long after its end: a client that lost the answer to its submission still finds the job
 under the same key."""
 
+HEAVY_BYTES = 32 << 20
+"""Of a user whose jobs keep more memory than this none stays longer than that."""
+
 
 class Historian:
     """Keeps the last `keep_jobs` ended jobs, and none that ended `keep_secs` ago, in the state.
@@ -67,7 +70,7 @@ class Historian:
     async def _move_some(self) -> bool:
         """Whether jobs have moved, and there may be more."""
         engine, wall = self._runtime.engine, self._runtime.clock().wall
-        jobs = engine.retirable(self._keep_jobs, wall - self._keep_secs, wall - FRESH_SECS, AT_ONCE)
+        jobs = engine.retirable(self._keep_jobs, wall - self._keep_secs, wall - FRESH_SECS, AT_ONCE, HEAVY_BYTES)
         if not jobs:
             return False
         try:

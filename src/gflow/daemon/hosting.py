@@ -2,7 +2,9 @@
 
 A daemon is hosted by systemd if its unit is installed (`gflowd service install`), else in the tmux session
 `gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server` shows its log; where that is not to be
-had, as a detached process whose log is `gflowd.log` in the data directory.
+had, as a detached process. That is so for a second daemon, of another data directory, and where the user's tmux server
+cannot be started; where there is no tmux at all, it is what the daemon says why it cannot do without. Of both kinds the
+log is `gflowd.log` in the data directory, too.
 """
 
 import contextlib
@@ -133,8 +135,9 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
     host = _host_of(path)
     if host is not None:
         return _start_in_unit(host, before, after, path)
-    command = [*_run(before, after, system=system), "--socket", os.fspath(path)]
-    hosted = _start_in_tmux([*command, "--log-file", os.fspath(data_dir / LOG)]) or _start_detached(command, data_dir)
+    where = ["--socket", os.fspath(path), "--log-file", os.fspath(data_dir / LOG)]
+    command = [*_run(before, after, system=system), *where]
+    hosted = _start_in_tmux(command) or _start_detached(command, data_dir)
     deadline = time.monotonic() + START_SECS
     pause = 0.02
     while time.monotonic() < deadline:
@@ -149,8 +152,11 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
 
 
 def program() -> tuple[str, ...]:
-    """How the command line of a daemon begins."""
-    return sys.executable, "-m", "gflow.cli.gflowd"
+    """How the command line of a daemon begins.
+
+    Nothing is imported from where `up` was called: that may be anybody's.
+    """
+    return sys.executable, "-P", "-m", "gflow.cli.gflowd"
 
 
 def _run(before: Sequence[str], after: Sequence[str], *, system: bool) -> list[str]:
@@ -237,13 +243,17 @@ def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:
     if hosted.alive():
         return None
     hosted.close()
-    kept = [f"-e{name}={value}" for name, value in os.environ.items() if name.startswith(("GFLOW_", "XDG_"))]
-    kept += [f"-e{name}={os.environ[name]}" for name in ("HOME", "PATH", "LANG") if name in os.environ]
+    kept = [f"-e{name}={value}" for name, value in os.environ.items() if _is_for_daemon(name)]
     options = [";", "set-option", "-w", "-t", f"={SESSION}:", "remain-on-exit", "on"]
     made = subprocess.run(
         [tmux, "new-session", "-d", "-s", SESSION, *kept, *command, *options], capture_output=True, check=False
     )
     return hosted if made.returncode == 0 else None
+
+
+def _is_for_daemon(name: str) -> bool:
+    """Whether a variable goes on to a daemon in tmux: by its command line, which is for everybody to see."""
+    return name in ("HOME", "PATH", "LANG") or (name.startswith(("GFLOW_", "XDG_")) and name != "GFLOW_TOKEN")
 
 
 def _start_detached(command: Sequence[str], data_dir: Path) -> _Detached:

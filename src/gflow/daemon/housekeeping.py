@@ -12,6 +12,9 @@ log = logging.getLogger(__name__)
 PAUSE_SECS = 5.0
 """Between two sweeps; ends of jobs come in bursts."""
 
+AT_LEAST_SECS = 60.0
+"""After this long there is a sweep in any case: what was refused leaves files, and nobody tells of it."""
+
 
 class Housekeeping:
     """Sweeps the spool."""
@@ -27,7 +30,8 @@ class Housekeeping:
             seen = self._runtime.bus.last_id
             await self._sweep()
             await trio.sleep(PAUSE_SECS)
-            await self._runtime.bus.wait_for_more(seen)
+            with trio.move_on_after(AT_LEAST_SECS):
+                await self._runtime.bus.wait_for_more(seen)
 
     async def _sweep(self) -> None:
         environments, scripts = self._runtime.engine.live_digests()

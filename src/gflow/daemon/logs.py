@@ -31,8 +31,10 @@ def set_up(
     """Log to `stream` (standard error) and `file`. `verbosity`: how many -v less how many -q; `form`: see FORMATS."""
     stream = stream if stream is not None else sys.stderr
     plain = Json() if form == "json" else logging.Formatter(_TEXT)
-    handlers: list[logging.Handler] = [logging.StreamHandler(stream)]
-    handlers[0].setFormatter(Journal() if form == "text" and is_journal(stream, environ) else plain)
+    handlers: list[logging.Handler] = []
+    if file is None or not _goes_to(stream, file):
+        handlers.append(logging.StreamHandler(stream))
+        handlers[0].setFormatter(Journal() if form == "text" and is_journal(stream, environ) else plain)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(RotatingFileHandler(file, maxBytes=FILE_BYTES, backupCount=1))
@@ -40,6 +42,14 @@ def set_up(
     root = logging.getLogger()
     root.handlers[:] = handlers
     root.setLevel(level(verbosity))
+
+
+def _goes_to(stream: TextIO, file: Path) -> bool:
+    """Whether what is written goes to this very file, where each line is to be once, and only as long as others."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), file.stat())
+    except (OSError, ValueError):
+        return False
 
 
 def level(verbosity: int) -> int:

@@ -83,6 +83,17 @@ def is_loopback(name: str) -> bool:
         return False
 
 
+def network_of(address: str) -> str:
+    """What one machine may have all addresses of: a /64 of IPv6, this machine's own, else the address itself."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.is_loopback:
+        return "loopback"
+    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64))) if found.version == 6 else address
+
+
 def own_names(host: str) -> frozenset[str]:
     """Names by which a listener at `host` may be addressed, in lower case: its own, and those of this machine."""
     machine = socket.gethostname()

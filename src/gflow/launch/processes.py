@@ -1,8 +1,8 @@
 """Which processes belong to a job, and signalling them without ever hitting another one.
 
 A process belongs to a launch if it is in the session of its wrapper, carries the launch's GFLOW_RUN_ID in its initial
-environment, or descends from such a process. Once found it stays found, whatever it does to its group, session or
-parent.
+environment, descends from such a process, or has the launch's birthmark (`birthmark.py`). Once found it stays found,
+whatever it does to its group, session or parent.
 
 /proc is the only source, and reading three files of every process for each job that ends would be most of the
 daemon's work. What is known of a process is therefore kept for as long as its /proc directory has the same inode
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import trio
 
 from gflow.launch.base import Owner
+from gflow.launch.birthmark import mark_in, mark_of
 
 RUN_ID_VARIABLE = "GFLOW_RUN_ID"
 _KERNEL_THREADS = 2
@@ -181,6 +182,7 @@ class ProcessTable:
     def __init__(self) -> None:
         self._known: dict[int, _Known] = {}
         self._wrappers: dict[int, str] = {}
+        self._marks: dict[int, str] = {}
         self._asked = 0
         self._answered = 0
         self._rested_at = -math.inf
@@ -189,10 +191,12 @@ class ProcessTable:
     def register(self, run_id: str, wrapper_pid: int) -> None:
         """Processes in the session of `wrapper_pid` belong to `run_id` from now on."""
         self._wrappers[wrapper_pid] = run_id
+        self._marks[mark_of(run_id)] = run_id
 
     def forget(self, run_id: str) -> None:
         """The launch is over: process ids that named it may name something else."""
         self._wrappers = {pid: known for pid, known in self._wrappers.items() if known != run_id}
+        self._marks.pop(mark_of(run_id), None)
 
     async def members(self, run_id: str) -> list[Process]:
         """The living processes of `run_id`, without its wrapper."""
@@ -225,19 +229,22 @@ class ProcessTable:
             await trio.sleep_until(self._rested_at)
             asked = self._asked
             began = trio.current_time()
-            self._known = await trio.to_thread.run_sync(_scan, self._known, dict(self._wrappers))
+            self._known = await trio.to_thread.run_sync(_scan, self._known, dict(self._wrappers), dict(self._marks))
             self._answered = asked
             self._rested_at = trio.current_time() + _REST * (trio.current_time() - began)
 
 
-def _scan(before: Mapping[int, _Known], wrappers: Mapping[int, str]) -> dict[int, _Known]:
-    """The table now. `wrappers`: the launch each wrapper's process id stands for."""
+def _scan(before: Mapping[int, _Known], wrappers: Mapping[int, str], marks: Mapping[int, str]) -> dict[int, _Known]:
+    """The table now. The launch each wrapper's process id, and each birthmark, stands for."""
     inodes = _list_processes()
     table = {pid: known for pid, known in before.items() if inodes.get(pid) == known.inode}
     fresh = [stat for stat in map(read_stat, inodes.keys() - table.keys()) if stat is not None and not stat.gone]
     for stat in sorted(fresh, key=_parents_first):
         pid = stat.process.pid
         run_id, settled = _run_id(stat, table, wrappers)
+        if run_id is None and stat.parent != _KERNEL_THREADS:
+            mark = mark_in(_read(pid, "limits"))
+            run_id, settled = (None, settled) if mark is None else (marks.get(mark), mark in marks)
         table[pid] = _Known(inodes[pid] if settled else None, stat.process, run_id)
     return table
 

@@ -21,6 +21,7 @@ import shlex
 from dataclasses import dataclass
 
 from gflow.core.model import Job
+from gflow.launch.birthmark import shell_line
 from gflow.launch.environment import render_environment as render_environment
 from gflow.launch.program import Program, job_variables
 from gflow.launch.program import check_command_size as check_command_size
@@ -60,7 +61,7 @@ umask {umask:04o}
 cd {cwd} || gflow_end 1 chdir
 unset OLDPWD SHLVL
 export PWD
-{limit}{confine}{find}
+{limit}{birthmark}{confine}{find}
 [ "$gflow_stopped" ] && gflow_end 130
 ( {enter}exec 2>&3 3>&-; gflow_exec {argv} )
 gflow_end $?
@@ -137,6 +138,7 @@ def render_wrapper(job: Job, program: Program, places: Places) -> bytes:
         umask=DEFAULT_UMASK if spec.umask is None else spec.umask,
         cwd=shlex.quote(spec.run_dir),
         limit=f"ulimit -S -n {places.open_files}\n" if places.open_files else "",
+        birthmark=shell_line(job.run_id or ""),
         confine=places.confinement.lines,
         enter=places.confinement.entering,
         find=_find(program),

@@ -28,9 +28,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from gflow.notify.changes import Changes, Row
+from gflow.store.database import connected, format_of
+from gflow.store.errors import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +224,8 @@ class Outbox:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except Unreadable as error:
+            raise OutboxDamaged(str(error)) from error
         except sqlite3.Error as error:
             damaged = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
             raise (OutboxDamaged if damaged else OutboxError)(f"{self.path}: {error}") from error
@@ -232,14 +235,7 @@ class Outbox:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             self._make_file()
-            target = f"file:{quote(os.fsencode(self.path))}?mode=rw"
-            connection = sqlite3.connect(target, uri=True, timeout=_BUSY_SECS, check_same_thread=False)
-            try:
-                self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            self._connection = connected(self.path, "rw", _BUSY_SECS, self._prepare)
         return self._connection
 
     def _make_file(self) -> None:
@@ -257,16 +253,9 @@ class Outbox:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
             connection.execute(f"PRAGMA {setting}").fetchall()
-        application, version, tables = (
-            connection.execute(query).fetchone()[0]
-            for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-        )
-        if (application, version, tables) == (0, 0, 0):
+        version = format_of(connection, self.path, APPLICATION_ID, VERSION)
+        if version is None:
             connection.executescript(f"BEGIN; {_CREATE} COMMIT;")
-        elif application != APPLICATION_ID:
-            raise OutboxDamaged(f"{self.path}: it was not written by this program")
-        elif version > VERSION:
-            raise OutboxDamaged(f"{self.path}: has format version {version}; this gflow reads up to {VERSION}")
         elif version < 2:
             connection.executescript(f"BEGIN; {_ADD_FACTS} COMMIT;")
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from gflow.core.ended import Ended
 from gflow.core.groups import Cell
@@ -33,7 +32,9 @@ from gflow.core.selection import EVERYTHING, Selection
 from gflow.core.usage import TOP, Run, Usage, spread
 from gflow.store import cells
 from gflow.store.codec import job_from_map, job_to_map, pack, packing, unpack
+from gflow.store.database import connected, format_of
 from gflow.store.disk import FILE_MODE
+from gflow.store.errors import Unreadable
 
 NAME = "history.sqlite"
 VERSION = 2
@@ -314,33 +315,22 @@ class History:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except Unreadable as error:
+            raise HistoryError(str(error)) from error
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last for what damage makes of names
             raise HistoryError(f"{self.path}: {error}") from error
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            target = f"file:{quote(os.fsencode(self.path))}?mode={'ro' if self._read_only else 'rwc'}"
-            connection = sqlite3.connect(target, uri=True, timeout=_BUSY_SECS, check_same_thread=False)
-            try:
-                self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
+            mode = "ro" if self._read_only else "rwc"
+            self._connection = connected(self.path, mode, _BUSY_SECS, self._prepare)
         return self._connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = EXTRA")  # also the removal of the roll-back journal is on disk
-        application, version, tables = (
-            connection.execute(query).fetchone()[0]
-            for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-        )
-        if (application, version, tables) == (0, 0, 0):
+        version = format_of(connection, self.path, APPLICATION_ID, VERSION)
+        if version is None:
             connection.executescript(f"BEGIN; {_CREATE} COMMIT;")
-        elif application != APPLICATION_ID:
-            raise HistoryError(f"{self.path}: it was not written by this program")
-        elif version > VERSION:
-            raise HistoryError(f"{self.path}: has format version {version}; this gflow reads up to {VERSION}")
         elif version == 1:
             connection.executescript(_LIKE_2 if self._read_only else f"BEGIN; {_FROM_1} COMMIT;")
 

@@ -35,11 +35,15 @@ class Spool:
         self._disk = disk
         self._lock = threading.Lock()
         self._pins: Counter[tuple[Kind, str]] = Counter()
-        self._known: dict[Kind, set[str]] = {kind: self._take_stock(kind) for kind in KINDS}
+        self._known: dict[Kind, dict[str, int]] = {kind: self._take_stock(kind) for kind in KINDS}
+        self._total = sum(sum(known.values()) for known in self._known.values())
         self._serial = itertools.count()
 
-    def _take_stock(self, kind: Kind) -> set[str]:
-        """The digests there are. Syncing their directory once makes all of them as durable as those of `put`."""
+    def _take_stock(self, kind: Kind) -> dict[str, int]:
+        """The digests there are, with the bytes of their files.
+
+        Syncing their directory once makes all of them as durable as those of `put`.
+        """
         directory = self._directory / kind
         private_directory(directory, disk=self._disk)
         names = os.listdir(directory)
@@ -47,7 +51,15 @@ class Spool:
             if name.startswith(".new-"):
                 self._disk.remove(directory / name)
         self._disk.sync_directory(directory)
-        return {name for name in names if _DIGEST.fullmatch(name)}
+        return {name: (directory / name).stat().st_size for name in names if _DIGEST.fullmatch(name)}
+
+    def size(self, digest: str) -> int:
+        """The bytes of what is kept under a digest, 0 where nothing is. Quick enough for the event loop."""
+        return next((known[digest] for known in self._known.values() if digest in known), 0)
+
+    def total_bytes(self) -> int:
+        """Of all files, but those that are just going."""
+        return self._total
 
     def path(self, kind: Kind, digest: str) -> Path:
         """Where the content is kept. Raises ValueError for what is no digest."""
@@ -93,7 +105,8 @@ class Spool:
         self._disk.replace(new, path)
         self._disk.sync_directory(path.parent)
         with self._lock:
-            self._known[kind].add(digest)
+            self._total += len(data) - self._known[kind].get(digest, 0)
+            self._known[kind][digest] = len(data)
 
     def unpin(self, kind: Kind, digest: str) -> None:
         """Take back the pin of one `put`."""
@@ -105,8 +118,9 @@ class Spool:
     def condemn(self, kind: Kind, live: Set[str]) -> frozenset[str]:
         """Digests that neither a job (`live`) nor a pin keeps, for `remove`. Does not touch the disk."""
         with self._lock:
-            doomed = {digest for digest in self._known[kind] - live if not self._pins[kind, digest]}
-            self._known[kind] -= doomed
+            doomed = {digest for digest in self._known[kind].keys() - live if not self._pins[kind, digest]}
+            for digest in doomed:
+                self._total -= self._known[kind].pop(digest)
         return frozenset(doomed)
 
     def remove(self, kind: Kind, condemned: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ from gflow.cli.kinds import export, signal_name
 from gflow.cli.outcomes import act_on_each
 from gflow.cli.output import TEXT
 from gflow.cli.request import environment, export_to
+from gflow.client.errors import Declined
 from gflow.client.voice import say
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gflow.cli.command import Values
+    from gflow.client.http import Client
 
     Record = dict[str, Any]
 
@@ -33,12 +35,16 @@ def run(values: Values) -> int:
     machine = client.elsewhere()
     export_what = values["export"] if machine is None else export_to(machine, values["export"])
     jobs = fetch(client, job_ids)
+    earlier = earlier_attempts(client, jobs)
     made: dict[int, Record] = {}
     told: dict[int, list[str]] = {}
 
     def redo(job_id: int) -> Record:
-        """One that the cascade of another has made is not made again."""
+        """One that the cascade of another has made is not made again, nor is what was only tried more than once."""
         if job_id in made:
+            return made[job_id]
+        if job_id in earlier:
+            made[job_id] = redo(earlier[job_id]) | {"id": job_id, "cascade": []}
             return made[job_id]
         wanted = changed | notices(values, client, job_id)
         alike = {"alike": job_ids} if wanted and values["cascade"] and len(job_ids) > 1 else {}
@@ -57,9 +63,33 @@ def run(values: Values) -> int:
         lines = told.get(job["id"], [])
         if values["parsable"]:
             lines = [str(new["redone_as"]) for new in (job, *job["cascade"])] if lines else []
+        elif job["id"] in earlier:
+            lines = [f"Job {job['id']} was a later attempt of job {earlier[job['id']]}, which is done again."]
         print("".join(f"{line}\n" for line in lines), end="")
 
     return act_on_each(waited_for_first(job_ids, jobs), redo, tell, values["output"], _FIELDS)
+
+
+def earlier_attempts(client: Client, jobs: Mapping[int, Record]) -> dict[int, int]:
+    """For those of the jobs that are later attempts of others of them: the earliest of those, which stands for all."""
+    known = dict(jobs)
+    found: dict[int, int] = {}
+    for job_id in jobs if len(jobs) > 1 else ():
+        before = jobs[job_id].get("retried_from")
+        while before is not None:
+            if before in jobs:
+                found[job_id] = before
+            elif before not in known:
+                known[before] = _record(client, before)
+            before = known[before].get("retried_from")
+    return found
+
+
+def _record(client: Client, job_id: int) -> Record:
+    try:
+        return client.job(job_id)
+    except Declined:
+        return {}  # the history does not keep it any more
 
 
 def waited_for_first(job_ids: list[int], jobs: Mapping[int, Record]) -> list[int]:
