@@ -36,7 +36,7 @@ as ben gcancel 1
 say stop
 systemctl stop gflowd.service gflowd.socket; kill -0 $job && echo the same process
 touch /home/ana/go; while kill -0 $job 2>/dev/null; do sleep 0.05; done
-systemctl start gflowd.socket; as ana gjob wait 1; as ana gqueue -a -f JOBID,ST,EXIT,USER
+systemctl start gflowd.socket; as ana gjob wait 1 2>/dev/null; as ana gqueue -a -f JOBID,ST,EXIT,USER
 journalctl --output=cat --unit=gflowd.service | grep -i -E 'left-over|share the daemon'
 say 'taken over'
 gflowd service uninstall --system >/dev/null; gflowd run --system >/dev/null 2>&1 & soon as ana gqueue; rm /home/ana/go
