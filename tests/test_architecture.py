@@ -300,7 +300,8 @@ def contract(words):
 @pytest.mark.skipif(not (SOURCE.parents[1] / "pyproject.toml").exists(), reason="installed without its sources")
 def test_the_import_rules_speak_of_every_module_of_the_daemon():
     modules = {name for name in MODULES if name.startswith("gflow.daemon.")}
-    roots = {"gflow.daemon.run", "gflow.daemon.process", "gflow.daemon.importing"}  # of a daemon, an import without one
+    roots = {"gflow.daemon.run", "gflow.daemon.process"}
+    roots |= {"gflow.daemon.importing", "gflow.daemon.coming_back"}  # an import is one of a file, without a daemon
     roots |= contract("what a daemon is started with")
     roots |= {"gflow.daemon.reloading", "gflow.daemon.finding"}  # they are about configurations and machines
     roots |= {name for name in modules if name.startswith("gflow.daemon.doctor")}
@@ -326,7 +327,7 @@ def test_only_the_composition_root_names_the_launcher():
     inside = {"gflow.launch.tmux", "gflow.launch.tmux_server", "gflow.launch.adopted", "gflow.daemon.run"}
     inside |= {"gflow.daemon.process"}  # it knows that there may be none
     inside |= {"gflow.users.launcher", "gflow.users.agent"}  # the same for several users
-    inside |= {"gflow.daemon.doctor"}  # it asks whether there is a tmux that can be used
+    inside |= {"gflow.daemon.doctor_tmux"}  # it asks whether there is a tmux that can be used
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []

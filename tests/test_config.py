@@ -1,5 +1,6 @@
 """Settings: flag over environment over file over default, each checked, none ignored."""
 
+import os
 import re
 from pathlib import Path
 
@@ -122,6 +123,12 @@ def test_a_change_leaves_the_original_alone(tmp_path):
     assert original == Config()
 
 
+def test_a_pipe_that_nobody_named_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "gflow.toml")
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        load(tmp_path / "gflow.toml", {})
+
+
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 
@@ -130,6 +137,7 @@ def test_a_change_leaves_the_original_alone(tmp_path):
     [
         ("nonsense = 1", "object contains unknown field `nonsense`; allowed here: daemon, timezone, projects,"),
         ("[deamon]", "unknown field `deamon`; allowed here: daemon, timezone"),
+        ('daemon.socket = "rel/x.sock"', "daemon.socket: use an absolute path, or one that begins with ~/"),
         ("[daemon]\nprot = 1", "daemon: object contains unknown field `prot`; allowed here: host, port, auth, socket"),
         (
             "[daemon.fair_share]\nhalf = 1",

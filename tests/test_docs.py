@@ -1,7 +1,9 @@
 """The documents are a site that builds without a warning, every page of it can be found from the first, and no link
 leads nowhere: neither on the site nor where a code host shows the pages as they are."""
 
+import ast
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import gflow
+from gflow.cli.completion.scripts import PROGRAMS
 from support.mentions import mentioned, unknown
 
 CHECKOUT = Path(gflow.__file__).parents[2]
@@ -119,3 +122,37 @@ def test_every_verb_and_option_that_a_page_names_is_there():
 )
 def test_one_that_is_not_there_is_named(line, word):
     assert unknown(line) == word
+
+
+def test_no_page_puts_another_python_before_the_users_own():
+    for page in [CHECKOUT / "README.md", *DOCS.rglob("*.md")]:
+        assert not re.search(r'PATH="?[^:\s]*gflow/bin:', page.read_text()), page
+    assert all(name.startswith("g") for name in PROGRAMS), "the pages link g*"
+
+
+def test_the_back_up_script_finds_its_programs_as_cron_runs_it(tmp_path):
+    """With programs that only note that they were called."""
+    page = (DOCS / "operations.md").read_text()
+    script = re.search(r"```sh\n(#!/bin/sh\n# ~/bin/gflow-backup.*?)```", page, re.DOTALL)[1]
+    programs, data = tmp_path / ".local/bin", tmp_path / ".local/share/gflow"
+    for directory in (programs, data, tmp_path / "backup/gflow"):
+        directory.mkdir(parents=True)
+    (data / "state.msgpack").touch()
+    for name in ("gflowd", "gctl"):
+        (programs / name).write_text(f'#!/bin/sh\necho {name} "$1" >>"$HOME/called"\n')
+        (programs / name).chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    here = script.replace("/backup/", f"{tmp_path}/backup/")
+    subprocess.run(["/bin/sh", "-c", here], env=environment, capture_output=True, timeout=30, check=True)
+    assert (tmp_path / "called").read_text().splitlines() == ["gflowd down", "gflowd up", "gctl state"]
+    assert (tmp_path / "backup/gflow/state.msgpack").is_file()
+
+
+def test_no_text_sends_its_reader_to_a_page_that_is_not_installed():
+    """Docstrings are for who reads the source, and has the pages."""
+    for module in (CHECKOUT / "src").rglob("*.py"):
+        tree = ast.parse(module.read_text())
+        asides = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+        sent = [node.value for node in texts if id(node) not in asides and re.search(r"docs/\S*\.md", node.value)]
+        assert sent == [], module

@@ -62,7 +62,8 @@ class Daemon(Struct, forbid_unknown_fields=True):
     """How whoever comes by TCP says who he is: `token`, which is the default, or `none`, which lets in every user of
     this machine under any name."""
     socket: str | None = None
-    """Unix socket to listen on. By default `gflow/gflowd.sock` in `$XDG_RUNTIME_DIR`."""
+    """Unix socket to listen on: an absolute path, or one in `~/`. By default
+    `gflow/gflowd.sock` in `$XDG_RUNTIME_DIR`."""
     tls_cert: str | None = None
     """A PEM file: TLS is served by TCP with this certificate, and those between it and its authority."""
     tls_key: str | None = None
@@ -376,6 +377,8 @@ def _fields(kind: type[Struct]) -> tuple[str, ...]:
 
 def _from_file(path: Path, *, must_exist: bool) -> Config:
     try:
+        if not must_exist and path.is_fifo():  # only who names one means it; nobody may write to it
+            raise ConfigError(f"{path}: it is a pipe")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if must_exist:
@@ -444,6 +447,9 @@ def _check(config: Config, source: str) -> None:
         ),
         "daemon.allowed_hosts: use names such as gpu.example.com or *.example.com, without a port": (
             all(name and not set(name) & set(":/ ") for name in daemon.allowed_hosts)
+        ),
+        "daemon.socket: use an absolute path, or one that begins with ~/": (
+            not daemon.socket or os.path.isabs(os.path.expanduser(daemon.socket))
         ),
         "daemon.host: use a name or an address": daemon.host is None or bool(daemon.host.strip()),
         "daemon.port: use 1 to 65535": daemon.port is None or 1 <= daemon.port <= 65535,

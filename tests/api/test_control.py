@@ -43,6 +43,7 @@ async def test_status(house):
         "gpu_simulated": 4,
         "gpu_trouble": None,
         "drained": None,
+        "launch_trouble": None,
         "jobs": {
             "Queued": 0,
             "Hold": 1,

@@ -1,5 +1,7 @@
 """Draining over the API: who may, what it answers, where it is shown."""
 
+from gflow.daemon import stalls
+from gflow.launch.base import CannotLaunch
 from gflow.wire.columns import CELL_END
 from support.desk import eventually
 from support.house import House
@@ -21,6 +23,22 @@ async def test_drain_and_resume(house):
     assert (told["changed"], told["drained"]) == (True, None)
     await eventually(lambda: waiting in house.launcher.running(), "the start")
     assert (await house.ask("POST", "/resume"))["changed"] is False
+
+
+async def test_what_cannot_be_launched_waits_and_is_told(house, monkeypatch):
+    monkeypatch.setattr(stalls, "BACKOFF_SECS", (0.01,))
+    house.launcher.trouble = CannotLaunch("there is no tmux server")
+    first, second = await house.submit(), None
+    await eventually(lambda: house.engine.stalled, "the first try")
+    second = await house.submit()
+    await eventually(lambda: house.engine.reason(house.engine.job(second)) is not None, "a pass")
+    answer = await house.client.get("/queue?columns=JOBID,NODELIST(REASON),REASON&states=PD")
+    assert answer.text == CELL_END.join([str(second), "(Stalled)", "Cannot be launched just now"]) + "\n"
+    told = (await house.get("/info"))["launch_trouble"], (await house.get("/status"))["launch_trouble"]
+    assert told == ("there is no tmux server",) * 2
+    house.launcher.trouble = None
+    await eventually(lambda: house.launcher.running() == {first, second}, "both")
+    assert (await house.get("/info"))["launch_trouble"] is None
 
 
 async def test_it_is_still_so_after_a_restart(tmp_path):

@@ -90,6 +90,7 @@ async def test_info(tmp_path):
             "gpu_trouble": None,
             "reservations": [],
             "drained": None,
+            "launch_trouble": None,
             "limits": {"memory": "watch", "cpus": "affinity", "why": "no cgroup has been looked for"},
         }
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gflow.cli import directives, sbatch
+from gflow.cli import directives, gbatch, sbatch
 from gflow.cli.command import UsageError
 from gflow.cli.gbatch import DIRECTIVES, EXCLUSIVE
 
@@ -162,3 +162,27 @@ def test_no_script_for_slurm_makes_the_reader_stumble(lines):
     except UsageError as error:
         complaint = str(error)
     assert complaint.startswith("job.sh:")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("# GFLOW --name x\n# GFLOW --chdir /no/where\n", "2: # GFLOW: --chdir: /no/where is not a directory"),
+        ("# GFLOW --shared\n", "1: # GFLOW: --shared needs --gpu-memory"),
+        ("# GFLOW --signal USR1\n", "1: # GFLOW: --signal needs --time"),
+        ("#\n#SBATCH --chdir=/no/where\n", "2: #SBATCH: --chdir: /no/where is not a directory"),
+        ("# GFLOW --chdir /no/where\n#SBATCH -D /no\n", "1: # GFLOW: --chdir: /no/where is not"),
+    ],
+)
+def test_what_is_found_wrong_later_is_named_with_file_and_line_too(run, tmp_path, text, complaint):
+    script = tmp_path / "job.sh"
+    script.write_text(f"{text}true\n")
+    outcome = run(gbatch.COMMAND, "--dry-run", "--sbatch", str(script))
+    assert outcome.status != 0
+    assert f"gbatch: {script}:{complaint}" in outcome.err
+
+
+def test_what_the_command_line_says_is_not_blamed_on_the_script(run, tmp_path):
+    script = tmp_path / "job.sh"
+    script.write_text("# GFLOW --chdir /\ntrue\n")
+    assert run(gbatch.COMMAND, "--chdir", "/no", str(script)).err.startswith("gbatch: --chdir: /no is not a directory")

@@ -264,3 +264,12 @@ def test_jobs_that_cannot_be_read_any_more_are_said_to_be_left_out(run, daemon):
     assert done.out == " JOBID\n 7\n"
     assert done.err == "gqueue: left out 2 ended jobs whose record cannot be read any more: see gctl state check\n"
     assert done.status == 1
+
+
+def test_bars_of_arrays_are_for_eyes(run, daemon):
+    group = {"group_id": "g", "first_job_id": 1, "name": "lr", "user": "ana", "counts": {"Queued": 4}}
+    daemon.on("GET", "/groups", reply([group]))
+    queue(daemon, ["1", "g"])
+    assert run(COMMAND, "-f", "JOBID,GROUPID").out.splitlines()[1:] == [" 1       g"]
+    queue(daemon, ["1", "g", "PD"])
+    assert "0/4" in run(COMMAND, "-f", "JOBID,GROUPID", "--color", "always").out

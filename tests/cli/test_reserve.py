@@ -169,7 +169,7 @@ def test_a_start_that_is_no_moment_is_refused(run, daemon, start, says):
     [
         (["--duration", "45m"], "invalid duration '45m': use e.g. 2h, 30m or 1h30m, in steps of 30 minutes"),
         (["--duration", "0h"], "longer than 0"),
-        (["--gpus", "0"], "at least 1"),
+        (["--gpus", "0"], "'0' is not a whole number from 1 to 1000000"),
         (["--gpu-spec", "0"], "--gpus and --gpu-spec cannot be used together"),
         (["--timezone", "Mars/Olympus"], "unknown time zone 'Mars/Olympus'"),
         (["--timezone", "utc+8"], "unknown time zone"),

@@ -104,6 +104,26 @@ def test_a_file_without_a_socket_is_not_parsed(config, monkeypatch):
     assert find() == paths.default_socket()
 
 
+def test_a_socket_that_would_be_another_in_each_directory_is_refused(config, monkeypatch):
+    config.write_text('daemon.socket = "rel/x.sock"')
+    with pytest.raises(BadSetting, match=r"daemon.socket must be an absolute path, or one that begins with ~/"):
+        find()
+    config.write_text("")
+    monkeypatch.setenv("GFLOW_DAEMON_SOCKET", "rel/x.sock")
+    with pytest.raises(BadSetting, match="GFLOW_DAEMON_SOCKET must be an absolute path"):
+        find()
+    assert find("unix:/elsewhere") == "/elsewhere"
+    monkeypatch.setenv("GFLOW_DAEMON_SOCKET", "~/mine")
+    assert find() == os.path.expanduser("~/mine")
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(config):
+    config.unlink(missing_ok=True)
+    os.mkfifo(config)
+    with pytest.raises(BadSetting, match="it is a pipe"):
+        find()
+
+
 @pytest.mark.parametrize("content", ["socket = [", "daemon.socket = 3", 'daemon.socket = ""'])
 def test_a_bad_file_is_named(config, content):
     config.write_text(content)

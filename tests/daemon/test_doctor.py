@@ -4,18 +4,22 @@ import json
 import os
 import socket
 import subprocess
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gflow.config import Client, Config, ConfigError, Daemon
+from gflow.config import Client, Config, ConfigError, Daemon, Notifications, Webhook
 from gflow.daemon import doctor, doctor_limits, doctor_system, hosting
 from gflow.daemon.doctor import examine
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
+from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
+from gflow.launch.tmux_socket import listener_on
 from gflow.store.lock import DataLock
 from support import certificates
+from support.wait import until
 
 
 @pytest.fixture
@@ -88,6 +92,59 @@ def test_with_a_tmux_that_is_too_old(place, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     (one,) = found(place)
     assert "too old" in one.what
+
+
+def test_with_a_tmux_that_does_not_run(place, monkeypatch, tmp_path):
+    broken = tmp_path / "tmux"
+    broken.write_text("#!/bin/sh\necho 'no libevent' >&2\nexit 127\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (one,) = found(place)
+    assert one.what == f"tmux at {broken} does not run: no libevent"
+
+
+def test_what_hangs_is_said(place, monkeypatch, tmp_path):
+    hanging = tmp_path / "timedatectl"
+    hanging.write_text("#!/bin/sh\nexec sleep 30\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(doctor, "CALL_SECS", 0.1)
+    (one,) = found(place)
+    assert one.what.startswith(f"no answer to '{hanging} show")
+
+
+def test_a_tmux_server_without_its_socket(place, tmp_path):
+    path = tmp_path / "run/tmux-0123abcd.sock"
+    with tmux_server(path) as server:
+        assert not any("tmux server" in one.what for one in examine(place))
+        path.unlink()
+        (one,) = [one for one in examine(place) if "tmux server" in one.what]
+        assert one.what == f"tmux server {server} lives, but its socket {path} was removed; its jobs go on"
+        assert one.remedy == "gflowd up has it made anew"
+        with tmux_server(path):
+            (one,) = [one for one in examine(place) if "tmux server" in one.what]
+            assert one.what == f"tmux server {server} is left over: another has its socket {path}"
+
+
+@contextmanager
+def tmux_server(path):
+    with subprocess.Popen(["tmux", "-S", path, "-f", "/dev/null", "-D"], start_new_session=True) as process:
+        until(lambda: listener_on(path) == process.pid, "the server")
+        yield process.pid
+        process.kill()
+
+
+def test_what_ends_at_a_logout(place, monkeypatch):
+    monkeypatch.setattr(doctor.logout, "remedy", lambda pid: "gflowd service install")
+    told = Finding(NOTE, "the daemon and its jobs end when you log out", "run: gflowd service install")
+    assert told in found(place, NOTE)
+
+
+def test_a_driver_whose_library_crashes(place, monkeypatch):
+    crash = aside.Crash(trouble="the library of the NVIDIA driver crashes (SIGSEGV)", signal=11)
+    monkeypatch.setattr(doctor, "look_at_gpus", lambda: crash)
+    (one,) = found(place)
+    assert (one.what, "restart the machine" in one.remedy) == (crash.trouble, True)
 
 
 def test_a_driver_that_hangs(place, monkeypatch):
@@ -180,7 +237,7 @@ def test_of_one_that_hangs_nothing_is_said_that_contradicts(place, monkeypatch, 
     monkeypatch.setattr(hosting, "find", lambda *_: hosting.Running(7, None, None))
     told = list(examine(place))
     assert [one.what for one in told if one.level == PROBLEM] == [f"gflowd (pid 7) does not answer on {place.socket}"]
-    assert [one for one in told if "start it with" in one.remedy or "limits of memory" in one.what] == []
+    assert [one for one in told if "start it with" in one.remedy] == []
 
 
 def test_one_that_listens_elsewhere_is_not_said_to_hang(place):
@@ -205,7 +262,52 @@ def test_what_keeps_limits_of_memory(place, monkeypatch):
     assert one.what.endswith("watched, about once a second: there is no cgroup v2 here")
     assert one.remedy
     monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: None)
-    assert Finding(OK, "limits of memory are kept by the kernel (cgroup v2)") in found(place, OK)
+    for system in (False, True):
+        kept = list(doctor_limits.limits(replace(place, system=system)))
+        assert kept == [Finding(OK, "limits of memory are kept by the kernel (cgroup v2)")]
+
+
+def test_no_service_is_recommended_where_the_machine_has_no_memory_controller(place, monkeypatch):
+    monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: "cgroup v2 has no memory controller here")
+    monkeypatch.setattr(doctor_limits, "runs_systemd", lambda: True)
+    for there, said in ((True, "gflowd service install"), (False, "is ended all the same")):
+        monkeypatch.setattr(doctor_limits, "machine_limits_memory", lambda there=there: there)
+        (one,) = (one for one in found(place, NOTE) if "limits of memory" in one.what)
+        assert said in one.remedy
+
+
+def test_a_daemon_that_does_not_answer_is_not_to_be_started_to_tell_its_limits(place, monkeypatch):
+    monkeypatch.setattr(hosting, "find", lambda *_: hosting.Running(7, None, None))
+    (one,) = (one for one in found(place, NOTE) if "limits of memory" in one.what)
+    assert one.remedy == "this one (pid 7) does not: gflowd restart"
+
+
+@pytest.mark.parametrize("health", ["recovery", "read_only"])
+def test_what_to_do_about_a_state_that_is_not_well_is_said_without_a_page(place, monkeypatch, health):
+    monkeypatch.setattr(hosting, "find", lambda *_: hosting.Running(7, {"status": health, "detail": "why"}, None))
+    (one,) = found(place)
+    assert one.what == f"gflowd (pid 7): {health}: why"
+    assert ("gctl state check" in one.remedy) == (health == "recovery")
+    assert "by itself" in one.remedy
+
+
+def test_a_runtime_directory_that_is_a_link_of_ones_own_counts_as_where_it_leads(place, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    linked = Place(place.data_dir, tmp_path / "link/s", Config)
+    assert found(linked) == []
+    (tmp_path / "run").chmod(0o755)
+    (one,) = found(linked)
+    assert "is open to others" in one.what
+
+
+def test_a_target_that_could_not_be_made_is_found_before_notifications_are_on(place):
+    told = Notifications(enabled=False, webhooks=[Webhook(url="nope")])
+    notes = found(Place(place.data_dir, place.socket, lambda: Config(notifications=told)), NOTE)
+    (one,) = (one for one in notes if "notifications.webhooks[0].url" in one.what)
+    assert "once they are on" in one.remedy
+    right = Notifications(enabled=False, webhooks=[Webhook(url="http://localhost/")])
+    place = Place(place.data_dir, place.socket, lambda: Config(notifications=right))
+    assert [one for one in examine(place) if "webhooks" in one.what] == []
 
 
 @pytest.mark.parametrize(
@@ -258,14 +360,15 @@ def test_what_a_daemon_of_all_users_needs(system_place, monkeypatch):
     monkeypatch.setattr(doctor_system, "closed_programs", lambda: [Path("/root")])
     monkeypatch.setattr(doctor_system, "has_pam", lambda: False)
     remedies = [one.remedy for one in found(system_place)]
-    assert "run: chmod o+rx /root" in remedies
+    assert any(remedy.startswith("install gflow, and its Python, where all users can read them") for remedy in remedies)
+    monkeypatch.setattr(doctor_system, "closed_programs", lambda: [Path("/")])
+    assert "run: chmod o+rx /" in [one.remedy for one in found(system_place)]
     problems = [one.what for one in found(system_place)]
     assert any(f"on the way to {system_place.socket.parent}" in what for what in problems)
     assert any(what.startswith('daemon.auth = "none"') for what in problems)
     notes = found(system_place, NOTE)
     assert any("runuser" in one.what for one in notes)
     assert Finding(NOTE, "gflowd is not running", "start it with: gflowd run --system") in notes
-    assert any("jobs run as their users" in one.what for one in notes)
 
 
 def test_a_clock_that_was_never_set(place, monkeypatch):

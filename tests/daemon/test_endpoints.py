@@ -1,6 +1,7 @@
 """Sockets and the accept loop: who may listen, who calls, and that no packet and no client does any harm."""
 
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -302,6 +303,39 @@ async def test_no_packet_ends_the_server(path, packet, caplog):
         assert not answer.startswith(b"HTTP/1.1 500")
         await server.is_well()
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+REFUSED = {
+    b"GET / HTTP/1.1\r\n\r\n": (400, "malformed", "Host"),
+    b"GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n": (400, "malformed", "illegal request line"),
+    b"GET /?a=\xff HTTP/1.1\r\nHost: x\r\n\r\n": (400, "malformed", "illegal request line"),
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n": (400, "malformed", "Content-Length"),
+    b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n": (400, "malformed", "no path and no URL"),
+    b"GET / HTTP/9.9\r\nHost: x\r\n\r\n": (505, "malformed", "HTTP/9.9"),
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": (505, "malformed", "HTTP/2.0"),
+    b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n": (501, "malformed", "chunked"),
+    b"GET /" + b"a" * (module.MAX_HEADER_BYTES + 1000): (431, "too_large", "too long"),
+}
+
+
+@pytest.mark.parametrize("packet", REFUSED, ids=lambda packet: repr(packet[:24]))
+async def test_what_never_reaches_the_application_is_refused_in_the_shape_of_all_errors(path, packet):
+    status, code, words = REFUSED[packet]
+    async with serving(path) as server:
+        head_, _, body = (await reaction(server, packet)).partition(b"\r\n\r\n")
+        assert head_.startswith(b"HTTP/1.1 %d " % status)
+        assert b"content-length: %d\r\n" % len(body) in head_
+        told = json.loads(body)
+        assert told["code"] == code
+        assert words in told["error"]
+        await server.is_well()
+
+
+async def test_a_head_request_that_is_refused_gets_a_head(path):
+    async with serving(path) as server:
+        heard = await reaction(server, b"HEAD http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert heard.startswith(b"HTTP/1.1 400 ")
+        assert heard.endswith(b"\r\n\r\n")
 
 
 async def test_a_crash_of_the_application_costs_one_answer(path):

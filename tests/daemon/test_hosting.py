@@ -12,6 +12,8 @@ import pytest
 
 from gflow.daemon import hosting
 from gflow.daemon.hosting import HostingFailed, find, flags_of, start, stop
+from gflow.gpu import aside
+from gflow.gpu.base import ProbeReading
 from support.fake_daemon import FakeDaemon, reply
 from support.wait import until
 
@@ -156,6 +158,49 @@ def test_a_daemon_that_ends_at_once_is_quoted(tmp_path, path, monkeypatch):
 def test_a_daemon_that_says_nothing(tmp_path, path, monkeypatch):
     program(tmp_path, monkeypatch, "#!/bin/sh\nexit 1\n")
     with pytest.raises(HostingFailed, match="it left no word"):
+        start([], [], path, tmp_path)
+
+
+@pytest.mark.usefixtures("no_tmux")
+def test_what_was_logged_on_the_way_is_no_reason(tmp_path, path, monkeypatch):
+    lines = ["gflowd: no room", "2026-11-28 08:00:00,123 INFO    gflow.daemon.limits: limits are watched"]
+    program(tmp_path, monkeypatch, f"#!/bin/sh\nprintf '%s\\n' {' '.join(map(repr, lines))}\nexit 1\n")
+    with pytest.raises(HostingFailed, match=r"^gflowd did not start; no room \("):
+        start([], [], path, tmp_path)
+
+
+@pytest.mark.usefixtures("no_tmux")
+@pytest.mark.parametrize(
+    ("name", "seen", "said"),
+    [
+        ("SEGV", ProbeReading(), r"ended by signal 11 \(SIGSEGV\); see dmesg"),
+        ("SEGV", aside.Crash(trouble="it crashes", signal=11), "while it looked for GPUs: it crashes"),
+        ("KILL", aside.Crash(trouble="it crashes", signal=11), r"ended by signal 9 \(SIGKILL\); see dmesg"),
+    ],
+)
+def test_a_daemon_that_is_ended_by_a_signal(tmp_path, path, monkeypatch, name, seen, said):
+    program(tmp_path, monkeypatch, f"#!/bin/sh\necho noise\nkill -{name} $$\n")
+    monkeypatch.setattr(aside, "look", lambda secs: seen)
+    with pytest.raises(HostingFailed, match=said):
+        start([], [], path, tmp_path)
+
+
+def test_a_daemon_in_tmux_that_is_ended_by_a_signal(tmp_path, path, monkeypatch):
+    monkeypatch.setenv("TMUX_TMPDIR", os.fspath(tmp_path))
+    monkeypatch.delenv("TMUX", raising=False)
+    program(tmp_path, monkeypatch, "#!/bin/sh\nkill -KILL $$\n")
+    with pytest.raises(HostingFailed, match=r"ended by signal 9 \(SIGKILL\)"):
+        start([], [], path, tmp_path)
+
+
+def test_a_tmux_that_hangs_is_no_host(tmp_path, path, monkeypatch):
+    hanging = tmp_path / "tmux"
+    hanging.write_text("#!/bin/sh\nexec sleep 30\n")
+    hanging.chmod(0o700)
+    monkeypatch.setattr(hosting, "TMUX_SECS", 0.1)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program(tmp_path, monkeypatch, "#!/bin/sh\necho 'gflowd: tmux does not run'\nexit 1\n")
+    with pytest.raises(HostingFailed, match=r"tmux does not run \(log: "):
         start([], [], path, tmp_path)
 
 

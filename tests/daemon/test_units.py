@@ -97,14 +97,18 @@ def test_a_refusal_is_one_line(systemctl):
 @pytest.mark.parametrize(
     "said", ["Failed to connect to bus: No medium found", "System has not been booted with systemd"]
 )
-def test_where_there_is_no_systemd_to_ask_it_says_what_to_do(systemctl, said):
+def test_where_there_is_no_systemd_to_ask_it_says_what_to_do(systemctl, said, monkeypatch):
     systemctl(f"{said}\nand more", 1)
+    monkeypatch.setattr(units, "runs_systemd", lambda: True)
     with pytest.raises(
         units.NoManager, match=r"^no systemd of \S+ runs here: log in anew .*loginctl enable-linger \S+$"
     ):
         Host().ask("start", "x")
     with pytest.raises(units.NoManager, match="gflowd run --system"):
         Host(system=True).ask("start", "x")
+    monkeypatch.setattr(units, "runs_systemd", lambda: False)
+    with pytest.raises(units.NoManager, match=r"^this machine runs no systemd .*without it: gflowd up$"):
+        Host().ask("start", "x")
     assert Host().failure() is None
 
 
@@ -142,7 +146,7 @@ def test_where_systemd_does_not_say_nobody_is_called(systemctl):
 
 def test_a_machine_without_systemd(monkeypatch):
     monkeypatch.setattr(units.shutil, "which", lambda name: None)
-    with pytest.raises(UnitFailed, match="no systemd"):
+    with pytest.raises(UnitFailed, match=r"no systemd \(.*\); without it: gflowd up$"):
         Host().ask("start", "x")
     assert Host().main_pid() == 0
 

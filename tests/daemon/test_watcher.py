@@ -11,10 +11,12 @@ import trio.testing
 
 from gflow.core.errors import Unavailable
 from gflow.core.model import StopCause, StopStep
+from gflow.daemon import stalls
 from gflow.daemon.watcher import Watcher
+from gflow.launch.base import CannotLaunch
 from support.desk import Desk, eventually
 from support.fake_launcher import STUBBORN, FakeLauncher
-from support.jobs import gpus
+from support.jobs import gpus, spec
 from support.lease import leased
 
 idle = trio.testing.wait_all_tasks_blocked
@@ -135,6 +137,69 @@ async def test_a_launch_that_fails_is_retried_like_any_failure():
         office.desk.schedule()
         await idle()
         assert 2 in office.launcher.running()
+
+
+async def until_running(office, *job_ids):
+    with trio.fail_after(20):
+        while office.launcher.running() != set(job_ids):
+            await trio.sleep(0.002)
+
+
+async def test_where_nothing_can_be_launched_no_job_fails(monkeypatch, caplog):
+    monkeypatch.setattr(stalls, "BACKOFF_SECS", (0.01,))
+    office = Office()
+    office.launcher.trouble = CannotLaunch("there is no tmux server")
+    async with office.open():
+        await office.start()
+        await office.start()
+        assert [office.job(number).state for number in (1, 2)] == ["Running", "Queued"]
+        assert caplog.text.count("there is no tmux server") == 1, "once, however often it is tried"
+        office.launcher.trouble = None
+        await until_running(office, 1)
+        office.desk.schedule()
+        await until_running(office, 1, 2)
+        assert office.job(1).started_boot is not None
+
+
+async def test_a_job_that_waits_to_be_launched_is_stopped_at_once(monkeypatch):
+    monkeypatch.setattr(stalls, "BACKOFF_SECS", (3600,))
+    office = Office()
+    office.launcher.trouble = CannotLaunch("there is no tmux server")
+    async with office.open():
+        await office.start()
+        assert office.desk.engine.stalled
+        await office.stop()
+        assert (office.job().state, office.launcher.running()) == ("Cancelled", set())
+        assert not office.desk.engine.stalled, "the next one is to try"
+
+
+async def test_whoever_is_launched_first_lets_all_others_go_on(monkeypatch):
+    monkeypatch.setattr(stalls, "BACKOFF_SECS", (3600,))
+    office = Office()
+    office.launcher.hold_launches()
+    office.launcher.trouble = CannotLaunch("no helper", "ana")
+    async with office.open():
+        office.desk.submit_all([spec(owner="ana"), spec(owner="ana"), spec(owner="ben")])
+        office.desk.schedule()
+        office.launcher.let_launch()
+        await idle()
+        assert office.desk.engine.stalled == {"ana": "no helper"}
+        office.launcher.trouble = None
+        await office.stop(StopCause.CANCEL, 1)
+        await idle()
+        office.watcher._stalls.hurry(2)
+        await until_running(office, 2, 3)
+        assert not office.desk.engine.stalled
+
+
+async def test_what_one_owner_cannot_have_launched_is_given_up_one_day(monkeypatch):
+    monkeypatch.setattr(stalls, "GIVE_UP_SECS", -1)
+    office = Office()
+    office.launcher.trouble = CannotLaunch("no helper", "ana")
+    async with office.open():
+        await office.start(owner="ana")
+        assert (office.job().state, office.job().detail) == ("Failed", "Nothing could be launched: no helper")
+        assert not office.desk.engine.stalled
 
 
 # -- stopping --------------------------------------------------------------------------------------------------------

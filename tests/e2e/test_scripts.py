@@ -80,7 +80,9 @@ def test_its_directives_are_options_and_the_command_line_wins(shared: Daemon, he
         "echo done\n"
         "# GFLOW --priority 99\n"
     )
-    job = shared.wait_job(shared.gbatch("--time", "1:00:00", "train.sh", cwd=here))
+    submitted = shared.cli("gbatch", "--parsable", "--time", "1:00:00", "train.sh", cwd=here)
+    assert "train.sh:6: '# GFLOW --priority 99' does not count" in submitted.stderr
+    job = shared.wait_job(int(submitted.stdout))
     assert job["time_limit"] == {"secs": 3600, "nanos": 0}
     assert (job["priority"], job["run_name"], job["project"]) == (20, "two words", "p")
 

@@ -27,6 +27,9 @@ grep '^0::' /proc/$job/cgroup
 tr '\0' '\n' </proc/$job/environ | grep -E '^(NOTIFY_|LISTEN_|WATCHDOG_|SYSTEMD_|INVOCATION_|JOURNAL_)'
 say restart
 old=$(pid); systemctl --user restart gflowd.service; another "$old" && job
+say cleaner
+rm "$XDG_RUNTIME_DIR"/gflow/tmux-*.sock
+old=$(pid); systemctl --user restart gflowd.service; another "$old" && job
 say kill
 old=$(pid); kill -9 "$old"; soon another "$old"; job
 say watchdog
@@ -103,7 +106,7 @@ def test_jobs_have_a_unit_of_their_own_and_nothing_of_the_daemons(said):
     assert variables == []
 
 
-@pytest.mark.parametrize("step", ["restart", "kill", "watchdog"])
+@pytest.mark.parametrize("step", ["restart", "cleaner", "kill", "watchdog"])
 def test_whatever_happens_to_the_daemon_the_job_runs_on(said, step):
     lines = [line.strip() for line in said[step]]
     assert lines[lines.index("R") + 1] == "the same process"

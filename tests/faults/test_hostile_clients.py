@@ -52,8 +52,11 @@ def test_a_hostile_packet_costs_its_own_connection_at_most(victim: Daemon, packe
     works(victim)
 
 
-def test_cleartext_http2_is_hung_up_on(victim: Daemon):
-    assert talk(victim, PACKETS["cleartext HTTP/2"], half_close=False) == b""
+@pytest.mark.parametrize("packet", ["cleartext HTTP/2", "HTTP/9"])
+def test_another_http_is_told_so_and_hung_up_on(victim: Daemon, packet: str):
+    heard = talk(victim, PACKETS[packet], half_close=False)
+    assert heard.startswith(b"HTTP/1.1 505 ")
+    assert b"is not spoken here" in heard
 
 
 def test_noise(victim: Daemon):

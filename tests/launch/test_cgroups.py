@@ -145,3 +145,55 @@ def test_a_daemon_that_is_alone_in_its_cgroup_divides_that(tmp_path: Path, *, al
         other.wait()
         for directory in (*box.glob("gflow*"), box, around):
             directory.rmdir()
+
+
+@pytest.fixture
+def standing_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cgroups:
+    """Directories in the place of cgroups: what is written to them can be read, and nothing keeps any limit."""
+    monkeypatch.setattr(cgroups, "_write", lambda path, text: path.write_text(text))
+    monkeypatch.setattr(cgroups, "_most_processes", lambda: 99)
+    monkeypatch.setattr(cgroups.os, "chown", lambda path, uid, _gid: path.with_name(f"of {uid}: {path.name}").touch())
+    return Cgroups(tmp_path, frozenset({"memory", "cpu", "pids"}))
+
+
+def test_of_a_job_of_another_user_root_keeps_all_but_the_way_inside(standing_in: Cgroups) -> None:
+    top = standing_in.directory / "7.run"
+    assert standing_in.make_for(1000, "7.run", 100, 2) == top / "job/cgroup.procs"
+    standing_in.admit("7.run", 4711)
+    said = {str(path.relative_to(top)): path.read_text() for path in top.rglob("*") if path.is_file()}
+    assert said == {
+        "cgroup.subtree_control": "+memory",
+        "memory.max": str(100 << 20),
+        "memory.swap.max": "0",
+        "cpu.max": "200000 100000",
+        "pids.max": "99",
+        "job/memory.oom.group": "1",
+        "wrapper/cgroup.procs": "4711",
+        "of 1000: cgroup.procs": "",
+        "job/of 1000: cgroup.procs": "",
+    }
+    assert [oct(place.stat().st_mode)[-3:] for place in (top.parent, top, top / "job")] == ["711", "755", "755"]
+    standing_in.set_memory("7.run", None)
+    assert [(top / name).read_text() for name in ("memory.max", "memory.swap.max")] == ["max", "max"]
+
+
+def test_what_is_in_a_cgroup_is_found_whatever_is_below_it(standing_in: Cgroups) -> None:
+    assert (standing_in.pids("7.run"), standing_in.held_bytes("7.run"), standing_in.names()) == (set(), 0, set())
+    standing_in.make_for(1000, "7.run", 100, None)
+    for place, pids in (("wrapper", "11"), ("job", "12\n13\n0"), ("job/its own", "14")):
+        (standing_in.directory / "7.run" / place).mkdir(exist_ok=True)
+        (standing_in.directory / "7.run" / place / "cgroup.procs").write_text(f"{pids}\n")
+    (standing_in.directory / "7.run/memory.stat").write_text("anon 100\nfile 5000\nshmem 20\n")
+    assert standing_in.pids("7.run") == {11, 12, 13, 14}
+    assert standing_in.held_bytes("7.run") == 120
+    assert standing_in.names() == {"7.run"}
+
+
+def test_whether_any_cgroup_could_keep_memory_is_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = hierarchy(tmp_path, "system.slice/gflowd.service")
+    monkeypatch.setattr(cgroups, "_own", lambda _: Own(own, tmp_path))
+    assert cgroups.why_no_controller() is None
+    (tmp_path / "cgroup.controllers").write_text("cpu pids\n")
+    assert cgroups.why_no_controller() == "cgroup v2 has no memory controller here"
+    monkeypatch.setattr(cgroups, "_own", lambda _: None)
+    assert cgroups.why_no_controller() == "there is no cgroup v2 here"

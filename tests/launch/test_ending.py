@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,13 @@ def test_a_script_is_named_with_its_interpreter() -> None:
     spec = make_job(script="a.sh", script_digest="d").spec
     assert describe(spec, 127, "missing") == "Cannot run the interpreter of 'a.sh': no such program"
     assert describe(make_job(command="x").spec, 127, "missing") == "Cannot run 'bash': no such program"
+
+
+def test_a_working_directory_that_became_a_file_or_is_closed_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = [
+        describe(replace(make_job(7).spec, run_dir=f"{tmp_path}/{name}"), 1, "chdir", None)
+        for name in ("file", "file/x")
+    ]
+    assert [text.rpartition(": ")[2] for text in said if text] == ["not a directory", "not a directory"]
+    assert (describe(replace(make_job(7).spec, run_dir=str(tmp_path)), 1, "chdir") or "").endswith("permission denied")

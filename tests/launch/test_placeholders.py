@@ -26,6 +26,11 @@ VARIABLES = {"GFLOW_JOB_ID": "7", "CUDA_VISIBLE_DEVICES": "0,1", "GFLOW_JOB_NAME
         ("$HOME ${HOME} $GFLOW_OTHER ${GFLOW_OTHER}", "$HOME ${HOME} $GFLOW_OTHER ${GFLOW_OTHER}"),
         ("$GFLOW_JOB_NAME", "{lr}"),
         ("$GFLOW_JOB_IDX", "$GFLOW_JOB_IDX"),
+        ("$GFLOW_JOB_IDx $GFLOW_JOB_ID.x $GFLOW_JOB_ID-2", "$GFLOW_JOB_IDx 7.x 7-2"),
+        (
+            "$CUDA_VISIBLE_DEVICESx $CUDA_VISIBLE_DEVICES_ $CUDA_VISIBLE_DEVICES:",
+            "$CUDA_VISIBLE_DEVICESx $CUDA_VISIBLE_DEVICES_ 0,1:",
+        ),
     ],
 )
 def test_arguments(typed: str, filled: str) -> None:

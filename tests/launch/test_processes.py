@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -24,6 +25,7 @@ from gflow.launch.processes import (
     read_stat,
     run_id_of,
     send,
+    signal_all,
     wait_process,
 )
 from support.tmux_server import until
@@ -107,7 +109,7 @@ async def test_processes_that_left_session_group_and_parent_are_found(table: Pro
         pid = read_pid(process)
         assert await table.members(run_id) == [process_of(pid)]
         assert await table.members("other") == []
-        assert await table.signal(run_id, signal.SIGKILL) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
         await until_none(table, run_id)
 
 
@@ -130,7 +132,7 @@ async def test_a_descendant_without_mark_and_session_is_found_by_its_parent(tabl
         process.kill()
         process.wait()
         assert await table.members(run_id) == [process_of(pid)], "once found it stays found"
-        assert await table.signal(run_id, signal.SIGKILL) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
 
 
 async def test_a_process_that_left_all_of_it_has_its_birthmark(table: ProcessTable, run_id: str) -> None:
@@ -153,7 +155,7 @@ async def test_the_wrapper_is_never_signalled(table: ProcessTable, run_id: str) 
         pid = read_pid(wrapper)
         await until(lambda: name_of(pid) == "sleep", "a process that no longer traps as the shell does")
         table.register(run_id, wrapper.pid)
-        assert await table.signal(run_id, signal.SIGTERM) == 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGTERM) == 1
         assert wrapper.stdout is not None
         assert wrapper.stdout.readline() == b"done\n"
         wrapper.wait()
@@ -218,7 +220,7 @@ async def test_a_stopped_process_can_be_terminated(table: ProcessTable, run_id: 
         pid = read_pid(process)
         os.kill(pid, signal.SIGSTOP)
         await until(lambda: (stat := read_stat(pid)) and stat.state == "T", "a stop")
-        assert await table.signal(run_id, signal.SIGTERM) >= 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGTERM) >= 1
         assert process.stdout is not None
         assert process.stdout.readline() == b"bye\n"
 
@@ -229,7 +231,7 @@ async def test_children_born_while_the_others_are_killed_do_not_escape(table: Pr
         process.stdout.readline()
         while not await table.members(run_id):
             pass
-        assert await table.signal(run_id, signal.SIGKILL) >= 1
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) >= 1
         await until_none(table, run_id)
 
 

@@ -1,6 +1,7 @@
 """The wrapper by itself, under both shells that /bin/sh is: what it records, and what the job sees."""
 
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from gflow.core.model import Job
+from gflow.launch import cgroups
 from gflow.launch.birthmark import mark_in, mark_of
 from gflow.launch.program import program_of
 from gflow.launch.run_directory import RunDirectory
@@ -27,6 +29,7 @@ class Wrapper:
     def __init__(self, shell: str, root: Path) -> None:
         self.root, self.directory = root, RunDirectory(root / "7.run")
         self.confinement = UNCONFINED
+        self.sleep = "/bin/true"
         self.work = root / "a dir $(x) 'q'"
         self.work.mkdir()
         sh = root / "sh"
@@ -37,7 +40,7 @@ class Wrapper:
         environment = self.root / "environment"
         environment.write_bytes(render_environment({"PATH": os.environ["PATH"], **(env or {})}))
         program = program_of(job, str(self.directory.path), script)
-        places = Places(str(self.directory.path), str(environment), "/bin/true", 200, self.confinement)
+        places = Places(str(self.directory.path), str(environment), self.sleep, 200, self.confinement)
         self.directory.create(render_wrapper(job, program, places), program.files)
 
     def start(self, **options: Any) -> "subprocess.Popen[bytes]":
@@ -365,9 +368,42 @@ def test_without_its_cgroup_it_does_not_run(wrapper: Wrapper, tmp_path: Path) ->
     assert wrapper.ended == (1, "limits")
 
 
+@pytest.fixture
+def moved_to() -> Iterator[Path]:
+    """A cgroup as root makes one for a job of a user; no limit is kept in it."""
+    own = cgroups._own(os.getpid())
+    if own is None or not os.access(own.directory / "cgroup.procs", os.W_OK) or os.geteuid() != 0:
+        pytest.skip("there is no cgroup v2 here that may have others in it")
+    place = own.directory / f"7.{secrets.token_hex(4)}"
+    parts = [place, place / "wrapper", place / "job"]
+    for part in parts:
+        part.mkdir()
+    yield place
+    for part in reversed(parts):
+        until(lambda part=part: subprocess.call(["rmdir", part], stderr=subprocess.DEVNULL) == 0, f"{part} is empty")
+
+
+def test_a_wrapper_that_is_to_be_moved_begins_when_it_was(wrapper: Wrapper, moved_to: Path) -> None:
+    wrapper.confinement = Confinement(str(moved_to / "job/cgroup.procs"), within=moved_to.name)
+    wrapper.prepare(wrapper.job("sh", "-c", "grep ^0: /proc/self/cgroup"))
+    process = wrapper.start()
+    until(wrapper.directory.mark, "its mark")
+    assert wrapper.ended == (None, None)
+    (moved_to / "wrapper/cgroup.procs").write_text(str(process.pid))
+    assert process.communicate(timeout=30)[0].decode().endswith(f"/{moved_to.name}/job\n")
+    assert wrapper.ended == (0, None)
+
+
+def test_a_wrapper_that_waits_to_be_moved_can_be_ended(wrapper: Wrapper) -> None:
+    wrapper.sleep, wrapper.confinement = "/bin/false", Confinement("/gone", within="7.run")
+    assert wrapper.run(wrapper.job("echo", "ran")) == ""
+    assert wrapper.ended == (130, None)
+
+
 def test_the_wrapper_is_plain_posix(tmp_path: Path) -> None:
     job = make_job(7, argv=("true",), conda_env="x", umask=0o077)
-    places = Places("/d/7.run", "/d/environment", "/bin/sleep", 1024)
+    confined = Confinement("/c/job/cgroup.procs", "0,1", "/usr/bin/taskset", within="7.run")
+    places = Places("/d/7.run", "/d/environment", "/bin/sleep", 1024, confined)
     text = render_wrapper(job, program_of(job, "/d/7.run"), places).decode()
     for shell in ("dash", "bash --posix"):
         assert subprocess.run([*shlex.split(shell), "-n", "-c", text], capture_output=True, check=True).stderr == b""

@@ -235,6 +235,25 @@ async def test_a_lost_server_ends_its_jobs_with_that_reason(tmux: Machine) -> No
     assert (await tmux.end_of(tmux.job("exit 7"))).code == 7
 
 
+async def test_a_server_that_was_lost_while_nobody_looked_may_have_been_logged_out(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gflow.launch.tmux.remedy_for_lost", lambda *, seen: None if seen else "loginctl enable-linger")
+    async with running(machine):
+        job = machine.job("touch ready; exec sleep 600")
+        await machine.tmux.launch(job)
+        await ready(machine)
+        server = machine.tmux._server.pid
+    assert server is not None
+    os.kill(server, signal.SIGKILL)
+    machine.tmux = machine.launcher()
+    async with running(machine):
+        await until(lambda: machine.tmux.wrapper(job) is None, "the end of the job")
+        text = (await machine.tmux.wait(job)).text
+    assert text == f"{ending.SERVER_LOST}, as at a logout; for jobs that outlive one: loginctl enable-linger"
+    assert "as at a logout" in caplog.text
+
+
 async def test_what_survives_the_loss_of_its_server_is_found(tmux: Machine) -> None:
     job = tmux.job("trap '' HUP; touch ready; sleep 600")
     await tmux.tmux.launch(job)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from gflow.launch import tmux_server
 from gflow.launch.processes import read_stat
 from gflow.launch.tmux_server import TmuxServer, TmuxUnusable, clean_environment
 from support.tmux_server import Machine, running, until
@@ -135,6 +136,21 @@ async def test_a_returning_daemon_keeps_a_server_that_was_about_to_leave(machine
 async def test_a_missing_tmux_is_said_plainly(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(machine.work))
     assert "tmux is not installed" in await refusal(machine.launcher()._server)
+
+
+async def test_a_tmux_that_does_not_run_is_said_plainly(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tmux_server, "_VERSION_SECS", 0.2)
+    monkeypatch.setenv("PATH", f"{machine.work}:{os.environ['PATH']}")
+    program = machine.work / "tmux"
+    for script, said in (
+        ("echo 'error while loading libevent' >&2; exit 127", "does not run: error while loading libevent"),
+        ("exit 1", "does not run: exit code 1"),
+        ("echo garbage", "is not tmux: 'tmux -V' says 'garbage'"),
+        ("exec sleep 30", "no answer"),
+    ):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o700)
+        assert said in await refusal(machine.launcher()._server)
 
 
 @pytest.mark.parametrize("version", ["tmux 3.1c", "tmux 2.9", "tmux 1.8"])

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.progress import read_report
 
 GENTLE: Mapping[int | str, int] = {"interrupt": 130, signals.SIGTERM: 143, signals.SIGKILL: 137}
@@ -55,6 +55,7 @@ class FakeLauncher:
         self._runs: dict[str, _Run] = {}
         self._ids: dict[int, str] = {}
         self._refusals: dict[int, str] = {}
+        self.trouble: CannotLaunch | None = None
         self._given_up: set[str] = set()
         self.memory: dict[int, int] = {}
         self._strandings: dict[int, _Stranding] = {}
@@ -117,6 +118,9 @@ class FakeLauncher:
         await trio.lowlevel.checkpoint()
         with trio.CancelScope(shield=True):
             await self._may_launch.wait()
+        if self.trouble is not None:
+            self._given_up.add(_run_id(job))
+            raise self.trouble
         message = self._refusals.pop(job.id, None)
         if message or _run_id(job) in self._runs or _run_id(job) in self._given_up:
             raise LaunchFailed(message or f"launch {job.run_id} was made before")

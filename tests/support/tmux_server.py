@@ -19,6 +19,7 @@ import trio
 from gflow.core.model import Exit, Job, JobId, JobSpec, Now, State
 from gflow.launch.script import render_environment
 from gflow.launch.tmux import Tmux
+from gflow.users.confining import Confining
 from gflow.users.launcher import PerUser
 from gflow.users.places import Places
 from support.scratch import end_processes_of
@@ -125,7 +126,8 @@ async def serving_users(machine: Machine) -> AsyncIterator[Machine]:
     def stored(digest: str) -> bytes:
         return (machine.spool / digest).read_bytes()
 
-    machine.tmux = PerUser(places, clock, stored, stored, idle_secs=0.4)  # type: ignore[assignment]
+    confining = Confining(machine.data, lambda _: None)
+    machine.tmux = PerUser(places, clock, stored, stored, confining, idle_secs=0.4)  # type: ignore[assignment]
     machine.whose = {"owner": "root", "uid": 0}
     async with running(machine):
         yield machine

@@ -39,8 +39,8 @@ def error(sentence: str, code: str, status: int) -> Response:
 
 
 _SENTENCES = {
-    404: "There is no such route; see docs/api.md",
-    405: "This route does not take that method; see docs/api.md",
+    404: "There is no such route; GET /openapi.json lists them all",
+    405: "This route does not take that method; GET /openapi.json lists them all",
     413: "The body is larger than 8 MiB",
 }
 

@@ -17,7 +17,7 @@ from gflow.core.model import State
 from gflow.core.outcome import Outcome
 from gflow.core.selection import Selection
 from gflow.core.usage import Usage
-from gflow.wire.drains import DrainRequest, drained_json
+from gflow.wire.drains import DrainRequest, drained_json, stall_text
 from gflow.wire.gpus import allowed_indices, available
 from gflow.wire.requests import GroupLimit, read
 from gflow.wire.stats import usage_json, usage_rows_json
@@ -57,6 +57,7 @@ def blueprint(services: Services) -> Blueprint:
                 "gpu_simulated": sum(gpu.simulated for gpu in resources.gpus.values()),
                 "gpu_trouble": services.gpu_trouble(),
                 "drained": drained_json(engine),
+                "launch_trouble": stall_text(engine),
                 "limits": services.limits(),
                 "jobs": {state.value: engine.counts[state] for state in State},
             }

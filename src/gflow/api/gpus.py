@@ -10,7 +10,7 @@ from gflow.core.errors import Impossible
 from gflow.core.model import GpuProcessId
 from gflow.core.outcome import Outcome
 from gflow.core.placement import UNSEEN
-from gflow.wire.drains import drained_json
+from gflow.wire.drains import drained_json, stall_text
 from gflow.wire.gpus import AllowedGpus, GpuProcess, allowed_indices, available, gpus_json, reserved_by_number
 from gflow.wire.requests import read
 
@@ -34,6 +34,7 @@ def blueprint(services: Services) -> Blueprint:
                 "gpu_trouble": services.gpu_trouble(),
                 "reservations": reserved_by_number(engine, now),
                 "drained": drained_json(engine),
+                "launch_trouble": stall_text(engine),
                 "limits": services.limits(),
             }
         )

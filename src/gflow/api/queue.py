@@ -96,10 +96,10 @@ def blueprint(services: Services) -> Blueprint:
         waits, reason = job.state is State.QUEUED, services.reason(job)
         start = starts.get(job.id) if waits else None
         brief = briefs.of(job) if waits and briefs is not None else None
-        drained = engine.drained is not None
+        drained, stalled = engine.drained is not None, engine.stall_of(job.spec.owner) is not None
         if job.detail is not None and not services.sees(who, job):
             job = replace(job, detail=None)
-        return Row(job, reason, now, expected_start=start, brief=brief, drained=drained, progress=progress)
+        return Row(job, reason, now, progress, start, brief, drained=drained, stalled=stalled)
 
     return routes
 

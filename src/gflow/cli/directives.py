@@ -14,12 +14,22 @@ if TYPE_CHECKING:
 
     from gflow.cli.command import Option, Values
 
+    Places = dict[str, str]
+
 MARK = "# GFLOW"
 
 
-def read(text: str, origin: str, options: tuple[Option, ...], exclusive: tuple[tuple[str, ...], ...] = ()) -> Values:
+def read(
+    text: str,
+    origin: str,
+    options: tuple[Option, ...],
+    exclusive: tuple[tuple[str, ...], ...] = (),
+    places: Places | None = None,
+) -> Values:
     """What the directives in `text` set, by dest; a later one wins, but that
-    of those that may be given several times all count. Raises `UsageError`, naming `origin` and line."""
+    of those that may be given several times all count. Raises `UsageError`, naming `origin` and line.
+
+    `places` is told where each of them is."""
     given: Values = {}
     for number, rest in lines(text):
         where = f"{origin}:{number}: {MARK}"
@@ -29,6 +39,8 @@ def read(text: str, origin: str, options: tuple[Option, ...], exclusive: tuple[t
         if twice is not None:
             raise UsageError(f"{where}: {twice_message(twice)}")
         given |= found | {dest: given.get(dest, []) + found[dest] for dest in several}
+        if places is not None:
+            places |= dict.fromkeys(found, where)
     for group in exclusive:
         if sum(dest in given for dest in group) > 1:
             raise UsageError(f"{origin}: {MARK}: {exclusive_message(options, group, given)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gflow.cli import directives, program, request, submitted, sweep, work
+from gflow.cli import directives, program, request, strays, submitted, sweep, work
 from gflow.cli.command import Argument, Command, Failure, UsageError
 from gflow.cli.entry import start
 from gflow.cli.gbatch_options import DIRECTIVES, EXCLUSIVE, SUBMISSION
@@ -70,8 +70,20 @@ def run(values: Values) -> int:
 
 
 def _with_script(values: Values, text: str, origin: str) -> Values:
-    """`values`, and below them what the script says: its `# GFLOW` lines before its `#SBATCH` lines."""
-    said = directives.read(text, origin, DIRECTIVES, EXCLUSIVE)
+    """`values`, and below them what the script says: its `# GFLOW` lines before its `#SBATCH` lines.
+
+    `places` says of what the script has set where it did, for complaints about it.
+    """
+    places: directives.Places = {}
+    merged = _merged(values, text, origin, places)
+    ours = {dest: where for dest, where in places.items() if values[dest] in (None, False)}
+    return merged | {request.PLACES: ours}
+
+
+def _merged(values: Values, text: str, origin: str, places: directives.Places) -> Values:
+    said = directives.read(text, origin, DIRECTIVES, EXCLUSIVE, places)
+    for remark in strays.remarks(text, DIRECTIVES):
+        say(f"{origin}:{remark}")
     sweep.check_once(said.get("param", ()), f"{origin}: {directives.MARK}")
     for remark in directives.replaced(values, said, EXCLUSIVE):
         say(f"{origin}: {remark}")
@@ -83,7 +95,7 @@ def _with_script(values: Values, text: str, origin: str) -> Values:
     from gflow.cli import sbatch
 
     if values["sbatch"]:
-        also, remarks = sbatch.read(text, origin, DIRECTIVES)
+        also, remarks = sbatch.read(text, origin, DIRECTIVES, places)
         for remark in remarks:
             say(f"{remark}")
         for name in sbatch.variables(text):
@@ -139,7 +151,7 @@ COMMAND = Command(
         ),
         ("gbatch --depends-on @ --wait python evaluate.py", "after your latest job; wait and exit as it does"),
         ("gbatch --sbatch job.sh", "a script written for Slurm"),
-        ("gbatch -o json --array 1-3 python fold.py", "the ids as data; all fields are in docs/scripts.md"),
+        ("gbatch -o json --array 1-3 python fold.py", "the ids as data, for programs"),
     ),
 )
 

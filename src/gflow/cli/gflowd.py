@@ -303,6 +303,9 @@ def _start(given: Invocation) -> None:
         return
     started = hosting.start(given.arguments(), given.run_flags(), given.socket(), given.data_dir(), system=given.system)
     click.echo(f"{name(given)} started (pid {started.pid}).")
+    remedy = hosting.remedy_at_logout(started.pid)
+    if remedy is not None:
+        click.echo(f"It ends, and its jobs do, when you log out, unless you run: {remedy}")
     if started.health is not None and started.health.get("status") != "ok":
         click.echo(f"gflowd: {started.health['status']}: {started.health['detail']}", err=True)
 

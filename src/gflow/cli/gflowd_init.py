@@ -20,7 +20,7 @@ from gflow.daemon.units import Host, runs_systemd
 
 _HEAD = """\
 # Settings of gflow, written by 'gflowd init'. A line that begins with '#' shows a default, or an example.
-# After a change: gflowd reload. What there is in all: docs/configuration.md
+# After a change: gflowd reload. A key that there is not is refused, with those that there are.
 """
 
 _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
@@ -29,9 +29,9 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("gpus", [0, 1], "which GPUs jobs may have; without it all"),
         ("gpu_allocation_strategy", "sequential", "sequential: lower indices first; random: any that are free"),
         ("gpu_poll_interval_secs", 10, "how often the GPUs are looked at"),
-        ("host", "localhost", "TCP for remote clients, who need tokens: docs/access.md"),
+        ("host", "localhost", "TCP for remote clients, who need tokens: gctl token create"),
         ("port", 59000, ""),
-        ("tls_cert", "cert.pem", "TLS, without which only this machine is served: docs/remote.md"),
+        ("tls_cert", "cert.pem", "TLS, without which only this machine is served"),
         ("tls_key", "key.pem", ""),
         ("kill_grace_secs", 10, "from Ctrl-C to SIGTERM when a job is stopped"),
         ("max_bypass_secs", 3600, "how long jobs may pass one that waits for room nobody knows the end of"),
@@ -49,7 +49,7 @@ _SETTINGS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("known_projects", ["ml-research"], "the allowed codes; without it any"),
         ("require_project", False, ""),
     ),
-    "notifications": (("enabled", False, "webhooks, mail and programs: docs/notifications.md"),),
+    "notifications": (("enabled", False, "webhooks, mail and programs, each a table of its own"),),
 }
 """Tables with their settings: name, default or example, and what it is about."""
 

@@ -40,6 +40,8 @@ class Invocation:
     def add(self, **flags: str | None) -> None:
         """Take flags that were given; None for those that were not."""
         self.flags |= {name: value for name, value in flags.items() if value is not None}
+        if self.flags.get("socket"):
+            self.flags["socket"] = os.path.abspath(os.path.expanduser(self.flags["socket"]))
 
     @property
     def file(self) -> Path:

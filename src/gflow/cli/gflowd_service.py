@@ -139,5 +139,6 @@ def _host(system: bool) -> Host:
     if system and os.geteuid() != 0:
         raise UnitFailed("--system is for root: the units of the machine are in /etc/systemd/system")
     if not system and not Path(os.environ.get("XDG_RUNTIME_DIR", "/nowhere")).is_dir():
-        raise UnitFailed("there is no user's systemd here: XDG_RUNTIME_DIR is not set (log in, rather than su)")
+        why = "XDG_RUNTIME_DIR is not set (log in, rather than su)"
+        raise UnitFailed(f"there is no user's systemd here: {why}; without it: gflowd up")
     return Host(system=system)

@@ -62,6 +62,8 @@ def _tell(found: hosting.Running, path: Path, which_one: str) -> None:
         click.echo(f"Limits: {_limits(told['limits'])}")
     if told.get("drained"):
         click.echo(drained_line(told["drained"]))
+    if told.get("launch_trouble"):
+        click.echo(f"Launches: none just now; {told['launch_trouble']}")
     click.echo(f"Jobs: {jobs or 'none'}\nSocket: {path}\nData: {told['data_dir']}")
     if told.get("tcp"):
         asks = "with tokens" if told.get("auth") == "token" else "without authentication"

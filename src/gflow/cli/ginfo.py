@@ -47,6 +47,10 @@ def run(values: Values) -> int:
 def remarks(info: Record) -> list[str]:
     """What concerns no GPU by itself: that it is drained, what is reserved by number, why nothing can be seen."""
     lines = [drained_line(info["drained"])] if info.get("drained") else []
+    if info.get("launch_trouble"):
+        lines.append(
+            f"Nothing can be launched: {harmless(info['launch_trouble'])}; what waits goes on once it is mended."
+        )
     lines += [
         f"{_count(one['gpu_count'])} reserved for {harmless(one['user'])} until {stamp(one['until'])}"
         for one in info.get("reservations") or ()

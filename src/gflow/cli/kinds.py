@@ -17,17 +17,18 @@ _MAX_COUNT = 1_000_000
 
 def count(text: str) -> int:
     """A whole number from 0 to a million."""
-    if not (text.isascii() and text.isdigit()) or int(text[:8]) > _MAX_COUNT:
-        raise ValueError(f"'{text}' is not a whole number from 0 to {_MAX_COUNT}")
-    return int(text)
+    return _whole(text, 0)
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on."""
-    number = count(text)
-    if number == 0:
-        raise ValueError("it must be at least 1")
-    return number
+    """A whole number from 1 to a million."""
+    return _whole(text, 1)
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit()) or not least <= int(text[:8]) <= _MAX_COUNT:
+        raise ValueError(f"'{text}' is not a whole number from {least} to {_MAX_COUNT}")
+    return int(text)
 
 
 def signed(text: str) -> int:

@@ -44,24 +44,42 @@ _AS_GIVEN = {
 _ABOUT_GPUS = {"shared": "--shared", "gpu_memory": "--gpu-memory", "retry_on_oom": "--retry-on-oom"}
 
 
+PLACES = "places"
+"""The entry of the values that says of options from a script where they are, by dest: `job.sh:3: # GFLOW`."""
+
+
 def check(values: Values) -> None:
-    """Raise `UsageError` for options that make no sense together."""
+    """Raise `UsageError` for options that make no sense together, naming the line of a script that has the first."""
     if values["shared"] and not values["gpu_memory"]:
-        raise UsageError("--shared needs --gpu-memory: jobs that share a GPU say how much of its memory they use")
+        raise _wrong(
+            values,
+            "shared",
+            "--shared needs --gpu-memory: jobs that share a GPU say how much of its memory they use",
+        )
     if values["notify_on"] and not values["notify_email"]:
-        raise UsageError("--notify-on needs --notify-email: say who is to have mail about it")
+        raise _wrong(values, "notify_on", "--notify-on needs --notify-email: say who is to have mail about it")
     if values["signal"] and not values["time"]:
-        raise UsageError("--signal needs --time: it is sent that long before the time limit")
+        raise _wrong(values, "signal", "--signal needs --time: it is sent that long before the time limit")
     if values["key"] is not None and not values["group"]:
-        raise UsageError("--key needs --group: it says which job of that group this is")
+        raise _wrong(values, "key", "--key needs --group: it says which job of that group this is")
     several = values["array"] or values["param"] or values["param_file"]
     if values["hold_after_failures"] and not (values["group"] or several):
-        raise UsageError(
-            "--hold-after-failures needs --group, --array or --param: it is about jobs that belong together"
-        )
+        what = "--hold-after-failures needs --group, --array or --param: it is about jobs that belong together"
+        raise _wrong(values, "hold_after_failures", what)
     throttle = values["array"][1] if values["array"] else None
     if throttle and values["max_concurrent"] and throttle != values["max_concurrent"]:
-        raise UsageError(f"--array says %{throttle} and --max-concurrent {values['max_concurrent']}; give one of them")
+        what = f"--array says %{throttle} and --max-concurrent {values['max_concurrent']}; give one of them"
+        raise _wrong(values, "array", what)
+
+
+def _wrong(values: Values, dest: str, what: str) -> UsageError:
+    return UsageError(f"{_place(values, dest)}{what}")
+
+
+def _place(values: Values, dest: str) -> str:
+    """What goes before a complaint about an option: nothing about one of the command line."""
+    where = values.get(PLACES, {}).get(dest)
+    return f"{where}: " if where else ""
 
 
 def remarks(values: Values) -> list[str]:
@@ -85,7 +103,7 @@ def build(values: Values, work: Record, *, here: bool) -> Record:
     """
     if values["array"] and values["array"][1]:
         values = values | {"max_concurrent": values["array"][1]}
-    run_dir = _run_dir(values["chdir"], here=here)
+    run_dir = _run_dir(values, here=here)
     request = work | {"run_dir": run_dir, "umask": _umask(), "environment": environment(values["export"], run_dir)}
     given = {dest: field for dest, field in _AS_GIVEN.items() if values[dest] is not None}
     request |= {field: values[dest] for dest, field in given.items() if values[dest] is not False}
@@ -179,14 +197,15 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _run_dir(chdir: str | None, *, here: bool) -> str:
+def _run_dir(values: Values, *, here: bool) -> str:
+    chdir = values["chdir"]
     try:
         start = os.getcwd()
     except FileNotFoundError:
         raise Failure("the current directory does not exist any more") from None
     path = os.path.normpath(os.path.join(start, chdir)) if chdir else start
     if here and not os.path.isdir(path):
-        raise Failure(f"--chdir: {path} is not a directory")
+        raise Failure(f"{_place(values, 'chdir')}--chdir: {path} is not a directory")
     return path
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gflow.cli.command import Option, Values
+    from gflow.cli.directives import Places
 
     Found = tuple[str, str | None]
 
@@ -82,8 +83,11 @@ def understood(text: str) -> list[str]:
     return list(dict.fromkeys(name for name in found if name in OPTIONS))
 
 
-def read(text: str, origin: str, options: tuple[Option, ...]) -> tuple[Values, list[str]]:
-    """What the lines set, by dest, and what is to be said of the rest. Raises `UsageError`, naming origin and line."""
+def read(text: str, origin: str, options: tuple[Option, ...], places: Places | None = None) -> tuple[Values, list[str]]:
+    """What the lines set, by dest, and what is to be said of the rest. Raises `UsageError`, naming origin and line.
+
+    `places` is told where what is set is, unless it knows another place for it."""
+    found_at: Places = {}
     given: Values = {}
     unknown: list[str] = []
     remarks: list[str] = []
@@ -96,8 +100,11 @@ def read(text: str, origin: str, options: tuple[Option, ...]) -> tuple[Values, l
                 unknown.append(name)
             else:
                 words, left_out = _translated(name, value, where)
-                given |= read_words(options, words, where)
+                given |= (found := read_words(options, words, where))
+                found_at |= dict.fromkeys(found, where)
                 remarks += [f"{where}: {remark}" for remark in left_out]
+    if places is not None:
+        places |= found_at | places
     named = ", ".join(dict.fromkeys(unknown))
     return given, ([f"{origin}: gflow has nothing like {MARK} {named}"] if named else []) + remarks
 

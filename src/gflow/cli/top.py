@@ -28,7 +28,7 @@ def run(values: Values) -> int:
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "textual":
             raise
-        raise Failure("this needs the library textual; 'pip install gflow-scheduler[top]' installs it") from None
+        raise Failure(f"this needs the library textual; in gflow's source: {_install_with('top')}") from None
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise Failure("this needs a terminal; gqueue and ginfo print what there is")
     if not draws_boxes():
@@ -46,6 +46,14 @@ def run(values: Values) -> int:
     if view.error is not None:
         raise Failure(f"ended by an error of its own: {type(view.error).__name__}: {view.error}")
     return view.return_code or 0
+
+
+def _install_with(extra: str) -> str:
+    """The command that installs gflow again, with what an extra needs, by the program that installed it."""
+    for receipt, words in (("pipx_metadata.json", "pipx install --force"), ("uv-receipt.toml", "uv tool install")):
+        if os.path.exists(os.path.join(sys.prefix, receipt)):
+            return f"{words} '.[{extra}]'"
+    return f"{sys.executable} -m pip install '.[{extra}]'"
 
 
 COMMAND = Command(

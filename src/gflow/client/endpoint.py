@@ -14,6 +14,7 @@ rest of a command.
 from __future__ import annotations
 
 import os
+import stat
 
 from gflow import paths
 from gflow.client.errors import BadSetting
@@ -54,8 +55,10 @@ def find(url: str | None = None, config: str | None = None, *, quiet: bool = Fal
     named = _variable("SOCKET")
     if chosen or (not named and "url" in client):
         return _of_url(chosen or client["url"], client)
-    if named or configured:
-        return named or configured or ""
+    if named:
+        return _absolute(named, "GFLOW_DAEMON_SOCKET")
+    if configured:
+        return configured
     if not os.path.exists(paths.SYSTEM_SOCKET):
         path = _default()
         return path if os.path.exists(path) else _url_of(content, file, client) or path
@@ -126,6 +129,8 @@ def _read(named: str | None) -> tuple[str, bytes]:
     """Path and content of the configuration; a file that was named must exist, the default one need not."""
     path = named or paths.config_file()
     try:
+        if not named and stat.S_ISFIFO(os.stat(path).st_mode):  # only who names one means it; nobody may write to it
+            raise BadSetting(f"cannot read configuration file {path}: it is a pipe")
         with open(path, "rb") as file:
             return path, file.read()
     except FileNotFoundError:
@@ -169,9 +174,14 @@ def _socket_of(content: bytes, path: str) -> str | None:
     value = _table(content, path, "daemon", b"socket").get("socket")
     if value is None:
         return None
-    if not isinstance(value, str) or not value:
-        raise BadSetting(f"{path}: daemon.socket must be a path")
-    return os.path.expanduser(value)
+    return _absolute(value, f"{path}: daemon.socket")
+
+
+def _absolute(value: object, source: str) -> str:
+    found = os.path.expanduser(value) if isinstance(value, str) else ""
+    if not os.path.isabs(found):
+        raise BadSetting(f"{source} must be an absolute path, or one that begins with ~/")
+    return found
 
 
 def _url_of(content: bytes, path: str, client: Table) -> Remote | None:

@@ -59,6 +59,8 @@ class Briefs:
     def _words(self, shape: Shape, blocked: ReasonKind) -> str:
         if self._engine.drained is not None:
             return self._engine.drained.words
+        if self._engine.stall_of(shape.owner) is not None:
+            return "Cannot be launched just now"
         if self._engine.group_full(shape) and shape.group_id is not None:
             return f"Limit of its group: {self._engine.groups[shape.group_id].max_concurrent} at once"
         match blocked:

@@ -21,6 +21,8 @@ def why_unknown(engine: Engine, job: Job, now: Now) -> str | None:
         return None
     if engine.drained is not None:
         return "nothing is started while gflow is drained"
+    if engine.stall_of(job.spec.owner) is not None:
+        return "it cannot be launched just now"
     if judge(job.spec, engine.jobs)[0] is not Verdict.SATISFIED:
         return "nobody knows when what it depends on will have finished"
     usage, key = UsageNow(engine.fair_share, now), queue_key(job)

@@ -21,6 +21,8 @@ from gflow.core.stops import elapsed_secs, signal_name
 _MOST_NAMED = 8
 """Longer lists of jobs are cut."""
 
+_GOES_ON = "it goes on by itself once that is mended; gflowd doctor may say how"
+
 _STOPPED_FOR: dict[StopCause, str] = {
     StopCause.CANCEL: "it was cancelled",
     StopCause.TIMEOUT: "its time limit was reached",
@@ -47,7 +49,7 @@ class Why:
 def reasons(engine: Engine, job: Job, now: Now) -> tuple[Why, ...]:
     """Say why `job` waits; of a running or ended one, say that in a sentence."""
     if job.state is State.RUNNING:
-        return (_running(job, now),)
+        return (_running(engine, job, now),)
     if job.state not in (State.QUEUED, State.HOLD):
         return (_ended(engine, job),)
     return tuple(_obstacles(engine, job, now)) or (Why(None, "Nothing stands in its way; it is about to start."),)
@@ -59,6 +61,7 @@ def _obstacles(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
         text = f"It is on hold: {job.detail}." if job.detail else "It is on hold."
         yield Why(ReasonKind.HELD, text, f"gjob release {job.id}")
     yield from _drained(engine)
+    yield from _stalled(engine, job)
     yield from _begin(job, now)
     yield from _dependencies(engine, job)
     yield from _group(engine, job, shape)
@@ -77,6 +80,12 @@ def _drained(engine: Engine) -> Iterator[Why]:
         because = f": {drain.reason}" if drain.reason else ""
         text = f"gflow was drained by {drain.by} at {_stamp(drain.since)}{because}; nothing new is started."
         yield Why(ReasonKind.RESOURCES, text, "an administrator ends that: gctl resume")
+
+
+def _stalled(engine: Engine, job: Job) -> Iterator[Why]:
+    why = engine.stall_of(job.spec.owner)
+    if why is not None:
+        yield Why(ReasonKind.RESOURCES, f"Nothing can be launched just now: {why}.", _GOES_ON)
 
 
 def _begin(job: Job, now: Now) -> Iterator[Why]:
@@ -235,11 +244,16 @@ def _position(engine: Engine, job: Job, now: Now) -> Iterator[Why]:
         yield Why(ReasonKind.RESOURCES, text, f"gjob update {job.id} --priority N (it has {job.spec.priority})")
 
 
-def _running(job: Job, now: Now) -> Why:
+def _running(engine: Engine, job: Job, now: Now) -> Why:
     if job.stop is not None:
         return Why(None, f"It is being stopped: {_stopped_for(job.stop)}.")
     if job.started_boot is None:
-        return Why(None, "It is being started.")
+        stalled = engine.stall_of(job.spec.owner)
+        return (
+            Why(None, f"It waits to be launched: {stalled}.", _GOES_ON)
+            if stalled
+            else Why(None, "It is being started.")
+        )
     elapsed = elapsed_secs(job, now) or 0.0
     limit = job.spec.time_limit_secs
     left = f", and may run for another {format_duration(limit - elapsed)}" if limit is not None else ""

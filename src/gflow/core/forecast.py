@@ -64,6 +64,7 @@ class Future:
         there = engine.resources
         future.set_machine(tuple(there.gpus.values()), there.memory_total_mb, there.cpus_total)
         future.restore(plain, engine.groups.values(), engine.next_job_id, now, engine.kept_settings())
+        future.stalled = dict(engine.stalled)
         future.resources.status = engine.resources.status
 
     def play(self, awaited: Iterable[JobId] | None = None) -> dict[JobId, float]:

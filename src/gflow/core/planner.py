@@ -72,7 +72,7 @@ class Planner:
 
     def place(self, shape: Shape) -> tuple[int, ...] | ReasonKind:
         """Device indices for a job of this shape that starts now, or what there is too little of."""
-        if self.table.group_full(shape):
+        if self.table.group_full(shape) or self.table.stall_of(shape.owner) is not None:
             return ReasonKind.RESOURCES
         if self._over(shape) is not None or self._closed_to(shape):
             return ReasonKind.QUOTA
@@ -93,7 +93,8 @@ class Planner:
     def outdated(self, planned: "Planned") -> bool:
         """Whether what was started since makes a job wait for a limit it did not wait for when it was planned."""
         over = self._over(planned.shape)
-        return self.table.group_full(planned.shape) or (over[:2] if over else None) != planned.party
+        kept = self.table.group_full(planned.shape) or self.table.stall_of(planned.shape.owner) is not None
+        return kept or (over[:2] if over else None) != planned.party
 
     def hopeless(self, shape: Shape) -> bool:
         """Whether a look at the number of free devices is enough to see that there is no room."""
@@ -205,7 +206,8 @@ class Planner:
 
     def _waits_for_room(self, shape: Shape, why: ReasonKind) -> bool:
         """Whether it is the machine there is too little of; there is no word of gflow's for CPUs."""
-        few_cpus = why is ReasonKind.RESOURCES and self.table.lacks_cpus(shape) and not self.table.group_full(shape)
+        kept = self.table.group_full(shape) or self.table.stall_of(shape.owner) is not None
+        few_cpus = why is ReasonKind.RESOURCES and self.table.lacks_cpus(shape) and not kept
         return few_cpus or why in (ReasonKind.GPU, ReasonKind.MEMORY)
 
     def _protect_in_quota(self, job: Job, shape: Shape) -> None:

@@ -60,6 +60,7 @@ class Table:
         self.kept = Kept()
         self.planned: list[Planned] = []
         self.drained: Drain | None = None
+        self.stalled: dict[str | None, str] = {}
         self.running: dict[JobId, None] = {}
         self.finished: dict[JobId, None] = {}
         self.group_running: Counter[str] = Counter()
@@ -110,7 +111,7 @@ class Table:
         if blocked is not ReasonKind.GPU:
             return blocked
         shape = self.shape(job)
-        if self.group_full(shape):
+        if self.group_full(shape) or self.stall_of(shape.owner) is not None:
             return ReasonKind.RESOURCES
         if self.lacks_memory(shape):
             return ReasonKind.MEMORY
@@ -118,6 +119,22 @@ class Table:
             return ReasonKind.RESOURCES
         over = self.quotas.over(job.spec.owner, job.spec.project, job.spec.gpus)
         return blocked if over is None else ReasonKind.QUOTA
+
+    def stall(self, whose: str | None, why: str | None) -> bool:
+        """Start no jobs of this owner (None: of anybody) until told otherwise (`why` None); whether that is news.
+
+        No launch would succeed, which is no fault of the jobs. It is not kept: the next daemon tries anew.
+        """
+        before = self.stalled.get(whose)
+        if why is None:
+            self.stalled.pop(whose, None)
+        else:
+            self.stalled[whose] = why
+        return (before is None) != (why is None)
+
+    def stall_of(self, owner: str) -> str | None:
+        """Why no job of this owner can be started just now; None if they can."""
+        return self.stalled.get(None) or self.stalled.get(owner)
 
     def shape(self, job: Job) -> Shape:
         """What the job needs to start."""

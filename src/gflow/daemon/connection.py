@@ -1,7 +1,7 @@
 """One connection: hypercorn's, made cheaper and narrower.
 
 - HTTP/1.1 and nothing else: an offer to upgrade to WebSocket or HTTP/2 is not taken, and a client that speaks cleartext
-  HTTP/2 unasked is hung up on.
+  HTTP/2 unasked, or what is no HTTP at all, is told so in the shape that all errors have, and hung up on.
 - hypercorn starts and cancels a task around every request to close idle connections; here a connection remembers since
   when it is idle, and one task of the server looks at all of them.
 - The head of an answer waits for its body, so that a small answer is one system call instead of two.
@@ -23,6 +23,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 import h11
+import msgspec
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -51,8 +52,15 @@ _MOST_COPIED = 64 * 1024
 """Up to so many bytes go out together with the head before them; copying more costs more than a second call."""
 
 
+_TOO_LARGE = 431
+"""h11's hint about a head that is longer than it may be."""
+
+_MOST_SAID = 300
+
+
 class _Http1(H11Protocol):
     connection: h11.Connection
+    _is_head = False
 
     async def take(self, data: bytes) -> None:
         """Go on with what came from the client; b"": it sends no more."""
@@ -105,12 +113,11 @@ class _Http1(H11Protocol):
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
                 if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-                    await self._send_error_response(error.error_status_hint)
+                    await self._refuse(error.error_status_hint, f"This is no request of HTTP/1.1: {error}")
                 await self.send(Closed())
                 return
             if isinstance(event, h11.Request):
                 await self.send(Updated(idle=False))
-                await self._check_protocol(event)
                 await self._create_stream(event)
             elif isinstance(event, h11.Data) and self.stream is not None:
                 await self.stream.handle(Body(stream_id=STREAM_ID, data=event.data))
@@ -119,20 +126,33 @@ class _Http1(H11Protocol):
             else:  # nothing more came, or the answer is out before the end of the request
                 return
 
-    async def _check_protocol(self, event: h11.Request) -> None:
-        if event.http_version not in (b"1.0", b"1.1"):
-            raise ConnectionAbortedError(f"HTTP/{event.http_version.decode()} is not spoken here")
+    async def _refuse(self, status: int, sentence: str) -> None:
+        """Answer what does not get as far as the application; the connection is to be closed then."""
+        code = "too_large" if status == _TOO_LARGE else "malformed"
+        body = msgspec.json.encode({"error": sentence[:_MOST_SAID], "code": code})
+        headers = [("content-type", "application/json"), ("content-length", str(len(body))), ("connection", "close")]
+        answer: list[h11.Event] = [h11.Response(status_code=status, headers=headers)]
+        if not (self._is_head and self.connection.our_state is h11.SEND_RESPONSE):
+            answer.append(h11.Data(data=body))
+        # in one piece: an application that answers half a request is not to come between
+        sent = [self.connection.send(event) or b"" for event in (*answer, h11.EndOfMessage())]
+        await self.send(RawData(b"".join(sent)))
 
-    def _what_is_wrong_with(self, request: h11.Request) -> int | None:
-        """The status of the answer to a request that no application could do anything with."""
+    def _what_is_wrong_with(self, request: h11.Request) -> tuple[int, str] | None:
+        """Status and sentence of the answer to a request that no application could do anything with."""
+        if request.http_version not in (b"1.0", b"1.1"):
+            return 505, f"HTTP/{request.http_version.decode()} is not spoken here; use HTTP/1.1"
         if not _is_readable(request.target):
-            return 400
-        return 431 if _head_bytes(request) > self.config.h11_max_incomplete_size else None
+            return 400, "The target of the request is no path and no URL"
+        if _head_bytes(request) > self.config.h11_max_incomplete_size:
+            return _TOO_LARGE, f"The head of the request is larger than {self.config.h11_max_incomplete_size >> 10} KiB"
+        return None
 
     async def _create_stream(self, request: h11.Request) -> None:
         """hypercorn's way without its look for an offer to upgrade."""
+        self._is_head = request.method == b"HEAD"
         if (wrong := self._what_is_wrong_with(request)) is not None:
-            await self._send_error_response(wrong)
+            await self._refuse(*wrong)
             await self.send(Closed())
             return
         self.stream = HTTPStream(

@@ -10,25 +10,26 @@ import shutil
 import stat
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gflow import paths
 from gflow.config import ConfigError
-from gflow.daemon import hosting
+from gflow.daemon import doctor_tmux, hosting
 from gflow.daemon.doctor_client import client
+from gflow.daemon.doctor_files import files, stale_lock
 from gflow.daemon.doctor_limits import limits
+from gflow.daemon.doctor_machine import about_no_gpus, about_the_clock
+from gflow.daemon.doctor_notifications import notifications
 from gflow.daemon.doctor_system import public, system
+from gflow.daemon.doctor_unit import enabled
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.daemon.tls import UnusableCertificate, names_of, server_context
 from gflow.daemon.units import Host, lingers, runs_systemd
+from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
-from gflow.gpu.nvml import Nvml
-from gflow.launch.tmux_server import TmuxUnusable, find_tmux
-from gflow.store.lock import NAME as LOCK
-from gflow.store.lock import holder
+from gflow.launch import logout
 
 LITTLE_BYTES = 1 << 30
 """Less room than this is worth a note: a training's log can be as large."""
@@ -48,6 +49,9 @@ def examine(place: Place) -> Iterator[Finding]:
     for check in _CHECKS:
         try:
             yield from check(place)
+        except subprocess.TimeoutExpired as error:
+            asked = " ".join(error.cmd[:4])
+            yield Finding(PROBLEM, f"no answer to '{asked}' in {error.timeout:.0f} s", "see why it hangs")
         except OSError as error:
             where = f"{error.filename}: " if error.filename is not None else ""
             yield Finding(
@@ -82,19 +86,15 @@ def _certificate(place: Place) -> Iterator[Finding]:
     try:
         names = names_of(files[0], server_context(*files))
     except UnusableCertificate as error:
-        yield Finding(PROBLEM, str(error), "other machines cannot come by TCP; see docs/remote.md")
+        yield Finding(
+            PROBLEM, str(error), "until then no other machine can come by TCP; gflowd reload takes up one that is right"
+        )
         return
     yield Finding(OK, f"the certificate is for {', '.join(sorted(names)) or 'addresses only'}")
 
 
 def _tmux(_place: Place) -> Iterator[Finding]:
-    try:
-        path = find_tmux()
-    except TmuxUnusable as error:
-        yield Finding(PROBLEM, str(error), f"for instance: {_install('tmux')}")
-        return
-    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout.strip()
-    yield Finding(OK, f"{said} at {path}")
+    return doctor_tmux.program(_install("tmux"))
 
 
 def _gpus(_place: Place) -> Iterator[Finding]:
@@ -103,8 +103,12 @@ def _gpus(_place: Place) -> Iterator[Finding]:
         what = f"the NVIDIA driver did not answer within {DRIVER_SECS:.0f} s"
         yield Finding(PROBLEM, what, "see dmesg; the GPU may need a reset")
         return
+    if isinstance(reading, aside.Crash):
+        remedy = "install the library of the driver that is loaded, or restart the machine; gflowd would crash, too"
+        yield Finding(PROBLEM, reading.trouble or "", remedy)
+        return
     if reading.trouble is not None:
-        yield Finding(NOTE, f"no GPUs: {reading.trouble}", "jobs without GPUs run all the same")
+        yield Finding(NOTE, f"no GPUs: {reading.trouble}", about_no_gpus(reading.trouble))
         return
     faults = [one for one in reading.readings if one.fault]
     yield Finding(OK, f"{len(reading.readings)} GPUs, {len(reading.readings) - len(faults)} of them usable")
@@ -113,18 +117,8 @@ def _gpus(_place: Place) -> Iterator[Finding]:
 
 
 def look_at_gpus() -> ProbeReading | None:
-    """What the driver says; None if it says nothing. In a thread, because a driver may hang for ever."""
-    found: list[ProbeReading] = []
-
-    def ask() -> None:
-        probe = Nvml()
-        found.append(probe.read())
-        probe.close()
-
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(DRIVER_SECS)
-    return found[0] if found else None
+    """What the driver says; None if it says nothing."""
+    return aside.look(DRIVER_SECS)
 
 
 def _data_directory(place: Place) -> Iterator[Finding]:
@@ -184,7 +178,7 @@ def _socket(place: Place) -> Iterator[Finding]:
 
 def _private(directory: Path) -> Iterator[Finding]:
     try:
-        paths.check_private_directory(os.fspath(directory))
+        paths.check_private_directory(os.path.realpath(directory) if _leads_on(directory) else os.fspath(directory))
     except paths.UnsafeDirectory as error:
         what, _, remedy = str(error).partition("; ")
         yield Finding(PROBLEM, what, remedy)
@@ -192,13 +186,18 @@ def _private(directory: Path) -> Iterator[Finding]:
     yield Finding(OK, f"{directory} is yours alone")
 
 
+def _leads_on(directory: Path) -> bool:
+    """Whether it is a link that nobody else can have put there; gflowd goes where that leads."""
+    return directory.is_symlink() and directory.lstat().st_uid in (0, os.geteuid())
+
+
 def _daemon(place: Place) -> Iterator[Finding]:
     found = hosting.find(place.socket, place.data_dir)
     if found is None:
         if place.socket.exists() and not Host(place.system).installed:
             yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
-        if (place.data_dir / LOCK).exists() and (place.data_dir / LOCK).stat().st_size and not holder(place.data_dir):
-            yield Finding(NOTE, f"{place.data_dir / LOCK} was left by a daemon that was killed", "nothing holds it")
+        if (lock := stale_lock(place.data_dir)) is not None:
+            yield Finding(NOTE, f"{lock} was left by a daemon that was killed", "nothing holds it")
         if (why := hosting.failure(place.socket)) is not None:
             yield Finding(PROBLEM, why, f"once that is mended: gflowd up{' --system' if place.system else ''}")
         elif not place.system and Host(system=True).socket.exists():
@@ -213,12 +212,13 @@ def _daemon(place: Place) -> Iterator[Finding]:
         yield Finding(PROBLEM, what, f"set GFLOW_DAEMON_SOCKET or daemon.socket to that, or run: {place.restart}")
     elif found.health is None:
         yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", f"run: {place.restart}")
+    elif trouble := (found.status or {}).get("launch_trouble"):
+        yield Finding(PROBLEM, f"gflowd (pid {found.pid}) can launch nothing: {trouble}", "it tries again by itself")
     elif (status := found.health.get("status")) == "ok":
         yield Finding(OK, f"gflowd is well (pid {found.pid})")
     else:
-        yield Finding(
-            PROBLEM, f"gflowd (pid {found.pid}): {status}: {found.health.get('detail')}", "see docs/recovery.md"
-        )
+        remedy = _MEND if status == "recovery" else "make it writable, or free some room; gflowd goes on by itself then"
+        yield Finding(PROBLEM, f"gflowd (pid {found.pid}): {status}: {found.health.get('detail')}", remedy)
 
 
 def _sessions(place: Place) -> Iterator[Finding]:
@@ -242,13 +242,9 @@ def _clock(_place: Place) -> Iterator[Finding]:
             PROBLEM, f"the clock says {time.strftime('%Y-%m-%d', now)}", "set it: begin times and reservations need it"
         )
         return
-    timedatectl = shutil.which("timedatectl")
-    asked = None
-    if timedatectl is not None:
-        words = [timedatectl, "show", "--property=NTPSynchronized", "--value"]
-        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CALL_SECS)
-    if asked is not None and asked.returncode == 0 and asked.stdout.strip() == "no":
-        yield Finding(NOTE, "the clock is not kept right by the network", "begin times and reservations go by it")
+    unkept = about_the_clock()
+    if unkept is not None:
+        yield unkept
     else:
         yield Finding(OK, f"the clock says {time.strftime('%Y-%m-%d %H:%M %Z')}")
 
@@ -269,21 +265,42 @@ def _systemd(place: Place) -> Iterator[Finding]:
         yield Finding(NOTE, "this machine does not run systemd", f"start gflowd at each boot yourself: {place.start}")
 
 
+_MEND = (
+    "jobs run on; gctl state check says of each file what is wrong and what to do. If damaged ones have no good copy,"
+    " move state.msgpack* and wal* to another directory, and nothing else; gflowd takes either up by itself"
+)
+
+
+def _logout(place: Place) -> Iterator[Finding]:
+    """Of a service `_systemd` speaks."""
+    if place.system or Host().installed:
+        return
+    running = hosting.find(place.socket, place.data_dir)
+    remedy = logout.remedy(running.pid if running is not None else None)
+    if remedy is not None:
+        yield Finding(NOTE, "the daemon and its jobs end when you log out", f"run: {remedy}")
+
+
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 _CHECKS = (
     _configuration,
+    notifications,
     _certificate,
     client,
     _tmux,
     _gpus,
     limits,
     _data_directory,
+    files,
     _socket,
     system,
     _daemon,
     _sessions,
+    doctor_tmux.servers,
     _clock,
     _systemd,
+    _logout,
+    enabled,
 )
 
 

@@ -38,7 +38,7 @@ def _authorities(place: Place) -> Iterator[Finding]:
         ssl.create_default_context(cafile=named)
     except OSError as error:
         why = "there is no certificate in it" if isinstance(error, ssl.SSLError) else error.strerror
-        remedy = "name a PEM file with the authorities to trust; see docs/remote.md"
+        remedy = "name a PEM file with the authorities to trust, or leave it out for those of the system"
         yield Finding(PROBLEM, f"client.cacert: cannot read {named}: {why}", remedy)
         return
     yield Finding(OK, f"the authorities to trust are in {named}")

@@ -5,22 +5,22 @@ from collections.abc import Iterator
 
 from gflow.daemon import hosting
 from gflow.daemon.finding import NOTE, OK, Finding, Place
-from gflow.daemon.limits import NO_CGROUPS
 from gflow.daemon.units import Host, runs_systemd
-from gflow.launch.cgroups import why_unavailable
+from gflow.launch.cgroups import machine_limits_memory, why_unavailable
+
+_WATCHED = "a job over its --memory is ended all the same, only a little later"
 
 
 def limits(place: Place) -> Iterator[Finding]:
     """Whether it is the kernel or a watch, and why."""
     running = hosting.find(place.socket, place.data_dir)
     told = (running.status or {}).get("limits") if running is not None else None
-    if running is not None and running.health is None:
-        return  # it hangs, which is told elsewhere; nothing that starts one would help
     if told is not None:
         yield _said(None if told["memory"] == "cgroup" else told["why"], place)
-    elif place.system:
-        yield _said(NO_CGROUPS, place)
-    elif Host().installed:
+    elif running is not None:
+        what = "what keeps limits of memory is told by a daemon that answers"
+        yield Finding(NOTE, what, f"this one (pid {running.pid}) does not: {place.restart}")
+    elif Host(system=place.system).installed:
         yield Finding(NOTE, "what keeps limits of memory is told once gflowd runs", f"start it with: {place.start}")
     else:
         yield _said(why_unavailable(os.getpid()), place)
@@ -29,7 +29,8 @@ def limits(place: Place) -> Iterator[Finding]:
 def _said(why: str | None, place: Place) -> Finding:
     if why is None:
         return Finding(OK, "limits of memory are kept by the kernel (cgroup v2)")
-    could_have = runs_systemd() and not place.system and not Host().installed
-    remedy = "the kernel keeps them for jobs of a service of systemd: gflowd service install"
+    could_have = machine_limits_memory() and runs_systemd() and not Host(system=place.system).installed
+    install = f"gflowd service install{' --system' if place.system else ''}"
+    remedy = f"the kernel keeps them for jobs of a service of systemd: {install}"
     what = f"limits of memory are watched, about once a second: {why}"
-    return Finding(NOTE, what, remedy if could_have else "see docs/limits.md")
+    return Finding(NOTE, what, remedy if could_have else _WATCHED)

@@ -1,6 +1,7 @@
 """What one daemon for all users needs of the machine: places that users come to and cannot change, and a way to become
 them."""
 
+import pwd
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,9 +42,17 @@ def public(directory: Path) -> Iterator[Finding]:
 def _programs() -> Iterator[Finding]:
     closed = closed_programs()
     for path in closed:
-        yield Finding(PROBLEM, f"{path} keeps users from gflow or its Python", f"run: chmod o+rx {path}")
+        yield Finding(PROBLEM, f"{path} keeps users from gflow or its Python", _about(path))
     if not closed:
         yield Finding(OK, f"users can run {sys.executable}")
+
+
+def _about(closed: Path) -> str:
+    """A home is closed for good reason, and stays so."""
+    root = Path(pwd.getpwuid(0).pw_dir)
+    if closed.is_relative_to(root) or closed.stat().st_uid != 0:
+        return "install gflow, and its Python, where all users can read them, as in /opt/gflow; leave homes closed"
+    return f"run: chmod o+rx {closed}"
 
 
 def _becoming() -> Iterator[Finding]:

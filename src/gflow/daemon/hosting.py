@@ -10,6 +10,7 @@ log is `gflowd.log` in the data directory, too.
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -32,6 +33,12 @@ START_SECS = 15.0
 STOP_SECS = 30.0
 ANSWER_SECS = 5.0
 RELOAD_SECS = 30.0
+GPU_SECS = 10.0
+TMUX_SECS = 5.0
+LAST_STATUS_SECS = 1.0
+
+_CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+_NO_COMPLAINT = re.compile(r"\S+ \S+ (INFO|DEBUG) |\{.*\"level\": \"(info|debug)\"")
 
 
 class HostingFailed(Exception):
@@ -148,7 +155,20 @@ def start(before: Sequence[str], after: Sequence[str], path: Path, data_dir: Pat
             break
         select.select([], [], [], pause)
         pause = min(pause * 1.5, 0.25)
-    raise HostingFailed(f"gflowd did not start; {hosted.last_words()}")
+    number, words = hosted.signal, hosted.last_words()
+    raise HostingFailed(f"gflowd did not start; {_ended_by(number) if number else words}")
+
+
+def _ended_by(number: int) -> str:
+    """About a daemon that a signal has ended, which leaves no word of why."""
+    from gflow.gpu import aside  # only one that has crashed needs it
+
+    name = signal.Signals(number).name if number in signal.valid_signals() else "?"
+    what = f"it was ended by signal {number} ({name})"
+    seen = aside.look(GPU_SECS) if number in _CRASHES else None
+    if isinstance(seen, aside.Crash):
+        return f"{what} while it looked for GPUs: {seen.trouble}; see gflowd doctor"
+    return f"{what}; see dmesg and gflowd doctor"
 
 
 def program() -> tuple[str, ...]:
@@ -190,6 +210,17 @@ class _InTmux:
         # remain-on-exit keeps the pane of a daemon that ended, so that its last words can be read
         return self._pane("#{pane_dead}") == "0"
 
+    @property
+    def signal(self) -> int:
+        """The signal the daemon was ended by, 0 if by none (or if tmux is too old to tell)."""
+        deadline = time.monotonic() + LAST_STATUS_SECS
+        while time.monotonic() < deadline:
+            status, _, number = (self._pane("#{pane_dead_status},#{pane_dead_signal}") or "").partition(",")
+            if status or number:
+                return int(number) if number.isdigit() else 0
+            select.select([], [], [], 0.02)  # the terminal is closed a moment before the process is gone
+        return 0
+
     def hosts(self, pid: int) -> bool:
         """Whether the process belongs to the session."""
         with contextlib.suppress(ProcessLookupError):
@@ -211,8 +242,7 @@ class _InTmux:
         return _said(lines)
 
     def _ask(self, *words: str) -> str | None:
-        done = subprocess.run([self._tmux, *words], capture_output=True, text=True, check=False)
-        return done.stdout if done.returncode == 0 else None
+        return _asked([self._tmux, *words])
 
 
 class _Detached:
@@ -225,30 +255,44 @@ class _Detached:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def signal(self) -> int:
+        """The signal the daemon was ended by, 0 if by none."""
+        return max(0, -(self._process.poll() or 0))
+
     def last_words(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
         return f"{_said(lines)} (log: {self._log})"
 
 
 def _said(lines: Sequence[str]) -> str:
+    """The last line that may be a reason: what was logged on the way is none."""
+    lines = [line for line in lines if not _NO_COMPLAINT.match(line)]
     return lines[-1].strip().removeprefix("gflowd: ") if lines else "it left no word"
+
+
+def _asked(command: Sequence[str]) -> str | None:
+    """What a command says, None if it fails or does not answer in time."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TMUX_SECS)
+    except subprocess.TimeoutExpired:
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:
     """Start in tmux; None if there is no tmux to be had, or the session's name is taken by something that runs."""
     tmux = shutil.which("tmux")
-    if tmux is None:
-        return None
+    if tmux is None or _asked([tmux, "-V"]) is None:
+        return None  # the daemon itself says what is wrong with it
     hosted = _InTmux(tmux)
     if hosted.alive():
         return None
     hosted.close()
     kept = [f"-e{name}={value}" for name, value in os.environ.items() if _is_for_daemon(name)]
     options = [";", "set-option", "-w", "-t", f"={SESSION}:", "remain-on-exit", "on"]
-    made = subprocess.run(
-        [tmux, "new-session", "-d", "-s", SESSION, *kept, *command, *options], capture_output=True, check=False
-    )
-    return hosted if made.returncode == 0 else None
+    made = _asked([tmux, "new-session", "-d", "-s", SESSION, *kept, *command, *options])
+    return hosted if made is not None else None
 
 
 def _is_for_daemon(name: str) -> bool:
@@ -320,6 +364,13 @@ def stop(path: Path, data_dir: Path) -> int | None:
     if session is not None:
         session.close()
     return running.pid
+
+
+def remedy_at_logout(pid: int) -> str | None:
+    """What to run so that a daemon of ours, and its jobs, outlive a logout; None if they do, or nobody knows."""
+    from gflow.launch import logout  # only where a daemon was started
+
+    return logout.remedy(pid)
 
 
 def reload(path: Path) -> dict[str, list[str]]:

@@ -63,7 +63,7 @@ def first_start(data_dir: Path) -> None:
     path = find_older(data_dir)
     if path is None:
         return
-    _refuse_if_served(path, data_dir)
+    refuse_if_served(path, data_dir)
     _refuse_newer_journal(path)
     try:
         plan = look(path)
@@ -73,7 +73,12 @@ def first_start(data_dir: Path) -> None:
         log.error("%s", error)
         return
     backup = install(data_dir, plan, wall=clock.read().wall, boot_id=clock.boot_id())
-    log.info("imported %s from %s (%s); a copy of it is in %s", plan.summary(), path, plan.format, backup)
+    tell(plan, backup)
+
+
+def tell(plan: Plan, backup: Path | None) -> None:
+    """Say in the log what was taken over, and what was changed."""
+    log.info("imported %s from %s (%s); a copy of it is in %s", plan.summary(), plan.path, plan.format, backup)
     for warning in plan.warnings():
         log.warning("import: %s", warning)
 
@@ -103,7 +108,7 @@ def take_over(data_dir: Path, path: Path, *, dry_run: bool) -> Import:
     loaded = load(data_dir) if used else Loaded()
     if already_imported(plan, loaded.settings):
         return Import(plan, known=True)
-    _refuse_if_served(path, data_dir)
+    refuse_if_served(path, data_dir)
     check_room(data_dir, plan, loaded)
     if dry_run:
         return Import(plan, known=False)
@@ -152,7 +157,7 @@ def _refuse_newer_journal(path: Path) -> None:
 # -- an older daemon that still runs -----------------------------------------------------------------------------------
 
 
-def _refuse_if_served(path: Path, data_dir: Path) -> None:
+def refuse_if_served(path: Path, data_dir: Path) -> None:
     """Raise NotImportable if a daemon of the older gflow still uses one of the directories: it would go on writing."""
     for directory in {data_dir, path.absolute().parent}:
         pid = _older_daemon(directory)

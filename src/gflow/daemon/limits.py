@@ -7,24 +7,24 @@ from typing import Any
 
 from gflow.launch.cgroups import Cgroups, Unavailable
 
-NO_CGROUPS = "jobs run as their users, who may make none"
-"""Why limits are watched where one daemon serves several users."""
-
 log = logging.getLogger(__name__)
 
 
 class Limits:
-    """What there is for the jobs of one data directory. It is known once the tmux server is there; `why` until then."""
+    """What there is for the jobs of one data directory. It is known once it was asked for."""
 
-    def __init__(self, data_dir: Path, why: str | None = None) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._server_pid: int | None = None
         self._cgroups: Cgroups | None = None
-        self._why: str | None = why or "no cgroup has been looked for"
+        self._why: str | None = "no cgroup has been looked for"
         self._lock = threading.Lock()
 
     def of(self, server_pid: int | None) -> Cgroups | None:
-        """The cgroups of the jobs of this tmux server, None if it can have none; without a server those there were."""
+        """The cgroups of jobs where this process is, None if there can be none; without one those there were.
+
+        It is the tmux server, and where one daemon serves several users what holds a place for all of them.
+        """
         with self._lock:
             if server_pid is not None and server_pid != self._server_pid:
                 self._server_pid = server_pid

@@ -31,6 +31,7 @@ from gflow.core.model import JobId
 from gflow.core.outcome import Outcome
 from gflow.core.tokens import Tokens
 from gflow.daemon import configured
+from gflow.daemon.coming_back import come_back
 from gflow.daemon.configured import CannotStart, Prepared
 from gflow.daemon.endpoints import ApiServer
 from gflow.daemon.gpus import GpuWatch
@@ -41,7 +42,7 @@ from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
 from gflow.daemon.in_force import InForce
 from gflow.daemon.leaving import Leaving
-from gflow.daemon.limits import NO_CGROUPS, Limits
+from gflow.daemon.limits import Limits
 from gflow.daemon.listening import Listening
 from gflow.daemon.memory_watch import MemoryWatch
 from gflow.daemon.persistence import Persistence
@@ -74,6 +75,7 @@ from gflow.store.load import Loaded
 from gflow.store.recovery.opening import Recovery, open_state
 from gflow.store.snapshot import KEPT_EVENTS, SnapshotState
 from gflow.store.spool import Spool
+from gflow.users.confining import Confining
 from gflow.users.launcher import PerUser
 from gflow.users.submitters import Submitters
 
@@ -98,9 +100,11 @@ class Daemon:
         self._listening = Listening(settings, handed)
         if not settings.system:  # an older gflow had no such mode, and left nothing there
             first_start(settings.data_dir)
+        way_out = None if settings.system else come_back(settings.data_dir)
         targets = configured.targets(settings.config, self._log_path)
         outbox = Outbox(settings.data_dir)
-        opened = open_state(settings.data_dir, clock.read().wall, told=told(outbox) if targets else None)
+        kept = told(outbox) if targets else None
+        opened = open_state(settings.data_dir, clock.read().wall, told=kept, way_out=way_out)
         self._loaded = opened.loaded
         self._recovery = opened.recovery
         self._boot_id = clock.boot_id()
@@ -110,7 +114,7 @@ class Daemon:
         self._history = History(settings.data_dir)
         self._turn = trio.Lock()
         self._runtime = self._make_runtime(self._loaded)
-        self._limits = Limits(settings.data_dir, NO_CGROUPS if settings.system else None)
+        self._limits = Limits(settings.data_dir)
         self._launcher = self._make_launcher()
         self._memory = MemoryWatch(self._runtime, self._launcher)
         self._watcher = Watcher(
@@ -155,6 +159,7 @@ class Daemon:
                 clock.read,
                 lambda digest: spool.path("env", digest).read_bytes(),
                 lambda digest: spool.path("script", digest).read_bytes(),
+                Confining(settings.data_dir, self._limits.of, own_unit=settings.given.unit),
                 own_units=settings.given.unit,
             )
         tmux = Tmux(

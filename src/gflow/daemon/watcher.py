@@ -18,11 +18,14 @@ from gflow.core.errors import Unavailable
 from gflow.core.limits import format_memory_mb
 from gflow.core.model import Exit, Job, JobId, State, StopCause
 from gflow.daemon.runtime import Runtime
-from gflow.launch.base import Launcher, LaunchFailed, Trace
+from gflow.daemon.stalls import Stalls
+from gflow.launch.base import CannotLaunch, Launcher, LaunchFailed, Trace
 from gflow.launch.log import read_tail
 from gflow.launch.oom_signs import TAIL_BYTES, gpu_memory_ran_out
 
 log = logging.getLogger(__name__)
+
+STOPPED_FIRST = "stopped before it started"
 
 
 class Watcher:
@@ -50,6 +53,7 @@ class Watcher:
         self._recovering = recovering
         self._nursery: trio.Nursery | None = None
         self._launched: dict[JobId, trio.Event] = {}
+        self._stalls = Stalls(runtime)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; takes up the running jobs of an earlier daemon first."""
@@ -75,8 +79,10 @@ class Watcher:
                 self._launched.setdefault(job.id, trio.Event())
                 self._begin(self._launch, job)
             case Interrupt(job):
+                self._stalls.hurry(job.id)
                 self._begin(self._interrupt, job)
             case SendSignal(job, signal):
+                self._stalls.hurry(job.id)
                 self._begin(self._send_signal, job, signal)
 
     def _begin(self, task: Callable[..., Awaitable[None]], job: Job, *args: object) -> None:
@@ -94,15 +100,30 @@ class Watcher:
         self.launching += 1
         try:
             start = await self._launcher.launch(job)
+        except CannotLaunch as trouble:
+            self._begin(self._put_off, job, trouble)
+            return
         except LaunchFailed as failure:
             log.warning("Job %d could not be started: %s", job.id, failure)
             await self._finish(job, Exit(None, self._runtime.clock().wall, str(failure)))
             return
         finally:
             self.launching -= 1
+        self._stalls.launched(job)
         self._runtime.commit(self._runtime.engine.launched(job.id, start.at, start.boot))
         self._launched[job.id].set()
         await self._see_off(job)
+
+    async def _put_off(self, job: Job, trouble: CannotLaunch) -> None:
+        """Wait, and order the launch that could not be made again."""
+        go_on = await self._stalls.wait(job, trouble)
+        engine = self._runtime.engine
+        if engine.jobs[job.id].stop is not None or not go_on:
+            text = f"Nothing could be launched: {trouble}" if not go_on else STOPPED_FIRST
+            await self._finish(job, Exit(None, self._runtime.clock().wall, text))
+            return
+        self._runtime.commit(engine.relaunch(job.id, next(self._runtime.run_ids)))
+        await self._launcher.discard(job)
 
     async def _take_up(self, job: Job) -> None:
         """Go on with a job that an earlier daemon launched, or was about to."""
@@ -115,7 +136,7 @@ class Watcher:
             await self._launcher.discard(job)  # what the launch that never was has left
             return
         if trace is Trace.NEVER_STARTED:
-            await self._finish(job, Exit(None, self._runtime.clock().wall, "stopped before it started"))
+            await self._finish(job, Exit(None, self._runtime.clock().wall, STOPPED_FIRST))
             return
         start = self._launcher.started(job)
         if start is not None and job.started_boot is None:
@@ -162,6 +183,7 @@ class Watcher:
 
     async def _finish(self, job: Job, how: Exit) -> None:
         seq = self._runtime.commit(self._runtime.engine.ended(job.id, how, self._runtime.clock()))
+        self._stalls.forget(job.id)
         self._launched.pop(job.id).set()
         if how.gpu_memory_ran_out:
             self._tell_of_memory(job.id)

@@ -18,6 +18,17 @@ class LaunchFailed(Exception):
     """The job could not be started; the message is what its owner reads."""
 
 
+class CannotLaunch(Exception):
+    """Nothing can be started just now, which is no fault of the job; nothing of this launch runs, ever.
+
+    The message is a sentence without its end. whose: this concerns jobs of this owner, None: all.
+    """
+
+    def __init__(self, why: str, whose: str | None = None) -> None:
+        super().__init__(why)
+        self.whose = whose
+
+
 class Trace(enum.Enum):
     """What is left of a launch when the daemon comes back."""
 
@@ -64,7 +75,10 @@ class Launcher(Protocol):
         """Serve until cancelled; `started()` once `launch` can be called. Never ends a job when it is cancelled."""
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`; return once it has started. Raises LaunchFailed; then nothing of it runs, ever."""
+        """Start `job`; return once it has started.
+
+        Raises LaunchFailed or CannotLaunch; then nothing of it runs, ever.
+        """
 
     async def wait(self, job: Job) -> Exit:
         """Wait until the job's main process is gone and its log is complete; any number of callers, any time."""

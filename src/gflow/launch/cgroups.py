@@ -5,7 +5,13 @@ as well and may divide, or the root of the hierarchy. The layout is
 
     BASE/gflowd               the tmux server, and jobs without limits; the daemon, if it is in the same cgroup
     BASE/gflow-NNNNNNNN/      of one data directory
-        ID.RUN_ID/            a job
+        ID.RUN_ID/            a job; where jobs are of several users
+            wrapper/          what records how it ends
+            job/              and the rest of it
+
+Where one daemon serves several users, BASE is root's, and a user may do one thing there: move what is in a job of his
+from one of the two to the other. The kernel lets nobody move a process who may not do so in what both cgroups are in,
+so nothing leaves the job, and its limits, which are set above the two, are nobody's but root's.
 
 Rules it keeps:
 
@@ -15,7 +21,8 @@ Rules it keeps:
   unless they have the leaf already (`DelegateSubgroup=gflowd`): with jobs still running there, systemd could start no
   daemon in its unit again.
 - A job enters its cgroup itself, before its first instruction, so nothing it starts is ever outside. Its wrapper stays
-  outside, and lives to record how the job ended.
+  outside, and lives to record how the job ended. Of several users root moves the wrapper, which waits for that; what
+  ends for want of memory is all that is in `job`.
 - Whatever else can be seen of a job follows from its directory, so a later daemon finds it again.
 """
 
@@ -29,10 +36,16 @@ from typing import NamedTuple
 from gflow.launch.unit import UNIT_PREFIX
 
 LEAF = "gflowd"
+WRAPPER, JOB = "wrapper", "job"
 CPU_PERIOD_USECS = 100_000
 
+NO_HIERARCHY = "there is no cgroup v2 here"
+NO_CONTROLLER = "cgroup v2 has no memory controller here"
+
 _UNITS = (".service", ".scope", ".slice")
-_CONTROLLERS = ("memory", "cpu")
+_CONTROLLERS = ("memory", "cpu", "pids")
+_PARTS_OF_PIDS = 0.15
+"""What a job of one of several users may have of the machine's processes: as many as systemd gives a unit."""
 
 
 class Unavailable(Exception):
@@ -73,18 +86,40 @@ class Cgroups:
 
     def make(self, name: str, memory_mb: int | None, cpus: int | None) -> Path:
         """A cgroup with these limits; return the file by which a process enters it. Raises OSError."""
-        job = self.directory / name
-        job.mkdir(exist_ok=True)
+        (self.directory / name).mkdir(exist_ok=True)
+        self._limit(name, memory_mb, cpus)
+        return self.directory / name / "cgroup.procs"
+
+    def make_for(self, uid: int, name: str, memory_mb: int | None, cpus: int | None) -> Path:
+        """The same for a job of this user, whose wrapper is to be moved into it (`admit`). Needs root."""
+        top = self.directory / name
+        top.mkdir(exist_ok=True)
+        _write(top / "cgroup.subtree_control", "+memory")
+        for part in (top / WRAPPER, top / JOB):
+            part.mkdir(exist_ok=True)
+        self._limit(name, memory_mb, cpus)
+        if "pids" in self.controllers:  # or one user's job could keep those of others from starting any
+            _write(top / "pids.max", str(_most_processes()))
+        for place in (self.directory, top, top / JOB):  # whatever our umask is
+            os.chmod(place, 0o711 if place == self.directory else 0o755)
+        for place in (top, top / JOB):
+            os.chown(place / "cgroup.procs", uid, -1)
+        return top / JOB / "cgroup.procs"
+
+    def admit(self, name: str, pid: int) -> None:
+        """Move the wrapper of a job into it. Raises OSError; one that is gone by now need not be moved."""
+        _move({pid}, self.directory / name / WRAPPER)
+
+    def _limit(self, name: str, memory_mb: int | None, cpus: int | None) -> None:
         if memory_mb is not None:
             self.set_memory(name, memory_mb)
         if cpus is not None and "cpu" in self.controllers:
-            _write(job / "cpu.max", f"{cpus * CPU_PERIOD_USECS} {CPU_PERIOD_USECS}")
-        return job / "cgroup.procs"
+            _write(self.directory / name / "cpu.max", f"{cpus * CPU_PERIOD_USECS} {CPU_PERIOD_USECS}")
 
     def set_memory(self, name: str, memory_mb: int | None) -> None:
         """The limit from now on, None: none. Over it all processes of the job are ended together. Raises OSError."""
         job = self.directory / name
-        _write(job / "memory.oom.group", "1")
+        _write((job / JOB if (job / JOB).is_dir() else job) / "memory.oom.group", "1")
         with contextlib.suppress(FileNotFoundError):  # a kernel that does not swap
             _write(job / "memory.swap.max", "0" if memory_mb is not None else "max")
         _write(job / "memory.max", str(memory_mb << 20) if memory_mb is not None else "max")
@@ -103,21 +138,53 @@ class Cgroups:
                 return self._memory_limit_mb(name)
         return None
 
+    def pids(self, name: str) -> set[int]:
+        """The processes in it, wherever their session, parents and environment are; none if it is gone."""
+        found: set[int] = set()
+        for directory in _bottom_up(self.directory / name):
+            with contextlib.suppress(OSError):  # as one that only has threads
+                found |= set(map(int, _read(directory / "cgroup.procs").split()))
+        return found - {0}  # which stands for all that this process may not see
+
+    def held_bytes(self, name: str) -> int:
+        """What it has in memory that the kernel could not just drop."""
+        with contextlib.suppress(OSError):
+            said = dict(line.split() for line in _read(self.directory / name / "memory.stat").splitlines())
+            return int(said.get("anon", 0)) + int(said.get("shmem", 0))
+        return 0
+
     def _memory_limit_mb(self, name: str) -> int | None:
         limit = _read(self.directory / name / "memory.max").strip()
         return int(limit) >> 20 if limit.isdigit() else None
 
-    def remove(self, name: str) -> None:
-        """The job is over. One that still has processes stays; the next `sweep` tries again."""
+    def remove(self, name: str) -> bool:
+        """The job is over. One that still has processes stays (False); the next `sweep` tries again."""
         for directory in _bottom_up(self.directory / name):
             with contextlib.suppress(OSError):
                 directory.rmdir()
+        return not self.has(name)
+
+    def names(self) -> set[str]:
+        """The jobs that have one."""
+        with contextlib.suppress(OSError):
+            return {directory.name for directory in self.directory.iterdir() if directory.is_dir()}
+        return set()
 
     def sweep(self, kept: Set[str]) -> None:
         """Remove those of all jobs but these."""
-        for directory in self.directory.iterdir():
-            if directory.is_dir() and directory.name not in kept:
-                self.remove(directory.name)
+        for name in self.names() - kept:
+            self.remove(name)
+
+
+def why_no_controller() -> str | None:
+    """Why no cgroup could keep a limit of memory on this machine, None if one could."""
+    own = _own(os.getpid())
+    if own is None:
+        return NO_HIERARCHY
+    with contextlib.suppress(OSError):
+        if "memory" in _read(own.root / "cgroup.controllers").split():
+            return None
+    return NO_CONTROLLER
 
 
 def why_unavailable(pid: int) -> str | None:
@@ -129,11 +196,19 @@ def why_unavailable(pid: int) -> str | None:
     return None
 
 
+def machine_limits_memory() -> bool:
+    """Whether there is a memory controller for anybody here, be it where this process is or elsewhere."""
+    try:
+        return "memory" in _read(Path("/sys/fs/cgroup/cgroup.controllers")).split()
+    except OSError:
+        return False
+
+
 def _base(server_pid: int) -> tuple[Path, Own, bool]:
     """Where cgroups may be made, where the server is, and whether that is its own unit. Raises Unavailable."""
     own = _own(server_pid)
     if own is None:
-        raise Unavailable("there is no cgroup v2 here")
+        raise Unavailable(NO_HIERARCHY)
     base = own.directory.parent if own.directory.name == LEAF else own.directory
     alone = base.name.startswith(UNIT_PREFIX)
     _check(base, own, alone=alone)
@@ -168,7 +243,7 @@ def _check(base: Path, own: Own, *, alone: bool) -> None:
     except OSError as error:
         raise Unavailable(f"{base} cannot be read: {error.strerror}") from error
     if "memory" not in there:
-        raise Unavailable("cgroup v2 has no memory controller here")
+        raise Unavailable(NO_CONTROLLER)
     if not os.access(base / "cgroup.subtree_control", os.W_OK):
         raise Unavailable(f"{base} is not the daemon's to divide")
     if base == own.directory and base.name.endswith(_UNITS) and not alone:
@@ -212,6 +287,11 @@ def _move(pids: Set[int], cgroup: Path) -> None:
             _write(cgroup / "cgroup.procs", str(pid))
 
 
+def _most_processes() -> int:
+    there = min(int(_read(Path("/proc/sys/kernel", name))) for name in ("pid_max", "threads-max"))
+    return int(there * _PARTS_OF_PIDS)
+
+
 def _bottom_up(directory: Path) -> list[Path]:
     """The cgroup and those the job has made in it, the deepest first."""
     return [Path(path) for path, _, _ in os.walk(directory, topdown=False)]
@@ -222,9 +302,11 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """One write, without truncating: these are no files."""
+    """One write, without truncating: these are no files. An error says which it was."""
     descriptor = os.open(path, os.O_WRONLY)
     try:
         os.write(descriptor, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     finally:
         os.close(descriptor)

@@ -6,6 +6,7 @@ speaks for itself and gets no text.
 
 import os
 import signal as signals
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,8 +53,7 @@ def describe(spec: JobSpec, code: int, word: str | None, note: str | None = None
     """
     match word, code:
         case "chdir", _:
-            why = "permission denied" if os.path.isdir(spec.run_dir) else "no such directory"
-            return f"Cannot change to the working directory '{spec.run_dir}': {why}"
+            return f"Cannot change to the working directory '{spec.run_dir}': {_why_not_in(spec.run_dir)}"
         case "conda", _:
             return f"Cannot activate the conda environment '{spec.conda_env}'" + (f": {note}" if note else "")
         case "environment", _:
@@ -70,6 +70,17 @@ def describe(spec: JobSpec, code: int, word: str | None, note: str | None = None
             return "A command could not be executed (exit status 126)"
         case _:
             return None
+
+
+def _why_not_in(run_dir: str) -> str:
+    """What keeps a job out of its working directory, as far as can be seen now."""
+    try:
+        found = os.stat(run_dir)
+    except FileNotFoundError:
+        return "no such directory"
+    except OSError as error:
+        return (error.strerror or "it cannot be looked at").lower()
+    return "permission denied" if stat.S_ISDIR(found.st_mode) else "not a directory"
 
 
 def _program(spec: JobSpec) -> str:

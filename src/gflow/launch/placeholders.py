@@ -10,7 +10,7 @@ from collections.abc import Mapping, MutableSequence
 
 _IN_ARGV = re.compile(
     r"\$\{(?P<braced>GFLOW_[A-Z0-9_]+|CUDA_VISIBLE_DEVICES)\}"
-    r"|\$(?P<plain>GFLOW_[A-Z0-9_]+|CUDA_VISIBLE_DEVICES)"
+    r"|\$(?P<plain>GFLOW_[A-Za-z0-9_]+|CUDA_VISIBLE_DEVICES(?![A-Za-z0-9_]))"
     r"|(?<!\$)\{(?P<parameter>[^{}]+)\}"
 )
 _IN_LINE = re.compile(r"(?<!\$)\{([^{}]+)\}")

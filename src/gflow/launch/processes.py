@@ -18,7 +18,6 @@ import select
 import signal as signals
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from functools import partial
 from typing import NamedTuple
 
 import trio
@@ -136,6 +135,12 @@ def send(process: Process, signal: int) -> bool:
     return True
 
 
+def joined(found: list[Process], pids: Collection[int]) -> list[Process]:
+    """`found`, and the living processes with these ids that are not among them."""
+    stats = map(read_stat, set(pids) - {process.pid for process in found})
+    return [*found, *(stat.process for stat in stats if stat is not None and not stat.gone)]
+
+
 async def wait_all_gone(members: Callable[[], Awaitable[Iterable[Process]]]) -> None:
     """Wait until nothing is among `members`, those that appear meanwhile included."""
     while there := await members():
@@ -203,10 +208,6 @@ class ProcessTable:
         await self._scan()
         found = [known.process for known in self._known.values() if known.run_id == run_id]
         return [process for process in found if self._wrappers.get(process.pid) != run_id and is_alive(process)]
-
-    async def signal(self, run_id: str, signal: int) -> int:
-        """Signal every process of `run_id` but its wrapper, once; return how many there were."""
-        return await signal_all(partial(self.members, run_id), signal)
 
     async def owners(self, pids: Collection[int]) -> dict[int, Owner]:
         """Whose these processes are, wrappers included; one that cannot be seen is left out.

@@ -24,7 +24,7 @@ class Launchers:
         await self._own.run(task_status=task_status)
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`. Raises LaunchFailed."""
+        """Start `job`. Raises LaunchFailed, CannotLaunch."""
         return await self._of(job).launch(job)
 
     async def wait(self, job: Job) -> Exit:

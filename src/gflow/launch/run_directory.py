@@ -61,6 +61,13 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
+def name_of(job: Job) -> str:
+    """What the launch is called on disk, and among cgroups. Raises ValueError if its run_id is no plain word."""
+    if job.run_id is None or not _SAFE_NAME.fullmatch(job.run_id):
+        raise ValueError(f"job {job.id} has the run id {job.run_id!r}: use letters, digits, '-' and '_'")
+    return f"{job.id}.{job.run_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
     """The directory of one launch. Methods block on files."""
@@ -70,9 +77,7 @@ class RunDirectory:
     @classmethod
     def of(cls, runs: Path, job: Job) -> "RunDirectory":
         """The directory of `job`'s launch. Raises ValueError if its run_id is no plain word."""
-        if job.run_id is None or not _SAFE_NAME.fullmatch(job.run_id):
-            raise ValueError(f"job {job.id} has the run id {job.run_id!r}: use letters, digits, '-' and '_'")
-        return cls(runs / f"{job.id}.{job.run_id}")
+        return cls(runs / name_of(job))
 
     def create(self, wrapper: bytes, files: Iterable[tuple[str, bytes]]) -> None:
         """Make it, with everything the wrapper needs. Raises OSError, as FileExistsError for a second launch."""

@@ -9,6 +9,7 @@ It is written anew for every launch and its path is all that tmux is told. Rules
   program, and leave the wrapper alive to record how it ended. A hang-up ends the wrapper too: only with the end of the
   session's leader does the kernel pass it on to the program.
 - A job with limits enters its cgroup in that subshell; the wrapper stays outside, and outlives what ends all in it.
+  Where jobs are of several users, it first waits until root has moved it to where the job can be entered from.
 - The status goes into the record in one write of one line, `CODE [WORD]`, valid once it ends in a newline; so no rename
   (a process per job) is needed. It overwrites what is there already, so a full disk does not lose it.
 - Then it closes the terminal and waits for the hang-up. tmux takes the death of a pane's process for the end of its
@@ -51,7 +52,7 @@ gflow_end() {{
   exec {sleep} 2 </dev/null >/dev/null 3>&-
 }}
 gflow_exec() {{ exec "$@"; }}
-gflow_term=$TERM
+{wait}gflow_term=$TERM
 unset {unset}
 command . {environment} || gflow_end 1 environment
 [ "$PATH" ] || PATH=/usr/local/bin:/usr/bin:/bin
@@ -76,17 +77,33 @@ case ":$PATH:" in *":$CONDA_PREFIX/bin:"*) ;; *) false ;; esac || {{
 """
 
 
+# Asked of the kernel, so nobody need be there to say so when it has happened, and nobody else can.
+_WAIT = """\
+gflow_in() {{
+  while read -r gflow_line; do case $gflow_line in 0::*/{name}/*) return 0 ;; esac; done </proc/self/cgroup
+  return 1
+}}
+until gflow_in; do {sleep} 0.01 || gflow_end 130; done
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Confinement:
     """What of the machine the job is kept to.
 
     cgroup: the file by which a process enters the job's cgroup, None if it has none. cpus: those it may run on, as
-    taskset has them; None: all. taskset: the program of that name, None if there is none.
+    taskset has them; None: all. taskset: the program of that name, None if there is none. within: the cgroup, a plain
+    word, that the wrapper is moved into by somebody else, and waits for; None: it does not wait.
     """
 
     cgroup: str | None = None
     cpus: str | None = None
     taskset: str | None = None
+    within: str | None = None
+
+    def waiting(self, sleep: str) -> str:
+        """What the wrapper does about it before all else that is not its own."""
+        return _WAIT.format(name=self.within, sleep=shlex.quote(sleep)) if self.within is not None else ""
 
     @property
     def lines(self) -> str:
@@ -131,6 +148,7 @@ def render_wrapper(job: Job, program: Program, places: Places) -> bytes:
         run_id=job.run_id,
         run=run,
         sleep=shlex.quote(places.sleep),
+        wait=places.confinement.waiting(places.sleep),
         unset=f"{_TERMINAL} {_SERVER}",
         environment=shlex.quote(places.environment),
         exports=exports,

@@ -11,32 +11,39 @@ a later daemon, so none of the calls relies on an earlier one; what is remembere
 
 import contextlib
 import hashlib
+import logging
 import os
 import pwd
 import resource
 import shutil
 import signal as signals
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.cgroups import Cgroups
+from gflow.launch.confined import confined_over
 from gflow.launch.consumption import consumption_of, memory_over
 from gflow.launch.cpu_sets import CpuSets, usable_cpus
 from gflow.launch.ending import SERVER_LOST, exit_of, ran_out
 from gflow.launch.log import find_writer, make_log, writer_command
+from gflow.launch.logout import remedy_for_lost
 from gflow.launch.processes import (
     RUN_ID_VARIABLE,
     Process,
     ProcessTable,
     is_alive,
+    joined,
     read_stat,
     run_id_of,
     send,
+    signal_all,
     wait_all_gone,
     wait_process,
 )
@@ -45,6 +52,8 @@ from gflow.launch.progress import Report, read_report
 from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import UNCONFINED, Confinement, Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
+
+log = logging.getLogger(__name__)
 
 _CONCURRENT_LAUNCHES = 4
 _LOG_DEADLINE_SECS = 60.0
@@ -64,7 +73,7 @@ class Tmux:
     `data_dir` holds logs/ and runs/, `runtime_dir` the server's socket. `environment_file` and `script_file` find
     what the spool keeps under a digest. `own_unit`: see `TmuxServer`. `cgroups` are those of the jobs of the tmux
     server with this process id, where it may have some. `shared_logs`: logs are there instead, and made by somebody
-    else.
+    else. `confined` tells what keeps a launch to its limits, by run id, where somebody else has seen to that.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class Tmux:
         own_unit: bool = False,
         shared_logs: Path | None = None,
         cgroups: Callable[[int | None], Cgroups | None] = _no_cgroups,
+        confined: Callable[[str], Confinement] | None = None,
     ) -> None:
         self._logs = shared_logs or data_dir / "logs"
         self._makes_logs = shared_logs is None
@@ -96,19 +106,21 @@ class Tmux:
         self._wrappers: dict[str, Process | None] = {}
         self._visited: set[str] = set()
         self._cgroups_of = cgroups
+        self._confined = confined
         self._cpu_sets = CpuSets(usable_cpus())
         self._taskset = shutil.which("taskset")
         self._prepared = False
+        self._told_of_logout = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the tmux server up until cancelled. Raises TmuxUnusable if there cannot be one."""
         await self._server.run(task_status=task_status)
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`. Raises LaunchFailed."""
+        """Start `job`. Raises LaunchFailed, CannotLaunch."""
         trouble = await self._server.wait_up()
         if trouble:
-            raise LaunchFailed(f"There is no tmux server: {trouble}")
+            raise CannotLaunch(f"there is no tmux server: {trouble}")
         try:
             directory = self._directory(job)
             answer = await trio.to_thread.run_sync(self._launch, job, directory, limiter=self._limiter)
@@ -127,9 +139,20 @@ class Tmux:
         seen_at = self._clock().wall if process else None
         await self._log_complete(job, directory)
         how = exit_of(job, directory, self._server.pid, self.log_path(job.id), seen_at)
+        if how.text == SERVER_LOST:
+            how = replace(how, text=await self._about_loss(seen=process is not None))
         cgroups = self._cgroups() if job.spec.memory_mb is not None else None
         limit_mb = cgroups.ran_out_at(directory.path.name) if cgroups is not None else None
         return how if limit_mb is None else ran_out(how, limit_mb)
+
+    async def _about_loss(self, *, seen: bool) -> str:
+        """What to say of the loss of the server, in the log once."""
+        remedy = await trio.to_thread.run_sync(partial(remedy_for_lost, seen=seen))
+        text = SERVER_LOST if remedy is None else f"{SERVER_LOST}, as at a logout; for jobs that outlive one: {remedy}"
+        if remedy is not None and not self._told_of_logout:
+            log.warning("the tmux server of the jobs was lost, as at a logout; for jobs that outlive one: %s", remedy)
+            self._told_of_logout = True
+        return text
 
     async def wait_stranded(self, job: Job) -> str:
         """Wait for the end of the server the job was started by. A server that outlives its jobs may leave."""
@@ -171,7 +194,7 @@ class Tmux:
         The wrapper is spared, as it is to record the end, unless nothing else is left to be ended.
         """
         process = self._wrapper(job, self._directory(job))
-        reached = await self._table.signal(job.run_id or "", signal)
+        reached = await signal_all(partial(self._members, job), signal)
         if reached or process is None or signal not in (signals.SIGTERM, signals.SIGKILL):
             return reached
         with trio.move_on_after(_LAST_WORD_SECS):
@@ -228,12 +251,11 @@ class Tmux:
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
 
     async def memory_over(self, job: Job) -> int | None:
-        """What its processes have in memory, if that is too much and no cgroup keeps it from that."""
-        directory, limit_mb = self._directory(job), job.spec.memory_mb
+        """What its processes have in memory, if that is too much and its cgroup does not keep all of them from that."""
+        name, limit_mb = self._directory(job).path.name, job.spec.memory_mb
         cgroups = self._cgroups()
-        if cgroups is not None and cgroups.has(directory.path.name):
-            await trio.to_thread.run_sync(cgroups.hold, directory.path.name, limit_mb)
-            return None
+        if cgroups is not None and cgroups.has(name):
+            return await trio.to_thread.run_sync(confined_over, cgroups, name, limit_mb, await self._members(job))
         if limit_mb is None:
             return None
         return await trio.to_thread.run_sync(memory_over, await self._members(job), limit_mb << 20)
@@ -311,6 +333,8 @@ class Tmux:
 
     def _confinement(self, job: Job, name: str) -> Confinement:
         """Make what keeps the limits of a job. Raises OSError."""
+        if self._confined is not None:
+            return replace(self._confined(job.run_id or ""), taskset=self._taskset)
         memory_mb, cpus = job.spec.memory_mb, job.spec.cpus
         if memory_mb is None and cpus is None:
             return UNCONFINED
@@ -337,12 +361,14 @@ class Tmux:
         ]
 
     def _launched(self, job: Job, directory: RunDirectory, answer: Answer) -> Process | None:
-        """The wrapper after tmux' answer, None if it has ended already. Raises LaunchFailed if there is none.
+        """The wrapper after tmux' answer, None if it has ended already. Raises if there is none.
 
         A failed call may have had its effect all the same: the mark decides.
         """
         if answer.status != 0 or not answer.text.isdigit():
             if directory.claim():
+                if answer.not_reached or answer.status in (124, 127):
+                    raise CannotLaunch(f"the tmux server cannot be reached: {answer.text}")
                 raise LaunchFailed(f"tmux could not start it: {answer.text or 'no reason given'}")
             return self._wrapper(job, directory)
         stat = read_stat(int(answer.text))
@@ -381,8 +407,11 @@ class Tmux:
         return self._wrapper(job, self._directory(job))
 
     async def _members(self, job: Job) -> list[Process]:
-        self._wrapper(job, self._directory(job))
-        return await self._table.members(job.run_id or "")
+        directory = self._directory(job)
+        self._wrapper(job, directory)
+        found = await self._table.members(job.run_id or "")
+        cgroups = self._cgroups()
+        return found if cgroups is None else joined(found, cgroups.pids(directory.path.name))
 
     def _trace(self, job: Job) -> Trace:
         directory = self._directory(job)

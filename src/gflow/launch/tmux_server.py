@@ -8,6 +8,7 @@ It must outlive the daemon, and know nothing of the daemon's surroundings:
   directory: all paths tmux ever hands to a shell are short relative names that we made.
 - A daemon finds a running server by connecting to its socket; the kernel says who listens there.
 - Every client is told never to start a server (`-N`): that one would have the user's configuration.
+- A server whose socket somebody has removed is no lost one: it makes another when it is told to (`tmux_socket`).
 """
 
 import logging
@@ -15,10 +16,9 @@ import os
 import re
 import resource
 import shutil
-import socket
-import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,8 @@ from typing import Never
 
 import trio
 
-from gflow.launch.processes import Process, read_stat, wait_process
+from gflow.launch.processes import Process, is_alive, read_stat, wait_process
+from gflow.launch.tmux_socket import call_back, guard, listener_on, servers_of
 from gflow.launch.unit import start_in_unit, unit_name
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ _CALL_DEADLINE_SECS = 20.0
 _STABLE_SECS = 10.0
 _BACKOFF_SECS = (0.0, 0.1, 0.5, 2.0, 10.0, 30.0)
 _MAX_OPEN_FILES = 65536
+_GUARD_SECS = 600.0
+_VERSION_SECS = 5.0
 
 _HELPER = """\
 import ctypes, os, resource, signal, sys
@@ -94,8 +97,14 @@ class Answer:
         """The server was not there, or went away before it answered."""
         return self.status != 0 and any(sign in self.text for sign in _NO_SERVER)
 
+    @property
+    def not_reached(self) -> bool:
+        """The server was not there: it was not asked at all."""
+        return self.status != 0 and any(sign in self.text for sign in _NOBODY)
 
-_NO_SERVER = ("no server running", "error connecting", "server exited", "lost server")
+
+_NOBODY = ("no server running", "error connecting")
+_NO_SERVER = (*_NOBODY, "server exited", "lost server")
 
 
 class TmuxServer:
@@ -112,6 +121,7 @@ class TmuxServer:
         self._gone = trio.Event()
         self._trouble = "it is being started"
         self._leaving = False
+        self._mending = threading.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -150,7 +160,16 @@ class TmuxServer:
             await self._gone.wait()
 
     def call(self, *arguments: str, stdin: str | None = None, deadline_secs: float = _CALL_DEADLINE_SECS) -> Answer:
-        """Run one tmux client. Blocks: call it in a thread. A late answer has status 124."""
+        """Run one tmux client. Blocks: call it in a thread. A late answer has status 124.
+
+        Where the server lives and cannot be reached, it is called back and asked once more.
+        """
+        answer = self._call(*arguments, stdin=stdin, deadline_secs=deadline_secs)
+        if answer.not_reached and self._called_back():
+            answer = self._call(*arguments, stdin=stdin, deadline_secs=deadline_secs)
+        return answer
+
+    def _call(self, *arguments: str, stdin: str | None, deadline_secs: float) -> Answer:
         command = [self._tmux, "-N", "-S", os.fspath(self.socket_path), *arguments]
         try:
             done = subprocess.run(  # noqa: PLW1510 - the status is part of the answer
@@ -185,6 +204,20 @@ class TmuxServer:
                 await wait_process(server)
                 _reap(server.pid)
 
+    def _called_back(self) -> bool:
+        """Whether our server, which lives, can be reached (again). Blocks."""
+        server = self._running
+        if server is None or not is_alive(server):
+            return False
+        with self._mending:  # others may have seen the same
+            if (there := listener_on(self.socket_path)) is not None:
+                return there == server.pid
+            back = call_back(server, self.socket_path)
+            if back:
+                log.warning("somebody removed %s; the tmux server has made it anew", self.socket_path)
+                guard(self.socket_path)
+            return back
+
     async def _restored(self, failures: int) -> bool:
         await trio.sleep(_BACKOFF_SECS[min(failures, len(_BACKOFF_SECS)) - 1])
         try:
@@ -197,7 +230,10 @@ class TmuxServer:
     async def _wait_lost(self) -> None:
         if self._running is None:
             return
-        await wait_process(self._running)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_socket)
+            await wait_process(self._running)
+            nursery.cancel_scope.cancel()
         _reap(self._running.pid)
         self._running = None
         self._up = trio.Event()
@@ -205,24 +241,44 @@ class TmuxServer:
         self._gone = trio.Event()
         self._trouble = "it was lost and is being started again"
 
+    async def _keep_socket(self) -> None:
+        """See to it that the socket is there, and is no prey for cleaners."""
+        while True:
+            await trio.sleep(_GUARD_SECS)
+            if not self.socket_path.is_socket():
+                await trio.to_thread.run_sync(self._called_back)
+            guard(self.socket_path)
+
     async def _ensure(self) -> None:
         """Find a server or start one, and tell it our configuration.
 
         The one found may be about to leave: then another try starts one.
         """
         for _ in range(3):
-            pid = _listening_pid(self.socket_path)
+            pid = listener_on(self.socket_path)
+            if pid is None:
+                pid = await trio.to_thread.run_sync(self._found_again)
             if pid is None:
                 pid = await self._start()
             stat = read_stat(pid)
             answer = await self.ask("source-file", "-", stdin=_CONFIGURATION)
             if stat is not None and answer.status == 0:
                 self._running = stat.process
+                guard(self.socket_path)
                 self._up.set()
                 return
             if not answer.server_lost:
                 break
         raise TmuxUnusable(f"the tmux server on {self.socket_path} cannot be used: {answer.text or 'it is gone'}")
+
+    def _found_again(self) -> int | None:
+        """A server of an earlier daemon whose socket was removed, once it can be reached; its jobs go on. Blocks."""
+        for server in servers_of({os.fspath(self.socket_path)}).get(os.fspath(self.socket_path), ()):
+            if call_back(server, self.socket_path):
+                log.warning("somebody removed %s; tmux server %d has made it anew", self.socket_path, server.pid)
+                return server.pid
+            log.error("tmux server %d lives without its socket, and does not make it anew", server.pid)
+        return None
 
     async def _start(self) -> int:
         if self._own_unit:
@@ -234,7 +290,7 @@ class TmuxServer:
             child = await trio.to_thread.run_sync(self._spawn, errors)
             with trio.move_on_after(_START_DEADLINE_SECS):
                 while _reap(child) is False:
-                    pid = _listening_pid(self.socket_path)
+                    pid = listener_on(self.socket_path)
                     if pid is not None:
                         return pid
                     await trio.sleep(0.005)
@@ -249,7 +305,7 @@ class TmuxServer:
         if trouble is None:
             with trio.move_on_after(_START_DEADLINE_SECS):
                 while True:
-                    pid = _listening_pid(self.socket_path)
+                    pid = listener_on(self.socket_path)
                     if pid is not None:
                         return pid
                     await trio.sleep(0.005)
@@ -288,15 +344,48 @@ def clean_environment(surroundings: Mapping[str, str]) -> dict[str, str]:
 
 
 def find_tmux() -> str:
-    """The path of the tmux binary. Raises TmuxUnusable if there is none, or if it is too old."""
+    """The path of the tmux binary. Raises TmuxUnusable as `tmux_version`."""
+    return tmux_version()[0]
+
+
+def tmux_version() -> tuple[str, str]:
+    """The path of the tmux binary, and what it calls itself.
+
+    Raises TmuxUnusable if there is none, if it does not run, or if it is too old.
+    """
     path = shutil.which("tmux")
     if path is None:
         raise TmuxUnusable("tmux is not installed: gflow runs every job in it; install tmux 3.2 or newer")
-    said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False).stdout.strip()
+    said = _asked_for_version(path)
     version = re.match(r"tmux (?:next-)?(\d+)\.(\d+)", said)
     if version and (int(version[1]), int(version[2])) < MIN_VERSION:
         raise TmuxUnusable(f"{said} at {path} is too old: install tmux 3.2 or newer")
-    return path
+    return path, said
+
+
+def _asked_for_version(path: str) -> str:
+    try:
+        done = subprocess.run(
+            [path, "-V"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_VERSION_SECS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TmuxUnusable(f"tmux at {path} does not run: no answer to 'tmux -V' in {_VERSION_SECS:g} s") from None
+    except OSError as error:
+        raise TmuxUnusable(f"tmux at {path} does not run: {error.strerror}") from None
+    said, complaint = (text.decode("utf-8", "replace").strip() for text in (done.stdout, done.stderr))
+    if done.returncode != 0:
+        raise TmuxUnusable(f"tmux at {path} does not run: {_last_line(complaint) or f'exit code {done.returncode}'}")
+    if not said.startswith("tmux "):
+        raise TmuxUnusable(f"{path} is not tmux: 'tmux -V' says '{_last_line(said)[:60]}'")
+    return said
+
+
+def _last_line(text: str) -> str:
+    return text.split("\n")[-1]
 
 
 def _check_socket_path(path: Path) -> None:
@@ -311,18 +400,6 @@ def _check_socket_path(path: Path) -> None:
     status = path.parent.stat()
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise TmuxUnusable(f"others may write to the runtime directory {path.parent}: make it yours, with mode 0700")
-
-
-def _listening_pid(path: Path) -> int | None:
-    """The process that listens on the socket `path`, None if none does."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(1)
-        try:
-            client.connect(os.fspath(path))
-        except OSError:
-            return None
-        credentials = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[0])
 
 
 def _reap(child: int) -> bool:

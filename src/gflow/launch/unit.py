@@ -18,18 +18,27 @@ _PROPERTIES = ("OOMPolicy=continue", "Delegate=yes", "KillMode=control-group", "
 _BUS = ("XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
 
 
-def start_in_unit(socket_path: Path, command: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Have systemd run `command` with no other environment than `environ`; None, or why that did not work. Blocks."""
+def start_in_unit(
+    place: Path,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    description: str = "Terminals of the jobs of gflow",
+    more: Sequence[str] = (),
+) -> str | None:
+    """Have systemd run `command` with no other environment than `environ`; None, or why that did not work. Blocks.
+
+    The unit is named after `place`. more: further properties of it.
+    """
     systemd_run, env = shutil.which("systemd-run"), shutil.which("env")
     if systemd_run is None or env is None:
         return "systemd-run is not installed"
     whose = ["--user"] if _is_of_user() else ["--system"]
     options = [
-        f"--unit={unit_name(socket_path)}",
-        "--description=Terminals of the jobs of gflow",
+        f"--unit={unit_name(place)}",
+        f"--description={description}",
         "--service-type=exec",
     ]
-    properties = [f"--property={value}" for value in _PROPERTIES]
+    properties = [f"--property={value}" for value in (*_PROPERTIES, *more)]
     cleared = [env, "-i", *(f"{name}={value}" for name, value in environ.items())]
     words = [word.replace("$", "$$") for word in (*cleared, *command)]  # systemd fills in variables
     try:
@@ -49,9 +58,9 @@ def start_in_unit(socket_path: Path, command: Sequence[str], environ: Mapping[st
     return None if done.returncode == 0 else done.stderr.strip().split("\n")[-1] or f"exit code {done.returncode}"
 
 
-def unit_name(socket_path: Path) -> str:
-    """The unit of the server on this socket."""
-    return f"{UNIT_PREFIX}{hashlib.sha256(os.fsencode(socket_path)).hexdigest()[:8]}.service"
+def unit_name(place: Path) -> str:
+    """The unit of the tmux server on this socket; in system mode, of the limits of the jobs of this data directory."""
+    return f"{UNIT_PREFIX}{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.service"
 
 
 def _is_of_user() -> bool:

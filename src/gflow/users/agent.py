@@ -17,8 +17,9 @@ import trio
 
 from gflow import clock
 from gflow.core.model import Exit, Job
-from gflow.launch.base import LaunchFailed, Start
+from gflow.launch.base import CannotLaunch, LaunchFailed, Start
 from gflow.launch.environment import render_environment
+from gflow.launch.script import Confinement
 from gflow.launch.tmux import Tmux
 from gflow.launch.tmux_server import TmuxUnusable
 from gflow.store.codec import job_from_map
@@ -27,17 +28,18 @@ from gflow.users.frames import MOST_FROM_DAEMON, Frames, Gone
 from gflow.users.kept import Kept
 
 READY = "ready"
-DONE, REFUSED, BROKEN = "done", "refused", "broken"
+DONE, REFUSED, BROKEN, LATER = "done", "refused", "broken", "later"
 CANCEL = "cancel"
 
 _LOGIN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
 
 
 class Agent:
-    """What is done for the daemon, by the name of the message."""
+    """What is done for the daemon, by the name of the message. `confined`: what it keeps a launch to, by run id."""
 
-    def __init__(self, frames: Frames, tmux: Tmux, kept: Kept) -> None:
+    def __init__(self, frames: Frames, tmux: Tmux, kept: Kept, confined: dict[str, Confinement]) -> None:
         self._frames = frames
+        self._confined = confined
         self._tmux = tmux
         self._kept = kept
         self._sending = trio.Lock()
@@ -85,6 +87,8 @@ class Agent:
                 answer = DONE, await self._do(method, jobs, rest)
             except LaunchFailed as failure:
                 answer = REFUSED, str(failure)
+            except CannotLaunch as trouble:
+                answer = LATER, str(trouble)
             except Exception as error:  # noqa: BLE001 - told to the daemon, which has the log
                 answer = BROKEN, f"{type(error).__name__}: {error}"
             with contextlib.suppress(Gone):
@@ -106,14 +110,20 @@ class Agent:
         async with self._sending:
             await self._frames.send([serial, word, answer])
 
-    async def _launch(self, job: Job, environment: bytes | None, script: bytes | None) -> object:
+    async def _launch(
+        self, job: Job, environment: bytes | None, script: bytes | None, confined: list[str | None]
+    ) -> object:
         self._kept.need(job)
+        cgroup, cpus, within = confined
+        self._confined[job.run_id or ""] = Confinement(cgroup, cpus, within=within)
         try:
             await trio.to_thread.run_sync(self._kept.write, job, environment, script)
             start = await self._tmux.launch(job)
-        except (LaunchFailed, OSError):
+        except (LaunchFailed, CannotLaunch, OSError):
             self._kept.drop(job)
             raise
+        finally:
+            del self._confined[job.run_id or ""]
         return self._started(job, start)
 
     def _started(self, job: Job, start: Start | None) -> list[object]:
@@ -161,11 +171,11 @@ def _login_environment() -> bytes:
 async def _run(channel: socket.socket, *places: Path) -> None:
     logs, files, sockets = places
     kept = Kept(files / "kept", _login_environment())
-    tmux = Tmux(
-        files, sockets, clock.read, partial(kept.path, "environment"), partial(kept.path, "script"), shared_logs=logs
-    )
+    confined: dict[str, Confinement] = {}
+    environment, script = partial(kept.path, "environment"), partial(kept.path, "script")
+    tmux = Tmux(files, sockets, clock.read, environment, script, shared_logs=logs, confined=confined.__getitem__)
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(channel))
-    await Agent(Frames(stream, MOST_FROM_DAEMON), tmux, kept).serve()
+    await Agent(Frames(stream, MOST_FROM_DAEMON), tmux, kept, confined).serve()
 
 
 def _take_channel() -> socket.socket:

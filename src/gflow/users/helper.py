@@ -45,8 +45,16 @@ class HelperLost(Exception):
     """There is no helper, or it went away before it answered; the message is one line."""
 
 
+class NoHelper(HelperLost):
+    """None could be started."""
+
+
 class Declined(Exception):
     """The helper could not do what it was asked; the message is what the job's owner reads."""
+
+
+class NotNow(Declined):
+    """The helper cannot launch anything just now."""
 
 
 class Helper:
@@ -105,7 +113,7 @@ class Helper:
                 self._itself = self._known(pid)
         if self._itself is None:
             words = _last_words(self._process)
-            raise HelperLost(f"The helper process of '{self.account.name}' does not start: {words}")
+            raise NoHelper(f"The helper process of '{self.account.name}' does not start: {words}")
         log.debug("helper of %s: pid %d", self.account.name, self._process.pid)
 
     def _known(self, pid: int) -> Process | None:
@@ -150,7 +158,7 @@ class Helper:
 
     def _take(self, message: Any) -> None:
         match message:
-            case [int() as serial, agent.DONE | agent.REFUSED | agent.BROKEN as word, answer]:
+            case [int() as serial, agent.DONE | agent.REFUSED | agent.BROKEN | agent.LATER as word, answer]:
                 pass
             case _:
                 raise Gone("an answer that makes no sense")
@@ -192,6 +200,8 @@ class Helper:
         try:
             await self._send([serial, method, [job_to_map(job) for job in jobs], *rest])
             word, answer = await receiver.receive()
+            if word == agent.LATER:
+                raise NotNow(value(text, answer))
             if word != agent.DONE:
                 raise Declined(value(text, answer))
             return value(read, answer)

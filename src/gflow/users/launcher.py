@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import trio
 
 from gflow.core.model import Exit, Job, JobId, Now
-from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
-from gflow.launch.consumption import consumption_of, memory_over
+from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.consumption import consumption_of
 from gflow.launch.log import make_log
 from gflow.launch.processes import (
     Process,
@@ -34,7 +34,8 @@ from gflow.launch.processes import (
 from gflow.launch.tmux_server import find_tmux
 from gflow.users import frames
 from gflow.users.accounts import Account, NoAccount, account_of, is_users
-from gflow.users.helper import Declined, Helper, HelperLost, closed_programs
+from gflow.users.confining import Confining
+from gflow.users.helper import Declined, Helper, HelperLost, NoHelper, NotNow, closed_programs
 from gflow.users.places import Places, UnsafePlace
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class PerUser:
         clock: Callable[[], Now],
         environment: Callable[[str], bytes],
         script: Callable[[str], bytes],
+        confining: Confining,
         *,
         own_units: bool = False,
         idle_secs: float = 600.0,
@@ -76,6 +78,7 @@ class PerUser:
         self._clock = clock
         self._environment = environment
         self._script = script
+        self._confining = confining
         self._own_units = own_units
         self._idle_secs = idle_secs
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -95,6 +98,7 @@ class PerUser:
         """Serve the helpers until cancelled. Raises TmuxUnusable, UnsafePlace."""
         await trio.to_thread.run_sync(find_tmux)
         await trio.to_thread.run_sync(self._places.prepare)
+        await trio.to_thread.run_sync(self._confining.begin)
         for closed in await trio.to_thread.run_sync(closed_programs):
             log.warning("users may not enter %s, where gflow or its Python is: only jobs of root can be run", closed)
         async with trio.open_nursery() as nursery:
@@ -122,22 +126,41 @@ class PerUser:
     # Starting.
 
     async def launch(self, job: Job) -> Start:
-        """Start `job`. Raises LaunchFailed."""
+        """Start `job`. Raises LaunchFailed, CannotLaunch."""
         asked = self._clock()
         try:
             account = await self._account(job)
             environment, script = await trio.to_thread.run_sync(self._contents, job)
             await trio.to_thread.run_sync(self._make_log, job, account)
-            ask = partial(self._ask, job, frames.start_from, "launch", environment, script, secs=LAUNCH_SECS)
-            start, process = await ask()
+            confined = await trio.to_thread.run_sync(self._confining.make, job, account.uid)
+            told = [environment, script, [confined.cgroup, confined.cpus, confined.within]]
+            start, process = await self._ask(job, frames.start_from, "launch", *told, secs=LAUNCH_SECS)
         except (NoAccount, UnsafePlace, Declined) as error:
             await self.send_signal(job, signals.SIGKILL)  # in case that is not true
+            if isinstance(error, NotNow):
+                raise CannotLaunch(str(error), job.spec.owner) from error
             raise LaunchFailed(str(error)) from error
         except OSError as error:
             raise LaunchFailed(f"Cannot use {os.fsdecode(error.filename or b'')}: {error.strerror}") from error
         except HelperLost as error:
             start, process = await self._after_loss(job, error)
-        return self._began(job, start, process, asked)
+        began = self._began(job, start, process, asked)
+        if confined.within is not None:
+            await self._admit(job)
+        return began
+
+    async def _admit(self, job: Job) -> None:
+        """Have the wrapper go on, in the job's cgroup. Raises LaunchFailed, and sees to that."""
+        wrapper = self._wrappers.get(job.run_id or "")
+        try:
+            if wrapper is not None:
+                await trio.to_thread.run_sync(self._confining.admit, job, wrapper)
+                return
+            trouble = "nobody says which process is to enter it"
+        except OSError as error:
+            trouble = str(error.strerror)
+        await self.send_signal(job, signals.SIGKILL)
+        raise LaunchFailed(f"The cgroup that keeps its limits cannot be entered: {trouble}")
 
     async def _after_loss(self, job: Job, error: HelperLost) -> tuple[Start | None, Process | None]:
         """What became of a launch whose helper was lost. Raises LaunchFailed if nothing, and sees to that."""
@@ -147,6 +170,8 @@ class PerUser:
             trace = Trace.NEVER_STARTED
         if trace is Trace.NEVER_STARTED:
             await self.send_signal(job, signals.SIGKILL)
+            if isinstance(error, NoHelper):
+                raise CannotLaunch(str(error), job.spec.owner) from error
             raise LaunchFailed(str(error)) from error
         return start, process
 
@@ -159,7 +184,10 @@ class PerUser:
         return environment, self._script(spec.script_digest) if spec.script_digest is not None else None
 
     def _make_log(self, job: Job, account: Account) -> None:
-        """A log that is the user's, in a directory that is not."""
+        """A log that is the user's, in a directory that is not. Somebody may have tidied up the runtime directory."""
+        if not self._places.sockets_of(account.uid).exists():
+            self._places.prepare()
+            self._places.prepare_for(account)
         path = self._places.logs / f"{job.id}.log"
         make_log(path, self._clock().wall)
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
@@ -196,7 +224,7 @@ class PerUser:
 
             nursery.start_soon(settle, self._told_end)
             nursery.start_soon(settle, self._seen_end)
-        return found[0]
+        return self._confining.judge(job, found[0])
 
     async def _told_end(self, job: Job) -> Exit:
         while True:
@@ -255,6 +283,7 @@ class PerUser:
 
     async def _members(self, job: Job) -> list[Process]:
         found = await self._table.members(job.run_id or "") if job.spec.uid is not None else []
+        found = self._confining.with_all_in_it(job, found, self._wrappers.get(job.run_id or ""))
         return [process for process in found if is_users(real_user_of(process.pid), job.spec.uid)]
 
     async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
@@ -270,10 +299,8 @@ class PerUser:
         return await trio.to_thread.run_sync(consumption_of, await self._members(job))
 
     async def memory_over(self, job: Job) -> int | None:
-        """What its processes have in memory, if that is too much: limits are watched here, no cgroup keeps them."""
-        if job.spec.memory_mb is None:
-            return None
-        return await trio.to_thread.run_sync(memory_over, await self._members(job), job.spec.memory_mb << 20)
+        """What its processes have in memory, if that is too much and no cgroup keeps them from that."""
+        return await trio.to_thread.run_sync(self._confining.memory_over, job, await self._members(job))
 
     # After a restart.
 
@@ -287,6 +314,7 @@ class PerUser:
             log.warning("Job %d: %s", job.id, error)
             return Trace.ALIVE if await self._members(job) else Trace.ENDED
         self._note(job, process)
+        await self._take_up(job)
         if trace is Trace.NEVER_STARTED and await self._members(job):
             return Trace.ALIVE
         if start is not None:
@@ -294,6 +322,14 @@ class PerUser:
             at = min(max(start.at, job.started_at or job.submitted_at), now.wall)
             self._starts[run_id] = Start(at, min(max(start.boot, 0.0), now.boot))
         return trace
+
+    async def _take_up(self, job: Job) -> None:
+        wrapper = self._wrappers.get(job.run_id or "")
+        if wrapper is not None:
+            try:
+                await trio.to_thread.run_sync(self._confining.take_up, job, wrapper)
+            except OSError as error:
+                log.warning("Job %d: its cgroup cannot be entered: %s", job.id, error.strerror)
 
     def started(self, job: Job) -> Start | None:
         """As `launch` or `trace` has found it."""
@@ -303,6 +339,7 @@ class PerUser:
         """Drop the traces of the launch; what its helper does not drop goes when the next one begins."""
         with contextlib.suppress(HelperLost, Declined, NoAccount, UnsafePlace, OSError):
             await self._ask(job, frames.nothing, "discard", secs=ANSWER_SECS)
+        await trio.to_thread.run_sync(self._confining.drop, job)
         run_id = job.run_id or ""
         self._table.forget(run_id)
         self._users.pop(run_id, None)
@@ -312,7 +349,9 @@ class PerUser:
     async def sweep(self, running: Iterable[Job]) -> None:
         """Have each user's first helper drop the traces of all launches but these."""
         self._to_sweep = {}
-        for job in running:
+        jobs = list(running)
+        await trio.to_thread.run_sync(self._confining.sweep, jobs)
+        for job in jobs:
             if job.spec.uid is not None:
                 self._to_sweep.setdefault(job.spec.uid, []).append(job)
 
@@ -371,7 +410,8 @@ class PerUser:
         return None
 
     async def close(self) -> None:
-        """Nothing is left to do: helpers leave when `run` ends, and have their tmux servers end with the last job."""
+        """Let go of the cgroups. Helpers leave when `run` ends, and have their tmux servers end with the last job."""
+        await trio.to_thread.run_sync(self._confining.close)
 
     # Helpers.
 
@@ -403,7 +443,7 @@ class PerUser:
         """One more, ever more slowly where they do not start. Raises as `_helper`."""
         failures, since, why = self._failures.get(account.uid, (0, 0.0, ""))
         if failures and trio.current_time() < since + _BACKOFF_SECS[min(failures, len(_BACKOFF_SECS) - 1)]:
-            raise HelperLost(why)
+            raise NoHelper(why)
         try:
             helper = await self._started_helper(account)
         except (HelperLost, UnsafePlace, OSError) as error:

@@ -24,6 +24,7 @@ class Row(NamedTuple):
     - progress: how far a running job is, as far as it says so.
     - expected_start: of a job that waits, if it is known, in seconds since the epoch.
     - brief: what it waits for in a few words, where `reason` does not say all. drained: nothing is started at all.
+      stalled: nothing of its owner can be.
     """
 
     job: Job
@@ -33,6 +34,7 @@ class Row(NamedTuple):
     expected_start: float | None = None
     brief: str | None = None
     drained: bool = False
+    stalled: bool = False
 
 
 SHORT_REASONS: dict[ReasonKind, str] = {
@@ -64,8 +66,8 @@ def _place_or_reason(row: Row) -> str:
         return "-"
     if row.job.state is State.RUNNING:
         return ",".join(map(str, row.job.gpu_ids or ())) or "-"
-    if row.drained and row.reason is not None and row.reason.kind is ReasonKind.RESOURCES:
-        return "(Drained)"
+    if row.reason is not None and row.reason.kind is ReasonKind.RESOURCES and (row.drained or row.stalled):
+        return "(Drained)" if row.drained else "(Stalled)"
     return short_reason(row.reason)
 
 

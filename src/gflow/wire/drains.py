@@ -1,4 +1,4 @@
-"""Draining as the API shows it, and what callers say about it."""
+"""Draining as the API shows it, and what callers say about it; and that nothing can be started, though it should."""
 
 from typing import Any
 
@@ -16,3 +16,9 @@ class DrainRequest(Struct, forbid_unknown_fields=True):
 def drained_json(engine: Engine) -> dict[str, Any] | None:
     """Since when (seconds since 1970) nothing is started, by whom and why; None while jobs are started."""
     return None if engine.drained is None else engine.drained.to_map()
+
+
+def stall_text(engine: Engine) -> str | None:
+    """Why nothing can be launched just now, and whose jobs that concerns if not all; None if all can."""
+    said = [why if whose is None else f"jobs of {whose}: {why}" for whose, why in engine.stalled.items()]
+    return "; ".join(said) or None

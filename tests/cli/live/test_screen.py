@@ -374,7 +374,23 @@ def test_without_the_library_it_says_how_to_get_it(run, daemon, monkeypatch):
     monkeypatch.setitem(sys.modules, "textual.app", None)
     done = run(umbrella.COMMAND.load("top"))
     assert (done.status, done.out) == (1, "")
-    assert done.err == "top: this needs the library textual; 'pip install gflow-scheduler[top]' installs it\n"
+    assert done.err.startswith("top: this needs the library textual; in gflow's source: ")
+    assert done.err.endswith(" install '.[top]'\n")
+
+
+@pytest.mark.parametrize(
+    ("receipt", "command"),
+    [
+        ("pipx_metadata.json", "pipx install --force '.[top]'"),
+        ("uv-receipt.toml", "uv tool install '.[top]'"),
+        (None, f"{sys.executable} -m pip install '.[top]'"),
+    ],
+)
+def test_it_is_installed_by_what_installed_gflow(tmp_path, monkeypatch, receipt, command):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    if receipt is not None:
+        (tmp_path / receipt).touch()
+    assert top._install_with("top") == command
 
 
 def test_who_is_not_there_is_said_before_anything_is_shown(run, home, monkeypatch):

@@ -181,7 +181,7 @@ def test_files_of_a_newer_gflow_and_of_another_program(book):
         "state": Verdict.UNREADABLE,
     }
     assert "use a gflow that is as new" in found[NAME].problems[0].advice
-    assert "docs/moving-from-gflow.md" in found[PREVIOUS].problems[0].advice
+    assert "takes it over at its next start" in found[PREVIOUS].problems[0].advice
 
 
 def test_files_that_cannot_be_read(book, monkeypatch):

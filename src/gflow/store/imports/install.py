@@ -14,7 +14,7 @@ from gflow.core.model import JobId
 from gflow.store.acknowledged import NAME as ACKNOWLEDGED
 from gflow.store.disk import DISK, Disk, open_regular, private_directory
 from gflow.store.history import NAME as HISTORY
-from gflow.store.ids import LATEST
+from gflow.store.ids import LATEST, highest_id_seen
 from gflow.store.ids import NAME as IDS
 from gflow.store.imports.plan import NotImportable, Plan
 from gflow.store.load import Loaded
@@ -48,8 +48,13 @@ def has_state(data_dir: Path) -> bool:
 def clear_traces(data_dir: Path, *, disk: Disk = DISK) -> None:
     """Remove the empty log segments that an interrupted import leaves in a directory without a state."""
     if data_dir.is_dir() and not has_state(data_dir):
-        for number in segment_numbers(data_dir):
-            disk.remove(segment_path(data_dir, number))
+        clear_segments(data_dir, disk=disk)
+
+
+def clear_segments(data_dir: Path, *, disk: Disk = DISK) -> None:
+    """Remove all segments of the log. The caller has seen that they are empty."""
+    for number in segment_numbers(data_dir):
+        disk.remove(segment_path(data_dir, number))
 
 
 def is_ours(path: Path) -> bool:
@@ -103,10 +108,14 @@ def check_room(data_dir: Path, plan: Plan, loaded: Loaded) -> None:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def install(data_dir: Path, plan: Plan, *, wall: float, boot_id: str, disk: Disk = DISK) -> Path | None:
+def install(
+    data_dir: Path, plan: Plan, *, wall: float, boot_id: str, next_event_id: int = 1, disk: Disk = DISK
+) -> Path | None:
     """Make the plan the state of a directory that has none.
 
-    Returns the backup copy; None if the file is not in that directory, where it is left as it is. Raises OSError.
+    Ids go on above every job that has a log or is in the history: a state that did not know of those would be taken
+    for one from an earlier day. Returns the backup copy; None if the file is not in that directory, where it is left
+    as it is. Raises OSError.
     """
     backup = _prepare(data_dir, plan, wall, disk)
     if (occupied := data_dir / NAME).exists():
@@ -116,8 +125,8 @@ def install(data_dir: Path, plan: Plan, *, wall: float, boot_id: str, disk: Disk
         groups=plan.groups,
         settings={**plan.settings, **_mark(plan, wall)},
         events=(),
-        next_job_id=plan.next_job_id,
-        next_event_id=1,
+        next_job_id=max(plan.next_job_id, highest_id_seen(data_dir, None, []) + 1),
+        next_event_id=next_event_id,
         boot_id=boot_id,
     )
     # The import counts as transaction 1: without its snapshot the log would have a gap, and not look complete.

@@ -19,7 +19,7 @@ from pathlib import Path
 from gflow.core.model import Job, JobId
 from gflow.store.acknowledged import NAME as ACKNOWLEDGED
 from gflow.store.disk import DISK, Disk, write_over
-from gflow.store.errors import Damaged, Newer, Unreadable
+from gflow.store.errors import Damaged, Foreign, Newer, Unreadable
 from gflow.store.history import History, HistoryError
 from gflow.store.ids import (
     GENERATION,
@@ -51,6 +51,8 @@ EVENTS_STEP = 1 << 20
 
 UNKNOWN_IDS = 1000
 """Ids left out where some were given that nothing tells of any more."""
+
+_PUT_BACK = "put a good copy in its place, gflowd takes it up by itself"
 
 _STATE_FILES = re.compile(rf"{re.escape(NAME)}|{re.escape(PREVIOUS)}|wal-[0-9a-f]{{8}}\.log|{re.escape(ACKNOWLEDGED)}")
 
@@ -99,6 +101,7 @@ class _Opening:
     wall: float
     disk: Disk
     told: int | None = None
+    way_out: str = _PUT_BACK
     files: Mapping[str, tuple[int, ...]] | None = None
     warnings: list[str] = field(default_factory=list)
     mark: Mark | None = None
@@ -131,13 +134,15 @@ class _Opening:
         return Evidence(logged, runs, self.history)
 
 
-def open_state(data_dir: Path, wall: float, *, told: int | None = None, disk: Disk = DISK) -> Opened:
+def open_state(
+    data_dir: Path, wall: float, *, told: int | None = None, way_out: str | None = None, disk: Disk = DISK
+) -> Opened:
     """The state kept in `data_dir`; `wall` is now, in seconds since the epoch. The caller holds the lock.
 
-    All events after the one with the number `told` are kept, else the latest. Raises nothing for what is wrong with a
-    file; that is in the warnings of what was loaded.
+    All events after the one with the number `told` are kept, else the latest. `way_out`: what to do about a snapshot
+    that is none of ours. Raises nothing for what is wrong with a file; that is in the warnings of what was loaded.
     """
-    opening = _Opening(data_dir, wall, disk, told)
+    opening = _Opening(data_dir, wall, disk, told, way_out or _PUT_BACK)
     with contextlib.suppress(OSError):
         opening.files = state_files(data_dir)
     _read_mark(opening)
@@ -401,7 +406,7 @@ def _recover(opening: _Opening, error: Unreadable | OSError) -> Opened:
     what = _said(error, path)
     left_out = [line for line in found.left_out if line != f"left out {what}"]
     loaded.warnings = [f"{what}; going on in recovery", *opening.warnings, *left_out, *mended]
-    trouble = f"{what}; put a good copy in its place, gflowd takes it up by itself"
+    trouble = f"{what}; {opening.way_out if isinstance(error, Foreign) else _PUT_BACK}"
     journal_id, changed = (entry.id, entry.changed) if entry else (secrets.token_hex(8), Changes())
     passing = isinstance(error, OSError)
     recovery = Recovery(trouble, backup, journal_id, base, changed, opening.files, passing)

@@ -32,7 +32,7 @@ from gflow.store.upkeep.finding import Finding, Verdict, amount
 
 _IN_RECOVERY = (
     "mend or put back the files named; meanwhile gflowd serves what can be read, and takes the state up by itself as "
-    "soon as it is whole (docs/recovery.md)"
+    "soon as it is whole"
 )
 
 

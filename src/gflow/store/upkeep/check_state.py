@@ -17,14 +17,14 @@ from gflow.store.wal import HEADER_BYTES, Frame, read_segment, salvage_segment, 
 
 _PUT_BACK = (
     "put back a good copy of it; gflowd takes that up by itself, and until then serves what can be read, in recovery "
-    "mode (docs/recovery.md)"
+    "mode"
 )
 _MOVE_AWAY = f"move it away: {PREVIOUS} and the log that follows it are whole, and gflowd reads those instead"
 _SPARE = "nothing is lost, as gflowd does not read it; after two 'gctl state compact' a new one is in its place"
 _UPGRADE = "use a gflow that is as new as the one that wrote it"
 _NOT_OURS = (
-    "if it is the state of the older gflow, gflowd takes it over at its first start (docs/moving-from-gflow.md); else "
-    "move it away"
+    "if it is the state of the older gflow, gflowd takes it over at its next start, or says which files of ours have "
+    "to be moved away first; else move it away"
 )
 _MODE = "make it readable for the user that gflowd runs as"
 _LEFT_OUT = "nothing: it was never acknowledged, and gflowd leaves it out"
