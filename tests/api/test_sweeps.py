@@ -174,3 +174,13 @@ async def test_any_end_of_a_dependency_will_do_and_an_update_forgets_that(house)
     assert (await house.get(f"/jobs/{changed}"))["state"] == "Cancelled"
     assert house.engine.job(waiting).state in (State.QUEUED, State.RUNNING)
     assert (await house.get(f"/jobs/{await house.submit(after_end=True, hold=True)}"))["after_end"] is False
+
+
+async def test_a_value_that_would_be_no_data_is_refused_when_it_comes(house):
+    good, bad = {"command": "echo {x}", "parameters": {"x": "a[$(id)]"}}, {"command": "echo $(({x}))"}
+    await house.refused("POST", "/jobs", house.request(**{**good, **bad}), status=422, code="impossible")
+    job_id = await house.submit(**good, hold=True)
+    await house.refused("PATCH", f"/jobs/{job_id}", bad, status=422, code="impossible")
+    await house.ask("POST", "/jobs/cancel", {"ids": [job_id]})
+    await house.refused("POST", f"/jobs/{job_id}/redo", bad, status=422, code="impossible")
+    await house.ask("POST", f"/jobs/{job_id}/redo", {"hold": True}, 201)

@@ -23,6 +23,25 @@ def test_every_cell_has_its_parameters(shared: Daemon, tmp_path: Path):
     assert said == ["1-a b-a b", "2-a b-a b", "1-$HOME-$HOME", "2-$HOME-$HOME"]
 
 
+def test_a_value_is_data_in_every_line_for_a_shell(shared: Daemon, tmp_path: Path):
+    value = "it's; $(>ran)"
+    line = 'cat <<E\n{x}\nE\necho `echo "{x}"` \'{x}\' "`echo \\"{x}\\"`"'
+    behind = ["env", "-i", "PATH=/usr/bin:/bin", "bash", "-c", "echo {x}"]
+    work = [{"command": line}, {"argv": ["sh", "-c", "echo {x}"]}, {"argv": behind}, {"argv": ["echo", "{x}"]}]
+    jobs = [shared.submit(**fields, parameters={"x": value}, run_dir=str(tmp_path)) for fields in work]
+    said = [shared.log(job_id).decode() for job_id in jobs if shared.wait_job(job_id)]
+    assert said == [f"{value}\n{value} {value} {value}\n", *[f"{value}\n"] * 3]
+    assert shared.jobs()[jobs[0]]["command"] == line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_that_would_be_no_data_is_refused_in_one_line(shared: Daemon):
+    done = shared.cli("gbatch", "--param", "x=$(id)", "cat <<'E'\n{x}\nE")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("gbatch: {x} is in a here-document whose delimiter is quoted, where")
+    assert done.stderr.count("\n") == 1
+
+
 def test_two_runs_of_a_script_at_once_submit_no_cell_twice(shared: Daemon):
     import shlex
     import subprocess

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from gflow.core.errors import Impossible
-from gflow.launch.program import Program, check_command_size, job_variables, program_of
+from gflow.launch.program import Program, job_variables, program_of
 from support.tmux_server import make_job
 
 VALUE = "$(touch RAN)"
+REFERENCE = '"${GFLOW_PARAM_P}"'
 
 
 def script(text: bytes, path: str = "/home/ana/my job.sh", **fields: Any) -> Program:
@@ -22,20 +23,23 @@ def test_an_argv_is_taken_as_it_is() -> None:
 
 def test_a_command_is_a_line_for_bash() -> None:
     job = make_job(command="echo $GFLOW_JOB_ID {x}", parameters={"x": "a b"})
-    assert program_of(job, "/run").argv == ("bash", "-c", "--", "echo $GFLOW_JOB_ID 'a b'")
+    assert program_of(job, "/run").argv == ("bash", "-c", "--", 'echo $GFLOW_JOB_ID "${GFLOW_PARAM_X}"')
 
 
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
         (("bash", "-c", "echo $GFLOW_JOB_NAME"), ("bash", "-c", "echo $GFLOW_JOB_NAME")),
-        (("bash", "-lc", 'echo "{p}"'), ("bash", "-lc", r'echo "\$(touch RAN)"')),
-        (("/bin/sh", "-e", "-c", "echo {p}"), ("/bin/sh", "-e", "-c", "echo '$(touch RAN)'")),
+        (("bash", "-lc", 'echo "{p}"'), ("bash", "-lc", 'echo "${GFLOW_PARAM_P}"')),
+        (("/bin/sh", "-e", "-c", "echo {p}"), ("/bin/sh", "-e", "-c", 'echo "${GFLOW_PARAM_P}"')),
         (
             ("env", "A=1", "zsh", "-c", "--", "echo {p}", "{p}"),
-            ("env", "A=1", "zsh", "-c", "--", "echo '$(touch RAN)'", VALUE),
+            ("env", "A=1", "zsh", "-c", "--", f"GFLOW_PARAM_P='{VALUE}'; echo {REFERENCE}", VALUE),
         ),
-        (("timeout", "5", "bash", "-c", "{p}"), ("timeout", "5", "bash", "-c", "'$(touch RAN)'")),
+        (
+            ("timeout", "5", "bash", "-c", "{p}"),
+            ("timeout", "5", "bash", "-c", f"GFLOW_PARAM_P='{VALUE}'; {REFERENCE}"),
+        ),
         (("echo", "-c", "{p}"), ("echo", "-c", VALUE)),
         (("python", "-c", "{p}"), ("python", "-c", VALUE)),
         (("bash", "run.sh", "{p}"), ("bash", "run.sh", VALUE)),
@@ -132,14 +136,14 @@ LIMIT = 128 * 1024
         {"argv": ()},
     ],
 )
-def test_what_linux_cannot_start_is_refused_at_submission(fields: dict[str, Any]) -> None:
+def test_what_linux_cannot_start_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(Impossible):
-        check_command_size(make_job(**fields).spec)
+        program_of(make_job(**fields), "/run", b"")
 
 
 def test_the_largest_command_linux_takes_is_allowed() -> None:
-    check_command_size(make_job(command="x" * (LIMIT - 1)).spec)
-    check_command_size(make_job(argv=("echo", *(["x" * 1000] * 1000))).spec)
+    program_of(make_job(command="x" * (LIMIT - 1)), "/run")
+    program_of(make_job(argv=("echo", *(["x" * 1000] * 1000))), "/run")
 
 
 def test_a_job_without_anything_to_run_is_refused() -> None:

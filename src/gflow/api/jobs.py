@@ -29,6 +29,7 @@ from gflow.core.model import Job, JobId, State
 from gflow.core.selection import Selection
 from gflow.core.submission import check_group_limit
 from gflow.daemon.runtime import STOPPING
+from gflow.launch.program import check_line
 from gflow.wire.requests import JobUpdate, read, spec_changes
 
 CHUNK = 500
@@ -133,6 +134,8 @@ def blueprint(services: Services) -> Blueprint:
             _check_group_change(engine, job, body.max_concurrent, who)
         seq = 0
         if changes:
+            if changes.keys() & {"command", "argv", "script_args", "parameters"}:
+                check_line(replace(job.spec, **changes))
             outcome = engine.update(job.id, changes, runtime.clock(), may_raise_limit=who.admin, recalled=recalled)
             seq = runtime.commit(outcome)
         if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is not None:

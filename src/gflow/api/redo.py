@@ -20,6 +20,7 @@ from gflow.core.lifecycle import FINAL
 from gflow.core.model import Job, JobId, JobSpec, State
 from gflow.core.redo import again, fallen_with, in_order
 from gflow.core.selection import Selection
+from gflow.launch.program import check_line
 from gflow.wire.requests import MAX_BATCH, RedoRequest, read, spec_changes
 
 
@@ -103,6 +104,7 @@ async def _kept(spooled: Spooled, job: Job, spec: JobSpec, wanted: RedoRequest) 
     """`spec` with the environment of the caller, if the job had one. Raises Impossible if its script is gone."""
     if spec.script_digest is not None and not spooled.keeps_script(spec.script_digest):
         raise Impossible(f"The script of job {job.id} is not kept any more: give it again (--script PATH)")
+    check_line(spec)
     environment = await spooled.environment(wanted.environment) if spec.environment is not None else None
     return replace(spec, environment=environment)
 

@@ -23,6 +23,7 @@ from gflow.core.errors import Impossible, Malformed, Unavailable
 from gflow.core.groups import Cell, cell_of, id_of, may_be_of_name
 from gflow.core.model import Job, JobId, JobSpec, State
 from gflow.core.submission import check_group_limit, check_hold_after
+from gflow.launch.program import check_line
 from gflow.wire.requests import JobRequest, read, read_batch, spec_from
 
 NOT_MAILED = "nobody is mailed about it: notifications are off, or [[notifications.emails]] is not configured"
@@ -209,7 +210,7 @@ async def _spec(spooled: Spooled, job: JobRequest, who: Caller, uid: int | None)
     work = [job.command, job.argv, job.script if job.script_text is None else job.script_text]
     if sum(kind is not None for kind in work) != 1:
         raise Malformed("A job needs exactly one of command, argv, script and script_text")
-    return spec_from(
+    spec = spec_from(
         job,
         owner=who.name,
         uid=uid,
@@ -217,3 +218,7 @@ async def _spec(spooled: Spooled, job: JobRequest, who: Caller, uid: int | None)
         script_digest=await spooled.script(job.script, job.script_text, job.run_dir),
         environment=await spooled.environment(job.environment),
     )
+    if spec.parameters:
+        await trio.lowlevel.checkpoint()  # reading a long line takes a while
+        check_line(spec)
+    return spec

@@ -1,22 +1,31 @@
 """Filling `{param}` placeholders, and references to gflow's own variables, into commands. Pure.
 
-Only what was declared is replaced; `awk '{print}'` and `${HOME}` stay as typed. In a shell line a value is quoted for
-the place it lands in, so it is always data: one word, never a command.
+Only what was declared is replaced; `awk '{print}'` and `${HOME}` stay as typed. A shell line never contains a value
+that a shell could read anything into: only plain words are written into it. Any other is in the job's environment, and
+the line has an expansion of that variable, quoted for the place. What an expansion yields is not parsed again, so a
+value is data even where a strange line was misread; where it would be read again it is refused.
 """
 
 import re
-import shlex
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Mapping
+
+from gflow.core.errors import Impossible
+from gflow.launch.read_again import check_arithmetic, check_reader
+from gflow.launch.shell_text import Place, Placeholder, placeholders
 
 _IN_ARGV = re.compile(
     r"\$\{(?P<braced>GFLOW_[A-Z0-9_]+|CUDA_VISIBLE_DEVICES)\}"
     r"|\$(?P<plain>GFLOW_[A-Za-z0-9_]+|CUDA_VISIBLE_DEVICES(?![A-Za-z0-9_]))"
     r"|(?<!\$)\{(?P<parameter>[^{}]+)\}"
 )
-_IN_LINE = re.compile(r"(?<!\$)\{([^{}]+)\}")
-_SPECIAL_IN_DOUBLE_QUOTES = re.compile(r'([\\"$`])')
-
-_BARE, _PAREN, _BACKTICK, _SINGLE, _DOUBLE, _ANSI = "bare", "paren", "backtick", "single", "double", "ansi"
+_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
+_REFERENCES = {
+    Place.WORD: '"${%s}"',
+    Place.DOUBLE: "${%s}",
+    Place.SINGLE: "'\"${%s}\"'",
+    Place.ANSI: "'\"${%s}\"$'",
+    Place.DOCUMENT: "${%s}",
+}
 
 
 def fill_argument(text: str, variables: Mapping[str, str], parameters: Mapping[str, str]) -> str:
@@ -30,87 +39,82 @@ def fill_argument(text: str, variables: Mapping[str, str], parameters: Mapping[s
     return _IN_ARGV.sub(value, text)
 
 
+def parameter_variables(names: Mapping[str, str]) -> dict[str, str]:
+    """The variable that carries each parameter: GFLOW_PARAM_LR for `lr`, and GFLOW_PARAM_LR_ for an `LR` beside it."""
+    variables: dict[str, str] = {}
+    for name in names:
+        variable = "GFLOW_PARAM_" + re.sub(r"[^A-Za-z0-9_]", "_", name).upper()
+        while variable in variables.values():
+            variable += "_"
+        variables[name] = variable
+    return variables
+
+
+def is_plain(value: str) -> bool:
+    """Whether any shell reads `value` as itself, in whatever quotes."""
+    return not value or _PLAIN.fullmatch(value) is not None
+
+
 def fill_line(line: str, parameters: Mapping[str, str]) -> str:
-    """The shell line with `{name}` of `parameters` filled in, each value quoted for its surroundings."""
-    filled: list[str] = []
-    contexts = [_BARE]
+    """The shell line with `{name}` of `parameters` filled in, as plain words and expansions of `parameter_variables`.
+
+    Raises Impossible for a value that a shell would read as more than data, or could not be given, where it stands.
+    """
+    if not parameters:
+        return line
+    variables = parameter_variables(parameters)
+    found = list(placeholders(line, parameters))
+    for one in found:
+        _check(one, parameters[one.name], variables[one.name])
+    _check_ends(line, found, parameters)
+    check_arithmetic(line, found, parameters)
+    return "".join(_pieces(line, found, parameters, variables))
+
+
+def referred_to(line: str, parameters: Mapping[str, str]) -> dict[str, str]:
+    """The variables, with their values, that the filled `line` expands in the place of parameters."""
+    variables = parameter_variables(parameters)
+    return {variables[name]: parameters[name] for name in parameters if f"${{{variables[name]}}}" in line}
+
+
+def _check(placeholder: Placeholder, value: str, variable: str) -> None:
+    if placeholder.place is Place.LITERAL and not is_plain(value):
+        raise Impossible(
+            f"{{{placeholder.name}}} is in a here-document whose delimiter is quoted, where a shell fills in nothing,"
+            f" and its value is no plain word: leave out the quotes, or read {variable} from the environment"
+        )
+    if placeholder.read_again:
+        check_reader(placeholder.name, value, variable)
+
+
+def _check_ends(line: str, found: list[Placeholder], parameters: Mapping[str, str]) -> None:
+    """Raise Impossible if what is written into a here-document would end it, and make commands of the rest."""
+    end = -1
+    for one in found:
+        if one.end_of_document is None or one.start < end:
+            continue
+        start, end = line.rfind("\n", 0, one.start) + 1, line.find("\n", one.end)
+        end = end if end >= 0 else len(line)
+        if fill_argument(line[start:end], {}, parameters).lstrip("\t") == one.end_of_document:
+            raise Impossible(f"The value of {{{one.name}}} would end the here-document that it is in: use another end")
+
+
+def _pieces(
+    line: str, found: list[Placeholder], parameters: Mapping[str, str], variables: Mapping[str, str]
+) -> list[str]:
+    pieces: list[str] = []
     at = 0
-    while at < len(line):
-        match = _IN_LINE.match(line, at)
-        if match and match[1] in parameters:
-            filled.append(_quote(parameters[match[1]], contexts[-1]))
-            at = match.end()
-        else:
-            step = _step(line, at, contexts)
-            filled.append(line[at : at + step])
-            at += step
-    return "".join(filled)
+    for one in found:
+        pieces += [line[at : one.start], _text(one, parameters[one.name], variables[one.name])]
+        at = one.end
+    return [*pieces, line[at:]]
 
 
-def _quote(value: str, context: str) -> str:
-    match context:
-        case "single":
-            return value.replace("'", "'\\''")
-        case "double":
-            return _SPECIAL_IN_DOUBLE_QUOTES.sub(r"\\\1", value)
-        case "ansi":
-            return value.replace("\\", "\\\\").replace("'", "\\'")
-        case _:
-            return shlex.quote(value)
-
-
-def _step(line: str, at: int, contexts: MutableSequence[str]) -> int:
-    """How many characters at `at` belong together; `contexts` follows the quotes they open and close."""
-    context = contexts[-1]
-    if context == _SINGLE:
-        return _close(contexts) if line[at] == "'" else 1
-    if line[at] == "\\":
-        return 2
-    if context == _ANSI:
-        return _close(contexts) if line[at] == "'" else 1
-    if context == _DOUBLE:
-        return _step_in_double_quotes(line, at, contexts)
-    return _step_bare(line, at, contexts)
-
-
-def _step_in_double_quotes(line: str, at: int, contexts: MutableSequence[str]) -> int:
-    if line[at] == '"':
-        return _close(contexts)
-    if line.startswith("$(", at):
-        return _open(contexts, _PAREN, 2)
-    return _open(contexts, _BACKTICK, 1) if line[at] == "`" else 1
-
-
-def _step_bare(line: str, at: int, contexts: MutableSequence[str]) -> int:
-    if line.startswith("$'", at):
-        return _open(contexts, _ANSI, 2)
-    match line[at]:
-        case "'":
-            return _open(contexts, _SINGLE, 1)
-        case '"':
-            return _open(contexts, _DOUBLE, 1)
-        case "(":
-            return _open(contexts, _PAREN, 1)
-        case ")" if contexts[-1] == _PAREN:
-            return _close(contexts)
-        case "`":
-            return _close(contexts) if contexts[-1] == _BACKTICK else _open(contexts, _BACKTICK, 1)
-        case "#" if at == 0 or line[at - 1] in " \t\n;&|()":
-            return _rest_of_line(line, at)
-        case _:
-            return 1
-
-
-def _rest_of_line(line: str, at: int) -> int:
-    end = line.find("\n", at)
-    return (end if end >= 0 else len(line)) - at
-
-
-def _open(contexts: MutableSequence[str], context: str, length: int) -> int:
-    contexts.append(context)
-    return length
-
-
-def _close(contexts: MutableSequence[str]) -> int:
-    contexts.pop()
-    return 1
+def _text(placeholder: Placeholder, value: str, variable: str) -> str:
+    """What stands in the place of a placeholder. In a here-document a plain word could be its end."""
+    place = placeholder.place
+    if not value:
+        return "''" if place is Place.WORD else ""
+    if place is Place.LITERAL or (is_plain(value) and not placeholder.in_document):
+        return value
+    return _REFERENCES[place] % variable

@@ -6,12 +6,13 @@ be executable, its directory may be mounted noexec, and a carriage return at the
 
 import posixpath
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gflow.core.errors import Impossible
 from gflow.core.model import Job, JobSpec
-from gflow.launch.placeholders import fill_argument, fill_line
+from gflow.launch.placeholders import fill_argument, fill_line, parameter_variables, referred_to
 from gflow.launch.python_shim import render_shim
 
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1
@@ -24,7 +25,6 @@ PROGRESS_VARIABLE = "GFLOW_PROGRESS_FILE"
 PROGRESS_FILE = "progress"
 """In the run directory, made by the job if it likes to say how far it is."""
 
-_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"})
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*")
 _SHELLS = frozenset("sh bash dash ksh mksh zsh ash fish busybox".split())
 _LINE_OPTION = re.compile(r"-[A-Za-z]*c")
@@ -60,12 +60,8 @@ def job_variables(job: Job, run_directory: str) -> dict[str, str]:
     if spec.script is not None:
         path = script_path(spec)
         variables |= {"GFLOW_SCRIPT": path, "GFLOW_SCRIPT_DIR": posixpath.dirname(path)}
-    return variables | {parameter_variable(name): value for name, value in spec.parameters.items()}
-
-
-def parameter_variable(name: str) -> str:
-    """The variable that carries the parameter `name`: GFLOW_PARAM_LR for `lr`."""
-    return "GFLOW_PARAM_" + re.sub(r"[^A-Za-z0-9_]", "_", name).upper()
+    carriers = parameter_variables(spec.parameters)
+    return variables | {carriers[name]: value for name, value in spec.parameters.items()}
 
 
 def script_path(spec: JobSpec) -> str:
@@ -80,14 +76,14 @@ def program_of(job: Job, run_directory: str, script_text: bytes | None = None) -
     return program
 
 
-def check_command_size(spec: JobSpec) -> None:
-    """Raise Impossible if Linux could not start `spec`, before it is queued; placeholders are counted as typed."""
+def check_line(spec: JobSpec) -> None:
+    """Raise Impossible, before it is queued, for a parameter that would not be data where a line for a shell has it."""
+    if not spec.parameters:
+        return
     if spec.command is not None:
-        _check_sizes(("bash", "-c", "--", fill_line(spec.command, spec.parameters)))
-    elif spec.argv is not None:
-        _check_sizes(spec.argv)
+        fill_line(spec.command, spec.parameters)
     else:
-        _check_sizes(("bash", *spec.script_args))
+        _filled(spec.argv or spec.script_args, {}, spec.parameters)
 
 
 def _check_sizes(argv: tuple[str, ...]) -> None:
@@ -121,23 +117,40 @@ def _filled(argv: tuple[str, ...], variables: Mapping[str, str], parameters: Map
     """What a shell in it is to run as a line is filled as a line: a value must not become a command there."""
     lines = _shell_lines(argv)
     return tuple(
-        fill_line(argument, parameters) if position in lines else fill_argument(argument, variables, parameters)
+        _line_in_argv(argv, position, lines[position], parameters)
+        if position in lines
+        else fill_argument(argument, variables, parameters)
         for position, argument in enumerate(argv)
     )
 
 
-def _shell_lines(argv: tuple[str, ...]) -> set[int]:
-    """Where in `argv` a shell is given a line: `bash -c LINE`, also behind `env`, `nice` and their like."""
-    found: set[int] = set()
-    is_shell = wants_line = False
+def _line_in_argv(argv: tuple[str, ...], position: int, shell: int, parameters: Mapping[str, str]) -> str:
+    """The line for the shell `argv[shell]`.
+
+    One behind other programs (`env -i`, `docker run`) may have another environment: it is told what the line refers to.
+    """
+    line = fill_line(argv[position], parameters)
+    values = referred_to(line, parameters)
+    if values and posixpath.basename(argv[shell]) == "fish":
+        raise Impossible("fish is given a line with a parameter whose value is no plain word: use bash -c, or a script")
+    if shell == 0 or line == argv[position]:
+        return line
+    return "".join(f"{name}={shlex.quote(value)}; " for name, value in values.items()) + line
+
+
+def _shell_lines(argv: tuple[str, ...]) -> dict[int, int]:
+    """Where in `argv` a shell is given a line, and where that is: `bash -c LINE`, also behind `env` and the like."""
+    found: dict[int, int] = {}
+    shell: int | None = None
+    wants_line = False
     for position, argument in enumerate(argv):
-        if wants_line and not argument.startswith("-"):
-            found.add(position)
-            is_shell = wants_line = False
-        elif is_shell and _LINE_OPTION.fullmatch(argument):
+        if shell is not None and wants_line and not argument.startswith("-"):
+            found[position] = shell
+            shell, wants_line = None, False
+        elif shell is not None and _LINE_OPTION.fullmatch(argument):
             wants_line = True
         elif posixpath.basename(argument) in _SHELLS:
-            is_shell = True
+            shell = position
     return found
 
 

@@ -25,7 +25,6 @@ from gflow.core.model import Job
 from gflow.launch.birthmark import shell_line
 from gflow.launch.environment import render_environment as render_environment
 from gflow.launch.program import Program, job_variables
-from gflow.launch.program import check_command_size as check_command_size
 
 DEFAULT_UMASK = 0o022
 
