@@ -65,7 +65,7 @@ kill -9 "$(pid)"; soon systemctl --user is-failed gflowd.service
 gflowd service status; gflowd up >/dev/null
 say uninstall
 gflowd service uninstall; gflowd service status; echo "exit code $?"
-systemctl --user list-units 'gflow*' --all --no-legend
+systemctl --user list-units 'gflow*' --all --no-legend | grep -v ' not-found inactive '  # until it is collected
 rm -r .config/systemd go
 say 'of another'
 systemd-run --user --quiet --unit=mine "--setenv=PATH=$PATH" gflowd run; soon gqueue
