@@ -21,9 +21,9 @@ def units() -> dict[Path, str]:
     user, system = UNITS / "user", UNITS / "system"
     return {
         user / SERVICE: service_text((GFLOWD,), (), {}, system=False),
-        user / SOCKET: socket_text(system=False),
+        user / SOCKET: socket_text((GFLOWD,), {}, system=False),
         system / SERVICE: service_text((GFLOWD,), ("--system",), {}, system=True),
-        system / SOCKET: socket_text(system=True),
+        system / SOCKET: socket_text((GFLOWD,), {}, system=True),
     }
 
 

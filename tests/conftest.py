@@ -27,8 +27,8 @@ hypothesis.settings.register_profile("gflow", deadline=None, print_blob=True, su
 hypothesis.settings.load_profile("gflow")
 
 
-_WHOLE = {"e2e", "faults", "users"}
-"""Where tests are of whole daemons, which take their time."""
+_WHOLE = {"e2e", "faults", "users", "imports", "recovery", "upkeep"}
+"""Where tests are of whole daemons, or of files cut at every byte: both take their time."""
 
 _ON_EACH_PYTHON = {"test_commands", "test_lifecycle", "test_events", "test_recovery", "test_crash_rounds"}
 """Those of them that between them use about everything."""

@@ -39,6 +39,11 @@ def data_dir() -> str:
     return os.path.join(_base("XDG_DATA_HOME", "~/.local/share"), _NAME)
 
 
+def user_unit() -> str:
+    """The unit of systemd that hosts a daemon of one's own, where that is installed."""
+    return os.path.join(_base("XDG_CONFIG_HOME", "~/.config"), "systemd", "user", "gflowd.service")
+
+
 def runtime_dir() -> str:
     """The directory of the sockets: `$XDG_RUNTIME_DIR/gflow`, else below the platform's runtime directory."""
     return os.path.join(_absolute("XDG_RUNTIME_DIR") or _platform_runtime_dir(), _NAME)

@@ -93,3 +93,20 @@ async def test_what_is_only_tried_is_not_stored(house):
     before = house.spool.total_bytes()
     await house.ask("POST", "/jobs?dry_run=1", house.request(command=None, script_text="#!/bin/sh\ntrue"), 200)
     assert house.spool.total_bytes() == before
+
+
+async def test_not_everything_waits_for_one_job(house, monkeypatch):
+    monkeypatch.setattr(room, "WAITING_FOR_ONE", 3)
+    await house.come_as(ANA)
+    first = await house.submit(hold=True)
+    after = {"depends_on_ids": [first]}
+    await house.ask("POST", "/jobs/batch", [house.request(**after)] * 2, 201)
+    batch = [house.request(**after)] * 2
+    said = await house.refused("POST", "/jobs/batch", batch, status=429, code="too_many")
+    assert f"2 jobs wait for job {first}, and at most 3 may" in said
+    last = await house.submit(**after)
+    other = await house.submit()
+    await house.refused("PATCH", f"/jobs/{other}", after, status=429, code="too_many")
+    await house.ask("PATCH", f"/jobs/{last}", after)
+    await house.come_as(os.geteuid())
+    await house.submit(**after)

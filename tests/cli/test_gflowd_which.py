@@ -132,9 +132,9 @@ def test_options_say_it_against_what_is_there(machine):
 
 def test_a_unit_of_ones_own_is_what_is_started_and_one_of_the_system_is_not_passed_over(machine):
     machine.add("system")
-    assert meant() == meant(starting=True) == paths.SYSTEM_SOCKET
+    assert meant() == paths.SYSTEM_SOCKET
     machine.add("user")
-    assert meant(starting=True) == paths.default_socket()
+    assert meant() == paths.default_socket()
 
 
 def test_own_and_system_are_a_contradiction(run):
@@ -163,7 +163,12 @@ def test_status_says_whose_daemon_it_is(of_all, run):
 @pytest.mark.parametrize("uid", [0, 4711])
 def test_up_is_content_with_the_one_of_all_users(of_all, run, monkeypatch, uid):
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    code, said = run("up", "--gpus", "0")
+    code, said = run("-v", "up", "--gpus", "0")
+    assert code == 1
+    assert said.startswith(
+        "gflowd: the daemon of all users (pid 4711) serves your commands, and -v --gpus 0 was not taken"
+    )
+    code, said = run("up")
     assert (code, said) == (
         0,
         "gflowd of all users (pid 4711) serves your commands; 'gflowd up --own' starts one of your own beside it.\n",

@@ -41,6 +41,27 @@ def test_the_daemon_of_all_users_comes_after_ones_own(config):
     assert find() == paths.default_socket()
 
 
+def test_one_of_ones_own_that_is_down_is_not_passed_over_unsaid(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    open(paths.SYSTEM_SOCKET, "w").close()
+    assert find() == paths.SYSTEM_SOCKET
+    os.makedirs(paths.data_dir())
+    open(os.path.join(paths.data_dir(), "gflowd.lock"), "w").close()
+    assert find(quiet=True) == paths.SYSTEM_SOCKET
+    assert capsys.readouterr() == ("", "")
+    assert find() == paths.SYSTEM_SOCKET
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith(
+        ": your own gflowd is down, so this is about that of all users; 'gflowd up --own' starts yours\n"
+    )
+    assert find(f"unix:{paths.SYSTEM_SOCKET}") == paths.SYSTEM_SOCKET
+    os.makedirs(os.path.dirname(paths.user_unit()))
+    open(paths.user_unit(), "w").close()
+    assert find() == paths.default_socket()
+    assert capsys.readouterr() == ("", ""), "it was named, or it is one's own that cannot be reached"
+
+
 def test_who_keeps_another_from_a_directory_of_his_own_does_not_keep_him_from_the_daemon_of_all(config, monkeypatch):
     def taken():
         raise paths.UnsafeDirectory("/tmp/runtime-1001 belongs to uid 1002; set XDG_RUNTIME_DIR")

@@ -231,6 +231,31 @@ def test_a_daemon_that_does_not_answer(place):
     )
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_of_one_that_hangs_nothing_is_said_that_contradicts(place, monkeypatch, installed):
+    monkeypatch.setattr(doctor.Host, "installed", property(lambda host: installed))
+    monkeypatch.setattr(hosting, "find", lambda *_: hosting.Running(7, None, None))
+    told = list(examine(place))
+    assert [one.what for one in told if one.level == PROBLEM] == [f"gflowd (pid 7) does not answer on {place.socket}"]
+    assert [one for one in told if "start it with" in one.remedy] == []
+
+
+def test_one_that_listens_elsewhere_is_not_said_to_hang(place):
+    with DataLock(place.data_dir, socket="/other.sock", started=0.0):
+        (one,) = found(place)
+    assert one.what == f"gflowd (pid {os.getpid()}) listens on /other.sock, not on {place.socket}"
+
+
+def test_a_unit_that_systemd_has_given_up(place, monkeypatch):
+    monkeypatch.setattr(hosting, "failure", lambda path: "gflowd.service has failed: it was ended by SIGKILL")
+    (one,) = found(place)
+    assert one == Finding(
+        PROBLEM,
+        "gflowd.service has failed: it was ended by SIGKILL",
+        "once that is mended: gflowd up",
+    )
+
+
 def test_what_keeps_limits_of_memory(place, monkeypatch):
     monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: "there is no cgroup v2 here")
     (one,) = (one for one in found(place, NOTE) if "limits of memory" in one.what)

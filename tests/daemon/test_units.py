@@ -113,14 +113,35 @@ def test_where_there_is_no_systemd_to_ask_it_says_what_to_do(systemctl, said, mo
 
 
 @pytest.mark.parametrize(
-    ("state", "failed"),
-    [("failed failed", True), ("activating auto-restart", True), ("inactive dead", False), ("active running", False)],
+    ("state", "end", "said"),
+    [
+        ("failed failed", "1 1", "gflow.toml: broken; systemd does not try again by itself"),
+        ("activating auto-restart", "1 1", "gflow.toml: broken; systemd tries again"),
+        ("failed failed", "2 9", "it was ended by SIGKILL; systemd does not try again by itself"),
+        ("failed failed", "3 40", "it was ended by signal 40; systemd does not try again by itself"),
+        ("inactive dead", "1 0", None),
+        ("active running", "0 0", None),
+    ],
 )
-def test_a_unit_that_failed_says_its_last_words(systemctl, monkeypatch, state, failed):
+def test_a_unit_that_failed_says_how(systemctl, monkeypatch, state, end, said):
     active, sub = state.split()
-    systemctl(f"ActiveState={active}\nSubState={sub}\nStatusText=\nUnitFileState=enabled\nNRestarts=0")
+    code, status = end.split()
+    lines = (f"ActiveState={active}", f"SubState={sub}", f"ExecMainCode={code}", f"ExecMainStatus={status}")
+    systemctl("\n".join(lines))
     monkeypatch.setattr(Host, "last_words", lambda host: "gflow.toml: broken")
-    assert Host().failure() == ("gflowd.service has failed: gflow.toml: broken" if failed else None)
+    assert Host().failure() == (said and f"gflowd.service has failed: {said}")
+
+
+@pytest.mark.parametrize(("said", "listens"), [("active", True), ("failed", False), ("activating", False)])
+def test_whoever_calls_starts_the_daemon_while_systemd_has_the_socket(systemctl, said, listens):
+    systemctl(said)
+    assert Host().listens() is listens
+
+
+def test_where_systemd_does_not_say_nobody_is_called(systemctl):
+    systemctl("no", 1)
+    assert Host().listens()
+    assert not Host().runs("x.service", 1)
 
 
 def test_a_machine_without_systemd(monkeypatch):

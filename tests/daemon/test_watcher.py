@@ -82,6 +82,16 @@ class Office:
 # -- launches --------------------------------------------------------------------------------------------------------
 
 
+async def test_jobs_that_may_start_in_one_moment_are_launched_in_their_order():
+    office = Office()
+    for _ in range(60):
+        office.desk.submit()
+    async with office.open():
+        office.desk.schedule()
+        await eventually(lambda: len(office.launcher.calls) >= 60, "every launch")
+    assert [job_id for name, job_id, *_ in office.launcher.calls if name == "launch"] == list(range(1, 61))
+
+
 async def test_a_job_is_launched_watched_and_ended():
     office = Office()
     async with office.open():

@@ -51,6 +51,18 @@ def test_a_day_in_its_life(place: Daemon):
     assert sessions(place) == ["gflow_server"]
     again = place.cli("gflowd", "up")
     assert (again.returncode, again.stdout) == (0, f"gflowd is already running (pid {first}).\n")
+    again = place.cli("gflowd", "up", "--gpus", "2,0", "--simulated-gpus", "3")
+    assert (again.returncode, again.stdout) == (0, f"gflowd is already running with these options (pid {first}).\n")
+    again = place.cli("gflowd", "-v", "up", "--simulated-gpus", "4", "--gpus", "0,2")
+    without = f"gflowd: gflowd is already running (pid {first}), without -v --simulated-gpus 4:"
+    way_out = "'gflowd -v restart --simulated-gpus 4 --gpus 0,2' has it run with that"
+    assert (again.returncode, again.stderr) == (1, f"{without} {way_out}\n")
+    other = place.socket.with_name("other.sock")
+    again = place.cli("gflowd", "up", "--socket", str(other))
+    assert (again.returncode, again.stdout) == (1, "")
+    assert f"(pid {first}) has {place.data}, and listens on {place.socket};" in again.stderr
+    status = place.cli("gflowd", "status", "--socket", str(other))
+    assert (status.returncode, f"Detail: it listens on {place.socket}, not on {other}" in status.stdout) == (1, True)
 
     status = place.cli("gflowd", "status")
     assert status.returncode == 0

@@ -3,6 +3,8 @@
 The steps are one script, because a container is booted for them; the tests read what it printed.
 """
 
+import re
+
 import pytest
 
 from support import nspawn
@@ -58,9 +60,27 @@ gflowd service status; gflowd status 2>/dev/null; gflowd up
 rm .config/gflow/gflow.toml; gflowd up; gflowd status | grep Status
 journalctl --user --output=short --unit=gflowd.service | grep -c ' gflowd.[0-9]*.: .* 1 jobs known: Failed 1$'
 XDG_RUNTIME_DIR=/run/nowhere gflowd service status
+say 'gave up'
+kill -9 "$(pid)"; soon systemctl --user is-failed gflowd.service
+gflowd service status; gflowd up >/dev/null
 say uninstall
 gflowd service uninstall; gflowd service status; echo "exit code $?"
-systemctl --user list-units 'gflow*' --all --no-legend
+systemctl --user list-units 'gflow*' --all --no-legend | grep -v ' not-found inactive '  # until it is collected
+rm -r .config/systemd go
+say 'of another'
+systemd-run --user --quiet --unit=mine "--setenv=PATH=$PATH" gflowd run; soon gqueue
+gflowd service install; ls .config/systemd
+systemctl --user stop mine.service
+say 'taken over'
+gflowd up --simulated-gpus 3 >/dev/null
+gbatch 'echo $$ >pid2; until [ -e go ]; do sleep 0.1; done; exit 7'; soon test -s pid2; job=$(cat pid2)
+gflowd service install
+pid; kill -0 "$job" && echo the same process; ginfo
+say 'at its place'
+gflowd down >/dev/null; gflowd run >/dev/null 2>&1 & soon gqueue
+systemctl --user start gflowd.socket 2>/dev/null; echo "exit code $?"
+journalctl --user --output=cat --unit=gflowd.socket | grep pid
+gflowd up; gflowd service uninstall | tail -n 1; touch go; gjob wait 2; gflowd down >/dev/null
 """
 )
 
@@ -142,6 +162,38 @@ def test_a_unit_that_failed_says_why_and_up_starts_it_once_that_is_mended(said):
 
 def test_without_the_users_manager_one_line_says_what_to_do(said):
     assert said["failed"][-1].startswith("gflowd: no systemd of gfuser runs here: log in anew")
+
+
+def test_when_systemd_has_given_up_it_is_said_why_and_what_to_do(said):
+    why = "gflowd.service has failed: it was ended by SIGKILL; systemd does not try again by itself"
+    assert f"Why: {why}" in said["gave up"], said["gave up"]
+    assert "To do: once that is mended: gflowd up" in said["gave up"]
+
+
+def test_a_daemon_that_another_unit_keeps_running_is_left_alone(said):
+    refused, no_units = said["of another"]
+    assert re.fullmatch(
+        r"gflowd: gflowd \(pid \d+\) is kept running by mine.service of systemd; stop .* first", refused
+    )
+    assert "No such file" in no_units
+
+
+def test_a_daemon_that_runs_is_taken_over_with_its_flags_and_its_jobs(said):
+    _, stopped, *_, runs, pid, process = said["taken over"][:7]
+    assert re.fullmatch(r"gflowd \(pid \d+\) stopped; its jobs go on, and the unit takes its place\.", stopped)
+    flags = "with --simulated-gpus 3, until the next boot or 'gflowd up'"
+    assert runs == f"gflowd runs as gflowd.service (pid {pid}) {flags}."
+    assert process == "the same process"
+    assert "simulated" in said["taken over"][-1]
+
+
+def test_the_unit_takes_nothing_from_a_daemon_that_serves_in_its_place(said):
+    code, refused, up, uninstall, job = said["at its place"]
+    assert code == "exit code 1"
+    assert "which is not of the unit, serves on /run/user/4711/gflow/gflowd.sock; not taken from it" in refused
+    assert up.startswith("gflowd is already running (pid ")
+    assert re.fullmatch(r"gflowd \(pid \d+\), which was not of the unit, goes on\.", uninstall)
+    assert job == "Job 2 Failed (exit code 7)"
 
 
 def test_it_is_removed_without_a_rest(said):

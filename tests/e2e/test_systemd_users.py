@@ -53,11 +53,20 @@ touch /home/ana/eat; as ana gjob wait 3; as ana gjob show 3 | grep -i memory:
 say stop
 systemctl stop gflowd.service gflowd.socket; kill -0 $job && kill -0 $other && echo the same process
 touch /home/ana/go; while kill -0 $job 2>/dev/null; do sleep 0.05; done
-systemctl start gflowd.socket; as ana gjob wait 1; as ana gjob wait 4; as ana gqueue -a -f JOBID,ST,EXIT,USER
+systemctl start gflowd.socket; as ana gjob wait 1 2>/dev/null; as ana gjob wait 4
+as ana gqueue -a -f JOBID,ST,EXIT,USER
 journalctl --output=cat --unit=gflowd.service | grep -i -E 'left-over|share the daemon|no unit of their own'
 systemctl stop gflowd.service gflowd.socket
 none() { ! systemctl list-units --plain --no-legend 'gflow-jobs-*' | grep .; }
 soon none
+say 'taken over'
+gflowd service uninstall --system >/dev/null; gflowd run --system >/dev/null 2>&1 & soon as ana gqueue; rm /home/ana/go
+waits='echo $$ >pid3; until [ -e go ]; do sleep 0.1; done; exit 8'
+id=$(as ana gbatch --parsable --chdir /home/ana "$waits"); echo $id
+soon test -s /home/ana/pid3; job=$(cat /home/ana/pid3)
+gflowd service install --system; pid
+as ana gqueue -f JOBID,ST | tail -n 1; kill -0 $job && echo the same process
+touch /home/ana/go; as ana gjob wait $id 2>/dev/null
 """
 )
 
@@ -99,6 +108,14 @@ def test_it_serves_all_users_each_as_himself(said: dict[str, str]) -> None:
     lines = said["submit"].splitlines()
     assert re.fullmatch(r"0::/system\.slice/gflow-user-\d+-[0-9a-f]{8}\.scope", lines[1]), lines
     assert lines[-2:] == ["Job 2 Finished (exit code 0)", "ben"]
+
+
+def test_one_that_runs_in_a_terminal_is_taken_over_with_the_jobs_of_all(said: dict[str, str]) -> None:
+    job, stopped, *_, runs, pid, state, process, ended = said["taken over"].splitlines()
+    assert re.fullmatch(r"gflowd \(pid \d+\) stopped; its jobs go on, and the unit takes its place\.", stopped)
+    assert runs == f"gflowd runs as gflowd.service (pid {pid})."
+    assert state.split() == [job, "R"]
+    assert [process, ended] == ["the same process", f"Job {job} Failed (exit code 8)"]
 
 
 def test_jobs_go_on_whatever_is_done_to_the_daemon(said: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ from gflow.api.body import json_body
 from gflow.api.callers import Caller, caller, check_group
 from gflow.api.listing import Listing
 from gflow.api.owned import owned
-from gflow.api.room import check_kept
+from gflow.api.room import check_dependents, check_kept
 from gflow.api.services import Services
 from gflow.api.spooled import Spooled, spooled_script
 from gflow.api.submitter import check_program
@@ -116,9 +116,8 @@ def blueprint(services: Services) -> Blueprint:
         try:
             script = await spooled_script(spooled, body, job.spec.run_dir)
             recalled = await listing.recalled(spec_changes(body, job.spec).get("depends_on", ()))
-            seq = _update(
-                engine.job(job_id), body, script, recalled
-            )  # it may have changed while others were looked for
+            now = engine.job(job_id)  # it may have changed while others were looked for
+            seq = _update(now, body, script, recalled)
         finally:
             spooled.unpin()
         await runtime.durable(seq)
@@ -136,6 +135,8 @@ def blueprint(services: Services) -> Blueprint:
         if changes:
             if changes.keys() & {"command", "argv", "script_args", "parameters"}:
                 check_line(replace(job.spec, **changes))
+            added = set(changes.get("depends_on", ())) - set(job.spec.depends_on)
+            check_dependents(engine, who, [replace(job.spec, depends_on=tuple(added))])
             outcome = engine.update(job.id, changes, runtime.clock(), may_raise_limit=who.admin, recalled=recalled)
             seq = runtime.commit(outcome)
         if body.max_concurrent is not msgspec.UNSET and job.spec.group_id is not None:

@@ -1,7 +1,8 @@
 """How many jobs may wait, and how much they may keep: the queue is in memory, so it has an end. Quotas are for less; no
 quota lifts this."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 
 from gflow.api.callers import Caller
 from gflow.api.services import Services
@@ -21,11 +22,14 @@ MEMORY, MEMORY_OF_ONE = 1 << 30, 256 << 20
 """Bytes that the jobs at hand may keep in memory, by what `gflow.core.kept` counts; on disk it is up to four times as
 much. As every bound below it may be passed by one request."""
 
+WAITING_FOR_ONE = 10_000
+"""Jobs that may wait for one job: its end is a step of all of them, during which nobody else gets an answer."""
+
 FILES, FILES_OF_ONE = 16 << 30, 2 << 30
 """Bytes of captured environments and scripts on disk."""
 
 
-def check_room(engine: Engine, who: Caller, specs: Iterable[JobSpec]) -> None:
+def check_room(engine: Engine, who: Caller, specs: Collection[JobSpec]) -> None:
     """Refuse new jobs for which there is no room in the queue. Raises TooMany.
 
     Those that were submitted before, under the same key, are no new ones.
@@ -35,9 +39,19 @@ def check_room(engine: Engine, who: Caller, specs: Iterable[JobSpec]) -> None:
     most = MOST if who.admin else MOST - KEPT
     if waiting + new > most:
         raise _full(f"{waiting} jobs wait, and at most {most} may")
+    check_dependents(engine, who, specs)
     own = engine.quotas.usage.queued_jobs["user", who.name]
     if not who.admin and own + new > OF_ONE:
         raise _full(f"{own} jobs of {who.name} wait, and at most {OF_ONE} may")
+
+
+def check_dependents(engine: Engine, who: Caller, specs: Iterable[JobSpec]) -> None:
+    """Refuse to let too many jobs wait for one. Raises TooMany."""
+    if who.admin:
+        return
+    for job_id, new in Counter(dependency for spec in specs for dependency in spec.depends_on).items():
+        if engine.waiting_for(job_id) + new > WAITING_FOR_ONE:
+            raise _full(f"{engine.waiting_for(job_id)} jobs wait for job {job_id}, and at most {WAITING_FOR_ONE} may")
 
 
 def check_kept(services: Services, who: Caller) -> None:

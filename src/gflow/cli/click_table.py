@@ -32,9 +32,10 @@ def of_gflowd() -> Group:
 
 def group(made: click.Group) -> Group:
     """The table of an asyncclick group and of all in it."""
-    table = _Commands(made.name or "", _first_line(made), dict.fromkeys(made.commands, ""), examples=_examples(made))
+    shown = {name: member for name, member in made.commands.items() if not member.hidden}
+    table = _Commands(made.name or "", _first_line(made), dict.fromkeys(shown, ""), examples=_examples(made))
     table.options = _options(made)
-    table.tables = {name: _member(name, member) for name, member in made.commands.items()}
+    table.tables = {name: _member(name, member) for name, member in shown.items()}
     return table
 
 

@@ -18,9 +18,20 @@ from gflow.cli.full import refuse
 from gflow.cli.gflowd_doctor import doctor
 from gflow.cli.gflowd_init import init
 from gflow.cli.gflowd_invocation import BadFlag, Invocation
+from gflow.cli.gflowd_options import again, not_taken
 from gflow.cli.gflowd_service import service
 from gflow.cli.gflowd_status import status
-from gflow.cli.gflowd_which import choose, leave_to_the_others, must_be_root, name, place, reach, sentence, which
+from gflow.cli.gflowd_which import (
+    choose,
+    goes_to_the_others,
+    leave_to_the_others,
+    must_be_root,
+    name,
+    place,
+    reach,
+    sentence,
+    which,
+)
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
 from gflow.cli.streams import open_what_is_closed
@@ -110,7 +121,7 @@ async def run(
 async def up(given: Invocation, /, *, own: bool, system: bool, **flags: str | None) -> None:
     """Start the daemon in the background."""
     given.add(**flags)
-    if choose(given, own=own, system=system, starting=True):
+    if choose(given, own=own, system=system):
         leave_to_the_others(given)
     else:
         must_be_root(given, "start", "up")
@@ -126,7 +137,9 @@ async def down(given: Invocation, socket: str | None, *, own: bool, system: bool
     given.add(socket=socket)
     choose(given, own=own, system=system)
     must_be_root(given, "stop", "down")
-    _stop(given, reach(given))
+    path = reach(given)
+    if _stop(given, path) and goes_to_the_others(given, path):
+        click.echo("Commands are about that of all users until 'gflowd up --own'.")
 
 
 @gflowd.command(epilog=_EXAMPLES.format("restart"))
@@ -136,7 +149,7 @@ async def down(given: Invocation, socket: str | None, *, own: bool, system: bool
 async def restart(given: Invocation, /, *, own: bool, system: bool, **flags: str | None) -> None:
     """Stop the daemon and start it anew with the flags it had, and those given; running jobs go on."""
     given.add(**flags)
-    unasked = choose(given, own=own, system=system, starting=True)
+    unasked = choose(given, own=own, system=system)
     must_be_root(given, "restart", "restart")
     found = hosting.find(given.socket(), given.data_dir())
     if found is not None:
@@ -286,11 +299,7 @@ def _start(given: Invocation) -> None:
     given.settings()
     found = hosting.find(given.socket(), given.data_dir())
     if found is not None:
-        if found.health is None:
-            raise hosting.HostingFailed(
-                f"gflowd (pid {found.pid}) does not answer on {given.socket()}; 'gflowd restart' replaces it"
-            )
-        click.echo(f"{name(given)} is already running (pid {found.pid}).")
+        _already(found, given)
         return
     started = hosting.start(given.arguments(), given.run_flags(), given.socket(), given.data_dir(), system=given.system)
     click.echo(f"{name(given)} started (pid {started.pid}).")
@@ -299,6 +308,27 @@ def _start(given: Invocation) -> None:
         click.echo(f"It ends, and its jobs do, when you log out, unless you run: {remedy}")
     if started.health is not None and started.health.get("status") != "ok":
         click.echo(f"gflowd: {started.health['status']}: {started.health['detail']}", err=True)
+
+
+def _already(found: hosting.Running, given: Invocation) -> None:
+    """Say that a daemon runs as was asked. Raises HostingFailed if it does not."""
+    if found.health is None:
+        there = hosting.elsewhere(given.socket(), given.data_dir())
+        if there is not None:
+            raise hosting.HostingFailed(
+                f"gflowd (pid {found.pid}) has {given.data_dir()}, and listens on {there}; there is one for each"
+                f" data directory: 'gflowd restart --socket {given.socket()}' moves it"
+            )
+        raise hosting.HostingFailed(
+            f"gflowd (pid {found.pid}) does not answer on {given.socket()}; 'gflowd restart' replaces it"
+        )
+    words = not_taken(given, found.pid)
+    if words:
+        raise hosting.HostingFailed(
+            f"{name(given)} is already running (pid {found.pid}), without {' '.join(words)}: {again(given)}"
+        )
+    with_these = " with these options" if given.run_flags() or given.arguments() else ""
+    click.echo(f"{name(given)} is already running{with_these} (pid {found.pid}).")
 
 
 def _check(given: Invocation) -> None:
@@ -312,9 +342,11 @@ def _check(given: Invocation) -> None:
             raise ConfigError(str(error)) from error
 
 
-def _stop(given: Invocation, path: Path) -> None:
+def _stop(given: Invocation, path: Path) -> bool:
+    """Whether there was one to stop."""
     pid = hosting.stop(path, given.data_dir())
     click.echo(f"{name(given)} is not running." if pid is None else f"{name(given)} stopped (pid {pid}).")
+    return pid is not None
 
 
 def _serve(given: Invocation) -> None:

@@ -31,7 +31,7 @@ async def doctor(given: Invocation, /, socket: str | None, output: str, *, syste
         sys.exit("gflowd: doctor --system is for root: the daemon of all users keeps its state from others")
     given.add(socket=socket)
     given.system, given.named_data_dir = system, data_dir
-    found = list(examine(Place(given.data_dir(), _socket(given), lambda: _settings(given), system)))
+    found = list(examine(Place(given.data_dir(), _socket(given), lambda: usable(given), system)))
     if output == "text":
         click.echo("\n".join(map(_line, found)))
     else:
@@ -53,7 +53,8 @@ def _socket(given: Invocation) -> Path:
         return given.socket_without_file()
 
 
-def _settings(given: Invocation) -> Config:
+def usable(given: Invocation) -> Config:
+    """The settings. Raises ConfigError also for what would keep a daemon from starting with them."""
     from gflow.daemon import configured
 
     settings = given.settings()

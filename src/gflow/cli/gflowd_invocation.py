@@ -46,7 +46,12 @@ class Invocation:
     @property
     def file(self) -> Path:
         """The configuration file."""
-        return Path(self.named or (paths.SYSTEM_CONFIG if self.system else paths.config_file()))
+        return Path(self.named) if self.named else self.usual_file
+
+    @property
+    def usual_file(self) -> Path:
+        """The one that is read if none is named."""
+        return Path(paths.SYSTEM_CONFIG if self.system else paths.config_file())
 
     def settings(self) -> Config:
         """What file, environment and flags say. Raises ConfigError."""

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import asyncclick as click
 
-from gflow.daemon.hosting import program
+from gflow.cli import gflowd_takeover as takeover
+from gflow.cli.gflowd_invocation import Invocation
+from gflow.daemon import hosting
+from gflow.daemon.hosting import HostingFailed, program
 from gflow.daemon.units import SERVICE, SOCKET, Host, UnitFailed, lingers
 
 NOT_INSTALLED = 4
@@ -24,36 +27,66 @@ async def service() -> None:
 @service.command()
 @_SYSTEM
 @click.option("--no-start", is_flag=True, help="Only write and enable the units.")
-@click.pass_context
-async def install(context: click.Context, *, system: bool, no_start: bool) -> None:
-    """Write the units, enable them, and start the daemon."""
+@click.pass_obj
+async def install(given: Invocation, /, *, system: bool, no_start: bool) -> None:
+    """Write the units, enable them, and start the daemon in the place of one that runs."""
     host = _host(system)
+    given.system = system
     host.ask("show-environment")  # says at once if there is no manager to be had
-    files = host.install([*program(), *context.obj.arguments()], ["--system"] if system else [], os.environ)
-    host.vary(None, {})
-    host.ask("enable", SOCKET, SERVICE)
-    click.echo("".join(f"Wrote {path}\n" for path in files), nl=False)
+    takeover.check(given, host)
+    flags = {} if no_start else takeover.make_way(given, host)
+    _write(given, host)
     if not no_start:
-        host.ask("restart", SOCKET)
-        host.ask("restart", SERVICE)
-        click.echo(f"gflowd runs as {SERVICE} (pid {host.main_pid()}).")
+        given.add(**flags)
+        _start(given, host)
+        kept = f" with {' '.join(given.run_flags())}, until the next boot or 'gflowd up'" if flags else ""
+        click.echo(f"gflowd runs as {SERVICE} (pid {host.main_pid()}){kept}.")
     user = getpass.getuser()
     if not system and not lingers(user):
         click.echo(f"It stops, and its jobs end, when you log out, unless you run: loginctl enable-linger {user}")
 
 
+def _write(given: Invocation, host: Host) -> None:
+    files = host.install([*program(), *given.arguments()], ["--system"] if host.system else [], os.environ)
+    host.vary(None, {})
+    host.ask("enable", SOCKET, SERVICE)
+    click.echo("".join(f"Wrote {path}\n" for path in files), nl=False)
+
+
+def _start(given: Invocation, host: Host) -> None:
+    """Raises HostingFailed; if that is because of another daemon, the units are taken away again."""
+    try:
+        hosting.start(given.arguments(), given.run_flags(), host.socket, given.data_dir(), system=host.system)
+    except HostingFailed:
+        takeover.yield_to_others(given, host)
+        raise
+
+
+@service.command(hidden=True)
+@_SYSTEM
+@click.pass_obj
+async def vacant(given: Invocation, /, *, system: bool) -> None:
+    """Say whether the socket's unit may start: exit code 1, and a line, if another daemon has its place."""
+    given.system = system
+    takeover.vacant(given, Host(system=system))
+
+
 @service.command()
 @_SYSTEM
-async def uninstall(*, system: bool) -> None:
+@click.pass_obj
+async def uninstall(given: Invocation, /, *, system: bool) -> None:
     """Stop the daemon and remove the units; running jobs go on."""
     host = _host(system)
+    given.system = system
     if not host.installed:
         click.echo(f"{SERVICE} is not installed.")
         return
-    host.ask("disable", "--now", SOCKET, SERVICE)
-    files = host.uninstall()
-    host.ask("daemon-reload")
-    click.echo("".join(f"Removed {path}\n" for path in files), nl=False)
+    click.echo("".join(f"Removed {path}\n" for path in host.remove()), nl=False)
+    left = hosting.find(host.socket, given.data_dir())
+    if left is not None:
+        click.echo(f"gflowd (pid {left.pid}), which was not of the unit, goes on.")
+    else:
+        click.echo(f"gflowd is not running, and its jobs go on; without systemd: {_by_hand(system)}")
 
 
 @service.command()
@@ -75,6 +108,10 @@ async def status(*, system: bool) -> None:
     sys.exit(0 if pid else 3)
 
 
+def _by_hand(system: bool) -> str:
+    return "gflowd run --system" if system else "gflowd up"
+
+
 def _tell(host: Host) -> int:
     """Say how the unit is; the pid of the daemon, 0 if it does not run."""
     facts = host.state()
@@ -83,7 +120,8 @@ def _tell(host: Host) -> int:
     if pid:
         click.echo(f"PID: {pid}\nJobs: {facts['StatusText']}\nRestarts: {facts['NRestarts']}")
     elif failure := host.failure():
-        click.echo(f"Why: {failure}")
+        option = " --system" if host.system else ""
+        click.echo(f"Why: {failure}\nTo do: once that is mended: gflowd up{option}")
     return pid
 
 

@@ -34,7 +34,9 @@ async def status(given: Invocation, socket: str | None, output: str, *, own: boo
         why = hosting.failure(path) or f"nobody listens on {path}"
         click.echo(f"Status: Not running ({why}; {how_to_start(given)})\n{_which(given)}", nl=False)
     elif not _is_well(found):
-        detail = (found.health or {}).get("detail", "it does not answer")
+        there = hosting.elsewhere(path, given.data_dir())
+        mute = "it does not answer" if there is None else f"it listens on {there}, not on {path}"
+        detail = (found.health or {}).get("detail", mute)
         click.echo(f"Status: Unhealthy\n{_which(given)}PID: {found.pid}\nDetail: {detail}")
     else:
         _tell(found, path, _which(given))

@@ -30,8 +30,8 @@ def which(command: _F) -> _F:
     return command
 
 
-def choose(given: Invocation, *, own: bool, system: bool, starting: bool = False) -> bool:
-    """Have `given` be about the daemon that is meant, `starting` if it is to run afterwards.
+def choose(given: Invocation, *, own: bool, system: bool) -> bool:
+    """Have `given` be about the daemon that is meant.
 
     Returns whether that of all users is meant only because there is no other.
     """
@@ -45,7 +45,7 @@ def choose(given: Invocation, *, own: bool, system: bool, starting: bool = False
         if own and given.system:
             raise ConfigError(f"--own: {named} is the socket of the daemon of all users; is GFLOW_DAEMON_SOCKET set?")
         return False
-    mine = own or (starting and Host().installed) or _has_own(given)
+    mine = own or _has_own(given)
     given.system = system or (not mine and serves_all())
     return given.system and not system
 
@@ -75,8 +75,15 @@ def _from(given: Invocation, what: Callable[[config.Config], str | None]) -> str
 
 
 def _has_own(given: Invocation) -> bool:
-    """Also one that has died: commands would call its socket, too, rather than let jobs go elsewhere unsaid."""
-    return os.path.exists(paths.default_socket()) or hosting.socket_of(given.data_dir()) is not None
+    """Also one that has died, or a unit that is down: commands would not let jobs go elsewhere unsaid, either."""
+    return os.path.exists(paths.default_socket()) or Host().installed or hosting.socket_of(given.data_dir()) is not None
+
+
+def goes_to_the_others(given: Invocation, path: Path) -> bool:
+    """Whether commands call the daemon of all users now that the one which was at `path` is down."""
+    if given.system or not os.path.exists(paths.SYSTEM_SOCKET):
+        return False
+    return os.path.realpath(path) == os.path.realpath(paths.default_socket()) and not _has_own(given)
 
 
 def serves_all() -> bool:
@@ -114,7 +121,7 @@ def must_be_root(given: Invocation, verb: str, word: str) -> None:
 
 
 def leave_to_the_others(given: Invocation) -> None:
-    """Say that the daemon of all users is enough. Raises HostingFailed if it does not run."""
+    """Say that the daemon of all users is enough. Raises HostingFailed if it does not run, or options were given."""
     path = Path(paths.SYSTEM_SOCKET)
     found = hosting.find(path, given.data_dir())
     installed = Host(system=True).installed
@@ -129,6 +136,12 @@ def leave_to_the_others(given: Invocation) -> None:
             f"the daemon of all users (pid {found.pid}) does not answer; 'gflowd up --own' starts one of your own"
         )
     pid = "" if found is None else f" (pid {found.pid})"
+    options = [*given.arguments(), *given.run_flags()]
+    if options:
+        raise hosting.HostingFailed(
+            f"the daemon of all users{pid} serves your commands, and {' '.join(options)} was not taken;"
+            " 'gflowd up --own' with it starts one of your own, and root changes that of all users"
+        )
     click.echo(f"gflowd of all users{pid} serves your commands; 'gflowd up --own' starts one of your own beside it.")
 
 

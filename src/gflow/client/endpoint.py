@@ -1,8 +1,9 @@
 """Which daemon a command talks to: --url or GFLOW_URL, else the Unix socket, else TCP where that is configured.
 
 `client.url` of the configuration file stands for a GFLOW_URL that is not set. The socket is GFLOW_DAEMON_SOCKET, else
-`daemon.socket` of the file, else the user's own, else that of the daemon that serves all users of the machine. Where
-there is neither of the last two, `daemon.host` and `daemon.port` count: with TLS, or where it is said that none is
+`daemon.socket` of the file, else the user's own, else that of the daemon that serves all users of the machine. A daemon
+of one's own that is only down is not passed over: with a unit it counts as there, and else one is told. Where there is
+neither of the last two, `daemon.host` and `daemon.port` count: with TLS, or where it is said that none is
 needed. A file of gflow 0.4 names them, too, and a daemon that is merely down must not have commands send what they
 carry to whoever has its port.
 
@@ -17,6 +18,7 @@ import stat
 
 from gflow import paths
 from gflow.client.errors import BadSetting
+from gflow.client.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,10 +41,10 @@ def trust(cacert: str | None) -> None:
     _trusted = cacert
 
 
-def find(url: str | None = None, config: str | None = None) -> str:
+def find(url: str | None = None, config: str | None = None, *, quiet: bool = False) -> str:
     """The path of the daemon's socket, or its URL, a `tcp.Remote`.
 
-    `url` and `config` are what --url and --config said; raises `BadSetting`.
+    `url` and `config` are what --url and --config said; raises `BadSetting`. quiet: nothing is said on stderr.
     """
     file, content = _read(config)
     if config:
@@ -57,16 +59,35 @@ def find(url: str | None = None, config: str | None = None) -> str:
         return _absolute(named, "GFLOW_DAEMON_SOCKET")
     if configured:
         return configured
-    all_users = paths.SYSTEM_SOCKET if os.path.exists(paths.SYSTEM_SOCKET) else None
+    if not os.path.exists(paths.SYSTEM_SOCKET):
+        path = _default()
+        return path if os.path.exists(path) else _url_of(content, file, client) or path
+    if os.path.exists(paths.user_unit()) or _is_there():
+        return _default()
+    if not quiet and _had_own():
+        say("your own gflowd is down, so this is about that of all users; 'gflowd up --own' starts yours")
+    return paths.SYSTEM_SOCKET
+
+
+def _is_there() -> bool:
+    """Whether the socket of one's own daemon is there, and not only a directory that somebody else has made."""
     try:
-        path = paths.default_socket()
-    except paths.UnsafeDirectory as error:  # somebody else may have made it, to be in the way
-        if all_users is None:
-            raise BadSetting(str(error)) from error
-        return all_users
-    if os.path.exists(path):
-        return path
-    return all_users or _url_of(content, file, client) or path
+        return os.path.exists(paths.default_socket())
+    except paths.UnsafeDirectory:
+        return False
+
+
+def _default() -> str:
+    """The socket of one's own daemon. Raises BadSetting where somebody else may have made its directory."""
+    try:
+        return paths.default_socket()
+    except paths.UnsafeDirectory as error:
+        raise BadSetting(str(error)) from error
+
+
+def _had_own() -> bool:
+    """Whether a daemon of one's own has kept its state here: its lock stays when it leaves."""
+    return os.path.exists(os.path.join(paths.data_dir(), "gflowd.lock"))
 
 
 def is_url(endpoint: str) -> bool:

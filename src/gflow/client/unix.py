@@ -54,7 +54,10 @@ def connect(path: str, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> _socket.soc
 def _how_to_start(path: str) -> str:
     from gflow import paths
 
-    return "root starts it with 'gflowd up --system'" if path == paths.SYSTEM_SOCKET else "start it with 'gflowd up'"
+    if path == paths.SYSTEM_SOCKET:
+        return "root starts it with 'gflowd up --system'"
+    others = f"; that of all users: --url unix:{paths.SYSTEM_SOCKET}" if os.path.exists(paths.SYSTEM_SOCKET) else ""
+    return f"start it with 'gflowd up'{others}"
 
 
 def _take_place(sock: _socket.socket, path: str, timeout_secs: float) -> None:

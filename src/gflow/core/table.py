@@ -192,6 +192,10 @@ class Table:
                     todo.append(dependent_id)
                     yield self.jobs[dependent_id], cause
 
+    def waiting_for(self, job_id: JobId) -> int:
+        """How many jobs wait for this one to end."""
+        return len(self._dependents.get(job_id, ()))
+
     def submitted_by(self, owner: str) -> Sequence[JobId]:
         """The owner's jobs, the latest last; repeated attempts do not count."""
         return self._by_owner.get(owner, ())

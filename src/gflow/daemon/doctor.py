@@ -198,13 +198,18 @@ def _daemon(place: Place) -> Iterator[Finding]:
             yield Finding(NOTE, f"{place.socket} was left by a daemon that was killed", "the next start replaces it")
         if (lock := stale_lock(place.data_dir)) is not None:
             yield Finding(NOTE, f"{lock} was left by a daemon that was killed", "nothing holds it")
-        if not place.system and Host(system=True).socket.exists():
+        if (why := hosting.failure(place.socket)) is not None:
+            yield Finding(PROBLEM, why, f"once that is mended: gflowd up{' --system' if place.system else ''}")
+        elif not place.system and Host(system=True).socket.exists():
             what = "you run no daemon of your own, and commands go to that of all users"
             yield Finding(
                 NOTE, what, "for one of your own: gflowd up --own; as root, about that: gflowd doctor --system"
             )
         else:
             yield Finding(NOTE, "gflowd is not running", f"start it with: {place.start}")
+    elif found.health is None and (there := hosting.elsewhere(place.socket, place.data_dir)) is not None:
+        what = f"gflowd (pid {found.pid}) listens on {there}, not on {place.socket}"
+        yield Finding(PROBLEM, what, f"set GFLOW_DAEMON_SOCKET or daemon.socket to that, or run: {place.restart}")
     elif found.health is None:
         yield Finding(PROBLEM, f"gflowd (pid {found.pid}) does not answer on {place.socket}", f"run: {place.restart}")
     elif trouble := (found.status or {}).get("launch_trouble"):

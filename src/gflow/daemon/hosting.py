@@ -73,7 +73,7 @@ def find(path: Path, data_dir: Path) -> Running | None:
     """The daemon on this socket, or the one that has the data directory though its socket is gone, None if there is
     neither. One that systemd would start if we called is not there yet."""
     host = _host_of(path)
-    found = _listening(path) if host is None or host.main_pid() else None
+    found = _listening(path) if host is None or host.main_pid() or not host.listens() else None
     if found is not None and found.health is not None:
         return found
     from gflow.store.lock import holder  # only a daemon in trouble needs the store
@@ -82,6 +82,12 @@ def find(path: Path, data_dir: Path) -> Running | None:
     if found is None:
         return Running(pid, None, None) if pid is not None else None
     return Running(pid or (found.pid if host is None else host.main_pid()), None, None)
+
+
+def elsewhere(path: Path, data_dir: Path) -> str | None:
+    """Where the daemon that has the data directory listens, if that is not here."""
+    listens = socket_of(data_dir)
+    return listens if listens is not None and os.path.realpath(listens) != os.path.realpath(path) else None
 
 
 def socket_of(data_dir: Path) -> str | None:
@@ -307,12 +313,18 @@ def _start_detached(command: Sequence[str], data_dir: Path) -> _Detached:
     return _Detached(process, log)
 
 
+def arguments_of(pid: int) -> list[str]:
+    """What a daemon was started with before the word `run`, which is about its file and its log."""
+    words = _command_of(pid)
+    if "run" in words:
+        words = words[: words.index("run")]
+    named = [place for place, word in enumerate(words) if os.path.basename(word) in ("gflowd", "gflow.cli.gflowd")]
+    return words[named[0] + 1 :] if named else []
+
+
 def flags_of(pid: int) -> dict[str, str]:
     """The flags a daemon was started with, but for its socket and log; empty if it cannot be told."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
-    except OSError:
-        return {}
+    words = _command_of(pid)
     given = words[words.index("run") + 1 :] if "run" in words else []
     flags: dict[str, str] = {}
     while given:
@@ -321,6 +333,14 @@ def flags_of(pid: int) -> dict[str, str]:
             value = given.pop(0)
         flags[name.removeprefix("--").replace("-", "_")] = value
     return {name: value for name, value in flags.items() if name not in ("socket", "log_file")}
+
+
+def _command_of(pid: int) -> list[str]:
+    """The command line of a process; empty if it cannot be told."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+    except OSError:
+        return []
 
 
 def stop(path: Path, data_dir: Path) -> int | None:

@@ -4,12 +4,17 @@ For a user, `gflowd.service` and `gflowd.socket` in `~/.config/systemd/user`; fo
 `/etc/systemd/system`, run by root. Whoever calls the socket starts the daemon. Both live apart from the jobs: the tmux
 server gets a unit of its own (`launch/unit.py`), so nothing that is done to the daemon's unit reaches a job.
 
+systemd takes a socket's path from whoever listens there. So the socket's unit first asks whether another daemon has the
+place (`gflowd service vacant`), and does not start if so: that one is not cut off from everybody.
+
 `gflowd up` with options writes a drop-in to the runtime directory, which lasts until the next `up` or the next boot.
 """
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +24,7 @@ SERVICE, SOCKET = "gflowd.service", "gflowd.socket"
 _DROP_IN = "gflowd.service.d/up.conf"
 _KEPT = ("PATH", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 _CALL_SECS = 90.0
-_STATE = "ActiveState,SubState,StatusText,UnitFileState,NRestarts"
+_STATE = "ActiveState,SubState,StatusText,UnitFileState,NRestarts,ExecMainCode,ExecMainStatus"
 _UNREACHABLE = ("Failed to connect to", "System has not been booted with systemd")
 """How systemctl begins to say that there is nobody to ask."""
 
@@ -70,7 +75,9 @@ Description=Socket of the gflow job scheduler{for_whom}
 Documentation=man:gflowd(1)
 
 [Socket]
-ListenStream={path}
+# systemd would take the path from a daemon that serves there, and could not take its data from it.
+ExecStartPre={vacant}
+{environment}ListenStream={path}
 SocketMode={mode}
 DirectoryMode={directory_mode}
 RemoveOnStop=yes
@@ -78,6 +85,10 @@ RemoveOnStop=yes
 [Install]
 WantedBy=sockets.target
 """
+
+
+_BY_SIGNAL = ("2", "3")
+"""ExecMainCode of what was killed, and of what left a core: CLD_KILLED, CLD_DUMPED."""
 
 
 class UnitFailed(Exception):
@@ -119,7 +130,7 @@ class Host:
         self.directory.mkdir(parents=True, exist_ok=True)
         files = {
             SERVICE: service_text(program, options, kept, system=self.system),
-            SOCKET: socket_text(system=self.system),
+            SOCKET: socket_text(program, kept, system=self.system),
         }
         for name, text in files.items():
             (self.directory / name).write_text(text)
@@ -130,6 +141,15 @@ class Host:
         files = [path for name in (SERVICE, SOCKET) if (path := self.directory / name).exists()]
         for path in (*files, self._drop_in):
             path.unlink(missing_ok=True)
+        return files
+
+    def remove(self) -> list[Path]:
+        """Stop the daemon and its socket, and uninstall the units; returns the files there were. Raises UnitFailed."""
+        with contextlib.suppress(UnitFailed):
+            self.ask("reset-failed", SOCKET, SERVICE)  # or systemd remembers them for that; it may know neither
+        self.ask("disable", "--now", SOCKET, SERVICE)
+        files = self.uninstall()
+        self.ask("daemon-reload")
         return files
 
     def vary(self, command: Sequence[str] | None, environ: Mapping[str, str]) -> None:
@@ -184,8 +204,19 @@ class Host:
             state = self.state()
         except UnitFailed:
             return None
-        failed = state["ActiveState"] == "failed" or state["SubState"] == "auto-restart"
-        return f"{SERVICE} has failed: {self.last_words()}" if failed else None
+        gave_up, tries = state["ActiveState"] == "failed", state["SubState"] == "auto-restart"
+        if not (gave_up or tries):
+            return None
+        what_now = "systemd does not try again by itself" if gave_up else "systemd tries again"
+        return f"{SERVICE} has failed: {self._end_of(state)}; {what_now}"
+
+    def _end_of(self, state: Mapping[str, str]) -> str:
+        """How the daemon ended the last time: what ended it, or what it said."""
+        number = state.get("ExecMainStatus", "")
+        if state.get("ExecMainCode") not in _BY_SIGNAL or not number.isdigit():
+            return self.last_words()
+        known = [one.name for one in signal.Signals if one == int(number)]
+        return f"it was ended by {known[0] if known else f'signal {number}'}"
 
     def main_pid(self) -> int:
         """The process id of the daemon in the unit, 0 if it does not run there or nobody knows."""
@@ -193,6 +224,20 @@ class Host:
             return int(self.ask("show", "--property=MainPID", "--value", SERVICE).strip() or 0)
         except (UnitFailed, ValueError):
             return 0
+
+    def listens(self) -> bool:
+        """Whether the manager has the socket, so that whoever calls there starts the daemon, or if nobody knows."""
+        try:
+            return self.ask("show", "--property=ActiveState", "--value", SOCKET).strip() == "active"
+        except UnitFailed:
+            return True
+
+    def runs(self, unit: str, pid: int) -> bool:
+        """Whether the process is the main one of that unit."""
+        try:
+            return self.ask("show", "--property=MainPID", "--value", unit).strip() == str(pid)
+        except UnitFailed:
+            return False
 
     def last_words(self) -> str:
         """The last line the daemon left in the journal."""
@@ -218,10 +263,12 @@ def service_text(program: Sequence[str], options: Sequence[str], environ: Mappin
     )
 
 
-def socket_text(*, system: bool) -> str:
+def socket_text(program: Sequence[str], environ: Mapping[str, str], *, system: bool) -> str:
     """The text of `gflowd.socket`."""
     return _SOCKET_TEXT.format(
         for_whom=" for all users" if system else "",
+        vacant=command_line([*program, "service", "vacant", *(("--system",) if system else ())]),
+        environment="".join(f"{line}\n" for line in _environment(environ)),
         path="/run/gflow/gflowd.sock" if system else "%t/gflow/gflowd.sock",
         mode="0666" if system else "0600",
         directory_mode="0755" if system else "0700",

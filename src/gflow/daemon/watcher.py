@@ -21,6 +21,7 @@ from gflow.core.model import Exit, Job, JobId, State, StopCause
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.stalls import Stalls
 from gflow.launch.base import CannotLaunch, Launcher, LaunchFailed, Trace
+from gflow.launch.line import Line, Turn
 from gflow.launch.log import read_tail
 from gflow.launch.oom_signs import TAIL_BYTES, gpu_memory_ran_out
 from gflow.launch.patience import Patience
@@ -59,6 +60,7 @@ class Watcher:
         self._nursery: trio.Nursery | None = None
         self._launched: dict[JobId, trio.Event] = {}
         self._stalls = Stalls(runtime)
+        self._line = Line()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; takes up the running jobs of an earlier daemon first."""
@@ -82,7 +84,7 @@ class Watcher:
         match effect:
             case Launch(job):
                 self._launched.setdefault(job.id, trio.Event())
-                self._begin(self._launch, job)
+                self._begin(self._launch, job, self._line.join())
             case Interrupt(job):
                 self._stalls.hurry(job.id)
                 self._begin(self._interrupt, job)
@@ -101,9 +103,10 @@ class Watcher:
         if self._nursery is not None:
             self._nursery.start_soon(unless_leaving)
 
-    async def _launch(self, job: Job) -> None:
+    async def _launch(self, job: Job, turn: Turn) -> None:
         self.launching += 1
         try:
+            await turn()
             start = await self._launcher.launch(job)
         except CannotLaunch as trouble:
             self._begin(self._put_off, job, trouble)

@@ -19,6 +19,7 @@ from gflow import clock
 from gflow.core.model import Exit, Job
 from gflow.launch.base import CannotLaunch, LaunchFailed, Start
 from gflow.launch.environment import render_environment
+from gflow.launch.line import Line, Turn
 from gflow.launch.script import Confinement
 from gflow.launch.tmux import Tmux
 from gflow.launch.tmux_server import TmuxUnusable
@@ -43,6 +44,7 @@ class Agent:
         self._tmux = tmux
         self._kept = kept
         self._sending = trio.Lock()
+        self._line = Line()
         self._asked: dict[int, trio.CancelScope] = {}
         self._methods: dict[str, Callable[..., Awaitable[object]]] = {
             "launch": self._launch,
@@ -72,7 +74,8 @@ class Agent:
                         self._cancel(serial)
                     else:
                         self._asked[serial] = trio.CancelScope()
-                        nursery.start_soon(self._answer, serial, method, [job_from_map(job) for job in jobs], rest)
+                        known = [job_from_map(job) for job in jobs]
+                        nursery.start_soon(self._answer, serial, method, known, rest, self._line.join())
             nursery.cancel_scope.cancel()
         await self._tmux.close()
 
@@ -81,9 +84,10 @@ class Agent:
         if scope is not None:
             scope.cancel()
 
-    async def _answer(self, serial: int, method: str, jobs: list[Job], rest: list[Any]) -> None:
+    async def _answer(self, serial: int, method: str, jobs: list[Job], rest: list[Any], turn: Turn) -> None:
         with self._asked[serial]:
             try:
+                await turn()
                 answer = DONE, await self._do(method, jobs, rest)
             except LaunchFailed as failure:
                 answer = REFUSED, str(failure)

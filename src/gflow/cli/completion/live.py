@@ -46,7 +46,7 @@ def known(kind: str, position: Position) -> Found:
         return []
     trust(position.given.get("cacert"))
     try:
-        return ask(find(position.given.get("url"), position.given.get("config")), position)
+        return ask(find(position.given.get("url"), position.given.get("config"), quiet=True), position)
     except (ClientError, OSError, ValueError):
         return []
 
