@@ -13,6 +13,7 @@ from gflow.cli.gflowd_which import choose
 from gflow.client import endpoint
 from gflow.daemon import hosting
 from gflow.daemon.units import Host, UnitFailed
+from gflow.store.lock import DataLock
 from support.fake_daemon import FakeDaemon, reply
 
 STATUS = {
@@ -85,6 +86,23 @@ def meant(**how):
     given = Invocation(None, 0)
     choose(given, **{"own": False, "system": False, **how})
     return str(given.socket())
+
+
+@pytest.mark.parametrize("crashed", [True, False])
+def test_ones_own_that_is_away_is_meant_until_down_is_said(of_all, run, crashed):
+    lock = DataLock(Path(paths.data_dir()), socket=paths.default_socket(), started=1.0)
+    left = lock.path.read_bytes()
+    lock.close()
+    if crashed:
+        lock.path.write_bytes(left)
+    assert meant() == endpoint.find() == paths.default_socket()
+    code, said = run("status")
+    assert (code, said.splitlines()[0].startswith("Status: Not running")) == (3, True)
+    assert run("down") == (
+        0,
+        "Your own gflowd is not running.\nCommands are about that of all users until 'gflowd up --own'.\n",
+    )
+    assert meant() == endpoint.find(quiet=True) == paths.SYSTEM_SOCKET
 
 
 @pytest.mark.parametrize("mine", [True, False])

@@ -2,13 +2,15 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 from gflow import paths
 from gflow.client import tcp
-from gflow.client.endpoint import find, trust
+from gflow.client.endpoint import awaited, find, trust
 from gflow.client.errors import BadSetting
+from gflow.store.lock import DataLock, forget
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +62,36 @@ def test_one_of_ones_own_that_is_down_is_not_passed_over_unsaid(monkeypatch, tmp
     open(paths.user_unit(), "w").close()
     assert find() == paths.default_socket()
     assert capsys.readouterr() == ("", ""), "it was named, or it is one's own that cannot be reached"
+
+
+def test_one_of_ones_own_is_meant_until_it_is_put_down(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    open(paths.SYSTEM_SOCKET, "w").close()
+    data = Path(paths.data_dir())
+    usual = paths.default_socket()
+    lock = DataLock(data, socket=usual, started=0.0)
+    assert (find(), awaited()) == (usual, True), "it runs, and somebody has removed its socket"
+    crashed = lock.path.read_bytes()
+    lock.close()
+    assert (find(), awaited()) == (usual, True), "it has left, but not for good"
+    DataLock(data, socket="", started=0.0).close()
+    assert find() == usual, "an import with another lock on the data is no `gflowd down`"
+    lock.path.write_bytes(crashed)
+    assert find() == usual
+    assert capsys.readouterr() == ("", "")
+    forget(data)
+    assert (find(), awaited()) == (paths.SYSTEM_SOCKET, False)
+    assert "your own gflowd is down" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("said", [b"{", b"[]", b'{"socket": "/another"}', b'{"pid": 1}'])
+def test_what_is_not_there_for_commands_is_not_waited_for(monkeypatch, tmp_path, capsys, said):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    open(paths.SYSTEM_SOCKET, "w").close()
+    os.makedirs(paths.data_dir())
+    Path(paths.data_dir(), "gflowd.lock").write_bytes(said)
+    assert (find(), awaited()) == (paths.SYSTEM_SOCKET, False)
+    assert "your own gflowd is down" in capsys.readouterr().err
 
 
 def test_who_keeps_another_from_a_directory_of_his_own_does_not_keep_him_from_the_daemon_of_all(config, monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 from gflow.config import Client, Config, ConfigError, Daemon, Notifications, Webhook
 from gflow.daemon import doctor, doctor_limits, doctor_system, hosting
 from gflow.daemon.doctor import examine
+from gflow.daemon.doctor_files import stale_lock
 from gflow.daemon.finding import NOTE, OK, PROBLEM, Finding, Place
 from gflow.gpu import aside
 from gflow.gpu.base import ProbeReading
@@ -219,6 +220,9 @@ def test_what_a_killed_daemon_left_behind(place):
     assert found(place) == []
     notes = [one.what for one in found(place, NOTE)]
     assert f"{place.socket} was left by a daemon that was killed" in notes
+    (place.data_dir / "orderly").mkdir()
+    DataLock(place.data_dir / "orderly", socket="s", started=0.0).close()
+    assert stale_lock(place.data_dir / "orderly") is None
     assert f"{place.data_dir / 'gflowd.lock'} was left by a daemon that was killed" in notes
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from gflow.store.lock import NAME, DataLock, Held
+from gflow.store.lock import NAME, DataLock, Held, forget, holder, socket_of_holder
 
 
 def test_a_second_holder_is_told_who_has_it(tmp_path):
@@ -62,6 +62,20 @@ def test_the_next_one_gets_it_after_close(tmp_path):
         assert json.loads(second.path.read_bytes()) == {"pid": os.getpid(), "started": 2.0, "socket": "b"}
 
 
+def test_where_a_daemon_listened_is_said_until_it_is_forgotten(tmp_path):
+    with DataLock(tmp_path, socket="/s", started=1.0) as lock:
+        forget(tmp_path)
+        assert json.loads(lock.path.read_bytes())["pid"] == os.getpid(), "one that is there is left alone"
+    assert json.loads(lock.path.read_bytes()) == {"socket": "/s"}
+    assert (holder(tmp_path), socket_of_holder(tmp_path)) == (None, None)
+    with DataLock(tmp_path, socket="", started=2.0):
+        pass
+    assert json.loads(lock.path.read_bytes()) == {"socket": "/s"}
+    forget(tmp_path)
+    assert lock.path.read_bytes() == b""
+    forget(tmp_path / "none")
+
+
 def test_a_holder_that_has_said_nothing_yet_is_still_one(tmp_path):
     with DataLock(tmp_path, socket="a", started=1.0) as lock:
         os.truncate(lock.path, 0)
@@ -93,18 +107,18 @@ def test_the_lock_of_a_killed_holder_is_free(tmp_path):
         "lock = DataLock(pathlib.Path(sys.argv[1]), socket='a', started=1.0);"
         "print('held', flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen(
+    other = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    with holder:
-        assert holder.stdout.readline() == b"held\n"
+    with other:
+        assert other.stdout.readline() == b"held\n"
         with pytest.raises(Held) as caught:
             DataLock(tmp_path, socket="b", started=2.0)
-        assert caught.value.pid == holder.pid
-        holder.kill()
-        holder.wait()
+        assert caught.value.pid == other.pid
+        other.kill()
+        other.wait()
     DataLock(tmp_path, socket="b", started=2.0).close()
     assert (tmp_path / NAME).exists()

@@ -35,6 +35,7 @@ from gflow.cli.gflowd_which import (
 from gflow.cli.render.table import harmless, table
 from gflow.cli.states import STATES
 from gflow.cli.streams import open_what_is_closed
+from gflow.client import endpoint
 from gflow.config import ConfigError
 from gflow.daemon import hosting
 from gflow.daemon.units import UnitFailed
@@ -138,7 +139,10 @@ async def down(given: Invocation, socket: str | None, *, own: bool, system: bool
     choose(given, own=own, system=system)
     must_be_root(given, "stop", "down")
     path = reach(given)
-    if _stop(given, path) and goes_to_the_others(given, path):
+    was_meant = endpoint.awaited()  # also one that has crashed
+    was_meant = _stop(given, path) or was_meant
+    hosting.forget(given.data_dir())
+    if was_meant and goes_to_the_others(given, path):
         click.echo("Commands are about that of all users until 'gflowd up --own'.")
 
 

@@ -82,6 +82,7 @@ async def uninstall(given: Invocation, /, *, system: bool) -> None:
         click.echo(f"{SERVICE} is not installed.")
         return
     click.echo("".join(f"Removed {path}\n" for path in host.remove()), nl=False)
+    hosting.forget(given.data_dir())
     left = hosting.find(host.socket, given.data_dir())
     if left is not None:
         click.echo(f"gflowd (pid {left.pid}), which was not of the unit, goes on.")

@@ -13,6 +13,7 @@ import asyncclick as click
 
 from gflow import config, paths
 from gflow.cli.gflowd_invocation import Invocation
+from gflow.client import endpoint
 from gflow.config import ConfigError
 from gflow.daemon import hosting
 from gflow.daemon.units import SERVICE, Host
@@ -75,8 +76,9 @@ def _from(given: Invocation, what: Callable[[config.Config], str | None]) -> str
 
 
 def _has_own(given: Invocation) -> bool:
-    """Also one that has died, or a unit that is down: commands would not let jobs go elsewhere unsaid, either."""
-    return os.path.exists(paths.default_socket()) or Host().installed or hosting.socket_of(given.data_dir()) is not None
+    """Also one that has died or is restarted, or a unit that is down: commands would not go elsewhere, either."""
+    there = os.path.exists(paths.default_socket()) or Host().installed or endpoint.awaited()
+    return there or hosting.socket_of(given.data_dir()) is not None
 
 
 def goes_to_the_others(given: Invocation, path: Path) -> bool:

@@ -2,10 +2,10 @@
 
 `client.url` of the configuration file stands for a GFLOW_URL that is not set. The socket is GFLOW_DAEMON_SOCKET, else
 `daemon.socket` of the file, else the user's own, else that of the daemon that serves all users of the machine. A daemon
-of one's own that is only down is not passed over: with a unit it counts as there, and else one is told. Where there is
-neither of the last two, `daemon.host` and `daemon.port` count: with TLS, or where it is said that none is
-needed. A file of gflow 0.4 names them, too, and a daemon that is merely down must not have commands send what they
-carry to whoever has its port.
+of one's own that is away is not passed over: it counts as there if it has a unit, or nobody has said `gflowd down`;
+else one is told. Where there is neither of the last two, `daemon.host` and `daemon.port` count: with TLS, or where it
+is said that none is needed. A file of gflow 0.4 names them, too, and a daemon that is merely down must not have
+commands send what they carry to whoever has its port.
 
 TOML is parsed only if the file speaks of any of this, or was named with --config: the parser costs more than the whole
 rest of a command.
@@ -64,7 +64,10 @@ def find(url: str | None = None, config: str | None = None, *, quiet: bool = Fal
         return path if os.path.exists(path) else _url_of(content, file, client) or path
     if os.path.exists(paths.user_unit()) or _is_there():
         return _default()
-    if not quiet and _had_own():
+    said = _said_by_own()
+    if said is not None and _is_of_default(said):
+        return _default()
+    if not quiet and said is not None:
         say("your own gflowd is down, so this is about that of all users; 'gflowd up --own' starts yours")
     return paths.SYSTEM_SOCKET
 
@@ -85,9 +88,35 @@ def _default() -> str:
         raise BadSetting(str(error)) from error
 
 
-def _had_own() -> bool:
-    """Whether a daemon of one's own has kept its state here: its lock stays when it leaves."""
-    return os.path.exists(os.path.join(paths.data_dir(), "gflowd.lock"))
+def awaited() -> bool:
+    """Whether one's own daemon, which listens in the usual place, was here and nobody has said `gflowd down` since.
+
+    So it may be away for a moment, or have crashed.
+    """
+    said = _said_by_own()
+    return said is not None and _is_of_default(said)
+
+
+def _said_by_own() -> bytes | None:
+    """What the lock of one's own daemon says, which is nothing after `gflowd down`; None if there never was one."""
+    try:
+        with open(os.path.join(paths.data_dir(), "gflowd.lock"), "rb") as file:
+            return file.read(4096)
+    except OSError:
+        return None
+
+
+def _is_of_default(said: bytes) -> bool:
+    """Whether that daemon listens where commands look for it."""
+    if not said:
+        return False
+    import json
+
+    try:
+        listens: str = json.loads(said)["socket"]
+        return bool(os.path.realpath(listens) == os.path.realpath(paths.default_socket()))
+    except (ValueError, KeyError, TypeError, paths.UnsafeDirectory):
+        return False
 
 
 def is_url(endpoint: str) -> bool:

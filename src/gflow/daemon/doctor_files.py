@@ -32,9 +32,12 @@ def files(place: Place) -> Iterator[Finding]:
 
 
 def stale_lock(data: Path) -> Path | None:
-    """A lock that says who held it and is not held; None if there is none, or it may not be looked at."""
+    """A lock that says who held it and is not held; None if there is none, or it may not be looked at.
+
+    A daemon that has left says no pid there any more.
+    """
     lock = data / LOCK
-    written = _may(lock, os.R_OK) and lock.stat().st_size > 0
+    written = _may(lock, os.R_OK) and b'"pid"' in lock.read_bytes()
     return lock if written and holder(data) is None else None
 
 

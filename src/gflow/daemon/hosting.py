@@ -97,6 +97,13 @@ def socket_of(data_dir: Path) -> str | None:
     return socket_of_holder(data_dir)
 
 
+def forget(data_dir: Path) -> None:
+    """Have commands not wait for the daemon that had the data directory: it was stopped for good."""
+    from gflow.store.lock import forget as forget_holder  # only once something has been stopped
+
+    forget_holder(data_dir)
+
+
 def _host_of(path: Path) -> Host | None:
     """The manager that listens on this socket for a daemon."""
     for host in (Host(), Host(system=True)):

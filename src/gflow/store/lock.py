@@ -1,7 +1,10 @@
 """One daemon per data directory: a lock that is held for life.
 
-The kernel drops it when the holder dies, however it dies, so a file left behind means nothing. The file says who holds
+The kernel drops it when the holder dies, however it dies, so a file left behind locks nothing. The file says who holds
 it; the directory itself is locked, too, so that nobody gets in because the file was removed.
+
+When a daemon leaves, the file goes on to say where it listened, until `gflowd down` is said (`forget`): commands mean
+that daemon also while it is restarted or has crashed, rather than one of all users (`gflow.client.endpoint`).
 """
 
 import contextlib
@@ -34,7 +37,8 @@ class Held(Exception):
 class DataLock:
     """The lock on `data_dir`, held from construction to `close` or the end of the process.
 
-    Makes the directory, 0700, if it is missing. Raises Held, or OSError if the directory cannot be used.
+    Makes the directory, 0700, if it is missing. Without a `socket` it is no daemon's: what the file said before it says
+    again afterwards. Raises Held, or OSError if the directory cannot be used.
     """
 
     def __init__(self, data_dir: Path, *, socket: str, started: float) -> None:
@@ -52,9 +56,8 @@ class DataLock:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
         try:
             self._take(data_dir)
-            body = json.dumps({"pid": os.getpid(), "started": started, "socket": socket})
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, body.encode(errors="surrogateescape"), 0)
+            self._afterwards = _json({"socket": socket}) if socket else os.pread(self._fd, 4096, 0)
+            self._say(_json({"pid": os.getpid(), "started": started, "socket": socket}))
         except BaseException:
             os.close(self._fd)
             raise
@@ -68,11 +71,15 @@ class DataLock:
         if not _flock(self._directory, fcntl.LOCK_EX):
             raise Held(data_dir, None, None)
 
+    def _say(self, body: bytes) -> None:
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, body, 0)
+
     def close(self) -> None:
         """Let the next daemon in."""
         if self._fd >= 0:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._fd, 0)
+                self._say(self._afterwards)
             os.close(self._fd)
             os.close(self._directory)
             self._fd = -1
@@ -104,6 +111,21 @@ def _close_to_others(data_dir: Path) -> None:
         raise PermissionError(errno.EPERM, f"belongs to user {found.st_uid}", os.fspath(data_dir))
     if found.st_mode & 0o077:
         data_dir.chmod(DIRECTORY_MODE)
+
+
+def _json(said: dict[str, object]) -> bytes:
+    return json.dumps(said).encode(errors="surrogateescape")
+
+
+def forget(data_dir: Path) -> None:
+    """Have the file say nothing of a daemon that was stopped for good. One that has the directory is left alone."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(data_dir / NAME, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+        finally:
+            os.close(descriptor)
 
 
 def holder(data_dir: Path) -> int | None:
