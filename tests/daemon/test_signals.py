@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from gflow.daemon import signals
-from gflow.daemon.signals import Terminal
+from gflow.daemon.signals import Terminal, keep_back_hang_ups, let_hang_ups_in
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +35,30 @@ def there(monkeypatch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_some_always_do(there, number):
     assert Terminal().asks_to_stop(number)
+
+
+def test_one_that_was_there_at_the_start_can_go_before_anybody_looks_again(there, monkeypatch):
+    monkeypatch.setattr(signals, "_had_terminal", False)
+    heard = []
+    signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+    keep_back_hang_ups()
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert heard == []
+        there[0] = False
+        terminal = Terminal()
+    finally:
+        let_hang_ups_in()
+    assert heard == [signal.SIGHUP]
+    assert (terminal.has_gone, terminal.asks_to_stop(heard[0])) == (True, True)
+
+
+def test_what_the_program_before_has_found_counts(there):
+    assert not Terminal(False).asks_to_stop(signal.SIGHUP)
+    assert not Terminal(True).has_gone
+    there[0] = False
+    assert not Terminal(False).asks_to_stop(signal.SIGHUP)
+    assert Terminal(True).asks_to_stop(signal.SIGHUP)
 
 
 def test_a_hang_up_does_once_the_terminal_is_gone(there):

@@ -255,6 +255,36 @@ def test_another_program_takes_over_and_callers_only_wait(daemon: Daemon):
     assert not daemon.socket.exists(), "it is its own, and goes with it"
 
 
+def test_no_hang_up_ends_a_program_that_is_about_to_start():
+    nobody = Daemon("--simulated-gpus", "2")
+    try:
+        nobody.begin()
+        wait.until(lambda: blocked(nobody.pid) & 1, "its first line")
+        os.kill(nobody.pid, signal.SIGHUP)
+        wait.until(nobody._answers, "an answer of the daemon")
+        before = status(nobody)["started_at"]
+        assert nobody.http("POST", "/replace").status < 400
+        wait.until(lambda: hung_up(nobody) and status(nobody)["started_at"] > before, "the next program")
+        wait.until(lambda: "configuration: nothing has changed" in nobody.said(), "it to heed the signals")
+        job = nobody.submit("grep -E '^Sig(Blk|Ign)' /proc/self/status >mask")
+        assert nobody.wait_job(job)["state"] == "Finished"
+        masks = (nobody.work / "mask").read_text().split()
+        assert [int(mask, 16) & 1 for mask in masks[1::2]] == [0, 0], "jobs hear it"
+        assert nobody.stop() == 0
+    finally:
+        nobody.close()
+
+
+def blocked(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk"))
+
+
+def hung_up(daemon: Daemon) -> bool:
+    os.kill(daemon.pid, signal.SIGHUP)
+    return True
+
+
 def test_a_configuration_that_the_next_program_would_not_take_keeps_it_away(daemon: Daemon):
     before = status(daemon)
     for text in ("nonsense = 1\n", '[daemon]\nhost = "0.0.0.0"\n'):

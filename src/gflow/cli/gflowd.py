@@ -1,5 +1,10 @@
 """`gflowd`: the daemon and its life. Not on anybody's fast path, so asyncclick runs the show here."""
 
+if __name__ == "__main__":  # before all else, as `gflowd_entry` does
+    from gflow.daemon.signals import keep_back_hang_ups
+
+    keep_back_hang_ups()
+
 import copy
 import logging
 import os
@@ -37,7 +42,7 @@ from gflow.cli.states import STATES
 from gflow.cli.streams import open_what_is_closed
 from gflow.client import endpoint
 from gflow.config import ConfigError
-from gflow.daemon import hosting
+from gflow.daemon import hosting, signals
 from gflow.daemon.units import UnitFailed
 
 if TYPE_CHECKING:
@@ -85,6 +90,8 @@ def _daemon_options(command: _F) -> _F:
 async def gflowd(context: click.Context, named: str | None, verbose: int, quiet: int) -> None:
     """The gflow daemon: queues jobs and runs them. Without a command: `run`."""
     context.obj = Invocation(named, verbose - quiet)
+    if context.invoked_subcommand not in (None, "run"):
+        signals.let_hang_ups_in()  # only a daemon has a handler, sooner or later
     if context.invoked_subcommand is None:
         await context.invoke(run)
 

@@ -27,13 +27,17 @@ class CannotReplace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """Sockets of the program before: the Unix socket, whether systemd made it, those for TCP at `tcp`, connections."""
+    """Sockets of the program before: the Unix socket, whether systemd made it, those for TCP at `tcp`, connections.
+
+    terminal: whether it was to end with its terminal; None: there was none before.
+    """
 
     unix: socket.socket
     of_systemd: bool
     tcp: tuple[str, int] | None = None
     tcp_sockets: tuple[socket.socket, ...] = ()
     connections: list[socket.socket] = field(default_factory=list)
+    terminal: bool | None = None
 
     def close(self) -> None:
         """Those for TCP are not wanted any more."""
@@ -59,7 +63,8 @@ def take(environ: MutableMapping[str, str], pid: int) -> tuple[HandedOver, Given
     sockets, connections = _opened(said["sockets"]), _opened(said.get("connections", []))
     tcp = tuple(said["tcp"]) if said["tcp"] is not None else None
     given = Given(said["notify"], said["watchdog_secs"], unit=said["unit"])
-    return HandedOver(sockets[-1], said["of_systemd"], tcp, tuple(sockets[:-1]), connections), given
+    listening = tuple(sockets[:-1])
+    return HandedOver(sockets[-1], said["of_systemd"], tcp, listening, connections, said.get("terminal")), given
 
 
 def _opened(descriptors: Iterable[int]) -> list[socket.socket]:
@@ -81,8 +86,10 @@ def try_out() -> None:
         raise CannotReplace(f"the program that is installed now cannot be loaded: {last}")
 
 
-def replace(handed: HandedOver, given: Given) -> Never:
+def replace(handed: HandedOver, given: Given, *, terminal: bool) -> Never:
     """Become the program that is installed now, with the command line of this one.
+
+    terminal: whether it is to end with its terminal, as this one was.
 
     Raises OSError if that cannot be.
     """
@@ -98,6 +105,7 @@ def replace(handed: HandedOver, given: Given) -> Never:
         "notify": given.notify,
         "watchdog_secs": given.watchdog_secs,
         "unit": given.unit,
+        "terminal": terminal,
     }
     words = [sys.executable, *sys.orig_argv[1:]]
     os.execve(sys.executable, words, {**os.environ, VARIABLE: json.dumps(said)})  # noqa: S606 - no shell is wanted

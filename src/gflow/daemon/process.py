@@ -18,7 +18,7 @@ from gflow.daemon.handover import HandedOver, replace
 from gflow.daemon.loopback import CannotListen
 from gflow.daemon.run import Daemon
 from gflow.daemon.settings import Settings
-from gflow.daemon.signals import HEEDED, Terminal
+from gflow.daemon.signals import HEEDED, Terminal, keep_back_hang_ups, let_hang_ups_in
 from gflow.daemon.systemd import adopt
 from gflow.launch.tmux_server import TmuxUnusable
 from gflow.store.disk import private_directory
@@ -49,14 +49,15 @@ def _serve(settings: Settings) -> None:
         handed = HandedOver(sock, of_systemd=True)
     daemon = _serve_locked(settings, handed)
     if daemon.leaving.replacement is not None:
-        replace(daemon.leaving.replacement, settings.given)
+        keep_back_hang_ups()
+        replace(daemon.leaving.replacement, settings.given, terminal=daemon.leaving.terminal.counts)
 
 
 def _serve_locked(settings: Settings, handed: HandedOver | None) -> Daemon:
     """Daemons one after the other, the last of which is returned when it has left."""
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-        terminal, heard = Terminal(), list[int]()
+        terminal, heard = Terminal(handed.terminal if handed is not None else None), list[int]()
         again = True
         while again and not any(map(terminal.asks_to_stop, heard)):
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
@@ -64,6 +65,9 @@ def _serve_locked(settings: Settings, handed: HandedOver | None) -> Daemon:
             _raise_descriptor_limit()  # after the launcher has noted the limit that jobs are to have
             for number in HEEDED:  # between two daemons, too, one is heard
                 signal.signal(number, lambda number, _: heard.append(number))
+            let_hang_ups_in()
+            if terminal.has_gone:  # a signal of that may have come between two programs
+                heard.append(signal.SIGHUP)
             again = _run(daemon)
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     return daemon
