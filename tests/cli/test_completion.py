@@ -247,6 +247,9 @@ def test_gflowd_is_asked_like_the_others(bin_dir):
 
     assert gflowd("completion", "zsh") == script("gflowd", "zsh")
     assert gflowd("__complete", "bash", "2", "gflowd up --so", "gflowd", "up", "--so") == "--socket\n"
+    assert "--yes\n" in gflowd("__complete", "bash", "2", "gflowd init --", "gflowd", "init", "--")
+    verbs = gflowd("__complete", "bash", "1", "gflowd ", "gflowd", "").split()
+    assert (verbs.count("completion"), [verb for verb in verbs if verb.startswith("_")]) == (1, [])
 
 
 def test_a_shell_that_is_not_known_is_refused(run):

@@ -229,7 +229,11 @@ async def completion(shell: str) -> None:
     click.echo(script("gflowd", shell), nl=False)
 
 
-@gflowd.command("__complete", hidden=True, context_settings={"ignore_unknown_options": True})
+@gflowd.command(
+    "__complete",
+    hidden=True,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},  # `--` may be asked for
+)
 @click.argument("asked", nargs=-1, type=click.UNPROCESSED)
 async def complete(asked: tuple[str, ...]) -> None:
     """Answer a shell that asks what may come next."""

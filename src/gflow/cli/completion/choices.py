@@ -78,7 +78,8 @@ def _verbs(found: Position, *, describe: bool) -> Found:
         names = [name for name in table.members if name.startswith(found.word)]
         # Short names are for typing; they are offered where nothing else fits.
         names = names or [name for name in table.aliases if name.startswith(found.word)]
-        return [(name, table.summary_of(name) if describe else "") for name in names] + own
+        verbs = [(name, table.summary_of(name) if describe else "") for name in names]
+        return verbs + ([] if COMPLETION in table.members else own)
     if not found.fresh:
         return []
     return [(word, meaning) for word, (_, meaning) in table.words.items()] + ([] if table.arguments else own)
