@@ -115,8 +115,45 @@ def test_a_remark_fits_whatever_was_chosen(chosen):
     assert f"or {chosen}" not in line
 
 
-def test_who_cannot_be_asked_is_not(init):
-    assert init(stdin="").returncode == 0
+def test_a_link_leads_to_the_file_that_is_written(init, tmp_path):
+    dotfile = tmp_path / "gflow.toml"
+    dotfile.write_text("# mine\n")
+    init.file.symlink_to(dotfile)
+    assert init("--yes").returncode == 1
+    assert dotfile.read_text() == "# mine\n"
+    assert "Kept what was there as gflow.toml.old.\n" in init("--yes", "--force", "--gpus", "1").stdout
+    assert init.file.readlink() == dotfile
+    assert config.load(dotfile, {}).daemon.gpus == [1]
+    assert init.file.with_name("gflow.toml.old").read_text() == "# mine\n"
+
+
+def test_a_link_to_nothing_stays_unless_told_otherwise_and_is_kept_then(init, tmp_path):
+    init.file.symlink_to(tmp_path / "unmounted/gflow.toml")
+    done = init("--yes")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"a link to {tmp_path}/unmounted/gflow.toml, where there is nothing; --force" in done.stderr
+    assert init.file.is_symlink()
+    assert init("--yes", "--force").returncode == 0
+    assert not init.file.is_symlink()
+    assert init.file.with_name("gflow.toml.old").readlink() == tmp_path / "unmounted/gflow.toml"
+
+
+def test_what_is_no_file_is_never_replaced(init):
+    init.file.symlink_to("/dev/null")
+    assert "is no file" in init("--yes", "--force").stderr
+    assert init.file.is_char_device()
+
+
+def test_the_daemon_is_to_be_started_with_the_file_that_was_written(daemonless, tmp_path):
+    written = tmp_path / "my gflow.toml"
+    done = daemonless.cli("gflowd", "--config", str(written), "init", "--yes")
+    assert done.stdout.endswith(f"Start with: gflowd --config '{written}' up\n")
+
+
+def test_who_cannot_be_asked_is_not_and_is_told(init):
+    done = init(stdin="0\n\n")
+    assert done.returncode == 0
+    assert "This is no terminal, so nothing is asked" in done.stdout
     assert config.load(init.file, {}) == config.Config()
 
 

@@ -81,6 +81,15 @@ gflowd down >/dev/null; gflowd run >/dev/null 2>&1 & soon gqueue
 systemctl --user start gflowd.socket 2>/dev/null; echo "exit code $?"
 journalctl --user --output=cat --unit=gflowd.socket | grep pid
 gflowd up; gflowd service uninstall | tail -n 1; touch go; gjob wait 2; gflowd down >/dev/null
+say 'all stops'
+gflowd service install >/dev/null; gflowd restart --simulated-gpus 1 >/dev/null
+gbatch --gpus 1 'echo $$ >pid3; exec sleep 600' >/dev/null; gbatch --gpus 1 'touch next' >/dev/null
+soon test -s pid3; job=$(cat pid3); systemctl --user show --property=Before --value 'gflow-jobs-*'
+systemctl --user exit; soon eval '! kill -0 "$job"'; soon eval '! systemctl is-active user@4711.service'
+ls next; journalctl --user --output=cat --unit=gflowd.service | grep -c -E 'share the daemon|remains running'
+cat .local/share/gflow/left
+export XDG_RUNTIME_DIR="$HOME/run"; mkdir -m 700 run
+gflowd run --simulated-gpus 1 >/dev/null 2>&1 & soon gqueue; gjob wait 4; gjob wait 3; gjob show 3 | grep Reason
 """
 )
 

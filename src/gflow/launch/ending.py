@@ -34,7 +34,7 @@ def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path
     record = directory.record()
     if record.code is None:
         return Exit(None, seen_at or _last_sign(directory, log), _why_no_status(directory, record, server_pid))
-    if record.code == HUNG_UP and _server_lost(directory, server_pid):
+    if record.code == HUNG_UP and record.boot == boot_id() and _server_lost(directory, server_pid):
         return Exit(record.code, record.written_at, SERVER_LOST)
     return Exit(record.code, record.written_at, describe(job.spec, record.code, record.word, directory.conda_output()))
 
