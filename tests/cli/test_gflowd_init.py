@@ -5,8 +5,10 @@ import tomllib
 import pytest
 
 from gflow import config
-from gflow.cli.gflowd_init import text_of
+from gflow.cli.gflowd_init import start_command, text_of
+from gflow.cli.gflowd_invocation import Invocation
 from gflow.daemon import configured
+from gflow.daemon.units import Host
 from support import certificates
 from support.daemon import Daemon
 from support.terminal import Terminal
@@ -115,10 +117,15 @@ def test_a_remark_fits_whatever_was_chosen(chosen):
     assert f"or {chosen}" not in line
 
 
+def link(init, target):
+    init.file.parent.mkdir(parents=True, exist_ok=True)
+    init.file.symlink_to(target)
+
+
 def test_a_link_leads_to_the_file_that_is_written(init, tmp_path):
     dotfile = tmp_path / "gflow.toml"
     dotfile.write_text("# mine\n")
-    init.file.symlink_to(dotfile)
+    link(init, dotfile)
     assert init("--yes").returncode == 1
     assert dotfile.read_text() == "# mine\n"
     assert "Kept what was there as gflow.toml.old.\n" in init("--yes", "--force", "--gpus", "1").stdout
@@ -128,7 +135,7 @@ def test_a_link_leads_to_the_file_that_is_written(init, tmp_path):
 
 
 def test_a_link_to_nothing_stays_unless_told_otherwise_and_is_kept_then(init, tmp_path):
-    init.file.symlink_to(tmp_path / "unmounted/gflow.toml")
+    link(init, tmp_path / "unmounted/gflow.toml")
     done = init("--yes")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert f"a link to {tmp_path}/unmounted/gflow.toml, where there is nothing; --force" in done.stderr
@@ -139,15 +146,22 @@ def test_a_link_to_nothing_stays_unless_told_otherwise_and_is_kept_then(init, tm
 
 
 def test_what_is_no_file_is_never_replaced(init):
-    init.file.symlink_to("/dev/null")
+    link(init, "/dev/null")
     assert "is no file" in init("--yes", "--force").stderr
     assert init.file.is_char_device()
 
 
-def test_the_daemon_is_to_be_started_with_the_file_that_was_written(daemonless, tmp_path):
-    written = tmp_path / "my gflow.toml"
-    done = daemonless.cli("gflowd", "--config", str(written), "init", "--yes")
-    assert done.stdout.endswith(f"Start with: gflowd --config '{written}' up\n")
+@pytest.mark.parametrize(
+    ("named", "command"),
+    [
+        (None, "gflowd up"),
+        ("/etc/gflow/gflow.toml", "gflowd run --system"),
+        ("other.toml", "gflowd --config other.toml up"),
+    ],
+)
+def test_the_start_is_of_the_daemon_that_reads_the_file(named, command, monkeypatch):
+    monkeypatch.setattr(Host, "installed", property(lambda host: False))
+    assert start_command(Invocation(named, 0)) == command
 
 
 def test_who_cannot_be_asked_is_not_and_is_told(init):

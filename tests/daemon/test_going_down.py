@@ -45,6 +45,11 @@ def test_the_moment_is_compared_with_when_the_daemon_left(at, machine_too, told)
     assert as_of_restart(JOB, Exit(143, at), LEFT._replace(machine_too=machine_too)).text == told
 
 
+def test_what_nobody_recorded_ran_at_least_until_the_daemon_left():
+    assert as_of_restart(JOB, Exit(None, 600.0, RESTARTED), LEFT) == Exit(None, 1000.0, RESTARTED)
+    assert as_of_restart(JOB, Exit(None, 1001.0, RESTARTED), LEFT) == Exit(None, 1001.0, RESTARTED)
+
+
 def test_jobs_that_began_later_are_of_another_boot():
     assert as_of_restart(replace(JOB, started_at=1200.0), Exit(143, 1300.0), LEFT).text is None
     assert as_of_restart(JOB, Exit(143, 1300.0), None).text is None

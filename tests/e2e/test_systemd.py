@@ -209,3 +209,14 @@ def test_it_is_removed_without_a_rest(said):
     removed = [line for line in said["uninstall"] if line.startswith("Removed")]
     assert len(removed) == 2
     assert said["uninstall"][-1] == "exit code 4"
+
+
+def test_when_all_stops_the_daemon_does_first_and_starts_no_other_job(said):
+    before, missing, trouble, left, following, stopped, *_ = said["all stops"]
+    assert "gflowd.service" in before.split()
+    assert "No such file" in missing, "no other job was started"
+    assert trouble == "0"
+    assert left.endswith(" no"), "the user's systemd went down, not the machine"
+    assert following == "Job 4 Finished"
+    assert stopped.startswith("Job 3 Failed (")
+    assert "restarted" not in stopped

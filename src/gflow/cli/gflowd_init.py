@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncclick as click
 
-from gflow import config
+from gflow import config, paths
 from gflow.cli.gflowd_invocation import BadFlag, Invocation, with_flag
 from gflow.cli.local_zone import local_zone
 from gflow.config import ConfigError
@@ -98,11 +98,13 @@ async def init(given: Invocation, /, *, yes: bool, force: bool, advanced: bool, 
     kept = _write(path, text_of(answers))
     if kept is not None:
         click.echo(f"Kept what was there as {kept.name}.")
-    click.echo(f"Wrote {path}. Start with: {_start(given)}")
+    click.echo(f"Wrote {path}. Start with: {start_command(given)}")
 
 
-def _start(given: Invocation) -> str:
+def start_command(given: Invocation) -> str:
     """The command that has a daemon go by the file that was written."""
+    if given.named is not None and os.path.abspath(given.named) == paths.SYSTEM_CONFIG:
+        return "gflowd restart --system" if Host(system=True).installed else "gflowd run --system"
     unusual = given.named is not None and os.path.abspath(given.named) != os.path.abspath(given.usual_file)
     named = f" --config {shlex.quote(given.named)}" if unusual and given.named else ""
     return f"gflowd{named} {'restart' if Host().installed else 'up'}"

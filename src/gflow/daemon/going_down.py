@@ -83,12 +83,14 @@ def noted(data_dir: Path) -> Left | None:
 
 def as_of_restart(job: Job, how: Exit, left: Left | None) -> Exit:
     """The end of a job that a daemon before this boot, which left so, has not seen: with the restart as its reason, if
-    it was ended by that."""
-    if left is None or left.machine_too is False or how.text is not None or how.code not in _SUDDEN:
+    it was ended by that. Nothing may have recorded the end; then it was after a daemon that would have seen it."""
+    if left is None or left.machine_too is False or job.started_at is None or job.started_at > left.at:
         return how
+    if how.text == RESTARTED:
+        return replace(how, at=max(how.at, left.at))
     slack_secs = _SHUTDOWN_SECS if left.machine_too else 0.0
-    ran_then = job.started_at is not None and job.started_at <= left.at
-    return replace(how, text=RESTARTED) if ran_then and how.at >= left.at - slack_secs else how
+    by_it = how.text is None and how.code in _SUDDEN and how.at >= left.at - slack_secs
+    return replace(how, text=RESTARTED) if by_it else how
 
 
 class GoingDown:
