@@ -225,7 +225,7 @@ def test_a_long_chain_is_no_trouble(bench: Bench) -> None:
 @pytest.mark.parametrize("mode", [DependencyMode.ALL, ANY])
 def test_layers_that_wait_for_all_of_the_layer_before_are_no_trouble(mode: DependencyMode) -> None:
     """Work that grows faster than what is written down would take minutes for this."""
-    engine, width, layers = Engine(), 600, 4
+    engine, width, layers = Engine(), 300, 4
     layer: list[int] = []
     for _ in range(layers):
         specs = [job_spec(depends_on=tuple(layer), dependency_mode=mode if layer else None) for _ in range(width)]
