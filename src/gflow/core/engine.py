@@ -618,7 +618,7 @@ class Engine(Sweeps):
             verdict, cause = judge(dependent.spec, self.jobs)
             if verdict is Verdict.SATISFIED:
                 self._queue(dependent, now.wall)
-            elif verdict is Verdict.IMPOSSIBLE:
+            elif verdict is Verdict.IMPOSSIBLE and dependent.spec.auto_cancel:
                 doomed.add(dependent_id)
                 yield dependent_id, cause
 
