@@ -1,6 +1,7 @@
 """The output of jobs: its path, its end, and all of it as it comes."""
 
 import io
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ import trio
 from gflow.api import logs as module
 from gflow.core.errors import Unavailable
 from support.desk import eventually
+from support.hanging import hanging
 from support.lease import leased
 
 LINES = b"one\ntwo\nthree\nfour\n"
@@ -96,6 +98,13 @@ async def test_a_log_that_its_owner_keeps_to_himself_is_unavailable(house, job, 
         says = await house.refused("GET", f"{job}/{path}", status=503, code="unavailable")
     assert says.endswith("1.log cannot be read: Resource temporarily unavailable")
     assert "Traceback" not in caplog.text
+
+
+async def test_a_log_on_a_disk_that_hangs_is_unavailable(house, job, monkeypatch):
+    reads = module._Reads(0.02)
+    with hanging() as read, pytest.raises(Unavailable, match=r"The log /log cannot be read: it does not answer"):
+        await reads.of(house.engine.job(1), read, Path("/log"))
+    assert (await house.client.get(f"{job}/content")).status_code == 200
 
 
 async def test_an_answer_whose_log_cannot_be_read_any_more_is_broken_off(house, job, caplog, monkeypatch):

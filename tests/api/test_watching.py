@@ -1,8 +1,10 @@
 """What is asked about running jobs: progress, processes, terminals."""
 
 import pytest
+import trio
 
 from gflow.api import gauge
+from support.hanging import hanging
 
 BAR = b"\r 45%|####  | 45/100 [00:10<00:12,  4.50it/s]"
 
@@ -91,3 +93,14 @@ async def test_jobs_of_a_group_are_found_also_those_of_the_past(house):
     assert [job["id"] for job in await house.get("/jobs?group=a")] == [1, 3]
     answer = await house.client.get("/queue?columns=JOBID&states=all&group=a&limit=1")
     assert (answer.text, answer.headers["x-total"]) == ("1\n", "2")
+
+
+async def test_files_that_hang_keep_nobody_waiting_for_long(house, two, monkeypatch):
+    (told,) = await house.get("/progress")
+    monkeypatch.setattr(gauge, "FRESH_SECS", 0.0)
+    monkeypatch.setattr(gauge, "MOST_SECS", 0.05)
+    with hanging() as read:
+        monkeypatch.setattr(gauge, "read_progress", read)
+        with trio.fail_after(20):
+            (again,) = await house.get("/progress")
+    assert (again["id"], again["percent"]) == (told["id"], told["percent"]), "as it was"

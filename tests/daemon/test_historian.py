@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from gflow.core.model import Exit, Now, StopCause
+from gflow.core.model import Exit, Now
 from gflow.daemon import historian as module
 from gflow.daemon.historian import FRESH_SECS, Historian
 from gflow.store.history import KEPT, NAME, History
@@ -70,23 +70,6 @@ async def test_what_has_just_ended_stays(history):
     async with serving(desk, history):
         await eventually(lambda: 1 not in desk.engine.jobs, "the move")
     assert list(desk.engine.jobs) == [2]
-
-
-async def test_of_who_keeps_much_they_leave_soon_and_by_themselves(history, monkeypatch):
-    """Nothing happens after the end, and those of others stay."""
-    monkeypatch.setattr(module, "HEAVY_BYTES", 100_000)
-    monkeypatch.setattr(module, "HEAVY_SECS", 0.01)
-    desk = Desk()
-    light, heavy = desk.submit(owner="ana"), desk.submit(owner="ben", argv=("true", *["x" * 60_000] * 2))
-    for job_id in (light, heavy):
-        desk.runtime.commit(desk.engine.stop(job_id, StopCause.CANCEL, desk.now))
-    async with serving(desk, history, keep_jobs=100):
-        for _ in range(5):
-            await trio.sleep(0.002)
-        assert sorted(desk.engine.jobs) == [light, heavy], "no time has passed"
-        desk.now = Now(desk.now.wall + 1, desk.now.boot + 1)
-        await eventually(lambda: heavy not in desk.engine.jobs, "the move")
-    assert [*desk.engine.jobs] == [light]
 
 
 async def test_a_job_that_ends_later_moves_too(history):

@@ -99,8 +99,27 @@ async def test_a_slow_look_is_followed_by_a_long_rest(office, autojump_clock):
     office.launcher.memory_over = slow
     async with office.open():
         await office.start(memory_mb=100)
-        await trio.sleep(31)
-    assert len(office.looks) == 4, "two seconds each, and six between them"
+        await trio.sleep(23)
+    assert len(office.looks) == 4, "two seconds each, and four between them"
+
+
+async def test_a_look_that_takes_for_ever_keeps_no_other_job_from_its_end(office, autojump_clock):
+    look = office.launcher.memory_over
+
+    async def stuck(job):
+        if job.id == 1:
+            await trio.sleep_forever()
+        return await look(job)
+
+    office.launcher.memory_over = stuck
+    async with office.open():
+        await office.start(memory_mb=100)
+        other = await office.start(memory_mb=100)
+        await trio.sleep(5)
+        office.launcher.memory = {other: 150 * MB}
+        await trio.sleep(1)
+        await idle()
+        assert office.job(other).detail == "out of memory: used 150M of 100M"
 
 
 async def test_a_limit_that_is_raised_in_time_saves_the_job(office, autojump_clock):

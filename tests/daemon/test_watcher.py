@@ -11,11 +11,12 @@ import trio.testing
 
 from gflow.core.errors import Unavailable
 from gflow.core.model import StopCause, StopStep
-from gflow.daemon import stalls
+from gflow.daemon import stalls, watcher
 from gflow.daemon.watcher import Watcher
 from gflow.launch.base import CannotLaunch
 from support.desk import Desk, eventually
 from support.fake_launcher import STUBBORN, FakeLauncher
+from support.hanging import hanging
 from support.jobs import gpus, spec
 from support.lease import leased
 
@@ -465,6 +466,20 @@ async def test_a_log_that_its_owner_keeps_to_himself_holds_nothing_up(tmp_path, 
                 await ended(office)
         assert office.job().retried_as is None
         assert "Job 1: its log cannot be read (Resource temporarily unavailable)" in caplog.text
+
+
+async def test_a_log_on_a_disk_that_hangs_holds_nothing_up(tmp_path, caplog, monkeypatch):
+    office = gpu_office(tmp_path)
+    monkeypatch.setattr(watcher, "LOG_SECS", 0.02)
+    async with office.open():
+        await office.start(**WISHES)
+        with hanging() as read:
+            monkeypatch.setattr(watcher, "read_tail", read)
+            await office.finish(1, 1)
+            with trio.fail_after(10):
+                await ended(office)
+        assert office.job().retried_as is None
+        assert "Job 1: its log cannot be read (it does not answer)" in caplog.text
 
 
 async def test_it_is_said_when_there_is_no_more_to_try_it_with(tmp_path, caplog):

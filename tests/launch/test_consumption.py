@@ -8,14 +8,15 @@ import pytest
 
 from gflow.launch import consumption
 from gflow.launch.consumption import consumption_of, memory_over
+from gflow.launch.patience import Patience
 from gflow.launch.processes import Process, all_processes, read_stat
 
 
-def test_this_process_takes_time_and_memory() -> None:
+async def test_this_process_takes_time_and_memory() -> None:
     stat = read_stat(os.getpid())
     assert stat is not None
     held = bytearray(32 << 20)
-    (found,) = consumption_of([stat.process])
+    (found,) = await consumption_of([stat.process], None, Patience())
     assert (found.pid, found.parent) == (os.getpid(), os.getppid())
     assert found.memory_bytes > len(held)
     assert 0 < found.cpu_secs <= sum(os.times()[:2]) + 0.1
@@ -24,20 +25,21 @@ def test_this_process_takes_time_and_memory() -> None:
     assert found.started_boot == stat.process.start_boot
 
 
-def test_what_is_gone_or_another_by_now_is_left_out() -> None:
+async def test_what_is_gone_or_another_by_now_is_left_out() -> None:
     with subprocess.Popen(["true"]) as child:
         pid = child.pid
     stat = read_stat(os.getpid())
     assert stat is not None
-    assert consumption_of([Process(pid, 1), Process(os.getpid(), stat.process.start_ticks + 1)]) == []
+    gone, another = Process(pid, 1), Process(os.getpid(), stat.process.start_ticks + 1)
+    assert await consumption_of([gone, another], None, Patience()) == []
 
 
-def test_a_process_without_a_command_line_has_its_name_in_brackets() -> None:
+async def test_a_process_without_a_command_line_has_its_name_in_brackets() -> None:
     with subprocess.Popen([sys.executable, "-c", "import os; os._exit(0)"]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         stat = read_stat(child.pid)
         assert stat is not None
-        (found,) = consumption_of([stat.process])
+        (found,) = await consumption_of([stat.process], None, Patience())
     assert (found.state, found.memory_bytes) == ("Z", 0)
     assert found.command.startswith("[")
 
@@ -65,20 +67,20 @@ def holding(what: str, processes: int) -> "tuple[subprocess.Popen[str], list[Pro
 
 
 @pytest.mark.parametrize("what", [FORKED, SHARED], ids=["pages of a parent", "shared memory"])
-def test_what_processes_share_is_counted_once(what: str) -> None:
+async def test_what_processes_share_is_counted_once(what: str) -> None:
     program, found = holding(what, 4)
     with program:
-        resident = sum(one.memory_bytes for one in consumption_of(found))
+        resident = sum(one.memory_bytes for one in await consumption_of(found, None, Patience()))
         assert resident > 220 << 20, "each of the four holds it"
-        assert memory_over(found, 180 << 20) is None
-        used = memory_over(found, 50 << 20)
+        assert await memory_over(found, 180 << 20, None, Patience()) is None
+        used = await memory_over(found, 50 << 20, None, Patience())
         assert used is not None
         assert 60 << 20 < used < 180 << 20
 
 
-def test_what_is_below_the_limit_is_not_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_below_the_limit_is_not_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
     stat = read_stat(os.getpid())
     assert stat is not None
     monkeypatch.setattr(consumption, "_proportional_bytes", None)
-    assert memory_over([stat.process], 1 << 50) is None
-    assert memory_over([Process(os.getpid(), 1)], 0) is None, "another process by now"
+    assert await memory_over([stat.process], 1 << 50, None, Patience()) is None
+    assert await memory_over([Process(os.getpid(), 1)], 0, None, Patience()) is None, "another process by now"

@@ -17,6 +17,7 @@ import trio
 from gflow.core.model import Job, JobId
 from gflow.launch.base import Launcher, LaunchFailed, Trace
 from gflow.users import accounts
+from support.birthmark import marked
 from support.fake_launcher import STUBBORN, FakeLauncher
 from support.tmux_server import Machine, clock, make_job, running, serving_users, until
 
@@ -367,8 +368,8 @@ async def test_what_a_container_runs_is_the_job_s_and_what_others_run_is_not(
     (tmp_path / "subuid").write_text("root:300000:10\n")
     monkeypatch.setattr(accounts, "SUBORDINATE", tmp_path / "subuid")
     job = await started(driver.job())
-    mark = {"GFLOW_RUN_ID": job.run_id or ""}
-    lent, other = (subprocess.Popen(["sleep", "600"], env=mark, user=uid, cwd="/") for uid in (300003, 400000))
+    with marked(job.run_id or ""):
+        lent, other = (subprocess.Popen(["sleep", "600"], user=uid, cwd="/") for uid in (300003, 400000))
     try:
         assert {process.pid for process in await driver.launcher.processes(job)} == {*driver.processes(job), lent.pid}
         owners = await driver.launcher.owners([lent.pid, other.pid])

@@ -15,21 +15,23 @@ import trio
 import trio.testing
 
 from gflow.launch import processes
-from gflow.launch.birthmark import shell_line
+from gflow.launch.birthmark import mark_of, shell_line
 from gflow.launch.processes import (
     Process,
     ProcessTable,
+    birthmark_of,
     is_alive,
     name_of,
     open_process,
     read_stat,
-    run_id_of,
     send,
     signal_all,
     wait_process,
 )
+from support.birthmark import marked
 from support.tmux_server import until
-from support.wait import until as wait_until
+
+ME = os.getuid()
 
 CHAIN = """
 import os, sys
@@ -57,12 +59,19 @@ threading.Thread(target=lambda: (print(threading.get_native_id(), flush=True), t
 """
 
 
+FIRST_THREAD_ENDS = f"""
+import ctypes
+ctypes.CDLL(None).syscall({93 if os.uname().machine in ("aarch64", "riscv64") else 60}, 0)
+"""
+
+
 @contextmanager
 def child(run_id: str | None, *argv: str, **options: object) -> Iterator["subprocess.Popen[bytes]"]:
-    env = {"PATH": os.environ["PATH"]} | ({"GFLOW_RUN_ID": run_id} if run_id else {})
-    process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, start_new_session=True, **options)  # type: ignore[call-overload]
+    """A program, born with the mark of a launch."""
+    env = {"PATH": os.environ["PATH"]}
+    with marked(run_id) if run_id else contextlib.nullcontext():
+        process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, start_new_session=True, **options)  # type: ignore[call-overload]
     try:
-        wait_until(lambda: processes._environ(process.pid) or not is_alive(process_of(process.pid)), "the program")
         yield process
     finally:
         process.kill()
@@ -100,8 +109,10 @@ def run_id() -> str:
 
 
 @pytest.fixture
-def table() -> ProcessTable:
-    return ProcessTable()
+def table(run_id: str) -> ProcessTable:
+    made = ProcessTable()
+    made.register(run_id, ME)
+    return made
 
 
 async def test_processes_that_left_session_group_and_parent_are_found(table: ProcessTable, run_id: str) -> None:
@@ -116,7 +127,7 @@ async def test_processes_that_left_session_group_and_parent_are_found(table: Pro
 async def test_a_process_without_the_mark_is_found_by_its_session(table: ProcessTable, run_id: str) -> None:
     with child(None, "sh", "-c", "sleep 600 & echo $!; wait") as wrapper:
         pid = read_pid(wrapper)
-        table.register(run_id, wrapper.pid)
+        table.register(run_id, ME, wrapper.pid)
         assert await table.members(run_id) == [process_of(pid)]
         table.forget(run_id)
         os.kill(pid, signal.SIGKILL)
@@ -140,21 +151,21 @@ async def test_a_process_that_left_all_of_it_has_its_birthmark(table: ProcessTab
         chain = f"{sys.executable} -c '{CHAIN}' 2 clean"
         with child(None, shell, "-c", f"{shell_line(run_id)}{chain}; exec sleep 600", stderr=subprocess.DEVNULL) as sh:
             pid = read_pid(sh)
+            table.forget(run_id)
             assert process_of(pid) not in await table.members(run_id), "as long as the launch is not known"
-            table.register(run_id, 2**22 + 1)
+            table.register(run_id, ME)
             assert process_of(pid) in await table.members(run_id)
-            table.register("another", 2**22 + 2)
+            table.register("another", ME, 2**22 + 2)
             assert await table.members("another") == []
             assert (await table.owners([pid]))[pid].run_id == run_id
             send(process_of(pid), signal.SIGKILL)
-            table.forget(run_id)
 
 
 async def test_the_wrapper_is_never_signalled(table: ProcessTable, run_id: str) -> None:
     with child(run_id, "sh", "-c", "trap : TERM; sleep 600 & echo $!; wait; wait; echo done") as wrapper:
         pid = read_pid(wrapper)
         await until(lambda: name_of(pid) == "sleep", "a process that no longer traps as the shell does")
-        table.register(run_id, wrapper.pid)
+        table.register(run_id, ME, wrapper.pid)
         assert await signal_all(partial(table.members, run_id), signal.SIGTERM) == 1
         assert wrapper.stdout is not None
         assert wrapper.stdout.readline() == b"done\n"
@@ -176,7 +187,7 @@ async def test_whose_many_processes_are_is_found_by_one_look(
     monkeypatch.setattr(processes, "_scan", counted)
     with child(run_id, "sh", "-c", "sleep 600 & echo $!; wait") as wrapper:
         pid = read_pid(wrapper)
-        table.register(run_id, wrapper.pid)
+        table.register(run_id, ME, wrapper.pid)
         assert await table.owners([]) == {}
         assert scans == 0
         owners = await table.owners([pid, wrapper.pid, os.getpid(), *range(-100, 0)])
@@ -205,6 +216,15 @@ async def test_a_process_that_ended_since_it_was_seen_is_known_until_it_is_reape
         process.wait()
         assert await table.owners([process.pid]) == {}
     assert before[process.pid].run_id == run_id
+
+
+async def test_a_process_lives_as_long_as_any_of_its_threads(table: ProcessTable, run_id: str) -> None:
+    with child(run_id, sys.executable, "-c", f"{THREAD}\n{FIRST_THREAD_ENDS}") as process:
+        read_pid(process)
+        await until(lambda: (stat := read_stat(process.pid)) and stat.state == "Z", "the end of the first thread")
+        assert await table.members(run_id) == [process_of(process.pid)]
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
+        await until_none(table, run_id)
 
 
 async def test_zombies_do_not_count(table: ProcessTable, run_id: str) -> None:
@@ -276,64 +296,117 @@ async def test_asking_at_once_is_answered_at_once(table: ProcessTable, monkeypat
 
 
 async def test_a_process_is_looked_into_once(table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with child(run_id, "sleep", "600") as process, child("unknown", "sleep", "600") as stranger:
+        await table.members(run_id)
+        looked: list[tuple[int, str]] = []
+        read = processes._read
+        monkeypatch.setattr(processes, "_read", lambda pid, name: looked.append((pid, name)) or read(pid, name))
+        assert [member.pid for member in await table.members(run_id)] == [process.pid]
+        assert sorted(name for pid, name in looked if pid == process.pid) == ["stat", "status"], (
+            "whether it still counts"
+        )
+        assert stranger.pid not in dict(looked)
+
+
+async def test_nothing_is_read_that_a_process_can_keep_back(
+    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: set[str] = set()
+
+    def noted(path: str, *how: object, **more: object) -> object:
+        opened.add(path)
+        return open(path, *how, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(processes, "open", noted, raising=False)
+    with child(run_id, "sleep", "600") as process:
+        assert await table.owners([process.pid])
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 1
+    assert {path.split("/")[3] for path in opened} == {"stat", "status", "limits"}
+
+
+async def test_one_that_was_there_before_its_launch_was_known_is_found(table: ProcessTable, run_id: str) -> None:
+    with child(None, "sh", "-c", "sleep 600 & echo $!; wait") as wrapper:
+        pid = read_pid(wrapper)
+        assert await table.members(run_id) == []
+        table.register(run_id, ME, wrapper.pid)
+        assert process_of(pid) in await table.members(run_id)
+        assert {(await table.owners([one]))[one].run_id for one in (pid, wrapper.pid)} == {run_id}
+
+
+async def test_a_session_that_was_left_counts_no_more(table: ProcessTable, run_id: str) -> None:
+    """Its number may be another's by the time a launch is known."""
+    leaving = "import os; print(os.getpid(), flush=True); input(); os.setsid(); print(flush=True); input()"
+    with child(None, "sh", "-c", f"{sys.executable} -c '{leaving}'; true", stdin=subprocess.PIPE) as shell:
+        pid = read_pid(shell)
+        assert await table.members(run_id) == []
+        assert shell.stdin is not None
+        shell.stdin.write(b"\n")
+        shell.stdin.flush()
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        table.register(run_id, ME, shell.pid)
+        assert await table.members(run_id) == []
+        send(process_of(pid), signal.SIGKILL)
+
+
+async def test_what_is_gone_is_forgotten(table: ProcessTable, run_id: str) -> None:
     with child(run_id, "sleep", "600") as process:
         await table.members(run_id)
-        looked: list[int] = []
-        monkeypatch.setattr(processes, "_environ", looked.append)
-        assert [member.pid for member in await table.members(run_id)] == [process.pid]
-        assert process.pid not in looked
+        assert process.pid in table._known
+    await table.members(run_id)
+    assert process.pid not in table._known
 
 
-@pytest.mark.parametrize("looks", [1, 3])
-async def test_a_process_in_the_middle_of_starting_a_program_is_waited_for(
-    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch, looks: int
-) -> None:
-    """The kernel takes the old environment away some time before it puts the new one there."""
-    early = dict.fromkeys(map(str, range(looks)))
-    monkeypatch.setattr(processes, "_STARTING_SECS", 60)  # on a busy machine a moment may be a long one
-    with child(run_id, "sleep", "600") as process:
-        real_stat, real_environ = processes.read_stat, processes._environ
-
-        def stat_of(pid: int) -> processes.Stat | None:
-            stat = real_stat(pid)
-            return stat._replace(starting=bool(early)) if stat is not None and pid == process.pid else stat
-
-        def environ(pid: int) -> bytes | None:
-            return b"" if pid == process.pid and early and early.popitem() else real_environ(pid)
-
-        monkeypatch.setattr(processes, "read_stat", stat_of)
-        monkeypatch.setattr(processes, "_environ", environ)
-        assert [member.pid for member in await table.members(run_id)] == [process.pid]
+@pytest.mark.skipif(ME != 0, reason="only root can be another user")
+async def test_another_user_who_has_the_mark_is_nobody_s(table: ProcessTable, run_id: str) -> None:
+    with child(run_id, "sleep", "600", user=4242) as liar:
+        assert await table.members(run_id) == []
+        assert (await table.owners([liar.pid]))[liar.pid].run_id is None
+        assert await signal_all(partial(table.members, run_id), signal.SIGKILL) == 0
+        table.register("lie", 4242)
+        assert await table.members("lie") == []
+    with child("lie", "sleep", "600", user=4242) as own:
+        assert await table.members("lie") == [process_of(own.pid)]
 
 
-async def test_a_process_without_any_environment_is_looked_into_again(
-    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with child(run_id, "sleep", "600") as process:
-        with monkeypatch.context() as early:
-            early.setattr(processes, "_environ", lambda pid: b"")
-            assert await table.members(run_id) == []
+@pytest.mark.skipif(ME != 0, reason="only root can become another user")
+async def test_what_has_become_another_user_s_is_not_waited_for(run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program of another's with his rights can, that a job runs; there nobody but root may signal it."""
+    monkeypatch.setattr(processes, "_may_be_signalled", lambda _: False)
+    monkeypatch.setattr(processes, "_LOOK_AGAIN_SECS", 0.01)
+    table = ProcessTable()
+    table.register(run_id, 4242)
+    become = "import os; os.setresuid(4242, 4242, 0); print(flush=True); input(); os.setresuid(0, 0, 0)"
+    become += "; os.setresuid(4343, 4343, 4343); print(flush=True); input()"
+    with child(run_id, sys.executable, "-c", become, stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
         assert await table.members(run_id) == [process_of(process.pid)]
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(processes.wait_all_gone, partial(table.members, run_id))
+                await trio.testing.wait_all_tasks_blocked()
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+        assert is_alive(process_of(process.pid))
+        assert (await table.owners([process.pid]))[process.pid].run_id is None
 
 
-def test_only_a_process_that_starts_a_program_has_no_end_of_an_environment() -> None:
-    assert not process_stat(os.getpid()).starting
-    with child(None, "sleep", "600") as process:
-        assert not process_stat(process.pid).starting
-    first_of_the_kernel = read_stat(2)
-    if first_of_the_kernel is not None and first_of_the_kernel.parent == 0:
-        assert not first_of_the_kernel.starting, "it never has one"
-
-
-async def test_what_may_not_be_looked_at_is_not_tried_again_and_again(
-    table: ProcessTable, run_id: str, monkeypatch: pytest.MonkeyPatch
+async def test_after_a_slow_scan_the_next_is_not_long_in_coming(
+    table: ProcessTable, run_id: str, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[int] = []
-    with child(run_id, "sleep", "600") as process:
-        monkeypatch.setattr(processes, "_environ", looked.append)
-        for _ in range(2):
-            assert await table.members(run_id) == []
-        assert looked.count(process.pid) == 1
+    """As after the daemon was stopped (SIGSTOP) in the middle of one."""
+
+    def slow(*arguments: object) -> object:
+        autojump_clock.jump(100)
+        return {}
+
+    monkeypatch.setattr(processes, "_scan", slow)
+    await table.members(run_id)
+    began = trio.current_time()
+    await table.members(run_id)
+    assert trio.current_time() - began == pytest.approx(100 + processes._LONGEST_REST_SECS)
 
 
 def test_names_with_spaces_and_brackets_are_read(run_id: str) -> None:
@@ -345,4 +418,4 @@ def test_names_with_spaces_and_brackets_are_read(run_id: str) -> None:
         stat = read_stat(process.pid)
         assert stat is not None
         assert (stat.parent, stat.session) == (os.getpid(), process.pid)
-        assert run_id_of(process.pid) == run_id
+        assert birthmark_of(process.pid) == mark_of(run_id)

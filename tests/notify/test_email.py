@@ -9,10 +9,12 @@ import pytest
 import trio
 import trustme
 
+from gflow.notify import email
 from gflow.notify.base import DeliveryFailed
 from gflow.notify.email import THREADS, Email
 from gflow.notify.smtp_url import smtp_server
 from gflow.notify.subscription import Subscription
+from support.hanging import hanging
 from support.mail_server import MailServer
 from support.rude_server import RudeServer, drips, endless_answer
 from support.told import delivery, told
@@ -270,6 +272,17 @@ async def test_a_job_without_a_log_is_written_about_too(tmp_path):
         target = mailer(f"smtp://localhost:{server.port}", "a@b", log_path=lambda job_id: tmp_path / "none")
         await target.deliver(delivery())
     assert "of its log" not in server.mails[0].text
+
+
+async def test_a_log_on_a_disk_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(email, "TAIL_SECS", 0.02)
+    with MailServer() as server, hanging() as read:
+        monkeypatch.setattr(Email, "_tail", read)
+        target = mailer(f"smtp://localhost:{server.port}", "a@b", log_path=lambda job_id: tmp_path / "log")
+        for _ in range(THREADS + 1):
+            await target.deliver(delivery())
+    assert [mail for mail in server.mails if "of its log" in mail.text] == []
+    assert len(server.mails) == THREADS + 1
 
 
 async def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path):

@@ -12,6 +12,7 @@ from gflow.core.model import Exit, Job
 from gflow.launch import cgroups
 from gflow.launch.cgroups import Cgroups
 from gflow.launch.confined import confined_over
+from gflow.launch.patience import Patience
 from gflow.launch.processes import Process, read_stat
 from gflow.launch.script import UNCONFINED
 from gflow.users import confining, holder
@@ -65,7 +66,7 @@ def test_a_job_with_limits_is_awaited_in_its_cgroup(kept: Confining, standing_in
     assert kept.make(make_job(8), 1000) == UNCONFINED
 
 
-def test_without_cgroups_it_is_awaited_nowhere(tmp_path: Path, job: Job, sleeper: Process) -> None:
+async def test_without_cgroups_it_is_awaited_nowhere(tmp_path: Path, job: Job, sleeper: Process) -> None:
     watched = Confining(tmp_path, lambda _: None)
     watched.begin()
     made = watched.make(job, 1000)
@@ -73,8 +74,8 @@ def test_without_cgroups_it_is_awaited_nowhere(tmp_path: Path, job: Job, sleeper
     watched.admit(job, sleeper)
     assert watched.with_all_in_it(job, [sleeper], None) == [sleeper]
     assert watched.judge(job, Exit(137, 1.0, None)) == Exit(137, 1.0, None)
-    assert watched.memory_over(make_job(8, memory_mb=1 << 20), [process_of(HERE)]) is None
-    assert (watched.memory_over(make_job(8, memory_mb=1), [process_of(HERE)]) or 0) > 0
+    assert await watched.memory_over(make_job(8, memory_mb=1 << 20), [process_of(HERE)], Patience()) is None
+    assert (await watched.memory_over(make_job(8, memory_mb=1), [process_of(HERE)], Patience()) or 0) > 0
     watched.drop(job)
     watched.sweep([])
     watched.close()
@@ -125,15 +126,15 @@ def test_it_ran_out_if_the_kernel_says_so(kept: Confining, standing_in: Cgroups,
     assert kept.judge(job, Exit(0, 1.0, None)).text is None
 
 
-def test_what_is_outside_of_the_cgroup_counts_with_what_is_in_it(standing_in: Cgroups) -> None:
+async def test_what_is_outside_of_the_cgroup_counts_with_what_is_in_it(standing_in: Cgroups) -> None:
     outside = process_of(HERE)
     standing_in.make("7.x", 1, None)
     (standing_in.directory / "7.x/memory.stat").write_text(f"anon {1 << 20}\n")
-    assert (confined_over(standing_in, "7.x", 1, [outside]) or 0) > 1 << 20
-    assert confined_over(standing_in, "7.x", 1 << 20, [outside]) is None
+    assert (await confined_over(standing_in, "7.x", 1, [outside], None, Patience()) or 0) > 1 << 20
+    assert await confined_over(standing_in, "7.x", 1 << 20, [outside], None, Patience()) is None
     (standing_in.directory / "7.x/cgroup.procs").write_text(f"{outside.pid}\n")
-    assert confined_over(standing_in, "7.x", 1, [outside]) is None
-    assert confined_over(standing_in, "7.x", None, [outside]) is None
+    assert await confined_over(standing_in, "7.x", 1, [outside], None, Patience()) is None
+    assert await confined_over(standing_in, "7.x", None, [outside], None, Patience()) is None
 
 
 def test_what_does_not_go_at_once_goes_later(kept: Confining, standing_in: Cgroups, job: Job) -> None:

@@ -4,6 +4,7 @@ import math
 import os
 import stat
 from collections.abc import Iterable
+from functools import partial
 
 import trio
 
@@ -14,6 +15,7 @@ KNOWN_SECS = 10.0
 """How long a directory that was there is taken to be there; the launch looks again in any case."""
 
 MOST_KNOWN = 1000
+LOOK_SECS = 10.0
 
 
 async def check(services: Services, wanted: Iterable[str]) -> None:
@@ -27,7 +29,10 @@ async def check(services: Services, wanted: Iterable[str]) -> None:
     unknown = {path for path in wanted if seen.get(path, -math.inf) < now - KNOWN_SECS}
     if not unknown:
         return
-    missing = await trio.to_thread.run_sync(_first_missing, unknown, abandon_on_cancel=True)
+    try:
+        missing = await services.patience.within(LOOK_SECS, None, partial(_first_missing, unknown))
+    except TimeoutError:
+        return  # on a disk that hangs: for the launch to find out
     if missing is not None:
         raise Impossible(f"The working directory '{missing}' does not exist, or is not a directory")
     if len(seen) >= MOST_KNOWN:

@@ -4,7 +4,9 @@ Looking reads the ends of two files for each job, in a thread; what was found co
 cost no more than one.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -12,11 +14,12 @@ import trio
 from gflow.core.model import Job, JobId, State
 from gflow.core.progress import Progress
 from gflow.daemon.runtime import Runtime
+from gflow.launch.patience import Patience
 from gflow.launch.progress import Report, read_progress
 
 FRESH_SECS = 1.0
-AT_ONCE = 2
-"""Threads that may be looking: where files are slow, other answers must not wait for these."""
+MOST_SECS = 2.0
+"""What the files of one user may take; where they are slow, other answers must not wait for these."""
 
 
 class Gauge:
@@ -29,7 +32,7 @@ class Gauge:
         self._log_path = log_path
         self._report = report
         self._seen: dict[JobId, tuple[float, Progress | None]] = {}
-        self._threads = trio.CapacityLimiter(AT_ONCE)
+        self._patience = Patience()
 
     async def of(self, jobs: Iterable[Job]) -> dict[JobId, Progress]:
         """What those of the jobs that run have said, by id; nothing of a job that has said nothing."""
@@ -37,11 +40,20 @@ class Gauge:
         now = self._runtime.clock().boot
         stale = [job for job in running if self._seen_at(job.id) < now - FRESH_SECS]
         if stale:
-            found = await trio.to_thread.run_sync(self._read_all, stale, limiter=self._threads)
+            async with trio.open_nursery() as nursery:
+                for user in {job.spec.uid for job in stale}:
+                    nursery.start_soon(self._look, user, [job for job in stale if job.spec.uid == user], now)
             self._forget_ended()
-            self._seen |= {job_id: (now, progress) for job_id, progress in found}
         seen = ((job.id, self._seen[job.id][1]) for job in running if job.id in self._seen)
         return {job_id: progress for job_id, progress in seen if progress is not None}
+
+    async def _look(self, user: int | None, jobs: list[Job], now: float) -> None:
+        """At the jobs of one user. What does not come in time is as it was."""
+        found: dict[JobId, Progress | None] = {}
+        with contextlib.suppress(TimeoutError):
+            await self._patience.within(MOST_SECS, user, partial(self._read_all, jobs, found))
+        for job in jobs:
+            self._seen[job.id] = now, found.get(job.id, self._seen.get(job.id, (now, None))[1])
 
     def _seen_at(self, job_id: JobId) -> float:
         seen = self._seen.get(job_id)
@@ -51,5 +63,6 @@ class Gauge:
         running = self._runtime.engine.running
         self._seen = {job_id: seen for job_id, seen in self._seen.items() if job_id in running}
 
-    def _read_all(self, jobs: Iterable[Job]) -> list[tuple[JobId, Progress | None]]:
-        return [(job.id, read_progress(self._log_path(job.id), self._report(job))) for job in jobs]
+    def _read_all(self, jobs: Iterable[Job], found: dict[JobId, Progress | None]) -> None:
+        for job in jobs:
+            found[job.id] = read_progress(self._log_path(job.id), self._report(job))

@@ -4,8 +4,9 @@ import io
 import math
 import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar, TypeVarTuple, Unpack
 
 import trio
 from quart import Blueprint, Response
@@ -16,7 +17,8 @@ from gflow.api.callers import Caller, caller
 from gflow.api.services import Services
 from gflow.core.errors import Malformed, NotFound, Unavailable
 from gflow.core.lifecycle import FINAL
-from gflow.core.model import Job, JobId
+from gflow.core.model import Job
+from gflow.launch.patience import Patience
 from gflow.store.disk import open_regular
 
 CHUNK_BYTES = 256 * 1024
@@ -33,14 +35,14 @@ FOLLOW_SECS = 0.1
 LOOKS_A_SECOND = 320.0
 """At logs that are followed, by all: the more follow some, the longer each of them waits."""
 
-SEARCHES = 4
-"""Threads that may look for where the last lines begin: other work in threads goes on meanwhile."""
+READ_SECS, SEARCH_SECS = 5.0, 60.0
+"""What a piece of a log, or looking for where the last lines begin, may take: a log may be on a disk that hangs."""
 
 
 def blueprint(services: Services) -> Blueprint:
     """Routes below `/jobs/ID/log`."""
     routes = Blueprint("logs", __name__)
-    listing, searches, turns = services.listing, trio.CapacityLimiter(SEARCHES), _Turns()
+    listing, reads, searches, turns = services.listing, _Reads(READ_SECS), _Reads(SEARCH_SECS), _Turns()
 
     @routes.get("/jobs/<int:job_id>/log")
     async def where(job_id: int) -> Response:
@@ -50,10 +52,11 @@ def blueprint(services: Services) -> Blueprint:
     @routes.get("/jobs/<int:job_id>/log/content")
     async def content(job_id: int) -> Response:
         query.allow("tail", "max_bytes")
-        path = services.log_path((await seen(job_id)).id)
+        job = await seen(job_id)
+        path = services.log_path(job.id)
         tail = query.integer("tail", least=1, most=MOST_LINES) or 1000
         max_bytes = query.integer("max_bytes", least=1, most=MOST_BYTES) or 262_144
-        found = await trio.to_thread.run_sync(_tail, path, tail, max_bytes)
+        found = await reads.of(job, _tail, path, tail, max_bytes)
         if found is None:
             raise NotFound(f"Job {job_id} has no log yet")
         size, truncated, text = found
@@ -68,13 +71,11 @@ def blueprint(services: Services) -> Blueprint:
         if sum(given is not None for given in (first, last, offset)) > 1:
             raise Malformed("Give one of first, last and offset")
         follow = query.flag("follow")
-        if not await trio.to_thread.run_sync(_is_there, services.log_path(job.id)) and not follow:
+        if not await reads.of(job, _is_there, services.log_path(job.id)) and not follow:
             raise NotFound(f"Job {job_id} has no log yet")
         if last is not None:
-            offset = await trio.to_thread.run_sync(
-                _offset_of_last, services.log_path(job.id), last, abandon_on_cancel=True, limiter=searches
-            )
-        body = _stream(services, turns, caller(), job.id, offset or 0, first, follow=follow)
+            offset = await searches.of(job, _offset_of_last, services.log_path(job.id), last)
+        body = _stream(services, reads, turns, caller(), job, offset or 0, first, follow=follow)
         response = Response(body, content_type="text/plain")
         response.headers["X-Offset"] = str(offset or 0)
         response.timeout = None
@@ -87,6 +88,25 @@ def blueprint(services: Services) -> Blueprint:
         return job
 
     return routes
+
+
+_T = TypeVar("_T")
+_Rest = TypeVarTuple("_Rest")
+
+
+class _Reads:
+    """Of logs, each within so many seconds, and so that those of one user keep nobody else's waiting."""
+
+    def __init__(self, secs: float) -> None:
+        self._secs = secs
+        self._patience = Patience()
+
+    async def of(self, job: Job, read: Callable[[Path, Unpack[_Rest]], _T], path: Path, *rest: *_Rest) -> _T:
+        """What `read` returns. Raises Unavailable."""
+        try:
+            return await self._patience.within(self._secs, job.spec.uid, partial(read, path, *rest))
+        except TimeoutError as error:
+            raise Unavailable(f"The log {path} cannot be read: {error.strerror}") from error
 
 
 def _open(path: Path) -> BinaryIO | None:
@@ -133,18 +153,26 @@ class _Turns:
 
 
 async def _stream(
-    services: Services, turns: _Turns, who: Caller, job_id: JobId, offset: int, first: int | None, *, follow: bool
+    services: Services,
+    reads: _Reads,
+    turns: _Turns,
+    who: Caller,
+    job: Job,
+    offset: int,
+    first: int | None,
+    *,
+    follow: bool,
 ) -> AsyncIterator[bytes]:
     """The bytes of the log from `offset` on. With `follow`, until the job is over and all of them were sent, or the
     daemon stops: who follows asks what became of the job, and goes on at its own offset with the next daemon. It ends
     when the token of whoever asked is no good any more. Raises Unavailable, which breaks the answer off, for a log that
     cannot be read any more; while its job runs it may be readable again, as when its owner had a lease on it."""
-    jobs, bus, path = services.runtime.engine.jobs, services.runtime.bus, services.log_path(job_id)
+    jobs, bus, path, job_id = services.runtime.engine.jobs, services.runtime.bus, services.log_path(job.id), job.id
     while True:
         # asked before reading: what is written before a job is final is read below
         over = not follow or bus.closed or job_id not in jobs or jobs[job_id].state in FINAL
         try:
-            data = await trio.to_thread.run_sync(_read, path, offset)
+            data = await reads.of(job, _read, path, offset)
         except Unavailable:
             if over:
                 raise

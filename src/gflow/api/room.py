@@ -25,9 +25,6 @@ much. As every bound below it may be passed by one request."""
 WAITING_FOR_ONE = 10_000
 """Jobs that may wait for one job: its end is a step of all of them, during which nobody else gets an answer."""
 
-_LATER = "a minute after some have ended"
-"""Jobs count for what they keep until they have left for the history."""
-
 FILES, FILES_OF_ONE = 16 << 30, 2 << 30
 """Bytes of captured environments and scripts on disk."""
 
@@ -64,13 +61,13 @@ def check_kept(services: Services, who: Caller) -> None:
         return
     if kept.memory[who.name] > MEMORY_OF_ONE or kept.memory.total() > MEMORY:
         whose = "all users" if kept.memory[who.name] <= MEMORY_OF_ONE else who.name
-        raise _full(f"the arguments and dependencies of the jobs of {whose} take up all the memory they may", _LATER)
+        raise _full(f"what the jobs of {whose} were given, lately ended ones included, takes all memory it may")
     if kept.files[who.name] > FILES_OF_ONE or services.spool.total_bytes() > FILES:
         whose = "all users" if kept.files[who.name] <= FILES_OF_ONE else who.name
-        raise _full(f"the scripts and environments of the jobs of {whose} take up all the room they may", _LATER)
+        raise _full(f"the scripts and environments of the jobs of {whose} take up all the room they may")
 
 
-def _full(why: str, later: str = "when some have ended") -> TooMany:
-    refused = TooMany(f"The queue is full: {why}; submit again {later}")
+def _full(why: str) -> TooMany:
+    refused = TooMany(f"The queue is full: {why}; submit again in a minute")
     refused.retry_after_secs = 60
     return refused

@@ -24,6 +24,7 @@ from gflow.core.tokens import Tokens
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.tally import Tally
 from gflow.launch.base import Launcher
+from gflow.launch.patience import Patience
 from gflow.store.spool import Spool
 from gflow.store.upkeep.compaction import Compacted
 from gflow.wire.jobs import cut_down, job_json
@@ -124,6 +125,7 @@ class Services:
     own_only: bool
     limits: Callable[[], Mapping[str, Any]]
     submitters: Submitters | None = None
+    patience: Patience = field(default_factory=Patience)
     seen_directories: dict[str, float] = field(default_factory=dict)
     known_environments: dict[int, KnownEnvironment] = field(default_factory=dict)
     _encoded: dict[JobId, _Encoded] = field(default_factory=dict)

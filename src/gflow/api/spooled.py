@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ KEPT_ENVIRONMENTS = 32
 """Environments whose place in the spool is remembered, unless they are larger than `MOST_REMEMBERED`."""
 
 MOST_REMEMBERED = 256 << 10
+
+SCRIPT_SECS = 10.0
 
 
 class Spooled:
@@ -108,13 +111,22 @@ class Spooled:
             )
         key = text if text is not None else f"\0{run_dir}\0{path}"
         if key not in self._scripts:
-            data = await _script_bytes(path, text, run_dir)
+            data = await self._script_bytes(path, text, run_dir)
             if not data.strip():
                 raise Impossible(f"The script {path or ''} is empty".replace("  ", " "))
             if len(data) > MAX_SCRIPT_BYTES:
                 raise Impossible(f"The script is longer than {MAX_SCRIPT_BYTES >> 20} MiB")
             self._scripts[key] = await self._put("script", data)
         return self._scripts[key]
+
+    async def _script_bytes(self, path: str | None, text: str | None, run_dir: str | None) -> bytes:
+        if text is not None:
+            return text.encode(errors="surrogateescape")
+        place = Path(run_dir or "/", path or "")
+        try:
+            return await self._services.patience.within(SCRIPT_SECS, None, partial(_read_script, place))
+        except TimeoutError as error:
+            raise Impossible(f"The script {place} cannot be read: {error.strerror}") from None
 
     def keeps_script(self, digest: str) -> bool:
         """Whether the text of an earlier job is there still; then it stays."""
@@ -125,12 +137,6 @@ async def spooled_script(spooled: Spooled, update: JobUpdate, run_dir: str) -> s
     """The digest of the script an update names, None if it names none. Raises as `Spooled.script`."""
     path, text = (None if given is UNSET else given for given in (update.script, update.script_text))
     return await spooled.script(path, text, run_dir)
-
-
-async def _script_bytes(path: str | None, text: str | None, run_dir: str | None) -> bytes:
-    if text is not None:
-        return text.encode(errors="surrogateescape")
-    return await trio.to_thread.run_sync(_read_script, Path(run_dir or "/", path or ""), abandon_on_cancel=True)
 
 
 def _read_script(path: Path) -> bytes:

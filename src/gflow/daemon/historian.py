@@ -5,11 +5,11 @@ to need them. A history that cannot be written costs memory, not jobs: they stay
 """
 
 import logging
-import sys
 
 import trio
 
 from gflow.core.model import Job
+from gflow.core.table import Heavy
 from gflow.daemon.runtime import Runtime
 from gflow.store.history import KEPT, History, HistoryError
 
@@ -29,10 +29,8 @@ FRESH_SECS = 300.0
 under the same key."""
 
 HEAVY_BYTES = 32 << 20
-"""Of a user whose jobs keep more memory than this none stays longer than `HEAVY_SECS`: what has ended would keep him
-from submitting more."""
-
-HEAVY_SECS = 20.0
+HEAVY_SECS = 30.0
+"""Of a user whose jobs keep more memory than this no ended job stays longer than so."""
 
 
 class Historian:
@@ -64,8 +62,11 @@ class Historian:
             while await self._take_turn():
                 pass
             await trio.sleep(PAUSE_SECS)
-            with trio.move_on_after(HEAVY_SECS if self._is_heavy() else LOOK_AGAIN_SECS):
+            with trio.move_on_after(HEAVY_SECS if self._hogged() else LOOK_AGAIN_SECS):
                 await self._runtime.bus.wait_for_more(seen)
+
+    def _hogged(self) -> bool:
+        return any(size > HEAVY_BYTES for size in self._runtime.engine.kept.memory.values())
 
     async def _take_turn(self) -> bool:
         async with self._turn:
@@ -74,9 +75,8 @@ class Historian:
     async def _move_some(self) -> bool:
         """Whether jobs have moved, and there may be more."""
         engine, wall = self._runtime.engine, self._runtime.clock().wall
-        jobs = engine.retirable(self._keep_jobs, wall - self._keep_secs, wall - FRESH_SECS, AT_ONCE)
-        if not jobs and self._is_heavy():
-            jobs = engine.retirable(sys.maxsize, 0.0, wall - HEAVY_SECS, AT_ONCE, HEAVY_BYTES)
+        heavy = Heavy(HEAVY_BYTES, wall - HEAVY_SECS)
+        jobs = engine.retirable(self._keep_jobs, wall - self._keep_secs, wall - FRESH_SECS, AT_ONCE, heavy)
         if not jobs:
             return False
         try:
@@ -89,10 +89,6 @@ class Historian:
         outcome.settings[KEPT] = kept
         await self._runtime.on_disk(self._runtime.commit(outcome))
         return bool(outcome.retired)
-
-    def _is_heavy(self) -> bool:
-        """Whether the jobs of some user keep so much that they are to leave soon."""
-        return max(self._runtime.engine.kept.memory.values(), default=0) > HEAVY_BYTES
 
     def _add(self, jobs: list[Job]) -> int:
         self._history.add(jobs)

@@ -33,6 +33,9 @@ from gflow.store.snapshot import NAME
 
 log = logging.getLogger(__name__)
 
+_MOST_BYTES = 6 << 20
+"""Of what a process was started with: execve(2) takes no more."""
+
 MAX_SCRIPT_BYTES = 4 << 20
 """As much as a submission takes."""
 
@@ -170,17 +173,24 @@ def _older_daemon(data_dir: Path) -> int | None:
     for name in filter(str.isdigit, os.listdir("/proc")):
         process = Path("/proc", name)
         with contextlib.suppress(OSError):
+            if process.stat().st_uid != os.geteuid():
+                continue
             program = os.path.basename(os.readlink(process / "exe")).removesuffix(" (deleted)")
-            arguments = (process / "cmdline").read_bytes().split(b"\0")
+            arguments = _start_of(process / "cmdline").split(b"\0")
             serves = program == "gflowd" or (program == "gflow" and b"gflowd" in arguments)
             if serves and _data_of(process) == data_dir.resolve():
                 return int(name)
     return None
 
 
+def _start_of(file: Path) -> bytes:
+    with open(file, "rb", buffering=0) as opened:
+        return opened.read(_MOST_BYTES)
+
+
 def _data_of(process: Path) -> Path:
     """Where a process with this environment has gflow's data."""
-    entries = (process / "environ").read_bytes().split(b"\0")
+    entries = _start_of(process / "environ").split(b"\0")
     variables = dict(entry.split(b"=", 1) for entry in entries if b"=" in entry)
     base = os.fsdecode(variables.get(b"XDG_DATA_HOME", b""))
     home = os.fsdecode(variables.get(b"HOME", b"/"))

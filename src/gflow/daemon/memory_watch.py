@@ -1,7 +1,9 @@
 """The memory watch: looks about once a second at what the jobs have in memory that have a limit of it.
 
-One task for all of them, which sleeps while there are none; the looking itself is done in threads. Between two looks it
-rests for three times as long as the last one took, so it takes a quarter of a CPU at most.
+One task for all of them, which sleeps while there are none, begins the looks that are due; those are done in threads.
+Each job is looked at by itself: one whose processes do not let themselves be looked at keeps no other waiting. Between
+two looks at a job it rests for three times as long as the last one took, so it takes a quarter of a CPU; but never so
+long that a job could hide behind it.
 
 A job that is over its limit is killed at once: whoever leaks memory would, while it tidied up, take that of the others.
 Where the kernel keeps the limit, all there is to do is to tell it of a new one.
@@ -23,6 +25,7 @@ from gflow.launch.base import Launcher
 log = logging.getLogger(__name__)
 
 PERIOD_SECS = 1.0
+LONGEST_REST_SECS = 4.0
 _REST = 3
 
 
@@ -33,13 +36,14 @@ class MemoryWatch:
         self._runtime = runtime
         self._launcher = launcher
         self._period_secs = period_secs
-        self._watched: dict[JobId, None] = {}
+        self._watched: dict[JobId, float] = {}
+        """When each is to be looked at next; never, while it is."""
         self._some = trio.Event()
 
     @contextlib.contextmanager
     def watching(self, job_id: JobId) -> Iterator[None]:
         """Look after this job while the context lasts."""
-        self._watched[job_id] = None
+        self._watched[job_id] = -math.inf
         self._some.set()
         try:
             yield
@@ -50,14 +54,22 @@ class MemoryWatch:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
-        task_status.started()
-        while True:
-            await self._some.wait()
-            began = trio.current_time()
-            async with trio.open_nursery() as nursery:  # together, so that one reading of the process table is enough
-                for job_id in tuple(self._watched):
-                    nursery.start_soon(self._look, job_id)
-            await trio.sleep(max(self._period_secs, _REST * (trio.current_time() - began)))
+        async with trio.open_nursery() as nursery:
+            task_status.started()
+            while True:
+                await self._some.wait()
+                now = trio.current_time()  # all that are due together: one reading of the process table is enough
+                for job_id in [job_id for job_id, due in self._watched.items() if due <= now]:
+                    self._watched[job_id] = math.inf
+                    nursery.start_soon(self._look_and_rest, job_id)
+                await trio.sleep(self._period_secs)
+
+    async def _look_and_rest(self, job_id: JobId) -> None:
+        began = trio.current_time()
+        await self._look(job_id)
+        now = trio.current_time()
+        if self._watched.get(job_id) == math.inf:
+            self._watched[job_id] = now + min(LONGEST_REST_SECS, _REST * (now - began))
 
     async def _look(self, job_id: JobId) -> None:
         engine = self._runtime.engine

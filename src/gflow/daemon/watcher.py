@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -23,10 +24,13 @@ from gflow.launch.base import CannotLaunch, Launcher, LaunchFailed, Trace
 from gflow.launch.line import Line, Turn
 from gflow.launch.log import read_tail
 from gflow.launch.oom_signs import TAIL_BYTES, gpu_memory_ran_out
+from gflow.launch.patience import Patience
 
 log = logging.getLogger(__name__)
 
 STOPPED_FIRST = "stopped before it started"
+LOG_SECS = 5.0
+"""What the end of a log may take to read."""
 
 
 class Watcher:
@@ -51,6 +55,7 @@ class Watcher:
         self._runtime = runtime
         self._launcher = launcher
         self._log_of = log_of
+        self._patience = Patience()
         self._recovering = recovering
         self._nursery: trio.Nursery | None = None
         self._launched: dict[JobId, trio.Event] = {}
@@ -171,7 +176,8 @@ class Watcher:
         if not job.spec.retry_on_oom or not how.code:
             return False
         try:
-            return await trio.to_thread.run_sync(_says_so, self._log_of(job.id))
+            read = partial(_says_so, self._log_of(job.id))
+            return await self._patience.within(LOG_SECS, job.spec.uid, read)
         except OSError as error:
             log.warning("Job %d: its log cannot be read (%s), so it is not tried again", job.id, error.strerror)
             return False

@@ -27,11 +27,11 @@ from gflow.core.endings import UNASKED
 from gflow.core.model import Exit, Job, JobId, Now, StopCause
 from gflow.launch.base import Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.consumption import consumption_of
+from gflow.launch.patience import Patience
 from gflow.launch.processes import (
     Process,
     Stat,
     all_processes,
-    environment_of,
     is_alive,
     name_of,
     read_stat,
@@ -39,6 +39,7 @@ from gflow.launch.processes import (
     wait_all_gone,
     wait_process,
 )
+from gflow.launch.surroundings import variables_of
 from gflow.launch.tmux_server import TmuxServer
 
 IDLE_SECS = 3.0
@@ -194,6 +195,8 @@ class Adopted:
         self._logs = logs
         self._clock = clock
         self._followed: dict[str, _Followed] = {}
+        self._places: dict[Process, tuple[str, str] | None] = {}
+        self._patience = Patience()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Nothing has to be kept up."""
@@ -272,13 +275,14 @@ class Adopted:
         if job.spec.auto_close and followed.cause is StopCause.FINISH:
             await self._ask(followed.shell, "if-shell -F -t {pane} '#{{session_attached}}' '' 'kill-session -t {pane}'")
         self._followed.pop(job.run_id or "", None)
+        self._places.pop(followed.shell, None)
 
     async def sweep(self, running: Iterable[Job]) -> None:
         """There are no traces but the sessions, which are the user's."""
 
     async def processes(self, job: Job) -> list[Consumption]:
         """Its processes, and what they take."""
-        return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+        return await consumption_of(await self._members(job), None, self._patience)
 
     async def memory_over(self, job: Job) -> int | None:  # noqa: ARG002
         """Never: when these jobs were started their limit was only what they were counted for."""
@@ -296,7 +300,7 @@ class Adopted:
     def attach_argv(self, job: Job, *, read_only: bool = False) -> list[str] | None:
         """`tmux attach-session` for the session on the user's server."""
         shell = self._follow(job).shell
-        place = _place(shell) if is_alive(shell) else None
+        place = self._place(shell) if is_alive(shell) else None
         if place is None:
             return None
         socket, pane = place
@@ -308,6 +312,12 @@ class Adopted:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _place(self, shell: Process) -> tuple[str, str] | None:
+        """Looked for once: it stays the same."""
+        if shell not in self._places:
+            self._places[shell] = _place(shell)
+        return self._places[shell]
 
     def _follow(self, job: Job) -> _Followed:
         run_id = job.run_id or ""
@@ -324,7 +334,7 @@ class Adopted:
 
     async def _ask(self, shell: Process, command: str) -> bool:
         """Do a tmux command to the pane, if it is still the shell's; whether it was done."""
-        place = _place(shell) if is_alive(shell) else None
+        place = await trio.to_thread.run_sync(self._place, shell) if is_alive(shell) else None
         if place is None:
             return False
         socket, pane = place
@@ -371,8 +381,9 @@ def _exit(cause: StopCause | None, at: float, text: str) -> Exit:
 
 
 def _place(shell: Process) -> tuple[str, str] | None:
-    """Socket and pane that tmux started the shell in."""
-    socket, pane = environment_of(shell.pid, "TMUX"), environment_of(shell.pid, "TMUX_PANE")
+    """Socket and pane that tmux started the shell in. Blocks, but not for long."""
+    told = variables_of(shell.pid, ("TMUX", "TMUX_PANE"))
+    socket, pane = told.get("TMUX"), told.get("TMUX_PANE")
     if not socket or not pane or not _PANE.fullmatch(pane):
         return None
     return socket.split(",", 1)[0], pane

@@ -1,22 +1,25 @@
 """Which processes belong to a job, and signalling them without ever hitting another one.
 
-A process belongs to a launch if it is in the session of its wrapper, carries the launch's GFLOW_RUN_ID in its initial
-environment, descends from such a process, or has the launch's birthmark (`birthmark.py`). Once found it stays found,
-whatever it does to its group, session or parent.
+A process belongs to a launch if it is in the session of its wrapper, has the launch's birthmark (`birthmark.py`), or
+descends from such a process. Once found it stays found, whatever it does to its group, session or parent.
 
-/proc is the only source, and reading three files of every process for each job that ends would be most of the
-daemon's work. What is known of a process is therefore kept for as long as its /proc directory has the same inode
-number: the kernel numbers these anew for every process, and a listing gives them for nothing (1,000 processes: 1 ms
-instead of 120). Before anything is done to a process its start time is compared as well, behind an open pidfd.
+Anybody may give himself the birthmark of another's launch: it counts only in a process of the launch's user. And
+whatever was found counts only as long as it is the user's, or at least nobody else's who could keep the job from ending
+with it (`is_own`).
+
+/proc is the only source, and of that only what the kernel itself keeps: to read an environment, a command line or a
+memory map is to wait for the memory of that process, which a user can keep anybody from getting at, for ever. (Such
+files are for `patience.py`.) Reading two files of every process for each job that ends would be most of the daemon's
+work. What is known of a process is therefore kept for as long as its /proc directory has the same inode number: the
+kernel numbers these anew for every process, and a listing gives them for nothing (1,000 processes: 1 ms instead of
+120). Before anything is done to a process its start time is compared as well, behind an open pidfd.
 """
 
 import contextlib
 import math
 import os
 import re
-import select
 import signal as signals
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -25,18 +28,20 @@ import trio
 from gflow.launch.base import Owner
 from gflow.launch.birthmark import mark_in, mark_of
 
-RUN_ID_VARIABLE = "GFLOW_RUN_ID"
 _KERNEL_THREADS = 2
 _PF_EXITING = 4
-_PF_KTHREAD = 0x200000
-_STARTING_SECS = 0.05
-_STARTING_PAUSE_SECS = 0.0005
 _REST = 3
+_LONGEST_REST_SECS = 1.0
 _ROUNDS = 5
+_LOOK_AGAIN_SECS = 5.0
 _ENDING = (signals.SIGTERM, signals.SIGKILL)
 _TGID = re.compile(rb"^Tgid:\s*(\d+)$", re.MULTILINE)
-_REAL_UID = re.compile(rb"^Uid:\s*(\d+)\s", re.MULTILINE)
+_UIDS = re.compile(rb"^Uid:\s*(\d+)\s+\d+\s+(\d+)\s", re.MULTILINE)
 _TICKS_PER_SEC = os.sysconf("SC_CLK_TCK")
+
+
+IsUsers = Callable[[int, int], bool]
+"""Whether a process is a user's, by their ids; it may block."""
 
 
 class Process(NamedTuple):
@@ -62,20 +67,34 @@ class Stat(NamedTuple):
     exiting: bool = False
     """It is about to be gone, and closes what it has open."""
     group: int = 0
-    starting: bool = False
-    """It is in the middle of starting a program (execve), and has no environment for that moment; or it may not be
-    looked at, and the kernel hides whether it has one."""
+    threads: int = 1
 
     @property
     def gone(self) -> bool:
-        """Only its entry is left."""
-        return self.state in "ZX"
+        """Only its entry is left: threads may outlive the first one, that it is named after."""
+        return self.state in "ZX" and self.threads <= 1
+
+
+class _Launch(NamedTuple):
+    run_id: str
+    uid: int
+
+
+class _Launches(NamedTuple):
+    """What each wrapper's process id, and each birthmark, stands for."""
+
+    wrappers: Mapping[int, str]
+    marks: Mapping[int, _Launch]
+    bears: IsUsers
 
 
 class _Known(NamedTuple):
-    inode: int | None
-    """None: to be looked into again at the next scan."""
+    """A process with this birthmark, and the launch it belongs to. session: when it was first seen."""
+
+    inode: int
     process: Process
+    session: int
+    mark: int | None
     run_id: str | None
 
 
@@ -85,22 +104,21 @@ def read_stat(pid: int) -> Stat | None:
     if not text:
         return None
     fields = text[text.rindex(b")") + 2 :].split()
-    flags, environment_end = int(fields[6]), int(fields[48])
     return Stat(
         Process(pid, int(fields[19])),
         fields[0].decode(),
         int(fields[1]),
         int(fields[3]),
         foreground_group=int(fields[5]),
-        exiting=bool(flags & _PF_EXITING),
+        exiting=bool(int(fields[6]) & _PF_EXITING),
         group=int(fields[2]),
-        starting=environment_end == 0 and not flags & (_PF_EXITING | _PF_KTHREAD),
+        threads=int(fields[17]),
     )
 
 
-def run_id_of(pid: int) -> str | None:
-    """The launch whose mark the process `pid` was started with."""
-    return environment_of(pid, RUN_ID_VARIABLE)
+def birthmark_of(pid: int) -> int | None:
+    """The birthmark of the process `pid`, None if it has none or is gone."""
+    return mark_in(_read(pid, "limits"))
 
 
 def is_alive(process: Process) -> bool:
@@ -142,10 +160,14 @@ def joined(found: list[Process], pids: Collection[int]) -> list[Process]:
 
 
 async def wait_all_gone(members: Callable[[], Awaitable[Iterable[Process]]]) -> None:
-    """Wait until nothing is among `members`, those that appear meanwhile included."""
+    """Wait until nothing is among `members`, those that appear meanwhile included.
+
+    Now and then it is looked whether they still are: what has become another user's is not.
+    """
     while there := await members():
-        for process in there:
-            await wait_process(process)
+        with trio.move_on_after(_LOOK_AGAIN_SECS):
+            for process in there:
+                await wait_process(process)
 
 
 async def signal_all(members: Callable[[], Awaitable[Iterable[Process]]], signal: int) -> int:
@@ -178,36 +200,62 @@ async def wait_process(process: Process) -> None:
         os.close(pidfd)
 
 
+def has_rights_of(pid: int, uid: int) -> bool:
+    """Whether the process has the rights of the user `uid`, so that he may signal it."""
+    return uid in _users_of(pid)
+
+
+def is_own(pid: int, uid: int) -> bool:
+    """Whether a process that was found to belong to a launch of the user `uid` still counts.
+
+    What is others' by now, and may not be signalled, does not; but for what is root's, as `sudo` is: a user can start
+    that only where an administrator lets him.
+    """
+    users = _users_of(pid)
+    return uid in users or 0 in users[:1] or _may_be_signalled(pid)
+
+
 class ProcessTable:
     """The processes of all launches. Scans run in a thread, one at a time, and one serves all who asked before it.
 
-    Under load they pause so long between two that they take a quarter of the time at most.
+    Under load they pause between two, so that they take a quarter of the time, but never for long.
+
+    bears: whether a birthmark of a launch of that user counts. counts: whether what was found in any way still does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bears: IsUsers = has_rights_of, counts: IsUsers = is_own) -> None:
+        self._bears = bears
+        self._counts = counts
         self._known: dict[int, _Known] = {}
+        self._launches: dict[str, _Launch] = {}
         self._wrappers: dict[int, str] = {}
-        self._marks: dict[int, str] = {}
+        self._marks: dict[int, _Launch] = {}
         self._asked = 0
         self._answered = 0
         self._rested_at = -math.inf
         self._scanning = trio.Lock()
 
-    def register(self, run_id: str, wrapper_pid: int) -> None:
-        """Processes in the session of `wrapper_pid` belong to `run_id` from now on."""
-        self._wrappers[wrapper_pid] = run_id
-        self._marks[mark_of(run_id)] = run_id
+    def register(self, run_id: str, uid: int, wrapper_pid: int | None = None) -> None:
+        """The launch `run_id` of the user `uid` has processes from now on: those in the session of its wrapper, too."""
+        self._launches[run_id] = self._marks[mark_of(run_id)] = _Launch(run_id, uid)
+        if wrapper_pid is not None:
+            self._wrappers[wrapper_pid] = run_id
 
     def forget(self, run_id: str) -> None:
         """The launch is over: process ids that named it may name something else."""
         self._wrappers = {pid: known for pid, known in self._wrappers.items() if known != run_id}
         self._marks.pop(mark_of(run_id), None)
+        self._launches.pop(run_id, None)
 
     async def members(self, run_id: str) -> list[Process]:
-        """The living processes of `run_id`, without its wrapper."""
+        """The living processes of `run_id`, without its wrapper; none if it is not registered."""
         await self._scan()
+        launch = self._launches.get(run_id)
         found = [known.process for known in self._known.values() if known.run_id == run_id]
-        return [process for process in found if self._wrappers.get(process.pid) != run_id and is_alive(process)]
+        found = [process for process in found if self._wrappers.get(process.pid) != run_id]
+        if launch is None or not found:
+            return []
+        return await trio.to_thread.run_sync(_living, found, self._counts, launch.uid)
 
     async def owners(self, pids: Collection[int]) -> dict[int, Owner]:
         """Whose these processes are, wrappers included; one that cannot be seen is left out.
@@ -217,8 +265,18 @@ class ProcessTable:
         if not pids:
             return {}
         await self._scan()
-        found = {pid: self._known.get(pid) or self._known.get(leader_of(pid)) for pid in pids}
-        return {pid: Owner(known.process.start_ticks, known.run_id) for pid, known in found.items() if known}
+        return await trio.to_thread.run_sync(self._owners, tuple(pids), self._known, dict(self._launches))
+
+    def _owners(
+        self, pids: Collection[int], table: Mapping[int, _Known], launches: Mapping[str, _Launch]
+    ) -> dict[int, Owner]:
+        found = {pid: table.get(pid) or table.get(leader_of(pid)) for pid in pids}
+        return {pid: self._owner(known, launches) for pid, known in found.items() if known}
+
+    def _owner(self, known: _Known, launches: Mapping[str, _Launch]) -> Owner:
+        launch = launches.get(known.run_id) if known.run_id is not None else None
+        theirs = launch is not None and self._counts(known.process.pid, launch.uid)
+        return Owner(known.process.start_ticks, known.run_id if theirs else None)
 
     async def _scan(self) -> None:
         """Bring the table up to date with at least this moment."""
@@ -230,23 +288,27 @@ class ProcessTable:
             await trio.sleep_until(self._rested_at)
             asked = self._asked
             began = trio.current_time()
-            self._known = await trio.to_thread.run_sync(_scan, self._known, dict(self._wrappers), dict(self._marks))
+            launches = _Launches(dict(self._wrappers), dict(self._marks), self._bears)
+            self._known = await trio.to_thread.run_sync(_scan, self._known, launches)
             self._answered = asked
-            self._rested_at = trio.current_time() + _REST * (trio.current_time() - began)
+            took = trio.current_time() - began
+            self._rested_at = began + took + min(_LONGEST_REST_SECS, _REST * took)
 
 
-def _scan(before: Mapping[int, _Known], wrappers: Mapping[int, str], marks: Mapping[int, str]) -> dict[int, _Known]:
-    """The table now. The launch each wrapper's process id, and each birthmark, stands for."""
+def _living(processes: Iterable[Process], counts: IsUsers, uid: int) -> list[Process]:
+    return [process for process in processes if is_alive(process) and counts(process.pid, uid)]
+
+
+def _scan(before: Mapping[int, _Known], launches: _Launches) -> dict[int, _Known]:
+    """The table now."""
     inodes = _list_processes()
     table = {pid: known for pid, known in before.items() if inodes.get(pid) == known.inode}
+    for known in [known for known in table.values() if known.run_id is None]:
+        if known.session in launches.wrappers or known.mark in launches.marks:
+            table[known.process.pid] = _claimed(known, launches)
     fresh = [stat for stat in map(read_stat, inodes.keys() - table.keys()) if stat is not None and not stat.gone]
     for stat in sorted(fresh, key=_parents_first):
-        pid = stat.process.pid
-        run_id, settled = _run_id(stat, table, wrappers)
-        if run_id is None and stat.parent != _KERNEL_THREADS:
-            mark = mark_in(_read(pid, "limits"))
-            run_id, settled = (None, settled) if mark is None else (marks.get(mark), mark in marks)
-        table[pid] = _Known(inodes[pid] if settled else None, stat.process, run_id)
+        table[stat.process.pid] = _first_seen(stat, inodes[stat.process.pid], table, launches)
     return table
 
 
@@ -254,16 +316,33 @@ def _parents_first(stat: Stat) -> tuple[int, int]:
     return stat.process.start_ticks, stat.process.pid
 
 
-def _run_id(stat: Stat, table: Mapping[int, _Known], wrappers: Mapping[int, str]) -> tuple[str | None, bool]:
-    """The launch a process belongs to, and whether that is settled: no environment at all may not be the last word."""
+def _first_seen(stat: Stat, inode: int, table: Mapping[int, _Known], launches: _Launches) -> _Known:
+    """A birthmark is had from the first moment on; what it stands for may be told later."""
+    process, parent, wrappers = stat.process, table.get(stat.parent), launches.wrappers
     if stat.parent == _KERNEL_THREADS:
-        return None, True
-    if stat.session in wrappers:
-        return wrappers[stat.session], True
-    parent, environ = table.get(stat.parent), _environ_once_started(stat.process.pid)
-    mark = _variable(environ or b"", RUN_ID_VARIABLE)
-    run_id = mark or wrappers.get(stat.parent) or (parent.run_id if parent else None)
-    return run_id, run_id is not None or environ != b""
+        return _Known(inode, process, stat.session, None, None)
+    run_id = wrappers.get(stat.session) or wrappers.get(stat.parent) or (parent.run_id if parent else None)
+    if run_id is not None:
+        return _Known(inode, process, stat.session, None, run_id)
+    return _by_mark(_Known(inode, process, stat.session, birthmark_of(process.pid), None), launches)
+
+
+def _claimed(known: _Known, launches: _Launches) -> _Known:
+    """One that was there before its launch was known. It may have left its session, whose number is another's now."""
+    stat = read_stat(known.process.pid)
+    if stat is not None and stat.process == known.process and stat.session in launches.wrappers:
+        return known._replace(run_id=launches.wrappers[stat.session])
+    return _by_mark(known._replace(session=stat.session if stat is not None else 0), launches)
+
+
+def _by_mark(known: _Known, launches: _Launches) -> _Known:
+    """With the launch whose birthmark it has; one that is another user's has it for nothing, and is not asked again."""
+    launch = launches.marks.get(known.mark) if known.mark is not None else None
+    if launch is None:
+        return known
+    if launches.bears(known.process.pid, launch.uid):
+        return known._replace(run_id=launch.run_id)
+    return known._replace(mark=None)
 
 
 def all_processes() -> list[Stat]:
@@ -278,45 +357,26 @@ def name_of(pid: int) -> str:
 
 def real_user_of(pid: int) -> int | None:
     """The real user id of the process `pid`, None if it is gone."""
-    found = _REAL_UID.search(_read(pid, "status"))
-    return int(found[1]) if found else None
+    return next(iter(_users_of(pid)), None)
+
+
+def _users_of(pid: int) -> tuple[int, ...]:
+    """Real and saved user id of the process `pid`: whoever has one of these may signal it. Empty if it is gone."""
+    found = _UIDS.search(_read(pid, "status"))
+    return (int(found[1]), int(found[2])) if found else ()
+
+
+def _may_be_signalled(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def leader_of(pid: int) -> int:
     """The process a thread is of, which for a process is itself; 0 if there is no such thing."""
     found = _TGID.search(_read(pid, "status"))
     return int(found[1]) if found else 0
-
-
-def environment_of(pid: int, name: str) -> str | None:
-    """A variable the process `pid` was started with; None if it has none, or may not be looked at."""
-    return _variable(_environ(pid) or b"", name)
-
-
-def _variable(environ: bytes, name: str) -> str | None:
-    prefix = f"{name}=".encode()
-    entries = environ.split(b"\0")
-    return next((os.fsdecode(entry[len(prefix) :]) for entry in entries if entry.startswith(prefix)), None)
-
-
-def _environ_once_started(pid: int) -> bytes | None:
-    """The same as `_environ`; one that is just starting a program gets some milliseconds to have one."""
-    deadline = time.monotonic() + _STARTING_SECS
-    while (environ := _environ(pid)) == b"":
-        stat = read_stat(pid)
-        if stat is None or not stat.starting or time.monotonic() > deadline:
-            return _environ(pid)  # it may have started just now
-        select.select([], [], [], _STARTING_PAUSE_SECS)
-    return environ
-
-
-def _environ(pid: int) -> bytes | None:
-    """What the process `pid` was started with, None if it is gone or may not be looked at."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            return file.read()
-    except OSError:
-        return None
 
 
 def _list_processes() -> dict[int, int]:

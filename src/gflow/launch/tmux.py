@@ -27,6 +27,7 @@ import trio
 from gflow.core.errors import Impossible
 from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
+from gflow.launch.birthmark import mark_of
 from gflow.launch.cgroups import Cgroups
 from gflow.launch.confined import confined_over
 from gflow.launch.consumption import consumption_of, memory_over
@@ -34,14 +35,16 @@ from gflow.launch.cpu_sets import CpuSets, usable_cpus
 from gflow.launch.ending import SERVER_LOST, exit_of, ran_out
 from gflow.launch.log import find_writer, make_log, writer_command
 from gflow.launch.logout import remedy_for_lost
+from gflow.launch.patience import Patience
 from gflow.launch.processes import (
-    RUN_ID_VARIABLE,
     Process,
     ProcessTable,
+    Stat,
+    birthmark_of,
     is_alive,
     joined,
     read_stat,
-    run_id_of,
+    real_user_of,
     send,
     signal_all,
     wait_all_gone,
@@ -103,6 +106,7 @@ class Tmux:
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._limiter = trio.CapacityLimiter(_CONCURRENT_LAUNCHES)
         self._table = ProcessTable()
+        self._patience = Patience()
         self._wrappers: dict[str, Process | None] = {}
         self._visited: set[str] = set()
         self._cgroups_of = cgroups
@@ -248,17 +252,17 @@ class Tmux:
 
     async def processes(self, job: Job) -> list[Consumption]:
         """What the job's processes take, without its wrapper, which does nothing."""
-        return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+        return await consumption_of(await self._members(job), None, self._patience)
 
     async def memory_over(self, job: Job) -> int | None:
         """What its processes have in memory, if that is too much and its cgroup does not keep all of them from that."""
         name, limit_mb = self._directory(job).path.name, job.spec.memory_mb
         cgroups = self._cgroups()
         if cgroups is not None and cgroups.has(name):
-            return await trio.to_thread.run_sync(confined_over, cgroups, name, limit_mb, await self._members(job))
+            return await confined_over(cgroups, name, limit_mb, await self._members(job), None, self._patience)
         if limit_mb is None:
             return None
-        return await trio.to_thread.run_sync(memory_over, await self._members(job), limit_mb << 20)
+        return await memory_over(await self._members(job), limit_mb << 20, None, self._patience)
 
     def report(self, job: Job) -> Report | None:
         """From the run directory."""
@@ -356,7 +360,7 @@ class Tmux:
             *(";", "set-option", "-w", "-t", pane, "remain-on-exit", "on"),
         ]
         return [
-            *("new-session", "-d", "-s", name, "-x", "160", "-y", "48", "-e", f"{RUN_ID_VARIABLE}={job.run_id}"),
+            *("new-session", "-d", "-s", name, "-x", "160", "-y", "48", "-e", f"GFLOW_RUN_ID={job.run_id}"),
             *("-P", "-F", "#{pane_pid}", "/bin/sh", os.fspath(directory.path / WRAPPER)),
             *(keep if job.spec.keep_session else []),
             *(";", "pipe-pane", "-t", pane, writer_command(self.log_path(job.id), directory)),
@@ -376,7 +380,7 @@ class Tmux:
         stat = read_stat(int(answer.text))
         alive = stat is not None and stat.parent == self._server.pid and not stat.gone
         self._wrappers[job.run_id or ""] = stat.process if stat and alive else None
-        self._table.register(job.run_id or "", int(answer.text))
+        self._table.register(job.run_id or "", os.geteuid(), int(answer.text))
         return self._wrappers[job.run_id or ""]
 
     def _start_of(self, process: Process | None, directory: RunDirectory) -> Start:
@@ -393,13 +397,14 @@ class Tmux:
         """The wrapper's process, None if it is gone or did not start."""
         run_id = job.run_id or ""
         if run_id not in self._wrappers:
+            self._table.register(run_id, os.geteuid())
             mark = directory.mark()
             if mark is None or mark.pid is None:
                 return None
             stat = read_stat(mark.pid)
-            alive = stat is not None and not stat.gone and run_id_of(mark.pid) == run_id
+            alive = stat is not None and not stat.gone and _is_wrapper(stat, run_id, mark.server_pid)
             self._wrappers[run_id] = stat.process if stat and alive else None
-            self._table.register(run_id, mark.pid)
+            self._table.register(run_id, os.geteuid(), mark.pid)
             if job.spec.cpus is not None and alive:
                 self._cpu_sets.note(run_id, mark.pid)
         return self._wrappers[run_id]
@@ -470,6 +475,22 @@ def job_of_session(name: str) -> JobId | None:
     """The job whose session is called so, None if it is no job's."""
     number = name.removeprefix("gjob-")
     return JobId(int(number)) if number != name and number.isascii() and number.isdigit() else None
+
+
+def _is_wrapper(stat: Stat, run_id: str, server_pid: int | None) -> bool:
+    """Whether a process that has the wrapper's id is the wrapper, and not another one by now.
+
+    Its birthmark tells. As long as it has none, because it has only begun or may not have one, it has that of the tmux
+    server, which it is a child of.
+    """
+    pid = stat.process.pid
+    if real_user_of(pid) != os.getuid():
+        return False
+    mark = birthmark_of(pid)
+    if mark == mark_of(run_id):
+        return True
+    of_server = server_pid is not None and stat.parent == server_pid and stat.session == pid
+    return of_server and mark == birthmark_of(stat.parent)
 
 
 def _type_ctrl_c(pane: str, wrapper_pid: int | None) -> list[str]:

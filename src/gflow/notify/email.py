@@ -29,6 +29,7 @@ from gflow.notify.subscription import TEST, Subscription
 
 TAIL_BYTES = 16 * 1024
 THREADS = 4
+TAIL_SECS = 2.0
 REMEMBERED = 1000
 
 Answer = tuple[int, bytes | str]
@@ -68,12 +69,13 @@ class Email:
     key: str = field(init=False)
     name: str = field(init=False)
     _limiter: trio.CapacityLimiter = field(init=False, repr=False)
+    _readers: trio.CapacityLimiter = field(init=False, repr=False)
     _progress: OrderedDict[str, _Progress] = field(default_factory=OrderedDict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.key = digest(self.kind, self.address, *self.to)
         self.name = f"email {self.server.host} ({self.key[:4]})"
-        self._limiter = trio.CapacityLimiter(THREADS)
+        self._limiter, self._readers = trio.CapacityLimiter(THREADS), trio.CapacityLimiter(THREADS)
 
     def wants(self, payload: Mapping[str, Any]) -> bool:
         """Whether this event is of interest to anybody it writes to."""
@@ -89,7 +91,7 @@ class Email:
 
         A test where there is nobody to write to sees whether the server would take mail, and says so.
         """
-        session = _Session(self, delivery, self._so_far(delivery))
+        session = _Session(self, delivery, self._so_far(delivery), await self._tail_in_time(delivery.payload))
         with trio.move_on_after(self.timeout_secs) as scope:
             try:
                 await trio.to_thread.run_sync(session.run, abandon_on_cancel=True, limiter=self._limiter)
@@ -109,15 +111,21 @@ class Email:
             self._progress.popitem(last=False)
         return progress
 
-    def letters(self, delivery: Delivery, done: Collection[str]) -> list[tuple[str, bytes]]:
-        """(address, message) for all but those who are done with. Reads the log."""
+    def letters(self, delivery: Delivery, done: Collection[str], tail: Sequence[str]) -> list[tuple[str, bytes]]:
+        """(address, message) for all but those who are done with. tail: the last lines of the log."""
         told = delivery.payload
-        tail = self._tail(told) if told["event"] in FAILURES else []
 
         def written(to: str) -> bytes:
             return letter(told, sender=self.sender, to=to, prefix=self.prefix, delivery_id=delivery.id, tail=tail)
 
         return [(to, written(to)) for to in self._recipients(told) if to not in done]
+
+    async def _tail_in_time(self, payload: Mapping[str, Any]) -> list[str]:
+        """The last lines of a log, for those it is for; none where it hangs, as on a disk that does."""
+        if payload["event"] in FAILURES and self.log_path is not None:
+            with trio.move_on_after(TAIL_SECS):
+                return await trio.to_thread.run_sync(self._tail, payload, abandon_on_cancel=True, limiter=self._readers)
+        return []
 
     def _tail(self, payload: Mapping[str, Any]) -> list[str]:
         if self.log_path is None:
@@ -142,16 +150,18 @@ def _without_waiting(path: str, flags: int) -> int:
 class _Session:
     """One attempt, in a thread of its own. Whoever cuts its `line` ends it."""
 
-    def __init__(self, target: Email, delivery: Delivery, progress: _Progress) -> None:
+    def __init__(self, target: Email, delivery: Delivery, progress: _Progress, tail: Sequence[str]) -> None:
         self.line = Line()
         self._target = target
         self._delivery = delivery
         self._progress = progress
+        self._tail = tail
         self._later: dict[str, Answer] = {}
 
     def run(self) -> None:
         """Connect, send, and say in a DeliveryFailed what went wrong."""
-        letters = self._target.letters(self._delivery, {*self._progress.served, *self._progress.refused})
+        done = {*self._progress.served, *self._progress.refused}
+        letters = self._target.letters(self._delivery, done, self._tail)
         if letters or self._delivery.payload["event"] == TEST:
             try:
                 self._converse(letters)

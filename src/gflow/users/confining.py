@@ -20,6 +20,7 @@ from gflow.launch.confined import confined_over
 from gflow.launch.consumption import memory_over
 from gflow.launch.cpu_sets import CpuSets, usable_cpus
 from gflow.launch.ending import ran_out
+from gflow.launch.patience import Patience
 from gflow.launch.processes import Process, is_alive, joined, real_user_of
 from gflow.launch.run_directory import name_of
 from gflow.launch.script import UNCONFINED, Confinement
@@ -115,12 +116,12 @@ class Confining:
             return found
         return joined(found, cgroups.pids(name_of(job)) - ({wrapper.pid} if wrapper is not None else set()))
 
-    def memory_over(self, job: Job, found: Collection[Process]) -> int | None:
+    async def memory_over(self, job: Job, found: Collection[Process], patience: Patience) -> int | None:
         """What its processes have in memory (bytes), if that is too much and the kernel does not see to it."""
         cgroups, limit_mb = self._of(job), job.spec.memory_mb
         if cgroups is not None:
-            return confined_over(cgroups, name_of(job), limit_mb, found)
-        return None if limit_mb is None else memory_over(found, limit_mb << 20)
+            return await confined_over(cgroups, name_of(job), limit_mb, found, job.spec.uid, patience)
+        return None if limit_mb is None else await memory_over(found, limit_mb << 20, job.spec.uid, patience)
 
     def _of(self, job: Job) -> Cgroups | None:
         """The cgroups, if the job has one of them."""

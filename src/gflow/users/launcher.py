@@ -21,6 +21,7 @@ from gflow.core.model import Exit, Job, JobId, Now
 from gflow.launch.base import CannotLaunch, Consumption, LaunchFailed, Owner, Start, Trace
 from gflow.launch.consumption import consumption_of
 from gflow.launch.log import make_log
+from gflow.launch.patience import Patience
 from gflow.launch.processes import (
     Process,
     ProcessTable,
@@ -87,7 +88,8 @@ class PerUser:
         self._failures: dict[int, tuple[int, float, str]] = {}
         self._to_sweep: dict[int, list[Job]] | None = None
         self._swept: set[int] = set()
-        self._table = ProcessTable()
+        self._table = ProcessTable(_is_users, _is_users)
+        self._patience = Patience()
         self._users: dict[str, int] = {}
         self._wrappers: dict[str, Process] = {}
         self._starts: dict[str, Start] = {}
@@ -209,7 +211,7 @@ class PerUser:
         self._users[run_id] = uid
         if process is not None and _may_be_wrapper(process, uid):
             self._wrappers[run_id] = process
-            self._table.register(run_id, process.pid)
+            self._table.register(run_id, uid, process.pid)
 
     # What becomes of it.
 
@@ -282,25 +284,25 @@ class PerUser:
         return int(is_users(real_user_of(wrapper.pid), job.spec.uid) and send(wrapper, signal))
 
     async def _members(self, job: Job) -> list[Process]:
-        found = await self._table.members(job.run_id or "") if job.spec.uid is not None else []
-        found = self._confining.with_all_in_it(job, found, self._wrappers.get(job.run_id or ""))
-        return [process for process in found if is_users(real_user_of(process.pid), job.spec.uid)]
+        run_id, uid = job.run_id or "", job.spec.uid
+        if uid is None:
+            return []
+        self._table.register(run_id, uid)
+        found = await self._table.members(run_id)
+        known, everything = set(found), self._confining.with_all_in_it(job, found, self._wrappers.get(run_id))
+        return [process for process in everything if process in known or _is_users(process.pid, uid)]
 
     async def owners(self, pids: Collection[int]) -> Mapping[int, Owner]:
         """Whose these processes are; of a launch only if they are of its user."""
-        return {pid: self._checked(pid, owner) for pid, owner in (await self._table.owners(pids)).items()}
-
-    def _checked(self, pid: int, owner: Owner) -> Owner:
-        theirs = owner.run_id is not None and is_users(real_user_of(pid), self._users.get(owner.run_id))
-        return owner if theirs else Owner(owner.start_ticks, None)
+        return await self._table.owners(pids)
 
     async def processes(self, job: Job) -> list[Consumption]:
         """What its processes take."""
-        return await trio.to_thread.run_sync(consumption_of, await self._members(job))
+        return await consumption_of(await self._members(job), job.spec.uid, self._patience)
 
     async def memory_over(self, job: Job) -> int | None:
         """What its processes have in memory, if that is too much and no cgroup keeps them from that."""
-        return await trio.to_thread.run_sync(self._confining.memory_over, job, await self._members(job))
+        return await self._confining.memory_over(job, await self._members(job), self._patience)
 
     # After a restart.
 
@@ -483,6 +485,10 @@ class PerUser:
                 raise HelperLost(f"The helper process of '{account.name}' does not tidy up: {error}") from error
             self._swept.add(account.uid)
         return helper
+
+
+def _is_users(pid: int, uid: int) -> bool:
+    return is_users(real_user_of(pid), uid)
 
 
 def _may_be_wrapper(process: Process, uid: int) -> bool:
