@@ -158,16 +158,6 @@ def test_a_job_that_stayed_goes_on_with_other_dependencies(bench: Bench) -> None
     bench.starts(stays)
 
 
-def test_without_auto_cancel_a_job_stays_though_another_dependency_finishes_well(bench: Bench) -> None:
-    bad, good = bench.running(), bench.running()
-    stays = bench.queued(depends_on=(bad, good), auto_cancel=False)
-    bench.end(bad, code=1)
-    bench.end(good)
-    assert bench.told() == [("failed", bad), ("completed", good)]
-    assert bench.schedule() == []
-    assert bench.states(stays) == ["Queued"]
-
-
 def test_turning_auto_cancel_on_gives_up_a_job_that_only_stayed_for_that(bench: Bench) -> None:
     stays = bench.queued(depends_on=(bench.ended(1),), auto_cancel=False)
     behind = bench.queued(depends_on=(stays,))
