@@ -190,12 +190,11 @@ class Watcher:
         if not job.spec.retry_on_oom or not how.code:
             return False
         try:
-            read = partial(read_tail, self._log_of(job.id), TAIL_BYTES)
-            tail = await self._patience.within(LOG_SECS, job.spec.uid, read)
+            read = partial(_says_so, self._log_of(job.id))
+            return await self._patience.within(LOG_SECS, job.spec.uid, read)
         except OSError as error:
             log.warning("Job %d: its log cannot be read (%s), so it is not tried again", job.id, error.strerror)
             return False
-        return gpu_memory_ran_out(tail)
 
     async def _stop_if_stranded(self, job: Job) -> None:
         """Without a terminal a job can neither be seen nor print: it is stopped."""
@@ -239,3 +238,8 @@ class Watcher:
         if await self._ready_for_signals(job):
             reached = await self._launcher.send_signal(job, signal)
             log.info("Job %d: signal %d sent to %d processes", job.id, signal, reached)
+
+
+def _says_so(log_path: Path) -> bool:
+    """Whether a log says that GPU memory ran out. Blocks, and looks through what anybody liked to print."""
+    return gpu_memory_ran_out(read_tail(log_path, TAIL_BYTES))
