@@ -23,7 +23,7 @@ class Leaving:
         self.asked = trio.Event()
         self.again = False
         self.replacement: HandedOver | None = None
-        self.terminal = terminal
+        self._terminal = terminal
         self._heard = heard
         self._reload = reload
 
@@ -59,7 +59,7 @@ class Leaving:
     def _heed(self, number: int, nursery: trio.Nursery) -> None:
         """Go by the configuration as it is now, or leave. Further signals must not kill us half-way out, which trio
         would do with those not taken."""
-        if not self.terminal.asks_to_stop(number):
+        if not self._terminal.asks_to_stop(number):
             nursery.start_soon(self._reload)
             return
         self.again = False

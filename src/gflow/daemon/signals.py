@@ -2,6 +2,7 @@
 
 A SIGHUP that the kernel sends because the terminal is gone, which the daemon was started in, asks it to stop: nobody
 who closes a window wants to leave a daemon behind. The two are told apart by the terminal, which then is there no more.
+To one that is to stay in the background (`hosting`, nohup) it means nothing: there SIGHUP is ignored at the start.
 
 By itself SIGHUP ends a program. So it is kept back (blocked, which an exec leaves as it is) from the first line of a
 program, and of the one that takes its place, until a handler is there: one that came meanwhile is heard then. What is
