@@ -244,9 +244,9 @@ COMMANDS = [
     ("gctl", "notify", "test", "--target", "t"),
     ("umbrella", "queue"),
     ("umbrella", "gjob", "hold", "7"),
-    ("gjob", "__complete", "bash", "2", "gjob show ", "gjob", "show", ""),
+    ("gjob", "__complete", "2", "bash", "2", "gjob show ", "gjob", "show", ""),
     ("gqueue", "completion", "bash"),
-    ("umbrella", "__complete", "zsh", "3", "", "gflow", "job", "log", ""),
+    ("umbrella", "__complete", "2", "zsh", "3", "", "gflow", "job", "log", ""),
 ]
 
 

@@ -11,6 +11,7 @@ from gflow.client import unix
 from gflow.client.endpoint import is_url
 from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer, Unreachable, Unresponsive
 from gflow.client.patience import Vigil
+from gflow.client.steering import CONTROLS, TURNING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ RESTART_SECS = 60.0
 """How long a command that waits for a job puts up with a daemon that is not there."""
 
 RETRY_SECS = 0.2
-_STEERING = "".join(map(chr, (*range(0x0A), *range(0x0B, 0x1F), *range(0x7F, 0xA0))))
-"""All control characters but those that end lines and cells."""
+_STEERING = "".join(char for char in map(chr, (*CONTROLS, *TURNING)) if char not in "\n\x1f")
+"""All but those that end lines and cells."""
 
 _ACTIVE = ("Queued", "Hold", "Running")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sys
 
+from gflow.client.steering import harmless
+
 _speaker = "gflow"
 
 
@@ -15,10 +17,13 @@ def speak_as(command: str) -> None:
 
 
 def say(message: str) -> None:
-    """Print a line on stderr, after what was printed on stdout before, if that can be written."""
+    """Print a line on stderr, after what was printed on stdout before, if that can be written.
+
+    Most of what goes wrong is told in the server's words or names what others have named: none of it steers a terminal.
+    """
     try:  # noqa: SIM105 - nothing else needs contextlib on the way of a command
         sys.stdout.flush()
     except OSError:
         pass  # the way out of every command tells of that
-    sys.stderr.write(f"{_speaker}: {' '.join(message.splitlines())}\n")
+    sys.stderr.write(f"{_speaker}: {harmless(' '.join(message.splitlines()))}\n")
     sys.stderr.flush()

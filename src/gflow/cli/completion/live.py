@@ -55,7 +55,7 @@ def _jobs(path: str, position: Position) -> Found:
     verb = position.table.name
     mine = verb in _CHANGING and (os.geteuid() != 0 or is_url(path))
     rows = _rows(path, "JOBID,NAME,ST", states=_STATES.get(verb, "all"), mine=1 if mine else None)
-    return [(row[0], f"{row[1]} ({row[2]})") for row in rows if len(row) == 3]
+    return [(row[0], f"{row[1]} ({row[2]})") for row in rows if len(row) == 3 and row[0].isdecimal()]
 
 
 def _names(path: str, position: Position) -> Found:

@@ -10,6 +10,7 @@ from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.fit import folded
+from gflow.cli.render.table import harmless
 from gflow.cli.render.times import ahead, iso, stamp
 
 TYPE_CHECKING = False
@@ -28,7 +29,11 @@ def run(values: Values) -> int:
     if values["output"] != "text":
         return print_each("jobs", job_ids, lambda one: document(client.why(one)), values["output"])
     columns = terminal_columns()
-    return each(job_ids, lambda job_id: print("\n".join(folded(line, columns) for line in lines(client.why(job_id)))))
+
+    def show(job_id: int) -> None:
+        print("\n".join(folded(harmless(line), columns) for line in lines(client.why(job_id))))
+
+    return each(job_ids, show)
 
 
 def document(answer: dict[str, Any]) -> dict[str, Any]:
