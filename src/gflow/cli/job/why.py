@@ -29,11 +29,7 @@ def run(values: Values) -> int:
     if values["output"] != "text":
         return print_each("jobs", job_ids, lambda one: document(client.why(one)), values["output"])
     columns = terminal_columns()
-
-    def show(job_id: int) -> None:
-        print("\n".join(folded(harmless(line), columns) for line in lines(client.why(job_id))))
-
-    return each(job_ids, show)
+    return each(job_ids, lambda job_id: print("\n".join(folded(line, columns) for line in lines(client.why(job_id)))))
 
 
 def document(answer: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +46,7 @@ def lines(answer: dict[str, Any]) -> list[str]:
         found.append(f"  Expected to start at {stamp(start)}, {ahead(start - time.time())}.")
     elif answer.get("expected_start_unknown"):
         found.append(f"  No start can be told: {answer['expected_start_unknown']}.")
-    return found
+    return list(map(harmless, found))
 
 
 def _line(reason: dict[str, Any]) -> str:

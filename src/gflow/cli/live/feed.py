@@ -15,6 +15,7 @@ from gflow.cli.live.picture import ASKED, Picture, Row, rows_of
 from gflow.cli.live.wire import SILENCE_SECS, Bell, Stopped, stream
 from gflow.client.errors import ClientError, ConnectionLost, Declined
 from gflow.client.http import Client
+from gflow.client.steering import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ class Feed:
         try:
             self._listen()
         except Declined as error:
-            self._set(str(error))
+            self._set(harmless(str(error)))
         except ClientError:
             self._set("reconnecting")
 
