@@ -25,7 +25,10 @@ FORM = "2"
 """Of questions and answers. A script of another one is refused, for it would take values for something else."""
 
 WORDS, FILES, DIRECTORIES, COMMAND_LINE = ":words", ":files", ":directories", ":command"
-"""What the shell itself is to add: nothing, or what it knows better; the last is followed by the place of that command line's first word."""
+"""What the shell itself is to add: nothing, or what it knows better.
+
+The last is followed by the place of that command line's first word.
+"""
 
 _OF_SHELL = {
     "PATH": FILES,
