@@ -131,6 +131,37 @@ def test_the_words_that_bash_splits_are_one_again(line, split, expected):
     assert found.removeprefix(":words\n").splitlines()[: len(expected)] == expected
 
 
+_CALLS = {
+    "bash": "compopt() { :; }; COMP_WORDS=(./asked ''); COMP_CWORD=1; _gflow_complete ./asked ''",
+    "zsh": "_normal() { :; }; _describe() { :; }; words=(./asked ''); CURRENT=2; _gflow",
+    "fish": "function commandline; test $argv[1] = -opc; and echo ./asked; or echo ''; end; __gflow_complete",
+}
+
+
+@pytest.mark.parametrize("shell", list(_CALLS))
+@pytest.mark.parametrize(
+    "line", [":command psvar[$(touch run)]", ":command 1;touch run", ":command TMOUT=1", ":command"]
+)
+def test_no_shell_computes_with_anything_but_digits(shell, line, tmp_path):
+    """Whatever a command should print, the script does not run it."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "asked").write_text(f"#!/bin/sh\ncat <<'END'\n{line}\nEND\n")
+    (tmp_path / "asked").chmod(0o755)
+    begin = "compdef() { :; }\n" if shell == "zsh" else ""
+    tell = "echo over $TMOUT"
+    done = subprocess.run(
+        [shell, "-c", f"{begin}{script('gqueue', shell)}\n{_CALLS[shell]}\n{tell}"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["over"], done
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gflow.cli import gbatch, gcancel, gctl, gjob, gqueue
 from gflow.client import ssh
-from gflow.client.steering import CONTROLS, TURNING, harmless
+from gflow.client.plain import CONTROLS, TURNING, harmless
 from gflow.client.voice import say
 from support.fake_daemon import reply
 

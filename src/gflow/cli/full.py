@@ -15,7 +15,7 @@ import asyncclick as click
 from gflow import __version__
 from gflow.cli.command import Argument, Command, Group, Option
 from gflow.cli.quick import exclusive_message, twice_message
-from gflow.client.steering import harmless
+from gflow.client.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -15,7 +15,7 @@ from gflow.cli.progress import footer
 from gflow.cli.screen import QUIT, Screen
 from gflow.client.errors import ClientError, Declined
 from gflow.client.patience import be_quiet
-from gflow.client.steering import harmless
+from gflow.client.plain import harmless
 from gflow.core.limits import format_duration
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from gflow.client.steering import harmless
+from gflow.client.plain import harmless
 
 _speaker = "gflow"
 
@@ -17,10 +17,7 @@ def speak_as(command: str) -> None:
 
 
 def say(message: str) -> None:
-    """Print a line on stderr, after what was printed on stdout before, if that can be written.
-
-    Most of what goes wrong is told in the server's words or names what others have named: none of it steers a terminal.
-    """
+    """Print a line on stderr, after what was printed on stdout before, if that can be written."""
     try:  # noqa: SIM105 - nothing else needs contextlib on the way of a command
         sys.stdout.flush()
     except OSError:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from gflow.cli.completion.choices import COMMAND_LINE, COMPLETION, FORM, SHELLS, WORDS, offers
 from gflow.cli.completion.position import locate
-from gflow.client.steering import harmless
+from gflow.client.plain import harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

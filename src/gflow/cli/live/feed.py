@@ -15,7 +15,7 @@ from gflow.cli.live.picture import ASKED, Picture, Row, rows_of
 from gflow.cli.live.wire import SILENCE_SECS, Bell, Stopped, stream
 from gflow.client.errors import ClientError, ConnectionLost, Declined
 from gflow.client.http import Client
-from gflow.client.steering import harmless
+from gflow.client.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable

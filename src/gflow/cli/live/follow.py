@@ -12,7 +12,7 @@ from gflow.cli.live.tail import MOST_LINES, Tail
 from gflow.cli.live.wire import Bell, Stopped, stream
 from gflow.client.errors import ClientError, Declined
 from gflow.client.http import Client, target
-from gflow.client.steering import harmless
+from gflow.client.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable

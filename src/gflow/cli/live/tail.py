@@ -10,7 +10,7 @@ import re
 from codecs import getincrementaldecoder
 from collections import deque
 
-from gflow.client.steering import CONTROLS, TURNING
+from gflow.client.plain import CONTROLS, TURNING
 
 MOST_LINES = 2000
 MOST_CHARS = 4000

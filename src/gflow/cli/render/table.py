@@ -5,7 +5,7 @@ On a terminal that is too narrow for that, `fit` says how wide columns are and c
 
 from __future__ import annotations
 
-from gflow.client.steering import harmless as harmless
+from gflow.client.plain import harmless as harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
