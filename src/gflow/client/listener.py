@@ -1,62 +1,72 @@
-"""Who listens on a port of this machine, as the kernel knows: he reads what goes to loopback without TLS.
+"""Whose the other end of a connection within this machine is, as the kernel knows: he reads what goes there in clear.
 
-On a machine that several people share, any of them may take a port that is free, such as one whose tunnel is down.
+On a machine that several people share, any of them may take a port that is free, such as one whose tunnel is down. What
+counts is the end that was accepted, so nobody can step in between the question and what is sent. An end that nobody has
+accepted yet is root's to the kernel, whoever waits for it: then it is the socket that listens, found as the kernel
+itself does it, an address before every address.
 """
 
 from __future__ import annotations
 
 import _socket
-import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-_LISTENS = "0A"
+"""The first with addresses of IPv4 alone; such connections are in the second if what listens does so on IPv6, too."""
+
+_UID, _INODE = 6, 8
 _MAPPED = bytes(10) + b"\xff\xff"
+_LISTENS = "0A"
 
 
-def stranger(sock: _socket.socket, tables: tuple[str, ...] = TABLES) -> str | None:
-    """Who has the other end of a connection within this machine, in words; None if that is this user or root."""
-    (host, port), (_, ours) = sock.getpeername()[:2], sock.getsockname()[:2]
-    owners = set(_owners(_packed(host), port, ours, tables))
-    if not owners:
-        return "nobody knows who"  # it has stopped listening, for one
-    strangers = sorted(owners - {0, os.geteuid()})
-    return f"uid {strangers[0]}, which is neither you nor root" if strangers else None
+def owner(sock: _socket.socket, tables: tuple[str, str] = TABLES) -> int | None:
+    """The uid; None if it is not to be told: there are no such tables, or what listens is not in this network."""
+    far, near = sock.getpeername()[:2], sock.getsockname()[:2]
+    contents = [_content(table) for table in tables]
+    for content, theirs, ours in zip(contents, _written(*far), _written(*near), strict=True):
+        entry = _entry(content, f"{theirs} {ours}")
+        if entry is not None and (entry[_INODE] != b"0" or entry[_UID] != b"0"):
+            return int(entry[_UID])
+    return _listening(contents, (_written(*far), _written_any(far[1])))
 
 
-def _owners(address: bytes, port: int, ours: int, tables: tuple[str, ...]) -> Iterator[int]:
-    """Of the sockets that listen where we have connected to; and, where that is known, of the other end itself."""
-    for table in tables:
-        for line in _lines(table):
-            _, local, remote, state, *rest = line.split()
-            at, _, number = local.partition(":")
-            if int(number, 16) != port or _bytes(at) not in (address, bytes(16), _MAPPED + bytes(4)):
-                continue
-            if state == _LISTENS or int(remote.partition(":")[2], 16) == ours:
-                yield int(rest[3])
+def _listening(contents: list[bytes], places: Iterable[tuple[str, str]]) -> int | None:
+    for place in places:
+        for content, written, nobody in zip(contents, place, _written_any(0), strict=True):
+            entry = _entry(content, f"{written} {nobody} {_LISTENS}")
+            if entry is not None:
+                return int(entry[_UID])
+    return None
 
 
-def _lines(table: str) -> list[str]:
+def _entry(content: bytes, key: str) -> list[bytes] | None:
+    """The fields, from the local address on, of the line that has these."""
+    at = content.find(f" {key} ".encode())
+    return content[at : content.find(b"\n", at)].split() if at >= 0 else None
+
+
+def _content(table: str) -> bytes:
     try:
-        with open(table, encoding="ascii") as file:
-            return file.read().splitlines()[1:]
+        with open(table, "rb") as file:
+            return file.read()
     except OSError:
-        return []
+        return b""
 
 
-def _packed(host: str) -> bytes:
-    """An address as 16 bytes; one of IPv4 as IPv6 has it."""
+def _written(host: str, port: int) -> tuple[str, str]:
+    """An address as each of the tables has it, in words of 32 bits; in that of IPv4 nothing is like one of IPv6."""
     if ":" in host:
-        return _socket.inet_pton(_socket.AF_INET6, host.partition("%")[0])
-    return _MAPPED + _socket.inet_pton(_socket.AF_INET, host)
+        packed = _socket.inet_pton(_socket.AF_INET6, host.partition("%")[0])
+    else:
+        packed = _MAPPED + _socket.inet_pton(_socket.AF_INET, host)
+    words = [f"{int.from_bytes(packed[at : at + 4], sys.byteorder):08X}" for at in range(0, 16, 4)]
+    return f"{words[3] if packed.startswith(_MAPPED) else '-'}:{port:04X}", f"{''.join(words)}:{port:04X}"
 
 
-def _bytes(text: str) -> bytes:
-    """An address of the kernel's tables: words of 32 bits, each in the order of this machine."""
-    words = [bytes.fromhex(text[at : at + 8]) for at in range(0, len(text), 8)]
-    packed = b"".join(word[::-1] for word in words) if sys.byteorder == "little" else b"".join(words)
-    return packed if len(packed) == 16 else _MAPPED + packed
+def _written_any(port: int) -> tuple[str, str]:
+    """The same for every address."""
+    return f"{0:08X}:{port:04X}", f"{0:032X}:{port:04X}"

@@ -9,7 +9,7 @@ import os
 
 from gflow.client import unix
 from gflow.client.endpoint import find, is_url, trust
-from gflow.client.errors import ClientError
+from gflow.client.errors import MISREAD, ClientError
 from gflow.client.http import target
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def known(kind: str, position: Position) -> Found:
     trust(position.given.get("cacert"))
     try:
         return ask(find(position.given.get("url"), position.given.get("config"), quiet=True), position)
-    except (ClientError, OSError, ValueError):
+    except (ClientError, OSError, *MISREAD):
         return []
 
 
