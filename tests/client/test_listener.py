@@ -1,5 +1,6 @@
 """Who listens on a port of this machine: the kernel's own answer, and tables as it writes them."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -7,16 +8,19 @@ import sys
 
 import pytest
 
-from gflow.client import listener, tcp
+from gflow.client import diag, listener, tcp
 from gflow.client.errors import BadSetting, Unreachable
-from gflow.client.listener import owner
+from gflow.client.listener import listed, owner, owner_by
 
 _LISTEN = """
 import os, socket, sys
-if len(sys.argv) > 1:
-    os.setuid(int(sys.argv[1]))
+if len(sys.argv) > 2:
+    os.setuid(int(sys.argv[2]))
 listener = socket.create_server(("127.0.0.1", 0))
 print(listener.getsockname()[1], flush=True)
+if sys.argv[1]:
+    accepted, _ = listener.accept()
+    print("accepted", flush=True)
 sys.stdin.read()
 """
 _HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -64,7 +68,8 @@ def ask(tmp_path):
     def said(*lines, more=(), host="127.0.0.1"):
         (tmp_path / "tcp").write_text(_HEAD + "".join(lines))
         (tmp_path / "tcp6").write_text(_HEAD + "".join(more))
-        return owner(_Connected(host), (str(tmp_path / "tcp"), str(tmp_path / "tcp6")))
+        find = functools.partial(listener.listed, tables=(str(tmp_path / "tcp"), str(tmp_path / "tcp6")))
+        return owner_by(find, (host, 59000), (host, 0x9C40))
 
     return said
 
@@ -97,10 +102,38 @@ def test_nobody_gets_in_between_by_listening_on_every_address(ask):
     assert ask(listens("0.0.0.0", NOBODY), own) == 1000
 
 
+def test_nobody_gets_in_between_by_ceasing_to_listen():
+    """What was not accepted when it was asked for may have been, by somebody who then left the port to us."""
+    found = iter([(0, 0), (1000, 4711), (NOBODY, 4712)])
+    assert owner_by(lambda *_: next(found), ("127.0.0.1", 1), ("127.0.0.1", 2)) == NOBODY
+
+
+@pytest.mark.parametrize("find", [diag.find, listed])
+@pytest.mark.parametrize(
+    ("bound", "asked"), [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("::", "127.0.0.1"), ("::", "::ffff:127.0.0.1")]
+)
+def test_the_kernel_itself_tells(find, bound, asked):
+    with socket.socket(socket.AF_INET6 if ":" in bound else socket.AF_INET) as listening:
+        try:
+            listening.bind((bound, 0))
+        except OSError as error:
+            pytest.skip(f"nobody can listen on {bound} here: {error}")
+        listening.listen()
+        with socket.create_connection((asked, listening.getsockname()[1])) as sock:
+            far, near = sock.getpeername()[:2], sock.getsockname()[:2]
+            assert find(far, None) == (os.geteuid(), os.fstat(listening.fileno()).st_ino)
+            assert find(far, near)[1] == 0, "nobody has it yet"
+            accepted, _ = listening.accept()
+            with accepted:
+                assert find(far, near) == (os.geteuid(), os.fstat(accepted.fileno()).st_ino)
+                assert owner(sock) == os.geteuid()
+        assert find((far[0], near[1]), None) is None
+
+
 def test_what_is_not_in_this_network_is_nobodys(ask, tmp_path):
     assert ask(listens("127.0.0.1", 0, 5), connected(0, port=5)) is None
     assert ask(listens("127.0.0.1", 0), host="::1") is None
-    assert owner(_Connected(), (str(tmp_path / "none"), str(tmp_path / "none6"))) is None
+    assert listed(("127.0.0.1", 59000), None, (str(tmp_path / "none"), str(tmp_path / "none6"))) is None
 
 
 def test_a_network_that_tells_nothing_is_trusted_if_it_is_said_to_be(monkeypatch):
@@ -123,14 +156,17 @@ def test_this_machine_has_other_addresses_too(monkeypatch):
         tcp.headers(url, _Connected("192.0.2.7"))
 
 
+@pytest.mark.parametrize("accepts", [True, False])
 @pytest.mark.parametrize("uid", [None, NOBODY])
-def test_a_token_goes_to_oneself_and_not_to_another_user(uid, monkeypatch):
+def test_a_token_goes_to_oneself_and_not_to_another_user(uid, accepts, monkeypatch):
     if uid is not None and os.geteuid() != 0:
         pytest.skip("takes root to listen as somebody else")
     monkeypatch.setenv("GFLOW_TOKEN", "gft_secret")
-    argv = [sys.executable, "-c", _LISTEN, *([] if uid is None else [str(uid)])]
+    argv = [sys.executable, "-c", _LISTEN, "accept" if accepts else "", *([] if uid is None else [str(uid)])]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         with socket.create_connection(("127.0.0.1", int(process.stdout.readline()))) as sock:
+            if accepts:
+                assert process.stdout.readline() == "accepted\n"
             url = tcp.remote(f"http://127.0.0.1:{sock.getpeername()[1]}")
             url.plaintext = True  # which is about other machines
             if uid is None:

@@ -29,7 +29,10 @@ RETRY_SECS = 0.2
 _ACTIVE = ("Queued", "Hold", "Running")
 _OFFSET = "x-offset"
 _MOST_SAID = 1 << 20
-"""What a refusal may have to say, in bytes."""
+"""What a refusal may have to say, or an answer that says nothing, in bytes."""
+
+_MOST_OF_ONE = 1 << 28
+"""What one record may be."""
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
 
@@ -514,17 +517,17 @@ def _is_dry(asked: Any) -> bool:
     return isinstance(asked, dict) and bool(asked.get("dry_run"))
 
 
-def _json(answer: unix.Answer) -> Any:
+def _json(answer: unix.Answer, most: int | None = None) -> Any:
     from gflow.client.notation import loads
 
     try:
-        return loads(answer.read())
+        return loads(answer.read(most))
     except (ValueError, RecursionError):
         raise answer.unexpected() from None
 
 
 def _record_of(answer: unix.Answer) -> Record:
-    value = _json(answer)
+    value = _json(answer, _MOST_OF_ONE)
     if not isinstance(value, dict):
         raise answer.unexpected()
     return value
@@ -539,7 +542,7 @@ def _records_of(answer: unix.Answer) -> list[Record]:
 
 def _check_done(answer: unix.Answer, said: bytes = b"null") -> None:
     """Raise unless this is what gflowd answers where there is nothing to tell; a record may tell more one day."""
-    body = answer.read().strip()
+    body = answer.read(_MOST_SAID).strip()
     if body != said and not (body.startswith(b"{") and body.endswith(b"}")):
         raise answer.unexpected()
 

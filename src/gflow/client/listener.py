@@ -2,8 +2,9 @@
 
 On a machine that several people share, any of them may take a port that is free, such as one whose tunnel is down. What
 counts is the end that was accepted, so nobody can step in between the question and what is sent. An end that nobody has
-accepted yet is root's to the kernel, whoever waits for it: then it is the socket that listens, found as the kernel
-itself does it, an address before every address.
+accepted yet is root's to most kernels, whoever waits for it: then it is the socket that listens, as long as it is seen
+afterwards that it has still not been accepted. The kernel is asked for these sockets alone (sock_diag), which takes no
+time however many there are; where it cannot be, its tables are read.
 """
 
 from __future__ import annotations
@@ -11,42 +12,62 @@ from __future__ import annotations
 import _socket
 import sys
 
+from gflow.client import diag
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
-TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-"""The first with addresses of IPv4 alone; such connections are in the second if what listens does so on IPv6, too."""
+    Place = tuple[str, int]
+    Find = Callable[[Place, Place | None], tuple[int, int] | None]
 
 _UID, _INODE = 6, 8
 _MAPPED = bytes(10) + b"\xff\xff"
-_LISTENS = "0A"
 
 
-def owner(sock: _socket.socket, tables: tuple[str, str] = TABLES) -> int | None:
-    """The uid; None if it is not to be told: there are no such tables, or what listens is not in this network."""
+def owner(sock: _socket.socket) -> int | None:
+    """The uid; None if it is not to be told: the kernel does not say, or what listens is not in this network."""
     far, near = sock.getpeername()[:2], sock.getsockname()[:2]
-    contents = [_content(table) for table in tables]
-    for content, theirs, ours in zip(contents, _written(*far), _written(*near), strict=True):
-        entry = _entry(content, f"{theirs} {ours}")
-        if entry is not None and (entry[_INODE] != b"0" or entry[_UID] != b"0"):
-            return int(entry[_UID])
-    return _listening(contents, (_written(*far), _written_any(far[1])))
-
-
-def _listening(contents: list[bytes], places: Iterable[tuple[str, str]]) -> int | None:
-    for place in places:
-        for content, written, nobody in zip(contents, place, _written_any(0), strict=True):
-            entry = _entry(content, f"{written} {nobody} {_LISTENS}")
-            if entry is not None:
-                return int(entry[_UID])
+    for find in (diag.find, listed):
+        uid = owner_by(find, far, near)
+        if uid is not None:
+            return uid
     return None
 
 
-def _entry(content: bytes, key: str) -> list[bytes] | None:
+def owner_by(find: Find, far: Place, near: Place) -> int | None:
+    """The same by what `find` finds: uid and inode of the socket between two places, or that listens at one."""
+    accepted = find(far, near)
+    if not _is_known(accepted):
+        listening = find(far, None)
+        accepted = find(far, near)
+        if not _is_known(accepted):
+            accepted = listening
+    return accepted[0] if accepted else None
+
+
+def _is_known(found: tuple[int, int] | None) -> bool:
+    return found is not None and found != (0, 0)
+
+
+def listed(
+    local: Place, remote: Place | None, tables: tuple[str, str] = ("/proc/net/tcp", "/proc/net/tcp6")
+) -> tuple[int, int] | None:
+    """What the tables of TCP have, the first with addresses of IPv4 alone; an address goes before every address."""
+    contents = [_content(table) for table in tables]
+    for place in [_written(*local)] if remote else [_written(*local), _written_any(local[1])]:
+        others = _written(*remote) if remote else [f"{nobody} 0A" for nobody in _written_any(0)]
+        for content, here, there in zip(contents, place, others, strict=True):
+            entry = _entry(content, f"{here} {there}")
+            if entry:
+                return int(entry[_UID]), int(entry[_INODE])
+    return None
+
+
+def _entry(content: bytes, key: str) -> list[bytes]:
     """The fields, from the local address on, of the line that has these."""
     at = content.find(f" {key} ".encode())
-    return content[at : content.find(b"\n", at)].split() if at >= 0 else None
+    return content[at : content.find(b"\n", at)].split() if at >= 0 else []
 
 
 def _content(table: str) -> bytes:
