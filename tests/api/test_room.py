@@ -68,7 +68,7 @@ async def test_what_waiting_jobs_keep_in_memory_has_an_end_for_each_user(house, 
     first = await house.submit(hold=True, command=None, argv=["true", "x" * 60_000], submit_key="first")
     second = await house.submit(hold=True, command=None, argv=["true", "x" * 60_000])
     said = await heavy_refused(house)
-    assert "the arguments and dependencies of the jobs of uid:4001 take up all the memory they may" in said
+    assert "what the jobs of uid:4001 were given, lately ended ones included, takes all memory it may" in said
     assert await house.submit(hold=True, submit_key="first") == first
     await house.refused("PATCH", f"/jobs/{second}", {"argv": ["x"]}, status=429, code="too_many")
     await house.ask("PATCH", f"/jobs/{second}", {"priority": 5})

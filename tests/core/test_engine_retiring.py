@@ -4,6 +4,7 @@ import pytest
 
 from gflow.core.errors import Impossible
 from gflow.core.model import State
+from gflow.core.table import Heavy
 from support.jobs import Bench
 
 
@@ -219,3 +220,21 @@ def test_moments_of_jobs_that_have_left_pass(bench: Bench) -> None:
     bench.sleep(60)
     assert bench.schedule() == []
     assert bench.enforce() == []
+
+
+def test_ended_jobs_of_who_keeps_much_leave_soon(bench: Bench) -> None:
+    big = bench.queued(command=None, argv=("true", "x" * 5000))
+    bench.cancel(big)
+    bench.told()
+    other = bench.queued(owner="ben")
+    bench.cancel(other)
+    bench.told()
+    bench.sleep(20)
+    wall = bench.now.wall
+
+    def chosen(bytes_: int, ended_before: float) -> list[int]:
+        return [job.id for job in bench.engine.retirable(10, 0.0, wall - 300, 10, Heavy(bytes_, ended_before))]
+
+    assert chosen(4000, wall - 10) == [big]
+    assert chosen(4000, wall - 30) == []
+    assert chosen(6000, wall - 10) == []

@@ -61,13 +61,13 @@ def check_kept(services: Services, who: Caller) -> None:
         return
     if kept.memory[who.name] > MEMORY_OF_ONE or kept.memory.total() > MEMORY:
         whose = "all users" if kept.memory[who.name] <= MEMORY_OF_ONE else who.name
-        raise _full(f"the arguments and dependencies of the jobs of {whose} take up all the memory they may")
+        raise _full(f"what the jobs of {whose} were given, lately ended ones included, takes all memory it may")
     if kept.files[who.name] > FILES_OF_ONE or services.spool.total_bytes() > FILES:
         whose = "all users" if kept.files[who.name] <= FILES_OF_ONE else who.name
         raise _full(f"the scripts and environments of the jobs of {whose} take up all the room they may")
 
 
 def _full(why: str) -> TooMany:
-    refused = TooMany(f"The queue is full: {why}; submit again when some have ended")
+    refused = TooMany(f"The queue is full: {why}; submit again in a minute")
     refused.retry_after_secs = 60
     return refused

@@ -9,10 +9,10 @@ are all jobs of a group of which one has yet to end, up to `GROUP_KEPT`.
 """
 
 import heapq
-import sys
 from bisect import bisect_left, insort
 from collections import ChainMap, Counter, deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from gflow.core import stops
 from gflow.core.dependencies import Verdict, judge
@@ -37,6 +37,13 @@ GROUP_KEPT = 4096
 """Of larger groups ended jobs may leave before the last has ended; a name that is used for ever keeps no more here."""
 
 _REASONS = {kind: Reason(kind) for kind in ReasonKind}
+
+
+class Heavy(NamedTuple):
+    """Jobs of a user whose jobs keep more than so many bytes of memory, if they ended before a moment."""
+
+    bytes: int
+    ended_before: float
 
 
 class Table:
@@ -210,23 +217,26 @@ class Table:
         ids = self._cells.get(cell)
         return self.jobs[max(ids)] if ids else None
 
-    def retirable(self, keep: int, long_ago: float, recently: float, most: int, heavy: int = sys.maxsize) -> list[Job]:
+    def retirable(
+        self, keep: int, long_ago: float, recently: float, most: int, heavy: Heavy | None = None
+    ) -> list[Job]:
         """Up to `most` ended jobs that nobody needs at hand, the first to end first.
 
-        Those that ended before `long_ago`, those too many when `keep` ended ones are to stay, and those of users whose
-        jobs keep more than `heavy` bytes of memory, but none that ended after `recently`. Both moments are seconds
-        since the epoch.
+        Those that ended before `long_ago`, and those too many when `keep` ended ones are to stay, but none that ended
+        after `recently`; and those that are `heavy`. Moments are seconds since the epoch.
         """
         excess = len(self.finished) - keep
-        hogs = {owner for owner, size in self.kept.memory.items() if size > heavy}
+        hogs = {owner for owner, size in self.kept.memory.items() if heavy is not None and size > heavy.bytes}
         chosen: dict[JobId, Job] = {}
         for position, job_id in enumerate(self.finished):
-            ended_at, owner = self.jobs[job_id].finished_at or 0.0, self.jobs[job_id].spec.owner
-            due = position < excess or ended_at < long_ago
-            if len(chosen) == most or ended_at >= recently or not (due or hogs):
+            job = self.jobs[job_id]
+            ended_at = job.finished_at or 0.0
+            due = ended_at < recently and (position < excess or ended_at < long_ago)
+            hogged = heavy is not None and job.spec.owner in hogs and ended_at < heavy.ended_before
+            if len(chosen) == most or not (due or hogs):
                 break
-            if (due or owner in hogs) and self._may_retire(self.jobs[job_id], chosen):
-                chosen[job_id] = self.jobs[job_id]
+            if (due or hogged) and self._may_retire(job, chosen):
+                chosen[job_id] = job
         return list(chosen.values())
 
     def prunable(self, before: float) -> tuple[list[JobId], int]:

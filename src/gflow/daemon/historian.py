@@ -9,6 +9,7 @@ import logging
 import trio
 
 from gflow.core.model import Job
+from gflow.core.table import Heavy
 from gflow.daemon.runtime import Runtime
 from gflow.store.history import KEPT, History, HistoryError
 
@@ -28,7 +29,8 @@ FRESH_SECS = 300.0
 under the same key."""
 
 HEAVY_BYTES = 32 << 20
-"""Of a user whose jobs keep more memory than this none stays longer than that."""
+HEAVY_SECS = 30.0
+"""Of a user whose jobs keep more memory than this no ended job stays longer than so."""
 
 
 class Historian:
@@ -60,8 +62,11 @@ class Historian:
             while await self._take_turn():
                 pass
             await trio.sleep(PAUSE_SECS)
-            with trio.move_on_after(LOOK_AGAIN_SECS):
+            with trio.move_on_after(HEAVY_SECS if self._hogged() else LOOK_AGAIN_SECS):
                 await self._runtime.bus.wait_for_more(seen)
+
+    def _hogged(self) -> bool:
+        return any(size > HEAVY_BYTES for size in self._runtime.engine.kept.memory.values())
 
     async def _take_turn(self) -> bool:
         async with self._turn:
@@ -70,7 +75,8 @@ class Historian:
     async def _move_some(self) -> bool:
         """Whether jobs have moved, and there may be more."""
         engine, wall = self._runtime.engine, self._runtime.clock().wall
-        jobs = engine.retirable(self._keep_jobs, wall - self._keep_secs, wall - FRESH_SECS, AT_ONCE, HEAVY_BYTES)
+        heavy = Heavy(HEAVY_BYTES, wall - HEAVY_SECS)
+        jobs = engine.retirable(self._keep_jobs, wall - self._keep_secs, wall - FRESH_SECS, AT_ONCE, heavy)
         if not jobs:
             return False
         try:
