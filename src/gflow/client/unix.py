@@ -39,7 +39,8 @@ answered: list[str] = []
 def connect(path: str, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> _socket.socket:
     """A connected socket whose other end belongs to this user or to root. Raises `Unreachable`.
 
-    `path` may be an URL: whom the other end of https:// belongs to its certificate says, of http:// nobody does.
+    `path` may be an URL: whom the other end of https:// belongs to its certificate says; of http:// nobody does
+    before there is a token to send.
     """
     if path.startswith(_URLS):
         from gflow.client import tcp

@@ -107,7 +107,10 @@ _ASK = {
 }
 
 
+_MOST_BYTES = 1 << 23
+
+
 def _get(path: str, resource: str) -> bytes:
     answer = unix.ask(path, "GET", resource, timeout_secs=PATIENCE_SECS).answer()
-    body = answer.read()
+    body = answer.read(_MOST_BYTES)
     return body if answer.status == 200 else b""
