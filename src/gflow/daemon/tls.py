@@ -62,6 +62,8 @@ def _refuse_passphrase() -> str:
 
 def _check_readable(path: Path, setting: str) -> None:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # of a pipe there is no end
+            raise UnusableCertificate(f"{setting}: {path} is not a file")
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
