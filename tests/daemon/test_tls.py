@@ -66,6 +66,14 @@ def test_files_that_cannot_be_read_are_named(files, tmp_path):
     assert refusal(files.cert, tmp_path).startswith(f"daemon.tls_key: cannot read {tmp_path}: Is a directory")
 
 
+def test_a_pipe_is_refused_and_not_waited_for(files, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    told = f"{pipe} is no regular file; name one that holds PEM"
+    assert refusal(pipe, files.key) == f"daemon.tls_cert: {told}"
+    assert refusal(files.cert, pipe) == f"daemon.tls_key: {told}"
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666, 0o620])
 def test_a_key_that_others_may_read_is_refused(files, tmp_path, mode):
     key = tmp_path / "key"
