@@ -16,6 +16,7 @@ FIELDS = [
     "delivered",
     "retried",
     "dropped",
+    "mail_withheld",
     "given_up",
     "last_result",
     "last_result_at",

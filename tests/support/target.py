@@ -72,6 +72,9 @@ class Target:
         self.delivered.append(delivery.number)
         self.payloads.append(delivery.payload)
 
+    def withheld(self):
+        return {}
+
     async def aclose(self):
         self.closed = True
 

@@ -324,6 +324,7 @@ def _status(lane: Lane) -> dict[str, Any]:
         "delivered": standing.delivered,
         "retried": standing.retried,
         "dropped": standing.dropped,
+        "mail_withheld": dict(lane.target.withheld()),
         "given_up": standing.given_up,
         "last_result": standing.last_result,
         "last_result_at": standing.last_result_at,

@@ -68,5 +68,8 @@ class Target(Protocol):
         What it returns is for who has asked for a test, and is not to take more for granted than there is.
         """
 
+    def withheld(self) -> Mapping[str, int]:
+        """Mails that were not sent lately because a user's jobs had too many sent, by user."""
+
     async def aclose(self) -> None:
         """Give back what is open."""

@@ -83,6 +83,10 @@ class Command:
             final = isinstance(error, FileNotFoundError | PermissionError)
             raise DeliveryFailed(f"cannot be started: {error.strerror}", final=final) from None
 
+    def withheld(self) -> Mapping[str, int]:
+        """None: it is told of what its administrator wants it to be."""
+        return {}
+
     async def aclose(self) -> None:
         """Nothing is kept open."""
 
