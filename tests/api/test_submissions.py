@@ -394,12 +394,12 @@ async def test_a_job_that_depends_on_a_failure_is_cancelled_at_once(house):
 )
 async def test_a_spool_that_cannot_be_written(house, monkeypatch, fields, what):
     def full(kind, data):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device", "/x")
 
     with monkeypatch.context() as patch:
         patch.setattr(house.spool, "put", full)
         says = await house.refused("POST", "/jobs", house.request(**fields), status=503, code="unavailable")
-        assert says == f"The {what} of the job cannot be stored: No space left on device"
+        assert says == f"The {what} of the job cannot be stored in /x: No space left on device"
         assert house.engine.jobs == {}
     assert await house.submit(**fields) == 1
 

@@ -131,6 +131,48 @@ def test_the_words_that_bash_splits_are_one_again(line, split, expected):
     assert found.splitlines()[: len(expected)] == expected
 
 
+HOSTILE = [":files", ":command x[$(touch run)]", "a\n:command 1", "a\tb", "\x1b[2J", "kept"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_names_that_look_like_instructions_are_left_out(shell):
+    found = answer(gqueue.COMMAND, [shell, "2", "", "gqueue", "-N", ""], lambda *_: [(name, "") for name in HOSTILE])
+    shown = found.splitlines()
+    assert shown[-1] == "kept"
+    assert not [line for line in shown if line.startswith(":")]
+
+
+_CALLS = {
+    "bash": "compopt() { :; }; COMP_WORDS=(./asked ''); COMP_CWORD=1; _gflow_complete ./asked ''",
+    "zsh": "_normal() { :; }; _describe() { :; }; words=(./asked ''); CURRENT=2; _gflow",
+    "fish": "function commandline; test $argv[1] = -opc; and echo ./asked; or echo ''; end; __gflow_complete",
+}
+
+
+@pytest.mark.parametrize("shell", list(_CALLS))
+@pytest.mark.parametrize(
+    "line", [":command psvar[$(touch run)]", ":command 1;touch run", ":command TMOUT=1", ":command"]
+)
+def test_no_shell_computes_with_anything_but_digits(shell, line, tmp_path):
+    """Whatever a command should print, the script does not run it."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    (tmp_path / "asked").write_text(f"#!/bin/sh\ncat <<'END'\n{line}\nEND\n")
+    (tmp_path / "asked").chmod(0o755)
+    begin = "compdef() { :; }\n" if shell == "zsh" else ""
+    tell = "echo over $TMOUT"
+    done = subprocess.run(
+        [shell, "-c", f"{begin}{script('gqueue', shell)}\n{_CALLS[shell]}\n{tell}"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["over"], done
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("asked", [[], ["bash"], ["bash", "x", "", "gqueue"], ["bash", "9", "", "gqueue", ""]])
 def test_what_is_no_question_of_a_shell_is_an_error_of_usage(run, asked):
     done = run(gqueue.COMMAND, "__complete", *asked)

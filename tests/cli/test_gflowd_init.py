@@ -5,8 +5,10 @@ import tomllib
 import pytest
 
 from gflow import config
-from gflow.cli.gflowd_init import text_of
+from gflow.cli.gflowd_init import start_command, text_of
+from gflow.cli.gflowd_invocation import Invocation
 from gflow.daemon import configured
+from gflow.daemon.units import Host
 from support import certificates
 from support.daemon import Daemon
 from support.terminal import Terminal
@@ -115,8 +117,57 @@ def test_a_remark_fits_whatever_was_chosen(chosen):
     assert f"or {chosen}" not in line
 
 
-def test_who_cannot_be_asked_is_not(init):
-    assert init(stdin="").returncode == 0
+def link(init, target):
+    init.file.parent.mkdir(parents=True, exist_ok=True)
+    init.file.symlink_to(target)
+
+
+def test_a_link_leads_to_the_file_that_is_written(init, tmp_path):
+    dotfile = tmp_path / "gflow.toml"
+    dotfile.write_text("# mine\n")
+    link(init, dotfile)
+    assert init("--yes").returncode == 1
+    assert dotfile.read_text() == "# mine\n"
+    assert "Kept what was there as gflow.toml.old.\n" in init("--yes", "--force", "--gpus", "1").stdout
+    assert init.file.readlink() == dotfile
+    assert config.load(dotfile, {}).daemon.gpus == [1]
+    assert init.file.with_name("gflow.toml.old").read_text() == "# mine\n"
+
+
+def test_a_link_to_nothing_stays_unless_told_otherwise_and_is_kept_then(init, tmp_path):
+    link(init, tmp_path / "unmounted/gflow.toml")
+    done = init("--yes")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"a link to {tmp_path}/unmounted/gflow.toml, where there is nothing; --force" in done.stderr
+    assert init.file.is_symlink()
+    assert init("--yes", "--force").returncode == 0
+    assert not init.file.is_symlink()
+    assert init.file.with_name("gflow.toml.old").readlink() == tmp_path / "unmounted/gflow.toml"
+
+
+def test_what_is_no_file_is_never_replaced(init):
+    link(init, "/dev/null")
+    assert "is no file" in init("--yes", "--force").stderr
+    assert init.file.is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("named", "command"),
+    [
+        (None, "gflowd up"),
+        ("/etc/gflow/gflow.toml", "gflowd run --system"),
+        ("other.toml", "gflowd --config other.toml up"),
+    ],
+)
+def test_the_start_is_of_the_daemon_that_reads_the_file(named, command, monkeypatch):
+    monkeypatch.setattr(Host, "installed", property(lambda host: False))
+    assert start_command(Invocation(named, 0)) == command
+
+
+def test_who_cannot_be_asked_is_not_and_is_told(init):
+    done = init(stdin="0\n\n")
+    assert done.returncode == 0
+    assert "This is no terminal, so nothing is asked" in done.stdout
     assert config.load(init.file, {}) == config.Config()
 
 

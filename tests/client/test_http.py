@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gflow.client import unix
 from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer
 from gflow.client.http import Client, quote, target
-from gflow.client.voice import speak_as
+from gflow.client.voice import say, speak_as
 from support.fake_daemon import reply
 
 
@@ -209,3 +209,36 @@ def test_waiting_outlives_a_daemon_that_stops(daemon, client, capsys):
     assert (
         capsys.readouterr().err == "gjob wait: gflowd went away; waiting for it to come back ('gflowd up' starts it)\n"
     )
+
+
+@pytest.mark.parametrize("act", [lambda c: c.cancel(7), lambda c: c.queue(("JOBID",)), lambda c: c.job(7)])
+def test_a_redirection_is_no_success(client, daemon, act):
+    moved = reply("", 302, {"Location": "https://login.example.com/"})
+    for route in (("POST", "/jobs/7/cancel"), ("GET", "/queue"), ("GET", "/jobs/7")):
+        daemon.on(*route, moved)
+    with pytest.raises(Declined, match=r"is not gflowd: it answered 302 and sends us to https://login\.example\.com/;"):
+        act(client)
+    assert len(daemon.asked) == 1
+
+
+@pytest.mark.parametrize("act", [lambda c: c.cancel(7), lambda c: c.queue(("JOBID",)), lambda c: c.job(7)])
+@pytest.mark.parametrize("page", [b"<html>Welcome</html>", b"[" * 200_000])
+def test_what_is_no_answer_of_gflow_is_no_success(client, daemon, act, page):
+    for route in (("POST", "/jobs/7/cancel"), ("GET", "/queue"), ("GET", "/jobs/7")):
+        daemon.on(*route, reply(page))
+    with pytest.raises(ConnectionLost, match="gflow's answer is not"):
+        act(client)
+
+
+def test_a_sentence_of_the_server_does_not_steer_the_terminal(client, daemon, capsys):
+    daemon.on("GET", "/jobs/7", reply({"error": "\x1b]0;OWNED\x07\x9b31m \u202egpj", "code": "x"}, 404))
+    with pytest.raises(Declined) as declined:
+        client.job(7)
+    speak_as("gjob")
+    say(str(declined.value))
+    assert capsys.readouterr().err == "gjob: ?]0;OWNED??31m ?gpj\n"
+
+
+def test_rows_of_the_queue_do_not_steer_the_terminal(client, daemon):
+    daemon.on("GET", "/queue", reply("1\x1fa\x1b[2J\u202eb\x1f\n", headers={"X-Total": "1"}))
+    assert client.queue(("JOBID", "NAME", "PROJECT")) == ([["1", "a?[2J?b", ""]], 1)

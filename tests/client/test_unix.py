@@ -74,9 +74,15 @@ def test_it_does_not_matter_how_the_bytes_are_cut(daemon, pieces, size):
         b"HTTP/1.1 200 OK\r\ncontent-le",
         b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nshort",
         b"HTTP/1.1 200 OK\r\ncontent-length: ten\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\nhello and more",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1_0\r\n\r\nhello hell",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nhello\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"0" * 200_000,
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + b"x: y\r\n" * 1000,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 1000,
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/1.1 soon\r\n\r\n",
         b"x" * 70000,
@@ -254,3 +260,10 @@ def test_nothing_is_sent_to_another_users_daemon(short_dir):
         with pytest.raises(Unreachable, match="refusing"):
             unix.ask(path, "POST", "/jobs", b"secret")
         assert listener.stdout.read() == b"b''"
+
+
+def test_an_answer_without_end_is_given_up(daemon, monkeypatch):
+    monkeypatch.setattr(unix, "_MAX_BODY", 100_000)
+    daemon.on("GET", "/x", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000)
+    with pytest.raises(ConnectionLost, match="answers without end"):
+        unix.ask(str(daemon.path), "GET", "/x").answer().read()

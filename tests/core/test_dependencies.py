@@ -133,6 +133,21 @@ def test_without_auto_cancel_a_job_stays(bench: Bench) -> None:
     assert bench.reason(stays) == Reason(ReasonKind.DEPENDENCY)
 
 
+@pytest.mark.parametrize("mode", [ALL, ANY])
+@pytest.mark.parametrize("held", [False, True])
+def test_nor_when_the_last_of_what_it_waits_for_ends_well(bench: Bench, mode: DependencyMode, held: bool) -> None:
+    """Or badly: told to stay, it stays, and where one of any has finished it goes on."""
+    bad, good = bench.running(), bench.running()
+    stays = bench.queued(depends_on=(bad, good), dependency_mode=mode, auto_cancel=False, hold=held)
+    bench.end(bad, 1)
+    bench.end(good)
+    assert bench.told() == [("failed", bad), ("completed", good)]
+    if mode is ANY and not held:
+        bench.starts(stays)
+    else:
+        assert bench.schedule() == []
+
+
 def test_a_job_that_stayed_goes_on_with_other_dependencies(bench: Bench) -> None:
     failed, good = bench.ended(1), bench.running()
     stays = bench.queued(depends_on=(failed,), auto_cancel=False)
@@ -210,7 +225,7 @@ def test_a_long_chain_is_no_trouble(bench: Bench) -> None:
 @pytest.mark.parametrize("mode", [DependencyMode.ALL, ANY])
 def test_layers_that_wait_for_all_of_the_layer_before_are_no_trouble(mode: DependencyMode) -> None:
     """Work that grows faster than what is written down would take minutes for this."""
-    engine, width, layers = Engine(), 600, 4
+    engine, width, layers = Engine(), 300, 4
     layer: list[int] = []
     for _ in range(layers):
         specs = [job_spec(depends_on=tuple(layer), dependency_mode=mode if layer else None) for _ in range(width)]

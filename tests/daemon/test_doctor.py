@@ -126,6 +126,20 @@ def test_a_tmux_server_without_its_socket(place, tmp_path):
             assert one.what == f"tmux server {server} is left over: another has its socket {path}"
 
 
+def test_terminals_of_jobs_that_the_daemon_does_not_know(place, tmp_path, monkeypatch):
+    path = tmp_path / "run/tmux-0123abcd.sock"
+    (place.data_dir / "runs/7.abc").mkdir(parents=True)
+    with tmux_server(path):
+        for name in ("gjob-6", "gjob-7", "gjob-7-before-123", "mine"):
+            subprocess.run(["tmux", "-S", path, "new-session", "-d", "-s", name, "sleep", "100"], check=True)
+        (one,) = [one for one in examine(place) if "without a daemon" in one.what]
+        assert "gjob-6, gjob-7" in one.what
+        monkeypatch.setattr(doctor.hosting, "find", lambda *_: hosting.Running(1, {"status": "ok"}, {}))
+        told = [one for one in examine(place) if "does not know" in one.what]
+    assert [one.what.split()[5] for one in told] == ["gjob-6", "gjob-7-before-123"]
+    assert told[0].remedy.endswith(f"to end it: tmux -S {path} kill-session -t =gjob-6")
+
+
 @contextmanager
 def tmux_server(path):
     with subprocess.Popen(["tmux", "-S", path, "-f", "/dev/null", "-D"], start_new_session=True) as process:

@@ -54,3 +54,16 @@ def test_under_nohup_its_end_does_not_count(there, ignored):
     terminal = Terminal()
     there[0] = False
     assert not terminal.asks_to_stop(signal.SIGHUP)
+
+
+def test_a_program_that_takes_its_place_finds_the_same(there, ignored):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    Terminal().hand_over()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    ignored()
+    terminal = Terminal()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as when it was handled, after exec
+    terminal.hand_over()
+    following = Terminal()
+    there[0] = False
+    assert not following.asks_to_stop(signal.SIGHUP)

@@ -64,14 +64,8 @@ def test_files_that_cannot_be_read_are_named(files, tmp_path):
         f"daemon.tls_cert: cannot read {tmp_path}/none: No such file"
     )
     assert refusal(files.cert, tmp_path).startswith(f"daemon.tls_key: cannot read {tmp_path}: Is a directory")
-
-
-def test_a_pipe_is_refused_and_not_waited_for(files, tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe, 0o600)
-    told = f"{pipe} is no regular file; name one that holds PEM"
-    assert refusal(pipe, files.key) == f"daemon.tls_cert: {told}"
-    assert refusal(files.cert, pipe) == f"daemon.tls_key: {told}"
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe", files.key) == f"daemon.tls_cert: {tmp_path}/pipe is not a file"
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666, 0o620])

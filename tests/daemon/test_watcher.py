@@ -11,9 +11,11 @@ import trio.testing
 
 from gflow.core.errors import Unavailable
 from gflow.core.model import StopCause, StopStep
-from gflow.daemon import stalls, watcher
+from gflow.daemon import going_down, stalls, watcher
+from gflow.daemon.going_down import GoingDown, Left
 from gflow.daemon.watcher import Watcher
 from gflow.launch.base import CannotLaunch
+from gflow.launch.ending import RESTARTED
 from support.desk import Desk, eventually
 from support.fake_launcher import STUBBORN, FakeLauncher
 from support.hanging import hanging
@@ -39,6 +41,11 @@ class Office:
             self.desk.engine.restore(engine.jobs.values(), engine.groups.values(), engine.next_job_id, self.desk.now)
             self.desk.runtime.run_ids = before.desk.runtime.run_ids
         self.watcher = Watcher(self.desk.runtime, self.launcher, self.log_of)
+        self.desk.runtime.perform = self.watcher.perform
+
+    def watch_out(self, shutdowns):
+        """Have the watcher know of shutdowns of the machine."""
+        self.watcher = Watcher(self.desk.runtime, self.launcher, self.log_of, going_down=shutdowns)
         self.desk.runtime.perform = self.watcher.perform
 
     @asynccontextmanager
@@ -681,3 +688,36 @@ async def test_what_can_no_longer_be_recorded_is_left_to_the_next_daemon(caplog)
         office.desk.log.broken = Unavailable("The daemon is stopping")
         office.launcher.let_launch()
     assert "Job 1: what became of it is left to the next daemon" in caplog.text
+
+
+# -- the machine goes down -------------------------------------------------------------------------------------------
+
+
+async def test_while_the_machine_goes_down_an_end_is_left_to_the_next_daemon_and_its_gpu_to_nobody(monkeypatch):
+    monkeypatch.setattr(going_down, "_LOOK_SECS", 0.001)
+    asked, goes_down = [], [True]
+    office = Office(gpu_count=1)
+    office.watch_out(GoingDown(stops=lambda: asked.append(1) or goes_down[0]))
+    async with office.open():
+        await office.start(gpus=1)
+        office.desk.submit(gpus=1)
+        office.launcher.finish(1, 143)
+        await eventually(lambda: len(asked) > 2, "questions")
+        office.desk.schedule()
+        assert (office.job().state, office.job(2).state) == ("Running", "Queued")
+        goes_down[0] = False
+        await eventually(lambda: office.job().state == "Failed", "its end")
+        assert office.job().exit_code == 143
+
+
+async def test_an_end_by_a_shutdown_is_told_by_the_next_daemon():
+    before = Office()
+    async with before.open():
+        await before.start()
+    before.launcher.finish(1, 143)
+    after = Office(before)
+    left = Left(after.desk.now.wall, "another", machine_too=True)
+    after.watch_out(GoingDown(left, stops=lambda: False))
+    async with after.open():
+        await eventually(lambda: after.job().state == "Failed", "its end")
+    assert (after.job().exit_code, after.job().detail) == (143, RESTARTED)

@@ -82,6 +82,10 @@ def test_a_day_in_its_life(place: Daemon):
     job = place.wait_job(running)
     assert (job["state"], job["exit_code"]) == ("Failed", 7)
 
+    careless = place.gbatch("tmux kill-session")
+    assert place.wait_job(careless)["state"] == "Finished"
+    until(lambda: sessions(place) == [], "the end of the daemon's terminal")
+    assert place.cli("gflowd", "reload", "--exec").returncode == 0
     outlives = place.gbatch("sleep 0.5; echo done >outlived")
     place.wait_running(outlives)
     down = place.cli("gflowd", "down")

@@ -81,6 +81,15 @@ gflowd down >/dev/null; gflowd run >/dev/null 2>&1 & soon gqueue
 systemctl --user start gflowd.socket 2>/dev/null; echo "exit code $?"
 journalctl --user --output=cat --unit=gflowd.socket | grep pid
 gflowd up; gflowd service uninstall | tail -n 1; touch go; gjob wait 2; gflowd down >/dev/null
+say 'all stops'
+gflowd service install >/dev/null; gflowd restart --simulated-gpus 1 >/dev/null
+gbatch --gpus 1 'echo $$ >pid3; exec sleep 600' >/dev/null; gbatch --gpus 1 'touch next' >/dev/null
+soon test -s pid3; job=$(cat pid3); systemctl --user show --property=Before --value 'gflow-jobs-*'
+systemctl --user exit; soon eval '! kill -0 "$job"'; soon eval '! systemctl is-active user@4711.service'
+ls next; journalctl --user --output=cat --unit=gflowd.service | grep -c -E 'share the daemon|remains running'
+cat .local/share/gflow/left
+export XDG_RUNTIME_DIR="$HOME/run"; mkdir -m 700 run
+gflowd run --simulated-gpus 1 >/dev/null 2>&1 & soon gqueue; gjob wait 4; gjob wait 3; gjob show 3 | grep Reason
 """
 )
 
@@ -200,3 +209,14 @@ def test_it_is_removed_without_a_rest(said):
     removed = [line for line in said["uninstall"] if line.startswith("Removed")]
     assert len(removed) == 2
     assert said["uninstall"][-1] == "exit code 4"
+
+
+def test_when_all_stops_the_daemon_does_first_and_starts_no_other_job(said):
+    before, missing, trouble, left, following, stopped, *_ = said["all stops"]
+    assert "gflowd.service" in before.split()
+    assert "No such file" in missing, "no other job was started"
+    assert trouble == "0"
+    assert left.endswith(" no"), "the user's systemd went down, not the machine"
+    assert following.startswith("Job 4 Finished")
+    assert stopped.startswith("Job 3 Failed (")
+    assert "restarted" not in stopped

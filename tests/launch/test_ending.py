@@ -63,6 +63,14 @@ def test_a_full_disk(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -
     assert told(directory).text == ending.DISK_FULL
 
 
+def test_a_read_only_disk(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark(directory, f"999999 {os.getpid()} %1\n")
+    mounted = list(os.statvfs("/"))
+    mounted[8] |= os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(mounted))
+    assert told(directory).text == ending.READ_ONLY
+
+
 def test_a_wrapper_that_never_ran(directory: RunDirectory) -> None:
     assert told(directory).text == ending.NEVER_RAN
 

@@ -1,5 +1,7 @@
 """What frameworks say when CUDA runs out of memory, what is not that, and what may follow it."""
 
+import time
+
 import pytest
 
 from gflow.launch.oom_signs import TAIL_BYTES, TAIL_LINES, gpu_memory_ran_out
@@ -155,3 +157,12 @@ def test_each_redrawing_of_a_progress_bar_is_a_line():
 def test_any_bytes_are_a_log():
     assert not gpu_memory_ran_out(b"\xff\xfe\x00" * 1000)
     assert gpu_memory_ran_out(b"\xff" + tail(TORCH)[3:] + b"\xc3")
+
+
+@pytest.mark.parametrize(
+    "words", ["OOM when allocating tensor ", "cuda error ", "cudaMalloc", "\x1b]", "\x1b[0", ' File "', "\n "]
+)
+def test_no_log_takes_long_to_look_through(words):
+    began = time.thread_time()
+    assert not gpu_memory_ran_out((words * TAIL_BYTES).encode()[:TAIL_BYTES])
+    assert time.thread_time() - began < 0.2

@@ -393,6 +393,12 @@ async def test_a_launch_that_cannot_be_prepared_fails_plainly(tmux: Machine) -> 
         await tmux.tmux.launch(tmux.job())
 
 
+async def test_a_directory_that_somebody_removed_is_made_again(tmux: Machine) -> None:
+    assert (await tmux.end_of(tmux.job("true"))).code == 0
+    shutil.rmtree(tmux.data / "runs")
+    assert (await tmux.end_of(tmux.job("exit 3"))).code == 3
+
+
 @pytest.mark.parametrize("fields", [{"environment": "lost"}, {"script": "/x.sh", "script_digest": "lost"}])
 async def test_a_lost_spool_file_is_said_plainly(tmux: Machine, fields: dict[str, str]) -> None:
     job = tmux.job(**fields)

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import threading
 
@@ -35,6 +36,15 @@ def test_files_and_directories_are_private(spool):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
+
+
+def test_a_directory_that_somebody_removed_is_made_again(spool, tmp_path):
+    digest = spool.put("env", b"A=1\0")
+    shutil.rmtree(tmp_path / "spool")
+    assert not spool.pin("env", digest)
+    for data in (b"A=1\0", b"B=1\0"):
+        assert spool.path("env", spool.put("env", data)).read_bytes() == data
+    assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700
 
 
 def test_kinds_are_kept_apart(spool):

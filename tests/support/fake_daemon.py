@@ -35,12 +35,13 @@ Reply = Callable[[Asked], "bytes | list[bytes]"]
 
 
 def reply(body: Any = None, status: int = 200, headers: dict[str, str] | None = None) -> bytes:
-    """A whole HTTP answer; `body` is bytes, text, or anything JSON can say."""
+    """A whole HTTP answer; `body` is bytes, rows of the queue, or anything JSON can say."""
     match body:
         case bytes():
             content, kind = body, "application/octet-stream"
         case str():
             content, kind = body.encode(), "text/plain"
+            headers = {"X-Total": str(body.count("\n")), **(headers or {})}
         case _:
             content, kind = json.dumps(body).encode(), "application/json"
     lines = [f"HTTP/1.1 {status} X", f"content-type: {kind}", f"content-length: {len(content)}"]

@@ -11,8 +11,10 @@ function __gflow_complete
             case ':directories'
                 string replace -r -- '^' "$kept" (__fish_complete_directories "$path")
             case ':command *'
+                string match -qr -- '^:command [0-9]{1,3}$' $line; or continue
                 set -l first (math (string split -f 2 ' ' -- $line) + 1)
                 complete -C (string join -- ' ' (string escape -- $before[$first..]) "$word")
+            case ':*'
             case '*'
                 echo $line
         end

@@ -84,7 +84,9 @@ class Spooled:
             digest = await trio.to_thread.run_sync(self._services.spool.put, kind, data)
         except OSError as error:
             what = "environment" if kind == "env" else "script"
-            raise Unavailable(f"The {what} of the job cannot be stored: {error.strerror or error}") from error
+            where = f" in {os.fsdecode(error.filename)}" if error.filename is not None else ""
+            why = error.strerror or error
+            raise Unavailable(f"The {what} of the job cannot be stored{where}: {why}") from error
         self._pins.append((kind, digest))
         return digest
 

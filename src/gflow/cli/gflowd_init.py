@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import asyncclick as click
 
-from gflow import config
+from gflow import config, paths
 from gflow.cli.gflowd_invocation import BadFlag, Invocation, with_flag
 from gflow.cli.local_zone import local_zone
 from gflow.config import ConfigError
@@ -82,8 +83,7 @@ Answers = dict[str, Any]
 async def init(given: Invocation, /, *, yes: bool, force: bool, advanced: bool, **flags: str | None) -> None:
     """Write a commented configuration file."""
     path = given.file
-    if path.exists() and not force:
-        raise ConfigError(f"{path} is there already; --force replaces it, and keeps it as {next(_old(path)).name}")
+    _check_place(path, force=force)
     answers = {name: _read(name, text) for name, text in flags.items() if text is not None}
     by_person = not yes and sys.stdin.isatty() and sys.stdout.isatty()
     wrong = _refusal(answers)
@@ -93,10 +93,30 @@ async def init(given: Invocation, /, *, yes: bool, force: bool, advanced: bool, 
     _say_what_is_here(zone)
     if by_person:
         await _ask(answers, zone, advanced=advanced)
+    elif not yes:
+        click.echo("This is no terminal, so nothing is asked: flags are the answers, see gflowd init --help.")
     kept = _write(path, text_of(answers))
     if kept is not None:
         click.echo(f"Kept what was there as {kept.name}.")
-    click.echo(f"Wrote {path}. Start with: {'gflowd restart' if Host().installed else 'gflowd up'}")
+    click.echo(f"Wrote {path}. Start with: {start_command(given)}")
+
+
+def start_command(given: Invocation) -> str:
+    """The command that has a daemon go by the file that was written."""
+    if given.named is not None and os.path.abspath(given.named) == paths.SYSTEM_CONFIG:
+        return "gflowd restart --system" if Host(system=True).installed else "gflowd run --system"
+    unusual = given.named is not None and os.path.abspath(given.named) != os.path.abspath(given.usual_file)
+    named = f" --config {shlex.quote(given.named)}" if unusual and given.named else ""
+    return f"gflowd{named} {'restart' if Host().installed else 'up'}"
+
+
+def _check_place(path: Path, *, force: bool) -> None:
+    """Raise ConfigError if what is there is not to be replaced."""
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"{path} is no file; move it away first")
+    if os.path.lexists(path) and not force:
+        there = f"is there already{'' if path.exists() else f', a link to {os.readlink(path)}, where there is nothing'}"
+        raise ConfigError(f"{path} {there}; --force replaces it, and keeps it as {next(_old(path)).name}")
 
 
 def text_of(answers: Answers) -> str:
@@ -207,16 +227,19 @@ def _old(path: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, text: str) -> Path | None:
-    """Whole or not at all. Returns where what was there is kept, None if nothing was."""
+    """Whole or not at all, and to where a symbolic link leads. Returns where what was there is kept, None if nothing
+    was; of a link to nothing that is the link."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
+    place = path.resolve() if path.exists() else path
+    fresh = place.with_name(f".{place.name}.new")
     fresh.unlink(missing_ok=True)
     _make(fresh, text.encode())
-    kept = None
-    if path.exists():
-        kept = next(_old(path))
+    kept = next(_old(path)) if os.path.lexists(path) else None
+    if kept is not None and path.exists():
         _make(kept, path.read_bytes())
-    fresh.replace(path)
+    elif kept is not None:
+        kept.symlink_to(os.readlink(path))
+    fresh.replace(place)
     return kept
 
 

@@ -11,6 +11,7 @@ from gflow.client import unix
 from gflow.client.endpoint import is_url
 from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer, Unreachable, Unresponsive
 from gflow.client.patience import Vigil
+from gflow.client.plain import harmless_rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ RESTART_SECS = 60.0
 """How long a command that waits for a job puts up with a daemon that is not there."""
 
 RETRY_SECS = 0.2
-_STEERING = "".join(map(chr, (*range(0x0A), *range(0x0B, 0x1F), *range(0x7F, 0xA0))))
-"""All control characters but those that end lines and cells."""
-
 _ACTIVE = ("Queued", "Hold", "Running")
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
@@ -133,11 +131,14 @@ class Client:
         """
         query = {"columns": ",".join(columns), **filters}
         answer = self._ask("GET", "/queue", query=query)
-        text = _harmless(answer.read().decode("utf-8", "replace"))
-        rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
-        self.unreadable = int(answer.headers.get("x-unreadable", "0"))
         total = answer.headers.get("x-total", "")
-        return rows, int(total) if total.isdigit() else len(rows)
+        text = harmless_rows(answer.read().decode("utf-8", "replace"))
+        if not total.isdecimal():
+            raise ConnectionLost("gflow's answer is not a queue")
+        rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
+        unreadable = answer.headers.get("x-unreadable", "")
+        self.unreadable = int(unreadable) if unreadable.isdecimal() else 0
+        return rows, int(total)
 
     def progress(self, *job_ids: int) -> list[Record]:
         """How far these running jobs are, as far as they say so; of all that run without ids."""
@@ -196,7 +197,7 @@ class Client:
         return self._record("POST", f"/jobs/{job_id}/redo", body=changes)
 
     def cancel(self, job_id: int, reason: str | None = None) -> None:
-        self._ask("POST", f"/jobs/{job_id}/cancel", query={"reason": reason}).read()
+        _decode(self._ask("POST", f"/jobs/{job_id}/cancel", query={"reason": reason}))
 
     def cancel_many(self, job_ids: list[int], *, reason: str | None = None, dry_run: bool = False) -> Record:
         """{"jobs", "dependents", "failed"}: what was cancelled, or with `dry_run` would be, and what cannot be."""
@@ -212,17 +213,17 @@ class Client:
         return self._record("DELETE", f"/jobs/{job_id}/terminal")
 
     def hold(self, job_id: int) -> None:
-        self._ask("POST", f"/jobs/{job_id}/hold").read()
+        _decode(self._ask("POST", f"/jobs/{job_id}/hold"))
 
     def release(self, job_id: int, at: int | None = None) -> None:
         """Back to the queue; `at`: not before (seconds since the epoch)."""
-        self._ask("POST", f"/jobs/{job_id}/release", query={"at": at}).read()
+        _decode(self._ask("POST", f"/jobs/{job_id}/release", query={"at": at}))
 
     def finish(self, job_id: int) -> None:
-        self._ask("POST", f"/jobs/{job_id}/finish").read()
+        _decode(self._ask("POST", f"/jobs/{job_id}/finish"))
 
     def fail(self, job_id: int) -> None:
-        self._ask("POST", f"/jobs/{job_id}/fail").read()
+        _decode(self._ask("POST", f"/jobs/{job_id}/fail"))
 
     def set_group_limit(self, group_id: str, max_concurrent: int) -> Record:
         """{"group_id", "max_concurrent", "updated_jobs"}."""
@@ -243,7 +244,7 @@ class Client:
         return self._record("GET", f"/reservations/{reservation_id}")
 
     def cancel_reservation(self, reservation_id: int) -> None:
-        self._ask("DELETE", f"/reservations/{reservation_id}").read()
+        _decode(self._ask("DELETE", f"/reservations/{reservation_id}"))
 
     # Steering the machine
 
@@ -448,7 +449,7 @@ class Client:
     @staticmethod
     def _accepted(question: unix.Question) -> unix.Answer:
         answer = question.answer()
-        if answer.status >= 400:
+        if not 200 <= answer.status < 300:
             raise declined(answer)
         return answer
 
@@ -512,13 +513,6 @@ def _is_dry(asked: Any) -> bool:
     return isinstance(asked, dict) and bool(asked.get("dry_run"))
 
 
-def _harmless(text: str) -> str:
-    """Lines of cells without characters that steer a terminal; at once, for there may be very many of them."""
-    if any(char in text for char in _STEERING):
-        text = text.translate(dict.fromkeys(map(ord, _STEERING), "?"))
-    return text
-
-
 def _as_record(answer: Any) -> Record:
     if not isinstance(answer, dict):
         raise ConnectionLost("gflow's answer is not a record")
@@ -528,9 +522,12 @@ def _as_record(answer: Any) -> Record:
 def _decode(answer: unix.Answer) -> Any:
     from gflow.client.notation import loads
 
+    if answer.status == 204:
+        answer.close()
+        return None
     try:
         return loads(answer.read())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConnectionLost("gflow's answer is not JSON") from error
 
 
@@ -547,6 +544,9 @@ def declined(answer: unix.Answer) -> Declined:
     """What an answer says that is none."""
     from gflow.client.notation import loads
 
+    if answer.status < 400:
+        answer.close()
+        return Declined(_sent_elsewhere(answer), answer.status, "")
     content = answer.read()
     try:
         fields = loads(content)
@@ -556,7 +556,14 @@ def declined(answer: unix.Answer) -> Declined:
 
             sentence = tcp.advice(answer.name)
         return Declined(sentence, answer.status, code)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         said = content.decode("utf-8", "replace").strip().partition("\n")[0][:200]
         said = f": {said}" if said not in ("", "null") else ", and no reason; is it an older gflow?"
         return Declined(f"gflowd answered {answer.status}{said}", answer.status, "")
+
+
+def _sent_elsewhere(answer: unix.Answer) -> str:
+    """About a redirection: gflowd makes none, and who follows one may hand a token to a stranger."""
+    place = answer.headers.get("location", "")[:200]
+    told = f" and sends us to {place}; if gflowd is there, say so with --url" if place else ""
+    return f"what listens at {answer.name} is not gflowd: it answered {answer.status}{told}"

@@ -36,7 +36,7 @@ class Remote(str):
     """The URL of a daemon, checked, and what is to be known for talking to it.
 
     - cacert: a file of CAs to trust in place of the system's.
-    - plaintext: a token may be sent without TLS to another machine.
+    - plaintext: a token may be sent without TLS to another machine, or to another user of this one.
     - ssh_host: what ssh calls the machine; None for the host of the URL.
     """
 
@@ -89,12 +89,26 @@ def headers(url: str, sock: _socket.socket) -> str:
     ours = token.find()
     if ours is None:
         return lines
-    if not url.startswith(SECURE) and not remote(url).plaintext and not is_here(sock.getpeername()[0]):
+    if not url.startswith(SECURE) and not remote(url).plaintext:
+        _check_private(url, sock)
+    return f"{lines}Authorization: Bearer {ours.text}\r\n"
+
+
+def _check_private(url: str, sock: _socket.socket) -> None:
+    """Raise BadSetting unless what is sent is read by this user or by root only."""
+    if not is_here(sock.getpeername()[0]):
         raise BadSetting(
             f"refusing to send a token to {url}: on the way everybody could read it; write https://,"
             " or set client.allow_plaintext = true"
         )
-    return f"{lines}Authorization: Bearer {ours.text}\r\n"
+    from gflow.client.listener import stranger
+
+    who = stranger(sock)
+    if who is not None:
+        raise BadSetting(
+            f"refusing to send a token to {url}: it is served by {who}; is your tunnel or daemon down?"
+            " If that is to be trusted, write https://, or set client.allow_plaintext = true"
+        )
 
 
 def advice(url: str) -> str:

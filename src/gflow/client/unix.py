@@ -25,6 +25,11 @@ _URLS = ("http://", "https://")
 _TLS_ALERT = b"\x15\x03"
 _CHUNK = 65536
 _MAX_HEAD = 65536
+_MAX_BODY = 1 << 30
+_MAX_NUMBER = 15
+_MAX_INTERIM = 16
+_MAX_TRAILERS = 100
+_DIGITS = {10: frozenset("0123456789"), 16: frozenset("0123456789abcdefABCDEF")}
 _NO_BODY = (204, 304)
 
 
@@ -228,10 +233,11 @@ class Answer:
         self.patience = wait.patience
         self._buffer = b""
         self._before_wait: Callable[[Answer], None] | None = None
-        while True:
+        for _ in range(_MAX_INTERIM):
             self.status, self.headers = self._head()
             if self.status >= 200:
                 return
+        raise _garbled()
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -241,7 +247,14 @@ class Answer:
 
     def read(self) -> bytes:
         """The whole body; the connection is closed."""
-        return b"".join(self.chunks())
+        pieces, size = [], 0
+        for piece in self.chunks():
+            size += len(piece)
+            if size > _MAX_BODY:
+                self.close()
+                raise ConnectionLost(f"what listens at {self.name} answers without end")
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def chunks(self, before_wait: Callable[[Answer], None] | None = None) -> Iterator[bytes]:
         """The body as it arrives; `before_wait` is called whenever the next byte has yet to come."""
@@ -296,11 +309,15 @@ class Answer:
         while size := _number(self._line().partition(b";")[0].decode("latin-1"), 16):
             yield from self._sized(size)
             self._line()
-        while self._line():
-            pass
+        for _ in range(_MAX_TRAILERS):
+            if not self._line():
+                return
+        raise _garbled()
 
     def _line(self) -> bytes:
         while (end := self._buffer.find(b"\r\n")) < 0:
+            if len(self._buffer) > _MAX_HEAD:
+                raise _garbled()
             self._more()
         line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
         return line
@@ -314,7 +331,12 @@ class Answer:
 
 
 def _number(text: str, base: int) -> int:
-    try:
-        return int(text, base)
-    except ValueError as error:
-        raise ConnectionLost("gflowd's answer is garbled") from error
+    """Of digits alone: what `int` takes besides, such as a sign, is no size."""
+    text = text.strip()
+    if not 0 < len(text) <= _MAX_NUMBER or not _DIGITS[base].issuperset(text):
+        raise _garbled()
+    return int(text, base)
+
+
+def _garbled() -> ConnectionLost:
+    return ConnectionLost("gflow's answer is garbled")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import sys
 
+from gflow.client.plain import harmless
+
 _speaker = "gflow"
 
 
@@ -20,5 +22,5 @@ def say(message: str) -> None:
         sys.stdout.flush()
     except OSError:
         pass  # the way out of every command tells of that
-    sys.stderr.write(f"{_speaker}: {' '.join(message.splitlines())}\n")
+    sys.stderr.write(f"{_speaker}: {harmless(' '.join(message.splitlines()))}\n")
     sys.stderr.flush()

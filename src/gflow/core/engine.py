@@ -616,9 +616,9 @@ class Engine(Sweeps):
             if dependent_id in doomed or not self._decides(final, dependent):
                 continue
             verdict, cause = judge(dependent.spec, self.jobs)
-            if verdict is Verdict.SATISFIED:
+            if verdict is Verdict.SATISFIED and self._may_queue(dependent):
                 self._queue(dependent, now.wall)
-            elif verdict is Verdict.IMPOSSIBLE:
+            elif verdict is Verdict.IMPOSSIBLE and dependent.spec.auto_cancel:
                 doomed.add(dependent_id)
                 yield dependent_id, cause
 
@@ -628,9 +628,10 @@ class Engine(Sweeps):
         good = satisfies(spec, final.state)
         if good is not (spec.dependency_mode is DependencyMode.ANY) and self._awaited[dependent.id]:
             return False  # one of all is done, or one of any is lost: it goes on waiting
-        if good:
-            return dependent.state is State.QUEUED and not self._waits_elsewhere(dependent)
-        return spec.auto_cancel
+        return self._may_queue(dependent) if good else spec.auto_cancel
+
+    def _may_queue(self, waiting: Job) -> bool:
+        return waiting.state is State.QUEUED and not self._waits_elsewhere(waiting)
 
 
 def _resolved(spec: JobSpec, known: Mapping[JobId, Job]) -> JobSpec:

@@ -222,14 +222,17 @@ def _daemon(place: Place) -> Iterator[Finding]:
 
 
 def _sessions(place: Place) -> Iterator[Finding]:
-    """Terminals of jobs that nobody accounts without a daemon. Those of users are not root's to look at."""
+    """Terminals of jobs that nobody accounts, for want of a daemon or because it does not know them. Those of users are
+    not root's to look at."""
     tmux = shutil.which("tmux")
-    if tmux is None or place.system or hosting.find(place.socket, place.data_dir) is not None:
+    if tmux is None or place.system:
         return
+    runs = hosting.find(place.socket, place.data_dir) is not None
     for server in sorted(place.socket.parent.glob("tmux-*.sock")):
-        words = [tmux, "-N", "-S", os.fspath(server), "list-sessions", "-F", "#{session_name}"]
-        asked = subprocess.run(words, capture_output=True, text=True, check=False, timeout=CALL_SECS)
-        if asked.returncode == 0 and (names := asked.stdout.split()):
+        names = doctor_tmux.sessions([tmux, "-N", "-S", os.fspath(server)], CALL_SECS, living=runs)
+        if runs:
+            yield from doctor_tmux.unknown(place, server, names)
+        elif names:
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             what = f"terminals of jobs are open without a daemon: {shown}"
             yield Finding(NOTE, what, f"{place.start} takes them up again")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from gflow.launch.processes import Process
 from gflow.launch.tmux_server import TmuxUnusable, tmux_version
 from gflow.launch.tmux_socket import listener_on, listening_paths, servers_of
 
+_SESSION = re.compile(r"gjob-(\d+)(-before-\d+)?")
 _OURS = re.compile(r"(?:users/(\d+)/)?tmux-[0-9a-f]{8}\.sock")
 
 
@@ -37,6 +39,26 @@ def servers(place: Place) -> Iterator[Finding]:
             if server.pid != there:
                 what = f"tmux server {server.pid} is left over: another has its socket {path}"
                 yield Finding(NOTE, what, f"once nothing of value runs in it: kill {server.pid}")
+
+
+def sessions(tmux: list[str], secs: float, *, living: bool) -> list[str]:
+    """The names of the sessions of the server that `tmux` calls; living: those in which something runs."""
+    listed = ["list-panes", "-a", "-F", "#{session_name} #{pane_dead}"]
+    asked = subprocess.run([*tmux, *listed], capture_output=True, text=True, check=False, timeout=secs)
+    panes = [line.rpartition(" ") for line in asked.stdout.splitlines()] if asked.returncode == 0 else []
+    return list(dict.fromkeys(name for name, _, dead in panes if not (living and dead == "1")))
+
+
+def unknown(place: Place, server: Path, names: list[str]) -> Iterator[Finding]:
+    """Of these sessions those of jobs that no daemon looks after: the one that runs keeps a directory for each of its
+    own. A state that was put back, or moved away, leaves such."""
+    looked_after = {path.name.partition(".")[0] for path in (place.data_dir / "runs").glob("*.*")}
+    for name in names:
+        match = _SESSION.fullmatch(name)
+        if match is not None and (match[2] or match[1] not in looked_after):
+            what = f"something runs in the terminal {name} of a job that the daemon does not know"
+            look, end = (f"tmux -S {server} {verb} -t ={name}" for verb in ("attach", "kill-session"))
+            yield Finding(NOTE, what, f"its GPUs may be given to others; to see it: {look}; to end it: {end}")
 
 
 def _sockets_in(place: Place) -> Iterator[tuple[str, int]]:

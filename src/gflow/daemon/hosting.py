@@ -1,10 +1,10 @@
 """Starting and stopping a daemon in the background, and asking one how it is.
 
 A daemon is hosted by systemd if its unit is installed (`gflowd service install`), else in the tmux session
-`gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server` shows its log; where that is not to be
-had, as a detached process. That is so for a second daemon, of another data directory, and where the user's tmux server
-cannot be started; where there is no tmux at all, it is what the daemon says why it cannot do without. Of both kinds the
-log is `gflowd.log` in the data directory, too.
+`gflow_server` of the user's own tmux server, where `tmux attach -t gflow_server` shows its log, and without which it
+goes on; where that is not to be had, as a detached process. That is so for a second daemon, of another data directory,
+and where the user's tmux server cannot be started; where there is no tmux at all, it is what the daemon says why it
+cannot do without. Of both kinds the log is `gflowd.log` in the data directory, too.
 """
 
 import contextlib
@@ -35,6 +35,10 @@ ANSWER_SECS = 5.0
 RELOAD_SECS = 30.0
 GPU_SECS = 10.0
 TMUX_SECS = 5.0
+_STAYING = ("/bin/sh", "-c", 'trap "" HUP; exec "$@"', "gflowd")
+"""How a daemon begins that stays when its terminal goes. Jobs have no `TMUX`, so a plain `tmux kill-session` in one
+means the user's own server, where the daemon's session may be the only one there is."""
+
 LAST_STATUS_SECS = 1.0
 
 _CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
@@ -291,7 +295,7 @@ def _start_in_tmux(command: Sequence[str]) -> _InTmux | None:
     hosted.close()
     kept = [f"-e{name}={value}" for name, value in os.environ.items() if _is_for_daemon(name)]
     options = [";", "set-option", "-w", "-t", f"={SESSION}:", "remain-on-exit", "on"]
-    made = _asked([tmux, "new-session", "-d", "-s", SESSION, *kept, *command, *options])
+    made = _asked([tmux, "new-session", "-d", "-s", SESSION, *kept, *_STAYING, *command, *options])
     return hosted if made is not None else None
 
 

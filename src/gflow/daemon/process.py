@@ -47,16 +47,18 @@ def _serve(settings: Settings) -> None:
     handed = settings.handed_over
     if handed is None and (sock := adopt(settings.given, settings.socket)) is not None:
         handed = HandedOver(sock, of_systemd=True)
-    daemon = _serve_locked(settings, handed)
+    terminal = Terminal()
+    daemon = _serve_locked(settings, terminal, handed)
     if daemon.leaving.replacement is not None:
+        terminal.hand_over()
         replace(daemon.leaving.replacement, settings.given)
 
 
-def _serve_locked(settings: Settings, handed: HandedOver | None) -> Daemon:
+def _serve_locked(settings: Settings, terminal: Terminal, handed: HandedOver | None) -> Daemon:
     """Daemons one after the other, the last of which is returned when it has left."""
     with DataLock(settings.data_dir, socket=str(settings.socket), started=clock.read().wall):
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-        terminal, heard = Terminal(), list[int]()
+        heard = list[int]()
         again = True
         while again and not any(map(terminal.asks_to_stop, heard)):
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)

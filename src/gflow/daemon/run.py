@@ -34,6 +34,7 @@ from gflow.daemon import configured
 from gflow.daemon.coming_back import come_back
 from gflow.daemon.configured import CannotStart, Prepared
 from gflow.daemon.endpoints import ApiServer
+from gflow.daemon.going_down import GoingDown, Left, machine_stops, note_left, noted
 from gflow.daemon.gpus import GpuWatch
 from gflow.daemon.handover import HandedOver
 from gflow.daemon.health import health
@@ -117,8 +118,14 @@ class Daemon:
         self._limits = Limits(settings.data_dir)
         self._launcher = self._make_launcher()
         self._memory = MemoryWatch(self._runtime, self._launcher)
+        left = noted(settings.data_dir)
         self._watcher = Watcher(
-            self._runtime, self._launcher, self._log_path, recovering=self.recovering, watching=self._memory.watching
+            self._runtime,
+            self._launcher,
+            self._log_path,
+            recovering=self.recovering,
+            watching=self._memory.watching,
+            going_down=GoingDown(left if left is not None and left.boot_id != self._boot_id else None),
         )
         self._gpus = self._make_gpu_watch()
         self._manager = Manager(settings.given, self._runtime.schedule_wake, lambda: self._runtime.engine.counts)
@@ -341,7 +348,7 @@ class Daemon:
 
     async def _stop(self, server: ApiServer) -> None:
         """Close the inputs, stop deciding, let deliveries end, write what is left, leave. Jobs live on."""
-        started, replacement = self._started, self.leaving.replacement
+        started, replacement, left_at = self._started, self.leaving.replacement, clock.read().wall
         self._runtime.stopping = replacement is None  # else nobody is refused: what has come in is still done
         if replacement is None:
             self._listening.unlink()  # while it is surely ours
@@ -356,6 +363,8 @@ class Daemon:
                 await started[name].stop()
         with trio.move_on_after(LAUNCH_SECS):
             await started["watcher"].stop()
+        if self.leaving.for_good:
+            await trio.to_thread.run_sync(self._note_leave, left_at)
         self._pool.drain()
         with trio.move_on_after(DRAIN_SECS):
             await self._pool.drained.wait()
@@ -364,6 +373,9 @@ class Daemon:
         await started["launcher"].stop()
         await self._launcher.close()
         self._history.close()
+
+    def _note_leave(self, at: float) -> None:
+        note_left(self._settings.data_dir, Left(at, self._boot_id, machine_stops()))
 
     # -- other settings ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 A SIGHUP that the kernel sends because the terminal is gone, which the daemon was started in, asks it to stop: nobody
 who closes a window wants to leave a daemon behind. The two are told apart by the terminal, which then is there no more.
+To one that is to stay in the background (`hosting`, nohup) it means nothing: there SIGHUP is ignored at the start.
 """
 
 import os
@@ -22,6 +23,11 @@ class Terminal:
     def asks_to_stop(self, number: int) -> bool:
         """Whether this signal does, which has just come."""
         return number != signal.SIGHUP or (self._counts and not _is_there())
+
+    def hand_over(self) -> None:
+        """Let a program that takes our place in this process find what we have found."""
+        if not self._counts:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _is_there() -> bool:

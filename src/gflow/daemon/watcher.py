@@ -18,6 +18,7 @@ from gflow.core.effects import Effect, Interrupt, Launch, SendSignal
 from gflow.core.errors import Unavailable
 from gflow.core.limits import format_memory_mb
 from gflow.core.model import Exit, Job, JobId, State, StopCause
+from gflow.daemon.going_down import GoingDown
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.stalls import Stalls
 from gflow.launch.base import CannotLaunch, Launcher, LaunchFailed, Trace
@@ -38,6 +39,7 @@ class Watcher:
 
     `log_of`: where the output of a job is. `recovering`: there may be running jobs that could not be read, so traces of
     jobs that are not known stay. `watching` has the memory of a job watched, for as long as the context lasts.
+    `going_down` tells ends by a shutdown of the machine from others; without it there are none.
     `launching` jobs have been told to start and have not come to their first instruction.
     """
 
@@ -49,8 +51,10 @@ class Watcher:
         *,
         recovering: bool = False,
         watching: Callable[[JobId], AbstractContextManager[object]] = nullcontext,
+        going_down: GoingDown | None = None,
     ) -> None:
         self.launching = 0
+        self._going_down = going_down
         self._watching = watching
         self._runtime = runtime
         self._launcher = launcher
@@ -166,26 +170,37 @@ class Watcher:
             nursery.start_soon(self._stop_if_stranded, job)
             how = await self._launcher.wait(job)
             nursery.cancel_scope.cancel()
+        how = await self._but_for_shutdown(job, how)
         if await self._launcher.survivors(job):
             self._runtime.commit(self._runtime.engine.left_over(job.id, self._runtime.clock()))
             await self._launcher.wait_gone(job)
         return how
+
+    async def _but_for_shutdown(self, job: Job, how: Exit) -> Exit:
+        """How it ended, in view of what the machine did. Does not return while that goes down."""
+        now = self._runtime.engine.jobs[job.id]
+        if self._going_down is None or now.stop is not None:  # else it is clear why it ended
+            return how
+        told = self._going_down.told(now, how)
+        await self._going_down.wait_over(told)
+        return told
 
     async def _gpu_memory_ran_out(self, job: Job, how: Exit) -> bool:
         """Whether the job's log says so; looked for only where it matters. A log that cannot be read says nothing."""
         if not job.spec.retry_on_oom or not how.code:
             return False
         try:
-            read = partial(read_tail, self._log_of(job.id), TAIL_BYTES)
-            tail = await self._patience.within(LOG_SECS, job.spec.uid, read)
+            read = partial(_says_so, self._log_of(job.id))
+            return await self._patience.within(LOG_SECS, job.spec.uid, read)
         except OSError as error:
             log.warning("Job %d: its log cannot be read (%s), so it is not tried again", job.id, error.strerror)
             return False
-        return gpu_memory_ran_out(tail)
 
     async def _stop_if_stranded(self, job: Job) -> None:
         """Without a terminal a job can neither be seen nor print: it is stopped."""
         text = await self._launcher.wait_stranded(job)
+        if self._going_down is not None:
+            await self._going_down.wait_over(Exit(None, 0.0, text))
         engine = self._runtime.engine
         with contextlib.suppress(Unavailable):
             self._runtime.commit(engine.stop(job.id, StopCause.LOST, self._runtime.clock(), text=text))
@@ -223,3 +238,8 @@ class Watcher:
         if await self._ready_for_signals(job):
             reached = await self._launcher.send_signal(job, signal)
             log.info("Job %d: signal %d sent to %d processes", job.id, signal, reached)
+
+
+def _says_so(log_path: Path) -> bool:
+    """Whether a log says that GPU memory ran out. Blocks, and looks through what anybody liked to print."""
+    return gpu_memory_ran_out(read_tail(log_path, TAIL_BYTES))

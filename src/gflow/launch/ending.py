@@ -19,6 +19,7 @@ NEVER_RAN = "It ended before its first instruction"
 RESTARTED = "The machine was restarted while the job ran"
 SERVER_LOST = "The tmux server was lost while the job ran"
 DISK_FULL = "The disk was full, so its exit status could not be recorded"
+READ_ONLY = "The data directory was read-only, so its exit status could not be recorded"
 KILLED = "Its terminal was closed or its shell was killed (kill -9, out of memory), so its exit status is unknown"
 
 HUNG_UP = 128 + signals.SIGHUP
@@ -34,7 +35,7 @@ def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path
     record = directory.record()
     if record.code is None:
         return Exit(None, seen_at or _last_sign(directory, log), _why_no_status(directory, record, server_pid))
-    if record.code == HUNG_UP and _server_lost(directory, server_pid):
+    if record.code == HUNG_UP and record.boot == boot_id() and _server_lost(directory, server_pid):
         return Exit(record.code, record.written_at, SERVER_LOST)
     return Exit(record.code, record.written_at, describe(job.spec, record.code, record.word, directory.conda_output()))
 
@@ -99,7 +100,10 @@ def _why_no_status(directory: RunDirectory, record: Record, server_pid: int | No
         return DISK_FULL
     if _server_lost(directory, server_pid):
         return SERVER_LOST
-    return DISK_FULL if os.statvfs(directory.path).f_bavail == 0 else KILLED
+    disk = os.statvfs(directory.path)
+    if disk.f_flag & os.ST_RDONLY:
+        return READ_ONLY
+    return DISK_FULL if disk.f_bavail == 0 else KILLED
 
 
 def _server_lost(directory: RunDirectory, server_pid: int | None) -> bool:

@@ -29,7 +29,7 @@ _SIGNS = re.compile(
             r"\bcudaErrorMemoryAllocation\b",
             r"\bCUDA_ERROR_OUT_OF_MEMORY\b",
             r"\bRESOURCE_EXHAUSTED: Out of memory\b",  # JAX
-            r"\bOOM when allocating tensor\b.*\bGPU",  # TensorFlow
+            r"\bOOM when allocating tensor\b.{0,400}?\bGPU",  # TensorFlow; .* would try every place with every other
             r"\bOutOfMemoryError: Out of memory allocating\b",  # CuPy
         )
     )

@@ -319,9 +319,11 @@ class Tmux:
         return answer
 
     def _prepare(self) -> None:
-        """Before the first launch: put the boot it is made in on disk, and the environment of jobs that have none."""
-        if self._prepared:
+        """Before the first launch: put the boot it is made in on disk, and the environment of jobs that have none.
+        Once more if somebody has removed the directory."""
+        if self._prepared and self._runs.is_dir():
             return
+        self._runs.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(self._runs / _BOOT, boot_id().encode())
         _replace(self._runs / _ENVIRONMENT, render_environment(_minimal_environment()))
         self._prepared = True

@@ -3,6 +3,9 @@
 Processes live in the unit of whoever starts them. Where the daemon is a unit's main process, it therefore has systemd
 start the server, as a transient service: no limit, sandbox or signal meant for the daemon reaches it, and when a job
 is killed for want of memory that is no failure of the unit (OOMPolicy).
+
+Units stop in the reverse order in which they start, so jobs' come before the daemon's: when everything is stopped, at
+a shutdown, the daemon is gone before its jobs are, and sees none of them end.
 """
 
 import hashlib
@@ -38,7 +41,7 @@ def start_in_unit(
         f"--description={description}",
         "--service-type=exec",
     ]
-    properties = [f"--property={value}" for value in (*_PROPERTIES, *more)]
+    properties = [f"--property={value}" for value in (*_PROPERTIES, *stopped_after_daemon(), *more)]
     cleared = [env, "-i", *(f"{name}={value}" for name, value in environ.items())]
     words = [word.replace("$", "$$") for word in (*cleared, *command)]  # systemd fills in variables
     try:
@@ -63,9 +66,26 @@ def unit_name(place: Path) -> str:
     return f"{UNIT_PREFIX}{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}.service"
 
 
+def stopped_after_daemon(place: str | None = None) -> list[str]:
+    """Properties of a unit with jobs that have it stopped after the unit of the daemon: the usual one, and the one that
+    this process is in.
+
+    place: what /proc/PID/cgroup says of this process; None: look.
+    """
+    parts = (_place() if place is None else place).replace("\n", "/").split("/")
+    services = [part for part in parts if part.endswith(".service") and not part.startswith("user@")]
+    return [f"Before={name}" for name in dict.fromkeys(["gflowd.service", *services[-1:]])]
+
+
 def _is_of_user() -> bool:
     """Whether this process is below a user's manager."""
+    place = _place()
+    return f"/user@{os.geteuid()}.service/" in place if place else os.geteuid() != 0
+
+
+def _place() -> str:
+    """The cgroup of this process, "" if that cannot be read."""
     try:
-        return f"/user@{os.geteuid()}.service/" in Path("/proc/self/cgroup").read_text()
+        return Path("/proc/self/cgroup").read_text()
     except OSError:
-        return os.geteuid() != 0
+        return ""

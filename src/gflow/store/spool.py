@@ -100,6 +100,7 @@ class Spool:
 
     def _write(self, kind: Kind, digest: str, data: bytes) -> None:
         path = self.path(kind, digest)
+        private_directory(path.parent, disk=self._disk)  # somebody may have removed it
         new = path.with_name(f".new-{next(self._serial)}")
         write_new(self._disk, new, [data])
         self._disk.replace(new, path)

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gflow.launch.unit import stopped_after_daemon
 from gflow.users.accounts import Account
 
 _PROGRAM_DIRECTORIES = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -101,7 +102,8 @@ def _scope(uid: int) -> list[str]:
     that the kernel ends for want of memory."""
     name = f"gflow-user-{uid}-{secrets.token_hex(4)}.scope"
     options = ["--scope", "--quiet", "--collect", "--no-ask-password", f"--unit={name}", "--property=Delegate=yes"]
-    return ["systemd-run", *options, "--description=Jobs of a user of gflow", "--"]
+    order = [f"--property={value}" for value in stopped_after_daemon()]
+    return ["systemd-run", *options, *order, "--description=Jobs of a user of gflow", "--"]
 
 
 def has_pam() -> bool:

@@ -1,4 +1,8 @@
-"""The scripts that teach shells to ask. They hold no names of options, so they are the same for ever."""
+"""The scripts that teach shells to ask. They hold no names of options, so they are the same for ever.
+
+A shell computes with the number of `:command N`, and shells run what they find in a sum: so nothing but digits is taken
+for one, and what begins with a colon and is no instruction is nothing at all.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ _gflow_complete() {
     COMPREPLY=()
     while IFS= read -r line; do
         case $line in
-            :*) own=$line ;;
+            :files | :directories | :command\ [0-9] | :command\ [0-9][0-9] | :command\ [0-9][0-9][0-9]) own=$line ;;
+            :*) ;;
             *) COMPREPLY+=("$line") ;;
         esac
     done < <("$1" __complete bash "$COMP_CWORD" "${COMP_LINE:0:COMP_POINT}" "${COMP_WORDS[@]}" 2>/dev/null)
@@ -41,7 +46,8 @@ _gflow() {
     asked=(__complete zsh $((CURRENT - 1)) "" "${(@Q)words[1,CURRENT]}")
     for line in "${(@f)$("${(Q)words[1]}" "${asked[@]}" 2>/dev/null)}"; do
         case $line in
-            :*) own=$line ;;
+            :files | :directories | :command\ [0-9] | :command\ [0-9][0-9] | :command\ [0-9][0-9][0-9]) own=$line ;;
+            :*) ;;
             *$'\t'*) values+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
             ?*) values+=("${line//:/\\:}") ;;
         esac
@@ -73,8 +79,10 @@ function __gflow_complete
             case ':directories'
                 string replace -r -- '^' "$kept" (__fish_complete_directories "$path")
             case ':command *'
+                string match -qr -- '^:command [0-9]{1,3}$' $line; or continue
                 set -l first (math (string split -f 2 ' ' -- $line) + 1)
                 complete -C (string join -- ' ' (string escape -- $before[$first..]) "$word")
+            case ':*'
             case '*'
                 echo $line
         end

@@ -4,12 +4,16 @@ The script of each shell asks the command itself: `PROGRAM __complete SHELL INDE
 place of the word at the cursor, the program being 0. LINE is what is in front of the cursor, from bash only: it splits
 words at `=` and `:`, and the line shows which of them are one. The answer has a line for each word that fits, for zsh
 and fish with a tab and its meaning; a first line with a colon says what the shell is to complete by itself.
+
+Values are other people's words, such as names of their jobs. One that would make a line that begins with a colon, or
+lines of its own, is left out: it has to be typed.
 """
 
 from __future__ import annotations
 
 from gflow.cli.completion.choices import COMMAND_LINE, COMPLETION, SHELLS, offers
 from gflow.cli.completion.position import locate
+from gflow.client.plain import harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     Live = Callable[[str, Position], Found]
 
 _BLANKS = " \t\n"
+_INSTRUCTION = ":"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
 
 
@@ -41,8 +46,8 @@ def answer(table: Command | Group, asked: Sequence[str], live: Live | None = Non
     if own == COMMAND_LINE:
         own += f" {typed[1 + (len(whole) - 2 if found.begun is None else found.begun)][1]}"
     there = _kept_by_shell(typed[-1][0], words[int(at)]) if line else ""
-    lines = [_line(shell, found.kept + value, meaning, there) for value, meaning in values]
-    return "".join([f"{own}\n" if own else "", *lines])
+    lines = [_line(shell, found.kept + value, meaning, there) for value, meaning in values if value.isprintable()]
+    return "".join([f"{own}\n" if own else "", *(line for line in lines if not line.startswith(_INSTRUCTION))])
 
 
 def _live(kind: str, position: Position) -> Found:
@@ -54,7 +59,7 @@ def _live(kind: str, position: Position) -> Found:
 def _line(shell: str, value: str, meaning: str, there: str) -> str:
     if shell == "bash":
         return escaped(value.removeprefix(there)) + "\n"
-    return f"{value}\t{meaning}\n" if meaning else f"{value}\n"
+    return f"{value}\t{harmless(meaning)}\n" if meaning else f"{value}\n"
 
 
 def _whole(line: str, words: Sequence[str]) -> list[tuple[str, int]]:

@@ -10,6 +10,7 @@ from gflow.cli.each import each
 from gflow.cli.job.arguments import MANY, many
 from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.fit import folded
+from gflow.cli.render.table import harmless
 from gflow.cli.render.times import ahead, iso, stamp
 
 TYPE_CHECKING = False
@@ -44,12 +45,12 @@ def lines(answer: dict[str, Any]) -> list[str]:
         start = answer["expected_start"]
         found.append(f"  Expected to start at {stamp(start)}, {ahead(start - time.time())}.")
     elif answer.get("expected_start_unknown"):
-        found.append(f"  No start can be told: {answer['expected_start_unknown']}.")
+        found.append(f"  No start can be told: {harmless(answer['expected_start_unknown'])}.")
     return found
 
 
 def _line(reason: dict[str, Any]) -> str:
-    return f"  {reason['text']}" + (f" ({reason['help']})" if reason.get("help") else "")
+    return harmless(f"  {reason['text']}" + (f" ({reason['help']})" if reason.get("help") else ""))
 
 
 COMMAND = Command(

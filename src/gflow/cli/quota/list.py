@@ -44,7 +44,7 @@ def entry(quota: Record) -> Record:
 
 def _row(quota: Record) -> list[str]:
     cells = [_cell(quota, used, limit) for used, limit in _COUNTED]
-    return [quota["scope"], harmless(quota["name"]) or "-", *cells]
+    return [harmless(quota["scope"]), harmless(quota["name"]) or "-", *cells]
 
 
 def _cell(quota: Record, used: str, limit: str) -> str:

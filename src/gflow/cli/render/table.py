@@ -5,6 +5,8 @@ On a terminal that is too narrow for that, `fit` says how wide columns are and c
 
 from __future__ import annotations
 
+from gflow.client.plain import harmless as harmless
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     Paint = Callable[[int, str], str]
 
 GAP = 3
-_STEERING = dict.fromkeys((*range(32), *range(127, 160)), "?")
 RESET = "\x1b[0m"
 
 
@@ -23,11 +24,6 @@ def width(text: str) -> int:
     from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
-
-
-def harmless(text: str) -> str:
-    """`text` without characters that steer a terminal: a name may hold anything its owner liked."""
-    return text if text.isprintable() else text.translate(_STEERING)
 
 
 def table(
