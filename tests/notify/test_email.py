@@ -315,3 +315,13 @@ async def test_another_try_is_not_counted_again(monkeypatch):
         await target.deliver(delivery(payload, attempt=2))
         assert [mail.recipients for mail in server.mails] == [["v1@x"]]
     assert target.withheld() == {}
+
+
+async def test_jobs_may_have_written_only_to_whom_is_allowed():
+    payload = told(notify_emails=("me@Lab.org", "you@evil-lab.org", "boss@x"), notify_on=("*",))
+    with MailServer() as server:
+        target = mailer(f"smtp://localhost:{server.port}", jobs_too=True, may_mail=("*@lab.org", "Boss@x"))
+        await target.deliver(delivery(payload))
+        assert [mail.recipients for mail in server.mails] == [["me@Lab.org"], ["boss@x"]]
+    nobody = mailer("smtp://localhost:1", jobs_too=True, may_mail=())
+    assert (nobody.wants(payload), nobody.may_write_to("me@lab.org")) == (False, False)

@@ -72,6 +72,9 @@ class Target:
         self.delivered.append(delivery.number)
         self.payloads.append(delivery.payload)
 
+    def may_write_to(self, address):
+        return address != "far@away"
+
     def withheld(self):
         return {}
 

@@ -220,6 +220,11 @@ class WebhookPool:
         """Whether jobs can have somebody mailed: the first that sends mail does that."""
         return any(lane.target.kind == "email" for lane in self._lanes.values())
 
+    def unmailed(self, addresses: Sequence[str]) -> list[str]:
+        """Those that jobs may not have written to; that is for the administrator to say."""
+        targets = [lane.target for lane in self._lanes.values() if lane.target.kind == "email"]
+        return [address for address in addresses if not any(target.may_write_to(address) for target in targets)]
+
     def status(self) -> dict[str, Any]:
         """How it goes with every target; moments in seconds since the epoch."""
         return {

@@ -15,6 +15,7 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ class Email:
     - sender: as `headers.mailbox` writes it; envelope_from: the address alone.
     - to: addresses that get the events of the subscription.
     - jobs_too: this target also writes to whom a job names. Exactly one target does, so that nobody gets two.
+    - may_mail: and to which addresses then, in which `*` is anything.
     - log_path: where the log of a job is.
     """
 
@@ -68,6 +70,7 @@ class Email:
     to: Sequence[str] = field(repr=False)
     prefix: str | None = None
     jobs_too: bool = False
+    may_mail: Sequence[str] = ("*",)
     log_path: Callable[[int], Path] | None = field(default=None, repr=False)
     timeout_secs: float = 10.0
     max_retries: int = 3
@@ -91,7 +94,7 @@ class Email:
         return bool(self._recipients(payload))
 
     def _recipients(self, payload: Mapping[str, Any]) -> list[str]:
-        asked = payload.get(MAIL_TO) or () if self.jobs_too else ()
+        asked = filter(self.may_write_to, payload.get(MAIL_TO) or ())
         return list({address.lower(): address for address in (*asked, *self._subscribed(payload))}.values())
 
     def _subscribed(self, payload: Mapping[str, Any]) -> Sequence[str]:
@@ -102,6 +105,10 @@ class Email:
         free, user = {address.lower() for address in self._subscribed(payload)}, user_of(payload) or ""
         asked = [to for to in self._recipients(payload) if to.lower() not in free and to not in served]
         return {to for to in asked if not self.allowance.take(user, trio.current_time())}
+
+    def may_write_to(self, address: str) -> bool:
+        """Whether a job may have this address written to."""
+        return self.jobs_too and any(fnmatchcase(address.lower(), allowed.lower()) for allowed in self.may_mail)
 
     def withheld(self) -> Mapping[str, int]:
         """Mails that were not sent lately because a user's jobs had too many sent, by user."""
