@@ -125,7 +125,7 @@ def daemon():
     home = Path(tempfile.mkdtemp(prefix="gf-"))
     (home / "gflow").mkdir(mode=0o700)
     with FakeDaemon(home / "gflow" / "gflowd.sock") as fake:
-        fake.on("GET", "/queue", reply("7\x1fx\x1fCD\x1f-\x1f0\x1f-\n", headers={"X-Total": "1"}))
+        fake.on("GET", "/queue", reply("7\x1fx\x1fCD\x1f-\x1f0\x1f-\n"))
         fake.on("GET", "/info", reply({"gpus": []}))
         fake.on("POST", "/gpus", reply({"allowed_gpu_indices": [0, 2]}))
         fake.on("GET", "/gpu-processes", reply([]))
@@ -142,7 +142,7 @@ def daemon():
         fake.on("GET", "/reservations", reply([RESERVATION]))
         fake.on("GET", "/reservations/3", reply(RESERVATION))
         fake.on("POST", "/reservations", reply({"reservation_id": 3}))
-        fake.on("DELETE", "/reservations/3", reply(None))
+        fake.on("DELETE", "/reservations/3", reply(""))
         fake.on("GET", "/notifications", reply(NOTIFICATIONS))
         fake.on("POST", "/notifications/test", reply({"results": [{"target": "t", "error": None, "secs": 0.1}]}))
         fake.on("POST", "/notifications/redeliver", reply({"id": "1-t", "target": "t"}))
@@ -244,9 +244,9 @@ COMMANDS = [
     ("gctl", "notify", "test", "--target", "t"),
     ("umbrella", "queue"),
     ("umbrella", "gjob", "hold", "7"),
-    ("gjob", "__complete", "bash", "2", "gjob show ", "gjob", "show", ""),
+    ("gjob", "__complete", "2", "bash", "2", "gjob show ", "gjob", "show", ""),
     ("gqueue", "completion", "bash"),
-    ("umbrella", "__complete", "zsh", "3", "", "gflow", "job", "log", ""),
+    ("umbrella", "__complete", "2", "zsh", "3", "", "gflow", "job", "log", ""),
 ]
 
 

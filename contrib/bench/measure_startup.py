@@ -19,7 +19,7 @@ ONE_SHOT = (
     ("gctl", "show-gpus"),
     ("gbatch", "--dry-run", "true"),
 )
-COMPLETE = ("gjob", "__complete", "bash", "2", "gjob show ", "gjob", "show", "")
+COMPLETE = ("gjob", "__complete", "2", "bash", "2", "gjob show ", "gjob", "show", "")
 """What bash asks for behind `gjob show `."""
 
 

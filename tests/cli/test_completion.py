@@ -1,8 +1,6 @@
 """Completion offers what the tables and the daemon know, in each shell, and stays silent about everything else."""
 
 import os
-import pty
-import select
 import shutil
 import subprocess
 import sys
@@ -18,6 +16,7 @@ from gflow.cli.completion.position import locate
 from gflow.cli.completion.scripts import PROGRAMS, script
 from gflow.cli.completion.shells import answer, escaped, unquoted
 from support.fake_daemon import reply
+from support.shell import Shell
 
 TABLES = {table.COMMAND.name: table.COMMAND for table in (gbatch, gcancel, gctl, ginfo, gjob, gqueue, gstats, umbrella)}
 KNOWN = {
@@ -31,10 +30,11 @@ KNOWN = {
 
 
 def offered(line, shell="fish"):
-    """The answer for a command line with the cursor at its end."""
+    """The answer for a command line with the cursor at its end; the first line only if it has something to say."""
     words = line.split(" ")
-    found = answer(TABLES[words[0]], [shell, str(len(words) - 1), "", *words], lambda kind, _: KNOWN.get(kind, []))
-    return found.splitlines()
+    asked = ["2", shell, str(len(words) - 1), "", *words]
+    own, *found = answer(TABLES[words[0]], asked, lambda kind, _: KNOWN.get(kind, [])).splitlines()
+    return found if own == ":words" else [own, *found]
 
 
 def values(line):
@@ -127,19 +127,8 @@ def test_fish_and_zsh_are_told_what_things_mean():
 )
 def test_the_words_that_bash_splits_are_one_again(line, split, expected):
     words = split.split(" ")
-    found = answer(TABLES[words[0]], ["bash", str(len(words) - 1), line, *words], lambda *_: [])
-    assert found.splitlines()[: len(expected)] == expected
-
-
-HOSTILE = [":files", ":command x[$(touch run)]", "a\n:command 1", "a\tb", "\x1b[2J", "kept"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_names_that_look_like_instructions_are_left_out(shell):
-    found = answer(gqueue.COMMAND, [shell, "2", "", "gqueue", "-N", ""], lambda *_: [(name, "") for name in HOSTILE])
-    shown = found.splitlines()
-    assert shown[-1] == "kept"
-    assert not [line for line in shown if line.startswith(":")]
+    found = answer(TABLES[words[0]], ["2", "bash", str(len(words) - 1), line, *words], lambda *_: [])
+    assert found.removeprefix(":words\n").splitlines()[: len(expected)] == expected
 
 
 _CALLS = {
@@ -173,7 +162,17 @@ def test_no_shell_computes_with_anything_but_digits(shell, line, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("asked", [[], ["bash"], ["bash", "x", "", "gqueue"], ["bash", "9", "", "gqueue", ""]])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        [],
+        ["2", "bash"],
+        ["2", "bash", "x", "", "gqueue"],
+        ["2", "bash", "9", "", "gqueue", ""],
+        ["bash", "1", "", "gqueue", "", ""],
+        ["3", "bash", "1", "", "gqueue", ""],
+    ],
+)
 def test_what_is_no_question_of_a_shell_is_an_error_of_usage(run, asked):
     done = run(gqueue.COMMAND, "__complete", *asked)
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
@@ -207,8 +206,8 @@ def test_every_value_that_is_a_job_or_a_state_is_completed():
 
 def test_jobs_are_asked_of_the_daemon(daemon):
     daemon.on("GET", "/queue", reply("3\x1ftrain\x1fR\n9\x1feval\x1fR\n"))
-    found = answer(TABLES["gjob"], ["zsh", "2", "", "gjob", "attach", ""])
-    assert found == "9\teval (R)\n3\ttrain (R)\n"
+    found = answer(TABLES["gjob"], ["2", "zsh", "2", "", "gjob", "attach", ""])
+    assert found == ":words\n9\teval (R)\n3\ttrain (R)\n"
     (asked,) = daemon.asked
     assert asked.query["states"] == "R"
     assert ("mine" in asked.query) == (os.geteuid() != 0)
@@ -288,7 +287,7 @@ def test_gflowd_is_asked_like_the_others(bin_dir):
         return subprocess.run(["gflowd", *words], env=environ, capture_output=True, text=True, check=True).stdout
 
     assert gflowd("completion", "zsh") == script("gflowd", "zsh")
-    assert gflowd("__complete", "bash", "2", "gflowd up --so", "gflowd", "up", "--so") == "--socket\n"
+    assert gflowd("__complete", "2", "bash", "2", "gflowd up --so", "gflowd", "up", "--so") == ":words\n--socket\n"
 
 
 def test_a_shell_that_is_not_known_is_refused(run):
@@ -297,35 +296,10 @@ def test_a_shell_that_is_not_known_is_refused(run):
     assert "bash, zsh, fish" in done.err
 
 
-class Terminal:
-    """A program on a terminal of its own."""
-
-    def __init__(self, argv, environ):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execvpe(argv[0], argv, environ)
-        self.said = b""
-
-    def type(self, text, until):
-        """What it says from now on, up to `until`."""
-        self.said = b""
-        os.write(self.fd, text)
-        end = time.monotonic() + 20
-        while until not in self.said:
-            ready, _, _ = select.select([self.fd], [], [], max(0.0, end - time.monotonic()))
-            assert ready, self.said
-            self.said += os.read(self.fd, 65536)
-        return self.said
-
-    def close(self):
-        os.close(self.fd)
-        os.waitpid(self.pid, 0)
-
-
 def test_completion_in_bash(bin_dir, daemon):
     daemon.on("GET", "/queue", reply("41\x1ftrain\x1fR\n"))
     (bin_dir / "c.bash").write_text(script("gflow", "bash"))
-    terminal = Terminal(["bash", "--norc", "--noprofile"], _environment(bin_dir))
+    terminal = Shell(["bash", "--norc", "--noprofile"], _environment(bin_dir))
     terminal.type(f"PS1='>'; bind 'set bell-style none'; . {bin_dir}/c.bash; echo rea''dy\n".encode(), b"ready\r\n")
     for typed, there in (
         (b"gqueue --states=PD,Ru\t", b"--states=PD,Running "),
@@ -342,7 +316,7 @@ def test_completion_in_bash(bin_dir, daemon):
 def test_completion_in_zsh(bin_dir, daemon):
     daemon.on("GET", "/queue", reply("41\x1ftrain\x1fR\n"))
     (bin_dir / "_gflow").write_text(script("gflow", "zsh"))
-    terminal = Terminal(["zsh", "-f"], _environment(bin_dir))
+    terminal = Shell(["zsh", "-f"], _environment(bin_dir))
     terminal.type(f"autoload -U compinit; compinit -D -u; . {bin_dir}/_gflow; echo rea''dy\n".encode(), b"ready\r\n")
     for typed, there in ((b"gqueue --states=PD,Ru\t", b"PD,Running "), (b"gjob show 4\t", b"show 41 ")):
         assert there in terminal.type(typed, there)

@@ -157,7 +157,11 @@ def test_a_configuration_that_is_named_must_be_right(daemon, home):
 
 
 def test_a_reader_that_leaves_early_is_no_error(daemon):
-    daemon.on("GET", "/jobs/7/log/stream", lambda asked: [b"HTTP/1.1 200 OK\r\n\r\n", *[b"line\r\n" * 1000] * 200])
+    daemon.on(
+        "GET",
+        "/jobs/7/log/stream",
+        lambda asked: [b"HTTP/1.1 200 OK\r\nX-Offset: 0\r\n\r\n", *[b"line\r\n" * 1000] * 200],
+    )
     with start("gjob", "log", "7", "-f") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"line\n"

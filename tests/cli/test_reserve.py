@@ -414,7 +414,7 @@ def test_get_shows_everything(run, daemon):
 
 def test_cancel_does_what_it_can_and_fails_for_the_rest(run, daemon):
     for number in (1, 3, 7):
-        daemon.on("DELETE", f"/reservations/{number}", reply(None))
+        daemon.on("DELETE", f"/reservations/{number}", reply(""))
     daemon.on("DELETE", "/reservations/2", reply({"error": "Reservation 2 is Cancelled already", "code": "x"}, 409))
     done = run(COMMAND, "reserve", "cancel", "3,1-2", "7")
     assert done.status == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gflow.client import voice
+from gflow.client import patience, voice
 from support.fake_daemon import FakeDaemon
 
 
@@ -21,8 +21,9 @@ def short_dir() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def speaker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who speaks if nobody has said: a process of the tests runs many commands."""
+    """Who speaks if nobody has said, and that he does: a process of the tests runs many commands, also live views."""
     monkeypatch.setattr(voice, "_speaker", "gflow")
+    monkeypatch.setattr(patience, "_quiet", [])
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gflow.client import unix
-from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer
+from gflow.client.errors import ClientError, ConnectionLost, Declined, Misanswered, NoAnswer
 from gflow.client.http import Client, quote, target
 from gflow.client.voice import say, speak_as
 from support.fake_daemon import reply
@@ -221,13 +221,40 @@ def test_a_redirection_is_no_success(client, daemon, act):
     assert len(daemon.asked) == 1
 
 
-@pytest.mark.parametrize("act", [lambda c: c.cancel(7), lambda c: c.queue(("JOBID",)), lambda c: c.job(7)])
-@pytest.mark.parametrize("page", [b"<html>Welcome</html>", b"[" * 200_000])
-def test_what_is_no_answer_of_gflow_is_no_success(client, daemon, act, page):
-    for route in (("POST", "/jobs/7/cancel"), ("GET", "/queue"), ("GET", "/jobs/7")):
-        daemon.on(*route, reply(page))
-    with pytest.raises(ConnectionLost, match="gflow's answer is not"):
+@pytest.mark.parametrize(
+    ("method", "route", "act"),
+    [
+        ("POST", "/jobs/7/cancel", lambda c: c.cancel(7)),
+        ("POST", "/jobs/7/hold", lambda c: c.hold(7)),
+        ("DELETE", "/reservations/3", lambda c: c.cancel_reservation(3)),
+        ("GET", "/queue", lambda c: c.queue(("JOBID",))),
+        ("GET", "/jobs/7", lambda c: c.job(7)),
+        ("GET", "/jobs", lambda c: c.jobs()),
+        ("GET", "/jobs/7/log/stream", lambda c: c.log(7)),
+        ("GET", "/jobs/7/wait", lambda c: c.wait(7)),
+        ("POST", "/jobs", lambda c: c.submit({"submit_key": "k"})),
+    ],
+)
+@pytest.mark.parametrize("page", [b"<html>Welcome</html>", b"[" * 200_000, b"[3]"])
+def test_what_is_no_answer_of_gflow_is_no_success(client, daemon, method, route, act, page):
+    daemon.on(method, route, b"HTTP/1.1 200 OK\r\n\r\n" + page)
+    said = rf"^the daemon at unix:{daemon.path} answered with something else: is it gflow\?$"
+    with pytest.raises(Misanswered, match=said):
         act(client)
+    assert len(daemon.asked) == 1, "it would say the same once more"
+
+
+@pytest.mark.parametrize("status", [300, 304, 399, 600, 999])
+def test_no_other_status_is_success(client, daemon, status):
+    daemon.on("POST", "/jobs/7/hold", reply(None, status))
+    with pytest.raises(Declined, match=f"answered {status}"):
+        client.hold(7)
+
+
+def test_a_refusal_has_an_end(client, daemon):
+    daemon.on("GET", "/info", reply(b"x" * 2_000_000, 500))
+    with pytest.raises(Misanswered, match="something else without end"):
+        client.info()
 
 
 def test_a_sentence_of_the_server_does_not_steer_the_terminal(client, daemon, capsys):

@@ -106,6 +106,9 @@ class _Elsewhere:
     def getpeername(self):
         return ("192.0.2.7", 59000)
 
+    def getsockname(self):
+        return ("192.0.2.8", 40000)
+
 
 def test_a_token_is_not_sent_where_others_can_read_it(monkeypatch):
     monkeypatch.setenv("GFLOW_TOKEN", "gft_secret")

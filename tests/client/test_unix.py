@@ -265,5 +265,5 @@ def test_nothing_is_sent_to_another_users_daemon(short_dir):
 def test_an_answer_without_end_is_given_up(daemon, monkeypatch):
     monkeypatch.setattr(unix, "_MAX_BODY", 100_000)
     daemon.on("GET", "/x", b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 300_000)
-    with pytest.raises(ConnectionLost, match="answers without end"):
+    with pytest.raises(ConnectionLost, match="answered with something else without end"):
         unix.ask(str(daemon.path), "GET", "/x").answer().read()

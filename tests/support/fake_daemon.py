@@ -35,10 +35,14 @@ Reply = Callable[[Asked], "bytes | list[bytes]"]
 
 
 def reply(body: Any = None, status: int = 200, headers: dict[str, str] | None = None) -> bytes:
-    """A whole HTTP answer; `body` is bytes, rows of the queue, or anything JSON can say."""
+    """A whole HTTP answer; `body` is bytes, text, or anything JSON can say.
+
+    Of bytes it tells the offset, as logs do, of text the number of lines, as the queue does.
+    """
     match body:
         case bytes():
             content, kind = body, "application/octet-stream"
+            headers = {"X-Offset": "0", **(headers or {})}
         case str():
             content, kind = body.encode(), "text/plain"
             headers = {"X-Total": str(body.count("\n")), **(headers or {})}
@@ -52,7 +56,7 @@ def reply(body: Any = None, status: int = 200, headers: dict[str, str] | None = 
 def chunked(*pieces: bytes) -> bytes:
     """A whole HTTP answer whose body comes in chunks."""
     body = b"".join(f"{len(piece):x}\r\n".encode() + piece + b"\r\n" for piece in (*pieces, b""))
-    return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + body
+    return b"HTTP/1.1 200 OK\r\nx-offset: 0\r\ntransfer-encoding: chunked\r\n\r\n" + body
 
 
 def log(content: bytes) -> Reply:

@@ -10,7 +10,7 @@ from gflow.cli.command import Command, Failure, Group, UsageError, fill, load
 from gflow.cli.quick import Unclear, read, read_options
 from gflow.cli.streams import closed_or, open_what_is_closed, take_any_text
 from gflow.client.endpoint import trust
-from gflow.client.errors import ClientError
+from gflow.client.errors import MISREAD, ClientError
 from gflow.client.voice import say, speak_as
 
 TYPE_CHECKING = False
@@ -43,7 +43,30 @@ def _guarded(table: Command | Group, argv: list[str], prog: str) -> int:
     except OSError as error:
         leave_quietly(1)
         return _say(closed_or(error), 1)
+    except MISREAD as error:
+        name = _misread_from()
+        if name is None:
+            raise
+        return _say(Failure(f"the daemon at {name} answered with something else ({_where(error)}): is it gflow?"), 1)
     return status
+
+
+def _misread_from() -> str | None:
+    """Whose answer it may be that has not what it is to have; None where it is for certain an error of ours.
+
+    Whoever looks for one has Python tell more of it: `python -X dev -m gflow`.
+    """
+    unix = sys.modules.get("gflow.client.unix")
+    return unix.answered[-1] if unix is not None and unix.answered and not sys.flags.dev_mode else None
+
+
+def _where(error: Exception) -> str:
+    """For who reports it: the kind of error and the place, in a few words."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    module, line = (place.tb_frame.f_globals.get("__name__"), place.tb_lineno) if place else ("?", 0)
+    return f"{type(error).__name__} in {module}, line {line}"
 
 
 def _status(table: Command | Group, argv: list[str], prog: str) -> int:

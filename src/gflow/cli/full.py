@@ -15,6 +15,7 @@ import asyncclick as click
 from gflow import __version__
 from gflow.cli.command import Argument, Command, Group, Option
 from gflow.cli.quick import exclusive_message, twice_message
+from gflow.client.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -79,7 +80,7 @@ def refuse(error: click.ClickException, prog: str) -> NoReturn:
         sys.exit(0)
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else prog
-    print(f"{path}: {_one_line(error)} See '{path} --help'.", file=sys.stderr)
+    print(f"{path}: {harmless(_one_line(error))} See '{path} --help'.", file=sys.stderr)
     sys.exit(error.exit_code)
 
 

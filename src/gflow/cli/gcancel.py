@@ -11,6 +11,7 @@ from gflow.cli.job.arguments import many
 from gflow.cli.kinds import names, not_empty, reason, signal_number, wildcards
 from gflow.cli.outcomes import act_on_each, declined, done
 from gflow.cli.output import TEXT, print_document
+from gflow.cli.render.table import harmless
 from gflow.client.voice import say
 
 TYPE_CHECKING = False
@@ -92,7 +93,7 @@ def _preview(client: Client, job_ids: list[int], kind: str) -> int:
         print_document({"jobs": [{name: job[name] for name in _FIELDS} for job in found]}, kind)
         return status
     for job in found:
-        print(*(str(job[name]) for name in _FIELDS if job[name] is not None), sep="\t")
+        print(*(harmless(str(job[name])) for name in _FIELDS if job[name] is not None), sep="\t")
     return status
 
 
@@ -106,7 +107,7 @@ def _tell(failed: list[Record]) -> int:
 def _signal(client: Client, job_ids: list[int], number: int, kind: str) -> int:
     def tell(job: Record) -> None:
         count = job["processes"]
-        print(f"{job['signal']} sent to {count} process{'' if count == 1 else 'es'} of job {job['id']}.")
+        print(harmless(f"{job['signal']} sent to {count} process{'' if count == 1 else 'es'} of job {job['id']}."))
 
     fields = ("signal", "processes")
     return act_on_each(job_ids, lambda job_id: client.signal(job_id, number), tell, kind, fields)

@@ -384,7 +384,7 @@ def _give_up(error: Exception) -> Never:
     """The one line about it, with its priority where the journal reads it."""
     from gflow.daemon import logs
 
-    sys.exit(f"{logs.mark(logging.ERROR, sys.stderr, os.environ)}gflowd: {sentence(error)}")
+    sys.exit(f"{logs.mark(logging.ERROR, sys.stderr, os.environ)}gflowd: {harmless(sentence(error))}")
 
 
 def main() -> None:

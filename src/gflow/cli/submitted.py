@@ -6,6 +6,7 @@ import sys
 
 from gflow.cli import ids, work
 from gflow.cli.command import Failure
+from gflow.cli.render.table import harmless
 from gflow.cli.render.words import what_runs
 from gflow.client.voice import say
 from gflow.core.gpu_list import format_gpu_list
@@ -50,7 +51,7 @@ def _print(answers: list[Record], job: Record, jobs: list[Record], values: Value
         _head(answers, job)
     for answer in answers:
         what, state = ("Kept", f": {answer['already']}") if "already" in answer else ("Submitted", "")
-        print(f"{what} batch job {answer['id']} ({answer['run_name']}){state}")
+        print(harmless(f"{what} batch job {answer['id']} ({answer['run_name']}){state}"))
 
 
 def data(answers: list[Record], job: Record, jobs: list[Record], kind: str) -> None:
@@ -100,7 +101,7 @@ def _say_who_keeps_limits(answers: list[Record], job: Record) -> None:
     keeper = next((answer["memory_kept_by"] for answer in answers if "memory_kept_by" in answer), None)
     if keeper is not None and "memory_limit_mb" in job:
         limit = format_memory_mb(job["memory_limit_mb"])
-        print(f"gbatch: the memory limit of {limit} is {_KEEPERS.get(keeper, keeper)}", file=sys.stderr)
+        print(f"gbatch: the memory limit of {limit} is {_KEEPERS.get(keeper, harmless(keeper))}", file=sys.stderr)
 
 
 def _there_already(number: int) -> str:

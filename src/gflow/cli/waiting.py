@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from gflow.cli.each import each
+from gflow.cli.render.table import harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,4 +48,4 @@ def outcome(job: dict[str, Any]) -> str:
         facts.append(str(job["signal"]))
     if job.get("status_detail"):
         facts.append(str(job["status_detail"]))
-    return f"Job {job['id']} {job['state']}" + (f" ({', '.join(facts)})" if facts else "")
+    return harmless(f"Job {job['id']} {job['state']}" + (f" ({', '.join(facts)})" if facts else ""))

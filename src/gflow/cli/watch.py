@@ -15,6 +15,7 @@ from gflow.cli.progress import footer
 from gflow.cli.screen import QUIT, Screen
 from gflow.client.errors import ClientError, Declined
 from gflow.client.patience import be_quiet
+from gflow.client.plain import harmless
 from gflow.core.limits import format_duration
 
 TYPE_CHECKING = False
@@ -189,7 +190,7 @@ def _follow(ears: Ears, picture: Picture) -> str | None:
         try:
             picture.look()
         except Declined as error:
-            return str(error)
+            return harmless(str(error))
         except ClientError:
             picture.stale = True
     return None

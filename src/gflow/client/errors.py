@@ -25,6 +25,14 @@ class NoAnswer(ConnectionLost):
     """The daemon has its socket and says nothing within the time it has."""
 
 
+class Misanswered(ConnectionLost):
+    """Something answered, but not as gflowd does; asked again it would say the same."""
+
+
+MISREAD = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a record raises that has not the fields or the values it is to have."""
+
+
 class Declined(ClientError):
     """The daemon answered no. `status` is the HTTP status, `code` the API's stable word."""
 

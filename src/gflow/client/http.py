@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from gflow.client import unix
 from gflow.client.endpoint import is_url
-from gflow.client.errors import ClientError, ConnectionLost, Declined, NoAnswer, Unreachable, Unresponsive
+from gflow.client.errors import ClientError, ConnectionLost, Declined, Misanswered, NoAnswer, Unreachable, Unresponsive
 from gflow.client.patience import Vigil
 from gflow.client.plain import harmless_rows
 
@@ -27,6 +27,12 @@ RESTART_SECS = 60.0
 
 RETRY_SECS = 0.2
 _ACTIVE = ("Queued", "Hold", "Running")
+_OFFSET = "x-offset"
+_MOST_SAID = 1 << 20
+"""What a refusal may have to say, or an answer that says nothing, in bytes."""
+
+_MOST_OF_ONE = 1 << 28
+"""What one record may be."""
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~,")
 
@@ -131,14 +137,10 @@ class Client:
         """
         query = {"columns": ",".join(columns), **filters}
         answer = self._ask("GET", "/queue", query=query)
-        total = answer.headers.get("x-total", "")
+        total = answer.count("x-total")
+        self.unreadable = answer.count("x-unreadable", "0")
         text = harmless_rows(answer.read().decode("utf-8", "replace"))
-        if not total.isdecimal():
-            raise ConnectionLost("gflow's answer is not a queue")
-        rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
-        unreadable = answer.headers.get("x-unreadable", "")
-        self.unreadable = int(unreadable) if unreadable.isdecimal() else 0
-        return rows, int(total)
+        return [line.split("\x1f") for line in text.split("\n")[:-1]], total
 
     def progress(self, *job_ids: int) -> list[Record]:
         """How far these running jobs are, as far as they say so; of all that run without ids."""
@@ -197,7 +199,7 @@ class Client:
         return self._record("POST", f"/jobs/{job_id}/redo", body=changes)
 
     def cancel(self, job_id: int, reason: str | None = None) -> None:
-        _decode(self._ask("POST", f"/jobs/{job_id}/cancel", query={"reason": reason}))
+        _check_done(self._ask("POST", f"/jobs/{job_id}/cancel", query={"reason": reason}))
 
     def cancel_many(self, job_ids: list[int], *, reason: str | None = None, dry_run: bool = False) -> Record:
         """{"jobs", "dependents", "failed"}: what was cancelled, or with `dry_run` would be, and what cannot be."""
@@ -213,17 +215,17 @@ class Client:
         return self._record("DELETE", f"/jobs/{job_id}/terminal")
 
     def hold(self, job_id: int) -> None:
-        _decode(self._ask("POST", f"/jobs/{job_id}/hold"))
+        _check_done(self._ask("POST", f"/jobs/{job_id}/hold"))
 
     def release(self, job_id: int, at: int | None = None) -> None:
         """Back to the queue; `at`: not before (seconds since the epoch)."""
-        _decode(self._ask("POST", f"/jobs/{job_id}/release", query={"at": at}))
+        _check_done(self._ask("POST", f"/jobs/{job_id}/release", query={"at": at}))
 
     def finish(self, job_id: int) -> None:
-        _decode(self._ask("POST", f"/jobs/{job_id}/finish"))
+        _check_done(self._ask("POST", f"/jobs/{job_id}/finish"))
 
     def fail(self, job_id: int) -> None:
-        _decode(self._ask("POST", f"/jobs/{job_id}/fail"))
+        _check_done(self._ask("POST", f"/jobs/{job_id}/fail"))
 
     def set_group_limit(self, group_id: str, max_concurrent: int) -> Record:
         """{"group_id", "max_concurrent", "updated_jobs"}."""
@@ -244,7 +246,7 @@ class Client:
         return self._record("GET", f"/reservations/{reservation_id}")
 
     def cancel_reservation(self, reservation_id: int) -> None:
-        _decode(self._ask("DELETE", f"/reservations/{reservation_id}"))
+        _check_done(self._ask("DELETE", f"/reservations/{reservation_id}"), b"")
 
     # Steering the machine
 
@@ -299,8 +301,9 @@ class Client:
     def test_notifications(self, target_name: str | None = None) -> list[Record]:
         """Try every target, or those called so, now: [{"target", "kind", "error", "note", "secs"}]."""
         body = {"target": target_name}
-        answer = _as_record(_decode(self._ask("POST", "/notifications/test", body=body, timeout_secs=None)))
-        return [_as_record(result) for result in answer["results"]]
+        answer = _record_of(self._ask("POST", "/notifications/test", body=body, timeout_secs=None))
+        results: list[Record] = answer["results"]
+        return results
 
     def redeliver(self, delivery_id: str) -> Record:
         """{"id", "target"}: a delivery that was given up waits again."""
@@ -310,18 +313,18 @@ class Client:
 
     def compact_state(self) -> Record:
         """{"jobs", "bytes_before", "bytes_after"}."""
-        return _as_record(_decode(self._ask("POST", "/state/compact", timeout_secs=None)))
+        return _record_of(self._ask("POST", "/state/compact", timeout_secs=None))
 
     def prune_state(self, before: float, *, dry_run: bool = False, logs: bool = False) -> Record:
         """{"before", "dry_run", "jobs", "from_state", "from_history", "kept", "logs"}."""
         body = {"before": before, "dry_run": dry_run, "logs": logs}
-        return _as_record(_decode(self._ask("POST", "/state/prune", body=body, timeout_secs=None)))
+        return _record_of(self._ask("POST", "/state/prune", body=body, timeout_secs=None))
 
     # Watching a job
 
     def wait(self, job_id: int, *, retries: bool = True) -> Record:
         """The job, or the last of its retries, once it is final; also if the daemon is restarted meanwhile."""
-        return self._over_restarts(lambda: _as_record(_decode(self._accepted(self._ask_wait(job_id, retries=retries)))))
+        return self._over_restarts(lambda: _record_of(accepted(self._ask_wait(job_id, retries=retries))))
 
     def wait_any(self, job_ids: Iterable[int]) -> Record:
         """The first of the jobs to be final; also if the daemon is restarted meanwhile."""
@@ -345,6 +348,8 @@ class Client:
             except (NoAnswer, Unresponsive):
                 seen, give_up = True, 0.0
                 continue  # it is there, and that it hangs has been said
+            except Misanswered:
+                raise
             except (ConnectionLost, Declined) as error:
                 if isinstance(error, Declined) and error.status != 503:
                     raise
@@ -374,7 +379,7 @@ class Client:
                 vigil.more()
             ready = found[0][0]
             first = next(question for question in questions if question.fileno() == ready)
-            return _as_record(_decode(self._accepted(first)))
+            return _record_of(accepted(first))
         finally:
             for question in questions:
                 question.close()
@@ -388,7 +393,7 @@ class Client:
         """The job's output as raw bytes, whole or its first or last lines; with `follow` to its end."""
         query = {"first": first, "last": last, "follow": 1 if follow else None}
         timeout_secs = None if follow else unix.ANSWER_TIMEOUT_SECS
-        return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=timeout_secs)
+        return _log_of(self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=timeout_secs))
 
     def follow_log(
         self,
@@ -400,7 +405,7 @@ class Client:
     ) -> Iterator[bytes]:
         """The job's output as raw bytes as it comes, to its end; also if the daemon is restarted meanwhile."""
         answer = self.log(job_id, first=first, last=last, follow=True)
-        offset, is_over = int(answer.headers.get("x-offset", "0")), False
+        offset, is_over = answer.count(_OFFSET), False
         while True:
             try:
                 for chunk in answer.chunks(before_wait):
@@ -418,7 +423,7 @@ class Client:
 
     def _rest(self, job_id: int, offset: int) -> unix.Answer:
         query = {"offset": offset, "follow": 1}
-        return self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None)
+        return _log_of(self._ask("GET", f"/jobs/{job_id}/log/stream", query=query, timeout_secs=None))
 
     def attach(self, job_id: int, *, read_only: bool = False) -> list[str]:
         """The command that opens the job's terminal."""
@@ -444,38 +449,37 @@ class Client:
         data = None if body is None else _encode(body)
         doubt = "" if method == "GET" or _is_dry(query) or _is_dry(body) else _doubt(path)
         question = unix.ask(self.path, method, target(path, query), data, timeout_secs=timeout_secs, doubt=doubt)
-        return self._accepted(question)
-
-    @staticmethod
-    def _accepted(question: unix.Question) -> unix.Answer:
-        answer = question.answer()
-        if not 200 <= answer.status < 300:
-            raise declined(answer)
-        return answer
+        return accepted(question)
 
     def _record(
         self, method: str, path: str, *, query: Query | None = None, body: Any = None, repeat: bool = False
     ) -> Record:
-        return _as_record(self._json(method, path, query=query, body=body, repeat=repeat))
+        return self._read(_record_of, method, path, query=query, body=body, repeat=repeat)
 
     def _records(
         self, method: str, path: str, *, query: Query | None = None, body: Any = None, repeat: bool = False
     ) -> list[Record]:
-        answer = self._json(method, path, query=query, body=body, repeat=repeat)
-        if not isinstance(answer, list):
-            raise ConnectionLost("gflow's answer is not a list")
-        return [_as_record(item) for item in answer]
+        return self._read(_records_of, method, path, query=query, body=body, repeat=repeat)
 
-    def _json(self, method: str, path: str, *, query: Query | None, body: Any, repeat: bool) -> Any:
+    def _read(
+        self,
+        read: Callable[[unix.Answer], T],
+        method: str,
+        path: str,
+        *,
+        query: Query | None,
+        body: Any,
+        repeat: bool,
+    ) -> T:
         try:
-            return _decode(self._ask(method, path, query=query, body=body))
-        except NoAnswer:
-            raise  # asked again it would be as silent
+            return read(self._ask(method, path, query=query, body=body))
+        except (NoAnswer, Misanswered):
+            raise  # asked again it would be as silent, or say the same
         except ConnectionLost:
             if not repeat:
                 raise
         try:
-            return _decode(self._ask(method, path, query=query, body=body))
+            return read(self._ask(method, path, query=query, body=body))
         except Unreachable as error:
             raise ConnectionLost(f"{error}{_doubt(path)}") from error
 
@@ -513,22 +517,40 @@ def _is_dry(asked: Any) -> bool:
     return isinstance(asked, dict) and bool(asked.get("dry_run"))
 
 
-def _as_record(answer: Any) -> Record:
-    if not isinstance(answer, dict):
-        raise ConnectionLost("gflow's answer is not a record")
-    return answer
-
-
-def _decode(answer: unix.Answer) -> Any:
+def _json(answer: unix.Answer, most: int | None = None) -> Any:
     from gflow.client.notation import loads
 
-    if answer.status == 204:
-        answer.close()
-        return None
     try:
-        return loads(answer.read())
-    except (ValueError, RecursionError) as error:
-        raise ConnectionLost("gflow's answer is not JSON") from error
+        return loads(answer.read(most))
+    except (ValueError, RecursionError):
+        raise answer.unexpected() from None
+
+
+def _record_of(answer: unix.Answer) -> Record:
+    value = _json(answer, _MOST_OF_ONE)
+    if not isinstance(value, dict):
+        raise answer.unexpected()
+    return value
+
+
+def _records_of(answer: unix.Answer) -> list[Record]:
+    values = _json(answer)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise answer.unexpected()
+    return values
+
+
+def _check_done(answer: unix.Answer, said: bytes = b"null") -> None:
+    """Raise unless this is what gflowd answers where there is nothing to tell; a record may tell more one day."""
+    body = answer.read(_MOST_SAID).strip()
+    if body != said and not (body.startswith(b"{") and body.endswith(b"}")):
+        raise answer.unexpected()
+
+
+def _log_of(answer: unix.Answer) -> unix.Answer:
+    """The answer, if it is a log: any text may be one, but only gflowd says where in it that begins."""
+    answer.count(_OFFSET)
+    return answer
 
 
 def _encode(body: Any) -> bytes:
@@ -540,6 +562,14 @@ def _encode(body: Any) -> bytes:
         raise ClientError("cannot send a path, argument or name that is not UTF-8 text") from error
 
 
+def accepted(question: unix.Question) -> unix.Answer:
+    """The answer, if it is one. Raises `Declined`."""
+    answer = question.answer()
+    if not 200 <= answer.status < 300:
+        raise declined(answer)
+    return answer
+
+
 def declined(answer: unix.Answer) -> Declined:
     """What an answer says that is none."""
     from gflow.client.notation import loads
@@ -547,7 +577,7 @@ def declined(answer: unix.Answer) -> Declined:
     if answer.status < 400:
         answer.close()
         return Declined(_sent_elsewhere(answer), answer.status, "")
-    content = answer.read()
+    content = answer.read(_MOST_SAID)
     try:
         fields = loads(content)
         sentence, code = str(fields["error"]), str(fields.get("code", ""))

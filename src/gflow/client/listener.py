@@ -1,62 +1,93 @@
-"""Who listens on a port of this machine, as the kernel knows: he reads what goes to loopback without TLS.
+"""Whose the other end of a connection within this machine is, as the kernel knows: he reads what goes there in clear.
 
-On a machine that several people share, any of them may take a port that is free, such as one whose tunnel is down.
+On a machine that several people share, any of them may take a port that is free, such as one whose tunnel is down. What
+counts is the end that was accepted, so nobody can step in between the question and what is sent. An end that nobody has
+accepted yet is root's to most kernels, whoever waits for it: then it is the socket that listens, as long as it is seen
+afterwards that it has still not been accepted. The kernel is asked for these sockets alone (sock_diag), which takes no
+time however many there are; where it cannot be, its tables are read.
 """
 
 from __future__ import annotations
 
 import _socket
-import os
 import sys
+
+from gflow.client import diag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-_LISTENS = "0A"
+    Place = tuple[str, int]
+    Find = Callable[[Place, Place | None], tuple[int, int] | None]
+
+_UID, _INODE = 6, 8
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-def stranger(sock: _socket.socket, tables: tuple[str, ...] = TABLES) -> str | None:
-    """Who has the other end of a connection within this machine, in words; None if that is this user or root."""
-    (host, port), (_, ours) = sock.getpeername()[:2], sock.getsockname()[:2]
-    owners = set(_owners(_packed(host), port, ours, tables))
-    if not owners:
-        return "nobody knows who"  # it has stopped listening, for one
-    strangers = sorted(owners - {0, os.geteuid()})
-    return f"uid {strangers[0]}, which is neither you nor root" if strangers else None
+def owner(sock: _socket.socket) -> int | None:
+    """The uid; None if it is not to be told: the kernel does not say, or what listens is not in this network."""
+    far, near = sock.getpeername()[:2], sock.getsockname()[:2]
+    for find in (diag.find, listed):
+        uid = owner_by(find, far, near)
+        if uid is not None:
+            return uid
+    return None
 
 
-def _owners(address: bytes, port: int, ours: int, tables: tuple[str, ...]) -> Iterator[int]:
-    """Of the sockets that listen where we have connected to; and, where that is known, of the other end itself."""
-    for table in tables:
-        for line in _lines(table):
-            _, local, remote, state, *rest = line.split()
-            at, _, number = local.partition(":")
-            if int(number, 16) != port or _bytes(at) not in (address, bytes(16), _MAPPED + bytes(4)):
-                continue
-            if state == _LISTENS or int(remote.partition(":")[2], 16) == ours:
-                yield int(rest[3])
+def owner_by(find: Find, far: Place, near: Place) -> int | None:
+    """The same by what `find` finds: uid and inode of the socket between two places, or that listens at one."""
+    accepted = find(far, near)
+    if not _is_known(accepted):
+        listening = find(far, None)
+        accepted = find(far, near)
+        if not _is_known(accepted):
+            accepted = listening
+    return accepted[0] if accepted else None
 
 
-def _lines(table: str) -> list[str]:
+def _is_known(found: tuple[int, int] | None) -> bool:
+    return found is not None and found != (0, 0)
+
+
+def listed(
+    local: Place, remote: Place | None, tables: tuple[str, str] = ("/proc/net/tcp", "/proc/net/tcp6")
+) -> tuple[int, int] | None:
+    """What the tables of TCP have, the first with addresses of IPv4 alone; an address goes before every address."""
+    contents = [_content(table) for table in tables]
+    for place in [_written(*local)] if remote else [_written(*local), _written_any(local[1])]:
+        others = _written(*remote) if remote else [f"{nobody} 0A" for nobody in _written_any(0)]
+        for content, here, there in zip(contents, place, others, strict=True):
+            entry = _entry(content, f"{here} {there}")
+            if entry:
+                return int(entry[_UID]), int(entry[_INODE])
+    return None
+
+
+def _entry(content: bytes, key: str) -> list[bytes]:
+    """The fields, from the local address on, of the line that has these."""
+    at = content.find(f" {key} ".encode())
+    return content[at : content.find(b"\n", at)].split() if at >= 0 else []
+
+
+def _content(table: str) -> bytes:
     try:
-        with open(table, encoding="ascii") as file:
-            return file.read().splitlines()[1:]
+        with open(table, "rb") as file:
+            return file.read()
     except OSError:
-        return []
+        return b""
 
 
-def _packed(host: str) -> bytes:
-    """An address as 16 bytes; one of IPv4 as IPv6 has it."""
+def _written(host: str, port: int) -> tuple[str, str]:
+    """An address as each of the tables has it, in words of 32 bits; in that of IPv4 nothing is like one of IPv6."""
     if ":" in host:
-        return _socket.inet_pton(_socket.AF_INET6, host.partition("%")[0])
-    return _MAPPED + _socket.inet_pton(_socket.AF_INET, host)
+        packed = _socket.inet_pton(_socket.AF_INET6, host.partition("%")[0])
+    else:
+        packed = _MAPPED + _socket.inet_pton(_socket.AF_INET, host)
+    words = [f"{int.from_bytes(packed[at : at + 4], sys.byteorder):08X}" for at in range(0, 16, 4)]
+    return f"{words[3] if packed.startswith(_MAPPED) else '-'}:{port:04X}", f"{''.join(words)}:{port:04X}"
 
 
-def _bytes(text: str) -> bytes:
-    """An address of the kernel's tables: words of 32 bits, each in the order of this machine."""
-    words = [bytes.fromhex(text[at : at + 8]) for at in range(0, len(text), 8)]
-    packed = b"".join(word[::-1] for word in words) if sys.byteorder == "little" else b"".join(words)
-    return packed if len(packed) == 16 else _MAPPED + packed
+def _written_any(port: int) -> tuple[str, str]:
+    """The same for every address."""
+    return f"{0:08X}:{port:04X}", f"{0:032X}:{port:04X}"

@@ -19,6 +19,11 @@ def attach(url: str, endpoint: object, job_id: int, *, read_only: bool = False) 
     return ["ssh", "-t", "--", _host(url), *words]
 
 
+def line(argv: list[str]) -> str:
+    """The command as people have to type it: the shell here takes its quotes, and leaves those for the one there."""
+    return " ".join(map(quote, argv))
+
+
 def _host(url: str) -> str:
     """What ssh is to connect to. Raises ClientError."""
     named = tcp.remote(url).ssh_host
@@ -35,5 +40,5 @@ def _host(url: str) -> str:
 
 def quote(word: str) -> str:
     """The word as a shell has to be given it."""
-    plain = word.isascii() and all(char.isalnum() or char in "/:._-" for char in word)
+    plain = word.isascii() and all(char.isalnum() or char in "/:._-@" for char in word)
     return word if plain and word else "'" + word.replace("'", "'\"'\"'") + "'"

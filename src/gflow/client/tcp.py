@@ -1,7 +1,8 @@
 """Reaching a daemon over TCP: `https://host:port`, or `http://host:port` on this machine.
 
 Who we are is said by a token. To a daemon without authentication, and to one of the older gflow, our name goes along in
-a header; whether such a daemon is to be trusted is for whoever gave the URL to know.
+a header; whether such a daemon is to be trusted is for whoever gave the URL to know. Without TLS a token goes, within
+this machine, to this user and to root only.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Remote(str):
     """The URL of a daemon, checked, and what is to be known for talking to it.
 
     - cacert: a file of CAs to trust in place of the system's.
-    - plaintext: a token may be sent without TLS to another machine, or to another user of this one.
+    - plaintext: a token may be sent without TLS to another machine.
     - ssh_host: what ssh calls the machine; None for the host of the URL.
     """
 
@@ -70,18 +71,22 @@ def is_here(host: str) -> bool:
     return host == "localhost" or host.startswith(("127.", "::ffff:127.")) or host == "::1"
 
 
-def user_name() -> str:
-    """This user's name as the system knows it."""
+def user_name(uid: int | None = None) -> str:
+    """The name of a user as the system knows it; of this one without `uid`."""
     import pwd
 
+    uid = os.getuid() if uid is None else uid
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.getuid())
+        return str(uid)
 
 
 def headers(url: str, sock: _socket.socket) -> str:
-    """The lines that say whom a request is for and who sends it. Raises BadSetting where others could read a token."""
+    """The lines that say whom a request is for and who sends it.
+
+    Raises BadSetting or Unreachable where others could read a token.
+    """
     from gflow.client import token
     from gflow.client.http import quote
 
@@ -89,25 +94,35 @@ def headers(url: str, sock: _socket.socket) -> str:
     ours = token.find()
     if ours is None:
         return lines
-    if not url.startswith(SECURE) and not remote(url).plaintext:
-        _check_private(url, sock)
+    if not url.startswith(SECURE):
+        _check_readers(url, sock)
     return f"{lines}Authorization: Bearer {ours.text}\r\n"
 
 
-def _check_private(url: str, sock: _socket.socket) -> None:
-    """Raise BadSetting unless what is sent is read by this user or by root only."""
-    if not is_here(sock.getpeername()[0]):
-        raise BadSetting(
-            f"refusing to send a token to {url}: on the way everybody could read it; write https://,"
-            " or set client.allow_plaintext = true"
-        )
-    from gflow.client.listener import stranger
+def _check_readers(url: str, sock: _socket.socket) -> None:
+    """Raise unless what is sent in the clear is read by this user or root only, or the settings trust the way."""
+    peer = sock.getpeername()[0]
+    is_within = is_here(peer) or peer == sock.getsockname()[0]
+    if is_within:
+        from gflow.client import listener
 
-    who = stranger(sock)
-    if who is not None:
+        owner = listener.owner(sock)
+        if owner is not None:
+            return _check_owner(url, owner)
+    if not remote(url).plaintext:
+        why = "the kernel does not say who listens there" if is_within else "on the way everybody could read it"
         raise BadSetting(
-            f"refusing to send a token to {url}: it is served by {who}; is your tunnel or daemon down?"
-            " If that is to be trusted, write https://, or set client.allow_plaintext = true"
+            f"refusing to send a token to {url}: {why}; write https://, or set client.allow_plaintext = true"
+        )
+    return None
+
+
+def _check_owner(url: str, uid: int) -> None:
+    """Whatever is set: anybody can take a port of this machine, for one that of a daemon or tunnel that is down."""
+    if uid not in (0, os.geteuid()):
+        raise Unreachable(
+            f"refusing to send a token to {url}: it is served by {user_name(uid)} (uid {uid}), who is neither you nor"
+            " root; is your daemon or tunnel down? For a daemon of somebody else write https://"
         )
 
 

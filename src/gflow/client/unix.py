@@ -11,7 +11,7 @@ import _socket
 import os
 import sys
 
-from gflow.client.errors import ConnectionLost, NoAnswer, Unreachable, Unresponsive
+from gflow.client.errors import ConnectionLost, Misanswered, NoAnswer, Unreachable, Unresponsive
 from gflow.client.patience import Patience, Vigil, connecting
 
 TYPE_CHECKING = False
@@ -32,11 +32,15 @@ _MAX_TRAILERS = 100
 _DIGITS = {10: frozenset("0123456789"), 16: frozenset("0123456789abcdefABCDEF")}
 _NO_BODY = (204, 304)
 
+answered: list[str] = []
+"""What was the last to answer this process, by name; empty if nothing has."""
+
 
 def connect(path: str, timeout_secs: float = ANSWER_TIMEOUT_SECS) -> _socket.socket:
     """A connected socket whose other end belongs to this user or to root. Raises `Unreachable`.
 
-    `path` may be an URL: whom the other end of https:// belongs to its certificate says, of http:// nobody does.
+    `path` may be an URL: whom the other end of https:// belongs to its certificate says; of http:// nobody does
+    before there is a token to send.
     """
     if path.startswith(_URLS):
         from gflow.client import tcp
@@ -236,8 +240,9 @@ class Answer:
         for _ in range(_MAX_INTERIM):
             self.status, self.headers = self._head()
             if self.status >= 200:
+                answered[:] = [self.name]
                 return
-        raise _garbled()
+        raise self.unexpected()
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -245,16 +250,28 @@ class Answer:
     def close(self) -> None:
         self._sock.close()
 
-    def read(self) -> bytes:
-        """The whole body; the connection is closed."""
-        pieces, size = [], 0
+    def read(self, most: int | None = None) -> bytes:
+        """The whole body, of at most so many bytes; the connection is closed. Raises `ConnectionLost`."""
+        pieces, left = [], _MAX_BODY if most is None else most
         for piece in self.chunks():
-            size += len(piece)
-            if size > _MAX_BODY:
+            left -= len(piece)
+            if left < 0:
                 self.close()
-                raise ConnectionLost(f"what listens at {self.name} answers without end")
+                raise self.unexpected(" without end")
             pieces.append(piece)
         return b"".join(pieces)
+
+    def count(self, header: str, absent: str = "") -> int:
+        """The number that a header says. Raises `Misanswered`."""
+        text = self.headers.get(header, absent)
+        if not _is_count(text, 10):
+            self.close()
+            raise self.unexpected()
+        return int(text)
+
+    def unexpected(self, how: str = "") -> Misanswered:
+        """The error for an answer that is none of gflow's."""
+        return Misanswered(f"the daemon at {self.name} answered with something else{how}: is it gflow?")
 
     def chunks(self, before_wait: Callable[[Answer], None] | None = None) -> Iterator[bytes]:
         """The body as it arrives; `before_wait` is called whenever the next byte has yet to come."""
@@ -265,7 +282,7 @@ class Answer:
             if self.headers.get("transfer-encoding", "").lower() == "chunked":
                 yield from self._chunked()
             elif "content-length" in self.headers:
-                yield from self._sized(_number(self.headers["content-length"], 10))
+                yield from self._sized(self._number(self.headers["content-length"], 10))
             else:
                 yield from self._until_closed()
         finally:
@@ -280,20 +297,20 @@ class Answer:
         data = self._receive()
         if not data:
             if self._buffer.startswith(_TLS_ALERT):
-                raise ConnectionLost(f"what listens at {self.name} speaks TLS; write https://")
+                raise Misanswered(f"what listens at {self.name} speaks TLS; write https://")
             raise self._wait.lost("gflowd closed the connection before it had answered")
         self._buffer += data
 
     def _head(self) -> tuple[int, dict[str, str]]:
         while (end := self._buffer.find(b"\r\n\r\n")) < 0:
             if len(self._buffer) > _MAX_HEAD:
-                raise ConnectionLost(f"what listens at {self._wait.name} does not speak HTTP")
+                raise Misanswered(f"what listens at {self._wait.name} does not speak HTTP")
             self._more()
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         first, *lines = head.decode("latin-1").split("\r\n")
         version, _, status = first.partition(" ")
         if not version.startswith("HTTP/1.") or not status[:3].isdigit():
-            raise ConnectionLost(f"what listens at {self._wait.name} does not speak HTTP")
+            raise Misanswered(f"what listens at {self._wait.name} does not speak HTTP")
         fields = (line.partition(":") for line in lines)
         return int(status[:3]), {name.strip().lower(): value.strip() for name, _, value in fields}
 
@@ -306,18 +323,18 @@ class Answer:
             yield data
 
     def _chunked(self) -> Iterator[bytes]:
-        while size := _number(self._line().partition(b";")[0].decode("latin-1"), 16):
+        while size := self._number(self._line().partition(b";")[0].decode("latin-1").strip(), 16):
             yield from self._sized(size)
             self._line()
         for _ in range(_MAX_TRAILERS):
             if not self._line():
                 return
-        raise _garbled()
+        raise self.unexpected()
 
     def _line(self) -> bytes:
         while (end := self._buffer.find(b"\r\n")) < 0:
             if len(self._buffer) > _MAX_HEAD:
-                raise _garbled()
+                raise self.unexpected()
             self._more()
         line, self._buffer = self._buffer[:end], self._buffer[end + 2 :]
         return line
@@ -329,14 +346,12 @@ class Answer:
             yield data
             data = self._receive()
 
-
-def _number(text: str, base: int) -> int:
-    """Of digits alone: what `int` takes besides, such as a sign, is no size."""
-    text = text.strip()
-    if not 0 < len(text) <= _MAX_NUMBER or not _DIGITS[base].issuperset(text):
-        raise _garbled()
-    return int(text, base)
+    def _number(self, text: str, base: int) -> int:
+        if not _is_count(text, base):
+            raise self.unexpected()
+        return int(text, base)
 
 
-def _garbled() -> ConnectionLost:
-    return ConnectionLost("gflow's answer is garbled")
+def _is_count(text: str, base: int) -> bool:
+    """Whether this is digits alone: what `int` takes besides, such as a sign, is no size."""
+    return 0 < len(text) <= _MAX_NUMBER and _DIGITS[base].issuperset(text)

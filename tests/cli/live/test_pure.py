@@ -140,3 +140,9 @@ def test_nothing_of_a_log_steers_the_terminal(pieces):
     for piece in pieces:
         tail.feed(piece)
     assert all(char >= " " and not "\x7f" <= char < "\xa0" for text in tail.lines() for char in text)
+
+
+def test_nor_do_marks_that_turn_the_direction_of_writing():
+    tail = Tail()
+    tail.feed("a\u202eb\u2066c\u200fd\n".encode())
+    assert tail.lines() == ["abcd"]

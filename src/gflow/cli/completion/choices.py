@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 
 SHELLS = ("bash", "zsh", "fish")
 COMPLETION = "completion"
+FORM = "2"
+"""Of questions and answers. A script of another one is refused, for it would take values for something else."""
 
-FILES, DIRECTORIES, COMMAND_LINE = ":files", ":directories", ":command"
-"""What the shell itself knows better; the last is followed by the place of the command line's first word."""
+WORDS, FILES, DIRECTORIES, COMMAND_LINE = ":words", ":files", ":directories", ":command"
+"""What the shell itself is to add: nothing, or what it knows better.
+
+The last is followed by the place of that command line's first word.
+"""
 
 _OF_SHELL = {
     "PATH": FILES,
@@ -51,18 +56,20 @@ _FIXED = {
 
 
 def offers(found: Position, live: Callable[[str, Position], Found], *, describe: bool) -> tuple[str, Found]:
-    """What the shell is to do itself, or nothing; and the words with what they mean, empty unless `describe`.
+    """What the shell is to do itself; and the words with what they mean, empty unless `describe`.
 
     live(kind, position) are the values the daemon knows.
     """
     if found.option is not None:
         return _values(found, found.option, live)
     if found.takes_options and found.word.startswith("-"):
-        return "", _starting(found.word, _option_names(found.table, describe=describe))
+        return WORDS, _starting(found.word, _option_names(found.table, describe=describe))
     verbs = _verbs(found, describe=describe)
     if found.argument is None:
-        return "", _starting(found.word, verbs)
+        return WORDS, _starting(found.word, verbs)
     shell, values = _values(found, found.argument, live)
+    if found.takes_options:
+        values = [(value, what) for value, what in values if not value.startswith("-")]  # it would be an option
     return shell, _starting(found.word, verbs) + values
 
 
@@ -103,7 +110,7 @@ def _values(found: Position, item: Option | Argument, live: Callable[[str, Posit
         values = [(value, what) for what_of in kinds(item) for value, what in live(what_of, found)]
         values = [(value, what) for value, what in values if value.startswith(word)]
     there = head.replace(":", ",").split(",")
-    return "", [(value, what) for value, what in values if value not in there]
+    return WORDS, [(value, what) for value, what in values if value not in there]
 
 
 def _begun(item: Option | Argument, word: str) -> tuple[str, str]:

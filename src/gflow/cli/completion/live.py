@@ -9,7 +9,7 @@ import os
 
 from gflow.client import unix
 from gflow.client.endpoint import find, is_url, trust
-from gflow.client.errors import ClientError
+from gflow.client.errors import MISREAD, ClientError
 from gflow.client.http import target
 
 TYPE_CHECKING = False
@@ -47,7 +47,7 @@ def known(kind: str, position: Position) -> Found:
     trust(position.given.get("cacert"))
     try:
         return ask(find(position.given.get("url"), position.given.get("config"), quiet=True), position)
-    except (ClientError, OSError, ValueError):
+    except (ClientError, OSError, *MISREAD):
         return []
 
 
@@ -55,7 +55,7 @@ def _jobs(path: str, position: Position) -> Found:
     verb = position.table.name
     mine = verb in _CHANGING and (os.geteuid() != 0 or is_url(path))
     rows = _rows(path, "JOBID,NAME,ST", states=_STATES.get(verb, "all"), mine=1 if mine else None)
-    return [(row[0], f"{row[1]} ({row[2]})") for row in rows if len(row) == 3]
+    return [(row[0], f"{row[1]} ({row[2]})") for row in rows if len(row) == 3 and row[0].isdecimal()]
 
 
 def _names(path: str, position: Position) -> Found:
@@ -107,7 +107,10 @@ _ASK = {
 }
 
 
+_MOST_BYTES = 1 << 23
+
+
 def _get(path: str, resource: str) -> bytes:
     answer = unix.ask(path, "GET", resource, timeout_secs=PATIENCE_SECS).answer()
-    body = answer.read()
+    body = answer.read(_MOST_BYTES)
     return body if answer.status == 200 else b""

@@ -1,17 +1,15 @@
 """How shells ask for completions, and how they are told.
 
-The script of each shell asks the command itself: `PROGRAM __complete SHELL INDEX LINE WORD...`, where INDEX is the
-place of the word at the cursor, the program being 0. LINE is what is in front of the cursor, from bash only: it splits
-words at `=` and `:`, and the line shows which of them are one. The answer has a line for each word that fits, for zsh
-and fish with a tab and its meaning; a first line with a colon says what the shell is to complete by itself.
-
-Values are other people's words, such as names of their jobs. One that would make a line that begins with a colon, or
-lines of its own, is left out: it has to be typed.
+The script of each shell asks the command itself: `PROGRAM __complete FORM SHELL INDEX LINE WORD...`, where INDEX is
+the place of the word at the cursor, the program being 0. LINE is what is in front of the cursor, from bash only: it
+splits words at `=` and `:`, and the line shows which of them are one. The first line of the answer, which is always
+there, says what the shell is to complete by itself; so no value can say that, whatever it is. Each of the others is a
+word that fits, for zsh and fish with a tab and its meaning. Values that would steer a terminal are left out.
 """
 
 from __future__ import annotations
 
-from gflow.cli.completion.choices import COMMAND_LINE, COMPLETION, SHELLS, offers
+from gflow.cli.completion.choices import COMMAND_LINE, COMPLETION, FORM, SHELLS, WORDS, offers
 from gflow.cli.completion.position import locate
 from gflow.client.plain import harmless
 
@@ -26,28 +24,31 @@ if TYPE_CHECKING:
     Live = Callable[[str, Position], Found]
 
 _BLANKS = " \t\n"
-_INSTRUCTION = ":"
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
 
 
 def answer(table: Command | Group, asked: Sequence[str], live: Live | None = None) -> str:
     """What to print for the arguments of `__complete`. Raises ValueError if they are no such question."""
-    if len(asked) < 4 or not asked[1].isdigit() or not 0 < int(asked[1]) < len(asked) - 3:
-        raise ValueError("ask with SHELL INDEX LINE WORD...")
-    shell, at, line, *words = asked
+    if len(asked) < 5 or asked[0] != FORM or not asked[2].isdecimal() or not 0 < int(asked[2]) < len(asked) - 4:
+        raise ValueError(f"ask with {FORM} SHELL INDEX LINE WORD..., as 'gflow completion SHELL' does")
+    _, shell, at, line, *words = asked
     typed = _whole(line, words[: int(at) + 1])
     whole = [unquoted(word) for word, _ in typed]
     if whole[1:-1] == [COMPLETION]:
-        return "".join(f"{name}\n" for name in SHELLS if name.startswith(whole[-1]))
+        return _lines(WORDS, [name for name in SHELLS if name.startswith(whole[-1])])
     found = locate(table, whole[1:-1], whole[-1])
     if found is None:
-        return ""
+        return _lines(WORDS, [])
     own, values = offers(found, live or _live, describe=shell != "bash")
     if own == COMMAND_LINE:
         own += f" {typed[1 + (len(whole) - 2 if found.begun is None else found.begun)][1]}"
     there = _kept_by_shell(typed[-1][0], words[int(at)]) if line else ""
-    lines = [_line(shell, found.kept + value, meaning, there) for value, meaning in values if value.isprintable()]
-    return "".join([f"{own}\n" if own else "", *(line for line in lines if not line.startswith(_INSTRUCTION))])
+    fit = [(found.kept + value, meaning) for value, meaning in values if value and harmless(value) == value]
+    return _lines(own, [_line(shell, value, meaning, there) for value, meaning in fit])
+
+
+def _lines(own: str, offered: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in (own, *offered))
 
 
 def _live(kind: str, position: Position) -> Found:
@@ -58,8 +59,8 @@ def _live(kind: str, position: Position) -> Found:
 
 def _line(shell: str, value: str, meaning: str, there: str) -> str:
     if shell == "bash":
-        return escaped(value.removeprefix(there)) + "\n"
-    return f"{value}\t{harmless(meaning)}\n" if meaning else f"{value}\n"
+        return escaped(value.removeprefix(there))
+    return f"{value}\t{harmless(meaning)}" if meaning else value
 
 
 def _whole(line: str, words: Sequence[str]) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ import sys
 
 from gflow.cli.command import Command, Failure, Option
 from gflow.cli.job.arguments import ONE, one
+from gflow.client import ssh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 def run(values: Values) -> int:
     client, job_id = one(values)
     argv = client.attach(job_id, read_only=values["read_only"])
-    by_ssh = f"; in a terminal, run: {' '.join(argv)}" if client.by_tcp else ""
+    by_ssh = f"; in a terminal, run: {ssh.line(argv)}" if client.by_tcp else ""
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise Failure(
             f"job {job_id} can only be attached to from a terminal; gjob log -f {job_id} shows its output{by_ssh}"

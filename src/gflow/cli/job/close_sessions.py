@@ -9,6 +9,7 @@ from gflow.cli.kinds import wildcard, wildcards
 from gflow.cli.matching import matches
 from gflow.cli.outcomes import act_on_each
 from gflow.cli.output import TEXT
+from gflow.cli.render.table import harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(values: Values) -> int:
     if not values["jobs"]:
         chosen = [job_id for job_id in chosen if there[job_id]["state"] in states.FINAL]
     if values["dry_run"]:
-        print("".join(f"{there[job_id]['session']}\n" for job_id in chosen if job_id in there), end="")
+        print("".join(f"{harmless(there[job_id]['session'])}\n" for job_id in chosen if job_id in there), end="")
         return 0
     return _close(client, chosen, values["output"])
 
@@ -61,7 +62,7 @@ def _close(client: Client, job_ids: list[int], kind: str) -> int:
     def tell(job: Record) -> None:
         nonlocal closed, already
         if job["closed"]:
-            print(job["session"])
+            print(harmless(job["session"]))
             closed += 1
         else:
             already += 1

@@ -9,6 +9,7 @@ from gflow.cli.job.changes import EXCLUSIVE, OPTIONS, changes, check, dependenci
 from gflow.cli.kinds import export, signal_name
 from gflow.cli.outcomes import act_on_each
 from gflow.cli.output import TEXT
+from gflow.cli.render.table import harmless
 from gflow.cli.request import environment, export_to
 from gflow.client.errors import Declined
 from gflow.client.voice import say
@@ -65,7 +66,7 @@ def run(values: Values) -> int:
             lines = [str(new["redone_as"]) for new in (job, *job["cascade"])] if lines else []
         elif job["id"] in earlier:
             lines = [f"Job {job['id']} was a later attempt of job {earlier[job['id']]}, which is done again."]
-        print("".join(f"{line}\n" for line in lines), end="")
+        print("".join(f"{harmless(line)}\n" for line in lines), end="")
 
     return act_on_each(waited_for_first(job_ids, jobs), redo, tell, values["output"], _FIELDS)
 

@@ -56,7 +56,7 @@ def describe(job: Record, now: float, progress: Record | None = None) -> list[st
     )
     lines = []
     for title, fields in sections:
-        said = [f"  {name}={harmless(str(value))}" for name, value in fields if value is not None]
+        said = [harmless(f"  {name}={value}") for name, value in fields if value is not None]
         lines += [title, *said] if said else []
     return lines
 

@@ -103,7 +103,7 @@ def _row(process: Record, share: float) -> list[str]:
         percent(share),
         bytes_text(process["memory_bytes"]),
         str(process["threads"]),
-        process["state"],
+        harmless(process["state"]),
         format_duration(process["cpu_secs"]),
         harmless(process["command"]),
     ]

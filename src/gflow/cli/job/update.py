@@ -8,6 +8,7 @@ from gflow.cli.job.changes import EXCLUSIVE, OPTIONS, changes, check, dependenci
 from gflow.cli.kinds import positive
 from gflow.cli.outcomes import act_on_each
 from gflow.cli.output import TEXT
+from gflow.cli.render.table import harmless
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(values: Values) -> int:
 def _tell(job: Record) -> None:
     print(f"Job {job['id']} updated successfully.")
     if job["changed"]:
-        print(f"  Changed: {', '.join(job['changed'])}")
+        print(harmless(f"  Changed: {', '.join(job['changed'])}"))
 
 
 def _of_group(values: Values) -> Record:

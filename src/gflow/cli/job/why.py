@@ -45,12 +45,12 @@ def lines(answer: dict[str, Any]) -> list[str]:
         start = answer["expected_start"]
         found.append(f"  Expected to start at {stamp(start)}, {ahead(start - time.time())}.")
     elif answer.get("expected_start_unknown"):
-        found.append(f"  No start can be told: {harmless(answer['expected_start_unknown'])}.")
-    return found
+        found.append(f"  No start can be told: {answer['expected_start_unknown']}.")
+    return list(map(harmless, found))
 
 
 def _line(reason: dict[str, Any]) -> str:
-    return harmless(f"  {reason['text']}" + (f" ({reason['help']})" if reason.get("help") else ""))
+    return f"  {reason['text']}" + (f" ({reason['help']})" if reason.get("help") else "")
 
 
 COMMAND = Command(

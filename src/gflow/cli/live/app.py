@@ -29,6 +29,7 @@ from gflow.cli.live.follow import Follow
 from gflow.cli.live.layout import fit, gpu_lines, help_line
 from gflow.cli.live.terminal import Terminal
 from gflow.cli.live.widgets import LogPane, Queue
+from gflow.cli.render.table import harmless
 from gflow.cli.render.table import width as columns_of
 from gflow.client.errors import ClientError
 from gflow.client.http import Client
@@ -365,7 +366,7 @@ class Top(App[None]):
         self._feed.refresh()
 
     def _say(self, text: str, *, bad: bool) -> None:
-        self._said = (text, bad, time.monotonic() + SAID_SECS)
+        self._said = (harmless(text), bad, time.monotonic() + SAID_SECS)
         self._draw()
 
     def on_top_attach(self, message: Attach) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from gflow.cli.live.picture import ASKED, Picture, Row, rows_of
 from gflow.cli.live.wire import SILENCE_SECS, Bell, Stopped, stream
-from gflow.client.errors import ClientError, ConnectionLost, Declined
+from gflow.client.errors import MISREAD, ClientError, ConnectionLost, Declined, Misanswered
 from gflow.client.http import Client
+from gflow.client.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,10 +87,12 @@ class Feed:
     def _listen_while_it_is_there(self) -> None:
         try:
             self._listen()
-        except Declined as error:
-            self._set(str(error))
+        except (Declined, Misanswered) as error:
+            self._set(harmless(str(error)))
         except ClientError:
             self._set("reconnecting")
+        except MISREAD:
+            self._set("the daemon answers with something else: is it gflow?")
 
     def _listen(self) -> None:
         """Follow the events until the daemon is gone."""

@@ -12,6 +12,7 @@ from gflow.cli.live.tail import MOST_LINES, Tail
 from gflow.cli.live.wire import Bell, Stopped, stream
 from gflow.client.errors import ClientError, Declined
 from gflow.client.http import Client, target
+from gflow.client.plain import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ class Follow:
         try:
             self._show(reasons(Client(self._path).why(self.job_id)))
         except Declined as error:
-            self._show([str(error)])
+            self._show([harmless(str(error))])
         except ClientError:
             return False
         return True
@@ -89,7 +90,7 @@ class Follow:
                 self._tail.feed(piece)
             ended = bool(Client(self._path).job(self.job_id)["state"] != "Running")
         except Declined as error:
-            self._show([str(error)])
+            self._show([harmless(str(error))])
             return True
         except ClientError:
             return False

@@ -10,6 +10,8 @@ import re
 from codecs import getincrementaldecoder
 from collections import deque
 
+from gflow.client.plain import CONTROLS, TURNING
+
 MOST_LINES = 2000
 MOST_CHARS = 4000
 """Of one line."""
@@ -18,7 +20,7 @@ _SEQUENCES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|[ -/]*[0-Z\\^-~])"
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,4000}\x1b?|[PX^_][^\x1b]{0,4000}\x1b?|[ -/]*)?\Z")
-_STEERING = {code: None for code in (*range(32), *range(127, 160)) if chr(code) != "\t"}
+_STEERING = {code: None for code in (*CONTROLS, *TURNING) if chr(code) != "\t"}
 
 
 class Tail:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gflow.client import unix
 from gflow.client.errors import ConnectionLost
-from gflow.client.http import declined
+from gflow.client.http import accepted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,9 +74,7 @@ def stream(
     except BaseException:
         question.close()
         raise
-    answer = question.answer()
-    if answer.status >= 400:
-        raise declined(answer)
+    answer = accepted(question)
     return answer.headers, answer.chunks(before_wait)
 
 
