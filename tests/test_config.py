@@ -167,6 +167,10 @@ def test_a_pipe_that_nobody_named_is_not_waited_for(tmp_path):
             "[notifications]\nmax_concurrent_deliveries = 0",
             "notifications.max_concurrent_deliveries: must be 1 or more",
         ),
+        (
+            '[notifications]\njobs_may_mail = [" "]',
+            "notifications.jobs_may_mail: one of the addresses is empty",
+        ),
         ('[executor]\ntype = "process"', "executor.type: only 'tmux' is supported; there is no process executor"),
         ('[projects]\nknown_projects = "ml"', "projects.known_projects: expected `array`, got `str`"),
         ("[projects]\nknown_projects = [1]", "projects.known_projects[0]: expected `str`, got `int`"),

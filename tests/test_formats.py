@@ -18,7 +18,7 @@ from gflow.core.model import JobId
 from gflow.core.selection import EVERYTHING
 from gflow.notify import outbox as outbox_module
 from gflow.notify.changes import Changes
-from gflow.notify.outbox import Outbox
+from gflow.notify.outbox import START, Outbox
 from gflow.store import history as history_module
 from gflow.store import snapshot, wal
 from gflow.store.history import History
@@ -76,13 +76,13 @@ def test_an_outbox_is_read_and_goes_on(there: Path):
         assert outbox.taken() == 3
         stock = outbox.stock(BOTH, 0.0)
         assert (stock.waiting, stock.standings) == ({"a": 2, "b": 2}, {"b": "{}"})
-        tried, waiting = outbox.waiting("a", 0, (), 9)
+        tried, waiting = outbox.waiting("a", START, (), 9)
         assert (tried.number, tried.event, tried.attempts, tried.next_try) == (2, "job_failed", 2, 1_700_000_500.5)
         assert (waiting.number, waiting.payload, waiting.attempts) == (3, b'{"number": 3}', 0)
         (lost,) = outbox.given_up(9)
         assert (lost.target, lost.number, lost.attempts, lost.why) == ("b", 1, 4, "the answer was 500")
         later = Changes(taken=4, facts={"lost": "9"})
-        later.add(4, "job_held", b"{}", {"a"})
+        later.add(4, "job_held", b"{}", {"a": 4}, "ana")
         outbox.save(later)
     with closing(Outbox(there)) as again:
         found = again.stock(BOTH, 0.0)

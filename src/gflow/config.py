@@ -207,6 +207,8 @@ class Notifications(Struct, forbid_unknown_fields=True):
     """Nothing is told without it."""
     max_concurrent_deliveries: int = 16
     """Attempts at one time, over all targets."""
+    jobs_may_mail: list[str] = field(default_factory=lambda: ["*"])
+    """Addresses that jobs may have written to, as `*@example.org`; empty: none."""
     webhooks: list[Webhook] = []
     emails: list[Email] = []
     commands: list[Command] = []
@@ -456,6 +458,9 @@ def _check(config: Config, source: str) -> None:
         f"projects.known_projects: {unfit!r} is no project; use 1 to {MAX_PROJECT} printable characters": not unfit,
         "notifications.max_concurrent_deliveries: must be 1 or more": (
             config.notifications.max_concurrent_deliveries >= 1
+        ),
+        "notifications.jobs_may_mail: one of the addresses is empty": all(
+            map(str.strip, config.notifications.jobs_may_mail)
         ),
     }
     for where, limits in _limits(config.quota):

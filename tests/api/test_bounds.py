@@ -8,6 +8,7 @@ import gflow
 from gflow.api import body, crowd, ending, logs, query, room
 from gflow.core import limits, submission, tokens
 from gflow.daemon import endpoints, tls
+from gflow.notify import allowance
 from gflow.wire import requests
 
 PAGE = Path(gflow.__file__).parents[2] / "docs" / "api.md"
@@ -43,6 +44,8 @@ def test_numbers():
     assert memory == [f"{room.MEMORY_OF_ONE // mib} MiB", f"{room.MEMORY // kib // mib} GiB"]
     assert files == [f"{room.FILES_OF_ONE // kib // mib} GiB", f"{room.FILES // kib // mib} GiB"]
     assert rows["tokens"][1:3] == [str(tokens.MOST_OF_A_USER), str(tokens.MOST)]
+    (mails,) = (rows[name][1:3] for name in rows if name.startswith("mails within an hour"))
+    assert (mails, allowance.HOUR_SECS) == ([f"{allowance.OF_ONE}", f"{allowance.OF_ALL}"], 3600)
     assert rows["connections"][1] == f"{endpoints.OF_ONE}, or a quarter of all"
     assert rows["connections"][2].startswith(f"{endpoints.MAX_CONNECTIONS}, or half of the files")
     assert rows["streams"][1:3] == [str(crowd.STREAMS_OF_ONE), str(crowd.STREAMS_AT_ONCE)]

@@ -16,6 +16,7 @@ FIELDS = [
     "delivered",
     "retried",
     "dropped",
+    "mail_withheld",
     "given_up",
     "last_result",
     "last_result_at",
@@ -166,3 +167,7 @@ async def test_a_job_whose_mail_nobody_sends_is_queued_with_a_warning(tmp_path):
             told = await house.ask("POST", "/jobs", house.request(**wish), 201)
             assert ("nobody is mailed" in told.get("warning", "")) is warned
             assert "warning" not in await house.ask("POST", "/jobs", house.request(), 201)
+            if not warned:
+                wish["notifications"]["emails"].append("far@away")
+                told = await house.ask("POST", "/jobs", house.request(**wish), 201)
+                assert told["warning"] == "far@away: not mailed: notifications.jobs_may_mail does not name them"

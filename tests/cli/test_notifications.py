@@ -52,6 +52,11 @@ def test_what_was_dropped_is_told(run, daemon):
     assert (done.status, done.err) == (0, "gctl webhooks: b: 7 deliveries were dropped, for too many waited\n")
 
 
+def test_mails_that_were_withheld_are_told(run, daemon):
+    notifications(daemon, target(name="m", mail_withheld={"ben": 7}))
+    assert run(GCTL, "webhooks").err == "gctl webhooks: m: 7 mails for jobs of ben were not sent: too many\n"
+
+
 def test_every_target_has_a_line(run, daemon):
     dead = {"name": "https://b.example", "queued": 7, "last_result": "failed", "paused": True, "next_try": MOMENT + 60}
     notifications(daemon, target(), target(**dead))

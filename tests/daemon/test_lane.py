@@ -95,7 +95,7 @@ async def test_a_pause_that_was_asked_for_outlives_a_restart(nursery, autojump_c
     target = Target()
     lane = await start(nursery, target)
     lane.found(2)
-    lane.feed([entry(1, attempts=1, next_try=1000 + 60), entry(2)], 2)
+    lane.feed([entry(1, attempts=1, next_try=1000 + 60), entry(2)], (0, 2))
     await trio.sleep(59)
     assert target.attempts == []
     await trio.sleep(2)
@@ -345,12 +345,60 @@ async def test_what_is_brought_late_goes_where_it_belongs(nursery, autojump_cloc
     lane = await start(nursery, target, 5, 9)
     await idle()
     lane.found(3)
-    lane.feed([entry(2), entry(7), entry(11)], 11)
+    lane.feed([entry(2), entry(7), entry(11)], (0, 11))
     assert [one.number for one in lane.window] == [2, 5, 7, 9, 11]
     target.open.set()
     await trio.sleep(1)
     assert target.delivered == [5, 2, 7, 9, 11], "after the one under way"
-    assert (lane.beyond, lane.cursor) == (0, 11)
+    assert (lane.beyond, lane.cursor) == (0, (0, 11))
+
+
+# -- users take turns ------------------------------------------------------------------------------------------------
+
+
+def offered(lane, number, owner):
+    lane.add(entry(number, place=lane.turns.place(owner), owner=owner))
+
+
+async def test_a_flood_of_one_user_delays_nobody_else_and_each_stays_in_order(nursery, autojump_clock):
+    target = Target(secs=1.0)
+    lane = await start(nursery, target)
+    for number in range(1, 2001):
+        offered(lane, number, "ben")
+    await trio.sleep(10.5)  # the eleventh is under way
+    for number, owner in ((2001, "ana"), (2002, "ana"), (2003, ""), (2004, "ben"), (2005, "ana")):
+        offered(lane, number, owner)
+    await trio.sleep(8)
+    assert target.delivered == [*range(1, 12), 12, 2001, 2003, 13, 2002, 14, 2005]
+    assert (lane.waiting, lane.beyond) == (2005 - 18, 2001 - module.WINDOW)
+
+
+async def test_what_is_dropped_is_the_oldest_of_whom_most_waits(nursery, autojump_clock, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 6)
+    target = Target()
+    target.hanging = True
+    lane = await start(nursery, target)
+    for number, owner in enumerate(("ana", "ben", "ben", "ben", "ben", "ben", "ben", "ana", "ben"), 1):
+        offered(lane, number, owner)
+        await idle()
+    assert [one.number for one in sorted(lane.window)] == [1, 5, 6, 7, 8, 9]
+    target.open.set()
+    await trio.sleep(1)
+    assert target.delivered == [1, 8, 5, 6, 7, 9]
+
+
+async def test_what_has_become_too_much_for_the_window_is_left_to_the_outbox(nursery, autojump_clock):
+    target = Target()
+    target.hanging = True
+    lane = await start(nursery, target)
+    for number in range(1, 1001):
+        offered(lane, number, f"u{number % 4}" if number > 400 else "ben")
+    assert len(lane.window) > 2 * module.WINDOW
+    waiting, window = lane.waiting, lane.window
+    lane.trim()
+    assert (lane.waiting, lane.window) == (waiting, window[: 2 * module.WINDOW])
+    assert lane.cursor == lane.window[-1].turn
+    nursery.cancel_scope.cancel()
 
 
 # -- the end ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from gflow.core.events import Event, EventKind
 from gflow.daemon import keeper as keeper_module
 from gflow.daemon import lane as lane_module
 from gflow.daemon import webhooks as webhooks_module
-from gflow.notify.outbox import NAME, Outbox, OutboxError
+from gflow.notify.outbox import NAME, START, Outbox, OutboxError
 from gflow.store.recovery.opening import EVENTS_STEP
 from support.desk import eventually
 from support.ledger import make_job
@@ -46,7 +46,7 @@ def left(home, key="t"):
     outbox = Outbox(home)
     try:
         outbox.stock({key}, 0.0)
-        return [one.number for one in outbox.waiting(key, 0, (), 100_000)]
+        return [one.number for one in outbox.waiting(key, START, (), 100_000)]
     finally:
         outbox.close()
 
@@ -103,6 +103,58 @@ async def test_a_long_queue_is_fed_from_the_outbox_in_order(home):
         await pool.drained.wait()
     assert target.delivered == list(range(1, 3001))
     assert left(home) == []
+
+
+def of(owner):
+    return Event(EventKind.COMPLETED, 1.0, make_job(1, owner=owner))
+
+
+async def test_a_user_waits_for_no_flood_of_another_and_no_restart_changes_that(home):
+    target = Target()
+    target.hanging = True
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home)
+        for number in range(1, 1501):
+            pool.offer(number, of("ben"))
+        await eventually(lambda: written(pool), "the outbox has them")
+        pool.offer(1501, of("ana"))
+        await eventually(lambda: written(pool), "and this")
+        pool.drain()
+        nursery.cancel_scope.cancel()
+    target = Target()
+    async with trio.open_nursery() as nursery:
+        pool = await start(nursery, [target], home, next_event_id=1502)
+        for number in range(1502, 1602):
+            pool.offer(number, of("ben"))
+            pool.offer(number + 100, of("ana"))
+        await eventually(lambda: len(target.delivered) >= 1701, "all of them")
+        pool.drain()
+        await pool.drained.wait()
+    ana = [number for number in target.delivered if number == 1501 or number > 1601]
+    ben = [number for number in target.delivered if number not in ana]
+    assert (ana, ben) == ([1501, *range(1602, 1702)], [*range(1, 1501), *range(1502, 1602)]), "each in order"
+    assert target.delivered.index(1501) < 5
+    assert target.delivered.index(1701) < 600
+    assert left(home) == []
+
+
+async def test_what_is_too_much_is_dropped_in_the_outbox_too_of_whom_most_waits(nursery, home, monkeypatch):
+    monkeypatch.setattr(lane_module, "MOST_WAITING", 1000)
+    monkeypatch.setattr(lane_module, "WINDOW", 20)
+    target = Target()
+    target.hanging = True
+    pool = await start(nursery, [target], home)
+    (lane,) = pool._lanes.values()
+    for number in range(1, 101):
+        pool.offer(number, of("ana"))
+    for number in range(101, 2001):
+        pool.offer(number, of("ben"))
+    await eventually(lambda: written(pool) and lane.waiting <= 1000, "what is too much is dropped")
+    assert (lane.waiting, lane.standing.dropped) == (1000, 1000)
+    target.open.set()
+    await eventually(lambda: len(target.delivered) == 1000, "the others")
+    assert sorted(target.delivered) == [*range(1, 101), *range(1101, 2001)]
+    nursery.cancel_scope.cancel()
 
 
 async def test_a_target_gets_only_what_it_wants(nursery, home):

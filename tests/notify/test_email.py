@@ -9,7 +9,7 @@ import pytest
 import trio
 import trustme
 
-from gflow.notify import email
+from gflow.notify import allowance, email
 from gflow.notify.base import DeliveryFailed
 from gflow.notify.email import THREADS, Email
 from gflow.notify.smtp_url import smtp_server
@@ -291,3 +291,37 @@ async def test_a_pipe_in_place_of_a_log_is_not_waited_for(tmp_path):
         target = mailer(f"smtp://localhost:{server.port}", "a@b", log_path=lambda job_id: tmp_path / "log")
         await target.deliver(delivery())
     assert "of its log" not in server.mails[0].text
+
+
+async def test_beyond_what_a_user_is_allowed_only_subscribers_are_written_to(monkeypatch, caplog):
+    monkeypatch.setattr(allowance, "OF_ONE", 2)
+    payload = told(notify_emails=("v1@x", "v2@x", "V3@x", "Admin@x"), notify_on=("*",))
+    with MailServer() as server:
+        target = mailer(f"smtp://localhost:{server.port}", "admin@x", jobs_too=True)
+        await target.deliver(delivery(payload))
+        assert [mail.recipients for mail in server.mails] == [["v1@x"], ["v2@x"], ["admin@x"]]
+        await target.deliver(delivery(payload, number=18))
+        assert [mail.recipients for mail in server.mails[3:]] == [["admin@x"]]
+    assert (target.withheld(), caplog.text.count("the jobs of alice have had 2 mails sent")) == ({"alice": 4}, 1)
+
+
+async def test_another_try_is_not_counted_again(monkeypatch):
+    monkeypatch.setattr(allowance, "OF_ONE", 1)
+    payload = told(notify_emails=("v1@x",), notify_on=("*",))
+    target = mailer("smtp://localhost:1", jobs_too=True)
+    await failure_of(target, delivery(payload))
+    with MailServer() as server:
+        target.server = smtp_server(f"smtp://localhost:{server.port}", "k")
+        await target.deliver(delivery(payload, attempt=2))
+        assert [mail.recipients for mail in server.mails] == [["v1@x"]]
+    assert target.withheld() == {}
+
+
+async def test_jobs_may_have_written_only_to_whom_is_allowed():
+    payload = told(notify_emails=("me@Lab.org", "you@evil-lab.org", "boss@x"), notify_on=("*",))
+    with MailServer() as server:
+        target = mailer(f"smtp://localhost:{server.port}", jobs_too=True, may_mail=("*@lab.org", "Boss@x"))
+        await target.deliver(delivery(payload))
+        assert [mail.recipients for mail in server.mails] == [["me@Lab.org"], ["boss@x"]]
+    nobody = mailer("smtp://localhost:1", jobs_too=True, may_mail=())
+    assert (nobody.wants(payload), nobody.may_write_to("me@lab.org")) == (False, False)

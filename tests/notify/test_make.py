@@ -77,6 +77,11 @@ def test_only_the_first_way_of_mail_is_for_jobs():
     assert (first.jobs_too, second.jobs_too, second.wants(payload)) == (True, False, False)
     assert first.sender == '"gflow" <gflow@example.com>'
     assert list(first.to) == ["admin@example.com"]
+    assert (first.may_write_to("me@x"), second.may_write_to("me@x")) == (True, False)
+    (chosen, _) = targets(
+        notifications(ALL.replace("enabled = true", 'enabled = true\njobs_may_mail = [" *@X "]')), ENVIRON
+    )[2:4]
+    assert (chosen.may_write_to("me@x"), chosen.may_write_to("me@y")) == (True, False)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest
 
 import gflow
 from gflow.notify import outbox as module
-from gflow.notify.changes import WAITING, Changes, Row
-from gflow.notify.outbox import NAME, GivenUp, Outbox, OutboxDamaged, OutboxError, Stored
+from gflow.notify.changes import Changes, Row
+from gflow.notify.outbox import NAME, START, GivenUp, Outbox, OutboxDamaged, OutboxError, Stored
 
 BOTH = frozenset({"a", "b"})
 
@@ -28,7 +28,7 @@ def outbox(tmp_path):
 def events(*numbers, keys=BOTH, size=0):
     changes = Changes(taken=max(numbers))
     for number in numbers:
-        changes.add(number, "job_started", b'{"n":%d}' % number + b" " * size, set(keys))
+        changes.add(number, "job_started", b'{"n":%d}' % number + b" " * size, dict.fromkeys(keys, 0))
     return changes
 
 
@@ -40,8 +40,23 @@ def rows(**standing):
     return changes
 
 
-def numbers(outbox, key="a", after=0, besides=(), most=1000):
+def numbers(outbox, key="a", after=START, besides=(), most=1000):
     return [one.number for one in outbox.waiting(key, after, besides, most)]
+
+
+def test_turns_are_kept_and_so_is_how_much_waits_of_whom(tmp_path, outbox):
+    outbox.save(events(1))
+    later = Changes(taken=4)
+    for number, owner, place in ((2, "ben", 7), (3, "ben", 8), (4, "ana", 7)):
+        later.add(number, "job_failed", b"{}", {"a": place}, owner)
+    outbox.save(later)
+    outbox.close()
+    again = Outbox(tmp_path)
+    assert again.stock(BOTH, 0.0).shares == {"a": {"": (1, 0), "ben": (2, 8), "ana": (1, 7)}, "b": {"": (1, 0)}}
+    assert numbers(again) == [1, 2, 4, 3]
+    assert numbers(again, after=(7, 2)) == [4, 3]
+    assert again.oldest_of("a", "ben", [2], 9) == [3]
+    again.close()
 
 
 def count_events(path):
@@ -61,7 +76,7 @@ def test_what_is_written_is_there_for_the_next_daemon(tmp_path, outbox):
     again = Outbox(tmp_path)
     stock = again.stock(BOTH, 0.0)
     assert (stock.taken, stock.waiting, stock.standings, stock.set_aside) == (3, {"a": 2, "b": 3}, {"a": "{}"}, 0)
-    assert again.waiting("a", 0, (), 10) == [
+    assert again.waiting("a", START, (), 10) == [
         Stored(2, "job_started", b'{"n":2}', 2, 1700.5),
         Stored(3, "job_started", b'{"n":3}', 0, 0.0),
     ]
@@ -83,9 +98,9 @@ def test_a_new_one_is_empty_and_for_its_owner_only(tmp_path, outbox):
 def test_it_is_read_piece_by_piece_without_what_is_in_memory(outbox):
     outbox.save(events(*range(1, 11)))
     assert numbers(outbox, most=3) == [1, 2, 3]
-    assert numbers(outbox, after=3, most=3) == [4, 5, 6]
-    assert numbers(outbox, after=3, besides=[4, 6], most=3) == [5, 7, 8]
-    assert numbers(outbox, after=10) == []
+    assert numbers(outbox, after=(0, 3), most=3) == [4, 5, 6]
+    assert numbers(outbox, after=(0, 3), besides=[4, 6], most=3) == [5, 7, 8]
+    assert numbers(outbox, after=(0, 10)) == []
 
 
 def test_an_event_goes_with_its_last_delivery(tmp_path, outbox):
@@ -109,7 +124,7 @@ def test_given_up_deliveries_can_be_taken_back(outbox):
     assert outbox.take_back("a", 1) is True
     assert outbox.take_back("a", 1) is False, "it waits already"
     assert outbox.take_back("a", 3) is None
-    assert outbox.waiting("a", 0, (), 9) == [Stored(1, "job_started", b'{"n":1}', 0, 0.0)]
+    assert outbox.waiting("a", START, (), 9) == [Stored(1, "job_started", b'{"n":1}', 0, 0.0)]
 
 
 def test_only_the_last_given_up_ones_are_kept(tmp_path, outbox, monkeypatch):
@@ -218,7 +233,10 @@ def test_one_of_the_first_format_is_taken_up(tmp_path, outbox):
     outbox.save(events(1, 2))
     outbox.close()
     database = sqlite3.connect(tmp_path / NAME)
-    database.executescript("DROP TABLE fact; PRAGMA user_version = 1;")
+    database.executescript(
+        "DROP TABLE fact; DROP INDEX delivery_turn; ALTER TABLE event DROP COLUMN owner;"
+        " ALTER TABLE delivery DROP COLUMN place; PRAGMA user_version = 1;"
+    )
     database.close()
     again = Outbox(tmp_path)
     assert again.stock(BOTH, 0.0).waiting == {"a": 2, "b": 2}
@@ -234,9 +252,9 @@ def test_forgetting_how_far_it_got(outbox):
 def test_numbers_that_are_used_again_are_of_the_later_event(outbox):
     outbox.save(events(1))
     later = Changes(taken=1)
-    later.add(1, "job_failed", b"{}", {"a"})
+    later.add(1, "job_failed", b"{}", {"a": 0})
     outbox.save(later)
-    assert outbox.waiting("a", 0, (), 9) == [Stored(1, "job_failed", b"{}", 0, 0.0)]
+    assert outbox.waiting("a", START, (), 9) == [Stored(1, "job_failed", b"{}", 0, 0.0)]
 
 
 # -- changes ---------------------------------------------------------------------------------------------------------
@@ -253,8 +271,8 @@ def test_what_came_and_went_is_nothing_to_write():
 @pytest.mark.parametrize(
     ("earlier", "later", "left"),
     [
-        ({"a1": WAITING}, {"a1": None}, {("a", 1): None}),
-        ({"a1": None}, {"a1": WAITING}, {("a", 1): WAITING}),
+        ({"a1": Row()}, {"a1": None}, {("a", 1): None}),
+        ({"a1": None}, {"a1": Row()}, {("a", 1): Row()}),
         ({"a1": Row(1)}, {"a1": Row(2)}, {("a", 1): Row(2)}),
         ({"a1": Row(1)}, {"b1": None}, {("a", 1): Row(1), ("b", 1): None}),
     ],

@@ -56,10 +56,10 @@ def told() -> Changes:
     """Three events for two targets: one delivered, one to be tried again, one given up."""
     changes = Changes(taken=3)
     for number, name in ((1, "job_started"), (2, "job_failed"), (3, "job_completed")):
-        changes.add(number, name, b'{"number": %d}' % number, {"a", "b"})
+        changes.add(number, name, b'{"number": %d}' % number, {"a": number, "b": number}, "ana")
     changes.put("a", 1, None)
-    changes.put("a", 2, Row(2, 1_700_000_500.5))
-    changes.put("b", 1, Row(4, 0.0, 1_700_000_400.0, "the answer was 500"))
+    changes.put("a", 2, Row(2, 1_700_000_500.5, place=2))
+    changes.put("b", 1, Row(4, 0.0, 1_700_000_400.0, "the answer was 500", 1))
     changes.standings["b"] = "{}"
     return changes
 

@@ -17,7 +17,7 @@ def main() -> None:
     outbox = Outbox(Path(sys.argv[1]))
     for number in count(int(sys.argv[2])):
         changes = Changes(taken=number)
-        changes.add(number, "job_completed", b'{"n": %d}' % number + b" " * 300, {"a", "b"})
+        changes.add(number, "job_completed", b'{"n": %d}' % number + b" " * 300, {"a": 0, "b": 0})
         if number > 2:
             changes.put("a", number - 2, None)
         outbox.save(changes)

@@ -72,6 +72,12 @@ class Target:
         self.delivered.append(delivery.number)
         self.payloads.append(delivery.payload)
 
+    def may_write_to(self, address):
+        return address != "far@away"
+
+    def withheld(self):
+        return {}
+
     async def aclose(self):
         self.closed = True
 

@@ -3,7 +3,7 @@
 import json
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,9 @@ class Notifications(Protocol):
     @property
     def sends_mail(self) -> bool:
         """Whether jobs can have somebody mailed."""
+
+    def unmailed(self, addresses: Sequence[str]) -> list[str]:
+        """Those that jobs may not have written to."""
 
     def status(self) -> dict[str, Any]:
         """How it goes with every target."""

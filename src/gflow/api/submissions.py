@@ -91,9 +91,9 @@ async def _submit(
             f"{trouble}. Job {ids} is queued, but not safe yet, and starts when it is: do not submit it again"
         ) from None
     earlier = [job.id < first_new and not _same_request(spec, job) for spec, job in zip(specs, jobs, strict=True)]
-    mailed, kept_by = services.notifications.sends_mail, services.limits()["memory"]
+    kept_by = services.limits()["memory"]
     return [
-        _receipt(job, spooled.dropped, earlier=was, mailed=mailed, kept_by=kept_by)
+        _receipt(job, spooled.dropped, earlier=was, warning=_unmailed(services, job), kept_by=kept_by)
         for job, was in zip(jobs, earlier, strict=True)
     ]
 
@@ -136,7 +136,7 @@ def _same_request(spec: JobSpec, job: Job) -> bool:
     return spec.submit_key is not None and spec.submit_key == job.spec.submit_key
 
 
-def _receipt(job: Job, dropped: list[str], *, earlier: bool, mailed: bool, kept_by: str) -> dict[str, Any]:
+def _receipt(job: Job, dropped: list[str], *, earlier: bool, warning: str | None, kept_by: str) -> dict[str, Any]:
     """`already`: the state of an earlier job that is the same cell; `held`: why its group has it on hold.
 
     `warning`: what was asked for and will not be. `memory_kept_by`: what sees to its limit of memory.
@@ -146,11 +146,20 @@ def _receipt(job: Job, dropped: list[str], *, earlier: bool, mailed: bool, kept_
         told["already"] = job.state
     if job.state is State.HOLD and job.spec.group_id is not None and job.detail is not None:
         told["held"] = job.detail
-    if job.spec.notify_emails and not mailed:
-        told["warning"] = NOT_MAILED
+    if warning is not None:
+        told["warning"] = warning
     if job.spec.memory_mb is not None:
         told["memory_kept_by"] = kept_by
     return told
+
+
+def _unmailed(services: Services, job: Job) -> str | None:
+    """What is to be said if not everybody is mailed whom a job names."""
+    wanted, notifications = job.spec.notify_emails, services.notifications
+    if wanted and not notifications.sends_mail:
+        return NOT_MAILED
+    refused = notifications.unmailed(wanted)
+    return f"{', '.join(refused)}: not mailed: notifications.jobs_may_mail does not name them" if refused else None
 
 
 def _foreseen(spec: JobSpec, job: Job | None) -> dict[str, Any]:

@@ -7,7 +7,8 @@ then.
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from heapq import nsmallest
 from typing import TypeVar, TypeVarTuple
 
 import trio
@@ -15,7 +16,7 @@ import trio
 from gflow.daemon.lane import Lane
 from gflow.daemon.wake import Wake
 from gflow.notify.changes import Changes, Fresh, Row
-from gflow.notify.outbox import GivenUp, Outbox, OutboxDamaged, OutboxError, Stock, Stored
+from gflow.notify.outbox import START, GivenUp, Outbox, OutboxDamaged, OutboxError, Stock, Stored
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,9 @@ class Keeper:
 
     # -- for the pool and its lanes --------------------------------------------------------------------------------
 
-    def add(self, number: int, name: str, payload: bytes, keys: set[str]) -> None:
-        """An event that was taken over, and the targets it goes to."""
-        self._changes.add(number, name, payload, keys)
+    def add(self, number: int, name: str, payload: bytes, places: Mapping[str, int], owner: str) -> None:
+        """An event that was taken over, and the targets it goes to, at these places."""
+        self._changes.add(number, name, payload, places, owner)
         self.took(number)
         if len(self._changes.events) >= MOST_GATHERED:
             self._many.set()
@@ -149,6 +150,9 @@ class Keeper:
     async def _step(self) -> None:
         written = await self._flush()
         for lane in self.lanes:
+            if written:
+                lane.trim()
+                await self._relieve(lane)
             while lane.room:
                 if not await self._feed(lane, written):
                     break
@@ -221,10 +225,10 @@ class Keeper:
         changes = self._changes
         known = sum(lane.key in fresh.targets for fresh in changes.events.values())
         for entry in lane.window:
-            fresh = changes.events.setdefault(entry.number, Fresh(entry.event, entry.payload, set()))
+            fresh = changes.events.setdefault(entry.number, Fresh(entry.event, entry.payload, set(), entry.owner))
             known += lane.key not in fresh.targets
             fresh.targets.add(lane.key)
-            changes.rows[lane.key, entry.number] = Row(entry.attempts, entry.next_try)
+            changes.rows[lane.key, entry.number] = Row(entry.attempts, entry.next_try, place=entry.place)
         lost = lane.waiting - known
         lane.unsaved = True
         lane.beyond = known - len(lane.window)
@@ -262,9 +266,10 @@ class Keeper:
             except OutboxError as error:
                 self._failed(error)
                 return False
-            if rows:
-                lane.feed(rows, rows[-1].number)
-            elif lane.cursor:
+            if rows:  # and those that have come meanwhile, and whose turn is among theirs
+                late = [one for one in self._pending(lane, len(self._changes.events)) if one.turn < rows[-1].turn]
+                lane.feed([*rows, *late], rows[-1].turn)
+            elif lane.cursor > START:
                 lane.found(0)  # some lie before others that are done already: look from the beginning
             elif lane.beyond == before and not self._pending(lane, 1):
                 log.warning("%s: %d deliveries are not in the outbox any more", lane.target.name, lane.beyond)
@@ -273,7 +278,7 @@ class Keeper:
                 return False
             return True
         rows = self._pending(lane, most)
-        lane.feed(rows, 0)
+        lane.feed(rows, START)
         return bool(rows)
 
     def _in_memory(self, lane: Lane) -> list[int]:
@@ -285,10 +290,23 @@ class Keeper:
         """What waits beyond the window and is still to be written, in order."""
         window = {entry.number for entry in lane.window}
         found = []
-        for number in sorted(self._changes.events):
-            fresh, row = self._changes.events[number], self._changes.rows.get((lane.key, number))
+        for number, fresh in self._changes.events.items():
+            row = self._changes.rows.get((lane.key, number))
             if lane.key in fresh.targets and number not in window and row is not None and row.given_up_at is None:
-                found.append(Stored(number, fresh.name, fresh.payload, row.attempts, row.next_try))
-                if len(found) == most:
-                    break
-        return found
+                attempts, next_try = row.attempts, row.next_try
+                found.append(Stored(number, fresh.name, fresh.payload, attempts, next_try, row.place, fresh.owner))
+        return nsmallest(most, found, key=lambda one: one.turn)
+
+    async def _relieve(self, lane: Lane) -> None:
+        """Drop what is too much, of whom most waits."""
+        while most := lane.excess:
+            user = lane.turns.most()
+            try:
+                work = self.outbox.oldest_of
+                numbers = await self._in_thread(work, lane.key, user, self._in_memory(lane), min(most, MOST_GATHERED))
+            except OutboxError as error:
+                self._failed(error)
+                return
+            lane.drop_beyond(user, numbers)
+            if not numbers:
+                return

@@ -1,7 +1,7 @@
-"""The deliveries to one target: one at a time, in the order of the events, and again until it works or is given up.
+"""The deliveries to one target: one at a time, in turns of users, and again until it works or is given up.
 
-Of the deliveries that wait only the oldest are in memory, the window; those beyond it are in the outbox, from where the
-keeper feeds the lane. There is a bound to both together, and then the oldest goes.
+Of the deliveries that wait only the first are in memory, the window; those beyond it are in the outbox, from where the
+keeper feeds the lane. There is a bound to both together, and then the oldest goes of whom most waits.
 
 A target that fails several deliveries in a row is paused: its deliveries stay where they are, and one is tried after
 pauses that grow, the oldest first and each time the next one, for it may be that the target chokes on some only. Those
@@ -13,18 +13,22 @@ import json
 import logging
 import math
 import random
+from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from types import MappingProxyType
 from typing import Protocol
 
 import trio
 
 from gflow.daemon.pace import Pace
 from gflow.daemon.standing import FAILURES_TO_PAUSE, Standing
+from gflow.daemon.turns import Turns
 from gflow.daemon.wake import Wake
 from gflow.notify.base import Delivery, DeliveryFailed, Target
 from gflow.notify.changes import Row
-from gflow.notify.outbox import Stored
+from gflow.notify.outbox import START, Stored, Turn
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,9 @@ MOST_RETRY_AFTER_SECS = 86400.0
 
 PROBES = 10
 """So often a delivery is tried that meets a paused target: it might be its own fault."""
+
+
+_by_turn = attrgetter("turn")
 
 
 class Book(Protocol):
@@ -67,7 +74,8 @@ class Lane:
         self.standing = Standing()
         self.unsaved = False
         self.beyond = 0
-        self.cursor = 0
+        self.cursor: Turn = START
+        self.turns = Turns()
         self._limiter = limiter
         self._pace = pace
         self._book = book
@@ -75,7 +83,7 @@ class Lane:
         self._window: deque[Stored] = deque()
         self._suspects: list[Stored] = []
         self._unlucky: set[int] = set()
-        self._probed = -1
+        self._probed: Turn = START
         self._under_way: int | None = None
         self._full = False
         self._closing = False
@@ -99,46 +107,74 @@ class Lane:
         """How many the keeper is to bring, 0 while there are enough."""
         return min(self.beyond, WINDOW - len(self._window)) if len(self._window) <= WINDOW // 2 else 0
 
+    @property
+    def excess(self) -> int:
+        """How many wait in the outbox that are too many: the keeper looks for the oldest of whom most waits."""
+        return min(self.beyond, max(0, self.waiting - MOST_WAITING))
+
     def add(self, entry: Stored) -> None:
         """The newest event; never waits."""
         while self.waiting >= MOST_WAITING and self._drop_oldest():
             pass
-        if self.beyond or len(self._window) >= WINDOW:
+        self.turns.came(entry.owner)
+        if entry.turn > self.cursor and (self.beyond or len(self._window) >= WINDOW):
             self.beyond += 1
         else:
-            self._window.append(entry)
-            self.cursor = entry.number
+            insort(self._window, entry, key=_by_turn)
+            self.cursor = max(self.cursor, entry.turn)
         self._wake.set()
 
+    def trim(self) -> None:
+        """Leave to the outbox what has become too much, by those whose turn came before."""
+        while len(self._window) > 2 * WINDOW and self._window[-1].number != self._under_way:
+            self._window.pop()
+            self.beyond += 1
+            self.cursor = self._window[-1].turn
+
     def _drop_oldest(self) -> bool:
-        """Whether there was one in memory that is not under way; else it has to wait until the keeper brings some."""
+        """Whether there was one in memory that is not under way; else it has to wait until the keeper looks for it."""
         if not self._full:
             self._full = True
             log.error("%s: %d deliveries wait; from now on the oldest are dropped", self.target.name, self.waiting)
-        oldest = next((one for one in self._window if one.number != self._under_way), None)
+        user = self.turns.most()
+        oldest = next((one for one in self._window if one.owner == user and one.number != self._under_way), None)
         if oldest is None:
             return False
-        self._book.put(self.key, oldest.number, None)
         self._window.remove(oldest)
-        self.standing.dropped += 1
-        self.unsaved = True
+        self._drop(user, oldest.number)
         return True
 
-    def feed(self, rows: Iterable[Stored], cursor: int) -> None:
+    def _drop(self, user: str, number: int) -> None:
+        self._book.put(self.key, number, None)
+        self.turns.left(user)
+        self.standing.dropped += 1
+        self.unsaved = True
+
+    def drop_beyond(self, user: str, numbers: Iterable[int]) -> None:
+        """Those of a user that the keeper has found in the outbox, for there are too many."""
+        found = list(numbers)
+        for number in found:
+            self.beyond -= 1
+            self._drop(user, number)
+        if not found:
+            self.turns.forget(user)
+
+    def feed(self, rows: Iterable[Stored], cursor: Turn) -> None:
         """What was beyond the window, up to `cursor`."""
         brought = list(rows)
         if brought and not self._window:
             rest = min(brought[0].next_try - self._wall(), MOST_RETRY_AFTER_SECS)
             self._not_before = max(self._not_before, trio.current_time() + rest)
-        self._window = deque(sorted([*self._window, *brought]))
+        self._window = deque(sorted([*self._window, *brought], key=_by_turn))
         self.beyond = max(0, self.beyond - len(brought))
         self.cursor = max(self.cursor, cursor)
         self._wake.set()
 
-    def found(self, count: int) -> None:
-        """So many more wait in the outbox, somewhere among the others."""
+    def found(self, count: int, shares: Mapping[str, tuple[int, int]] = MappingProxyType({})) -> None:
+        """So many more wait in the outbox, somewhere among the others. `shares`: of whom, see `Turns.found`."""
+        self.turns.found(shares)
         self.beyond += count
-        self.cursor = 0
+        self.cursor = START
         self._wake.set()
 
     def hurry(self) -> None:
@@ -182,13 +218,13 @@ class Lane:
                 await self._wake.wait()
 
     def _choose(self) -> Stored:
-        """The oldest; while the target is paused, the one after the last that was tried."""
+        """The first; while the target is paused, the one after the last that was tried."""
+        entry = self._window[0]
         if self.standing.paused:
-            after = (entry for entry in self._window if entry.number > self._probed)
-            entry = next(after, self._window[0])
-            self._probed = entry.number
-            return entry
-        return self._window[0]
+            entry = next((entry for entry in self._window if entry.turn > self._probed), entry)
+            self._probed = entry.turn
+        self.turns.reached(entry.place)
+        return entry
 
     async def _attempt(self, entry: Stored) -> None:
         self._under_way = entry.number
@@ -221,7 +257,7 @@ class Lane:
         self._lives()
         self.standing.succeeded(self._wall())
         self._not_before = -math.inf
-        self._leave(entry.number, None)
+        self._leave(entry, None)
 
     def _lives(self) -> None:
         """The target answers. Those that failed before go on being tried, but are no sign of its end any more."""
@@ -230,10 +266,12 @@ class Lane:
             self._unlucky = {entry.number for entry in self._window if entry.attempts}
         self.standing.lives()
         self._suspects.clear()
-        self._probed = -1
+        self._probed = START
 
-    def _leave(self, number: int, row: Row | None) -> None:
+    def _leave(self, entry: Stored, row: Row | None) -> None:
         """One is done with; `row`: what is kept of it."""
+        number = entry.number
+        self.turns.left(entry.owner)
         self._book.put(self.key, number, row)
         if self._window[0].number == number:
             self._window.popleft()
@@ -272,7 +310,7 @@ class Lane:
     def _again(self, place: int, tried: Stored) -> None:
         next_try = 0.0 if self.standing.paused else self._wall() + self._not_before - trio.current_time()
         self._window[place] = tried._replace(next_try=next_try)
-        self._book.put(self.key, tried.number, Row(tried.attempts, next_try))
+        self._book.put(self.key, tried.number, Row(tried.attempts, next_try, place=tried.place))
 
     def _pause(self, attempts: int, asked_secs: float | None) -> None:
         """Before the next attempt, which is of a delivery that was tried so often."""
@@ -287,7 +325,7 @@ class Lane:
         name, number = self.target.name, tried.number
         log.error("%s: event %d given up after %d attempts: %s", name, number, tried.attempts, failure)
         counts = not failure.target_is_fine and number not in self._unlucky
-        self._leave(number, Row(tried.attempts, 0.0, self._wall(), str(failure)))
+        self._leave(tried, Row(tried.attempts, 0.0, self._wall(), str(failure), tried.place))
         self.standing.given_up += 1
         self.standing.failed_in_a_row += counts
         if self._patient and not failure.final and not self.standing.paused:
@@ -299,8 +337,9 @@ class Lane:
         self.standing.pauses = 1
         self.standing.given_up -= len(self._suspects)
         for suspect in self._suspects:
-            self._book.put(self.key, suspect.number, Row(suspect.attempts))
-        self._window = deque(sorted([*self._suspects, *self._window]))
+            self._book.put(self.key, suspect.number, Row(suspect.attempts, place=suspect.place))
+            self.turns.came(suspect.owner)
+        self._window = deque(sorted([*self._suspects, *self._window], key=_by_turn))
         self._suspects.clear()
         log.error(
             "%s: %d deliveries in a row have failed, the last with: %s; it is paused, %d deliveries wait",

@@ -110,16 +110,17 @@ class WebhookPool:
     def _take(self, number: int, event: Event) -> None:
         try:
             payload = self._payload(event)
-            keys = {key for key, lane in self._lanes.items() if lane.target.wants(payload)}
+            keys = [key for key, lane in self._lanes.items() if lane.target.wants(payload)]
             content = json.dumps(payload).encode()
         except Exception:
             log.exception("event %d cannot be told", number)
             self._keeper.took(number)
             return
-        name = str(event.kind)
-        self._keeper.add(number, name, content, keys)
-        for key in keys:
-            self._lanes[key].add(Stored(number, name, content, 0, 0.0))
+        name, owner = str(event.kind), _owner(event)
+        places = {key: self._lanes[key].turns.place(owner) for key in keys}
+        self._keeper.add(number, name, content, places, owner)
+        for key, place in places.items():
+            self._lanes[key].add(Stored(number, name, content, 0, 0.0, place, owner))
 
     def _take_stock(self, stock: Stock) -> None:
         """The outbox says where it is: what waits in it goes first, then what it has missed."""
@@ -127,7 +128,7 @@ class WebhookPool:
             if lane.standing == Standing():  # else the outbox is late, and has older news than we
                 lane.standing = read(stock.standings.get(key))
             if count := stock.waiting.get(key, 0):
-                lane.found(count)
+                lane.found(count, stock.shares.get(key, {}))
         if stock.set_aside:
             what = "%d deliveries to targets that are not configured any more are given up; 'gctl webhooks' lists them"
             log.warning(what, stock.set_aside)
@@ -219,6 +220,11 @@ class WebhookPool:
         """Whether jobs can have somebody mailed: the first that sends mail does that."""
         return any(lane.target.kind == "email" for lane in self._lanes.values())
 
+    def unmailed(self, addresses: Sequence[str]) -> list[str]:
+        """Those that jobs may not have written to; that is for the administrator to say."""
+        targets = [lane.target for lane in self._lanes.values() if lane.target.kind == "email"]
+        return [address for address in addresses if not any(target.may_write_to(address) for target in targets)]
+
     def status(self) -> dict[str, Any]:
         """How it goes with every target; moments in seconds since the epoch."""
         return {
@@ -308,6 +314,11 @@ class WebhookPool:
         results[lane.key] = {"target": lane.target.name, "kind": lane.target.kind, **went}
 
 
+def _owner(event: Event) -> str:
+    """The user it is about, "" if that is nobody."""
+    return event.job.spec.owner if event.job is not None else str(event.about.get("user") or "")
+
+
 def _is_called(target: Target, name: str) -> bool:
     """By its name as it is shown, its key, or what is between kind and key in the name: a host, or a program."""
     host = target.name.removeprefix(f"{target.kind} ").rpartition(" (")[0]
@@ -324,6 +335,7 @@ def _status(lane: Lane) -> dict[str, Any]:
         "delivered": standing.delivered,
         "retried": standing.retried,
         "dropped": standing.dropped,
+        "mail_withheld": dict(lane.target.withheld()),
         "given_up": standing.given_up,
         "last_result": standing.last_result,
         "last_result_at": standing.last_result_at,

@@ -68,5 +68,11 @@ class Target(Protocol):
         What it returns is for who has asked for a test, and is not to take more for granted than there is.
         """
 
+    def may_write_to(self, address: str, /) -> bool:
+        """Whether a job may have this address written to."""
+
+    def withheld(self) -> Mapping[str, int]:
+        """Mails that were not sent lately because a user's jobs had too many sent, by user."""
+
     async def aclose(self) -> None:
         """Give back what is open."""

@@ -5,6 +5,7 @@ came before and what came after become one again; and as nobody knows whether a 
 end, what was to be written once is not taken for unwritten any more.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 
@@ -14,28 +15,27 @@ class Row:
 
     - attempts: so many have failed. next_try: not before this moment, in seconds since the epoch.
     - given_up_at, why: when it was given up, and what the last attempt met; None while it waits.
+    - place: when its turn is, see `daemon/turns.py`.
     """
 
     attempts: int = 0
     next_try: float = 0.0
     given_up_at: float | None = None
     why: str | None = None
-
-
-WAITING = Row()
-"""A delivery that was not tried yet."""
+    place: int = 0
 
 
 @dataclass(slots=True)
 class Fresh:
     """An event that is not in the outbox for certain. `payload` is JSON, `targets` are the keys of those it goes to.
 
-    `attempted`: it may be there all the same.
+    `owner` is the user it is about, "" if that is nobody. `attempted`: it may be there all the same.
     """
 
     name: str
     payload: bytes
     targets: set[str]
+    owner: str = ""
     attempted: bool = False
 
 
@@ -57,11 +57,11 @@ class Changes:
     def __bool__(self) -> bool:
         return self.taken is not None or bool(self.rows) or bool(self.standings) or bool(self.facts)
 
-    def add(self, number: int, name: str, payload: bytes, keys: set[str]) -> None:
-        """An event, on its way to the targets with these keys."""
-        if keys:
-            self.events[number] = Fresh(name, payload, set(keys))
-            self.rows |= {(key, number): WAITING for key in keys}
+    def add(self, number: int, name: str, payload: bytes, places: Mapping[str, int], owner: str = "") -> None:
+        """An event, on its way to the targets with these keys, at these places."""
+        if places:
+            self.events[number] = Fresh(name, payload, set(places), owner)
+            self.rows |= {(key, number): Row(place=place) for key, place in places.items()}
 
     def put(self, key: str, number: int, row: Row | None) -> None:
         """How a delivery stands now."""

@@ -83,6 +83,14 @@ class Command:
             final = isinstance(error, FileNotFoundError | PermissionError)
             raise DeliveryFailed(f"cannot be started: {error.strerror}", final=final) from None
 
+    def may_write_to(self, _address: str, /) -> bool:
+        """No: it writes no mail."""
+        return False
+
+    def withheld(self) -> Mapping[str, int]:
+        """None: it is told of what its administrator wants it to be."""
+        return {}
+
     async def aclose(self) -> None:
         """Nothing is kept open."""
 

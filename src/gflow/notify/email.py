@@ -3,6 +3,8 @@
 An attempt is made in a thread, as `smtplib` blocks; when its time is up the line is cut under it, so that the thread
 ends too. Of several recipients those who were served are remembered over attempts: a retry is for the others.
 
+To addresses that only a job names so many mails go as its user is allowed, see `allowance.py`.
+
 Certificates are verified wherever there is TLS.
 """
 
@@ -13,15 +15,17 @@ import ssl
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from gflow.notify.allowance import Allowance
 from gflow.notify.base import Delivery, DeliveryFailed
 from gflow.notify.formats import one_line
 from gflow.notify.letter import FAILURES, clean_tail, letter
-from gflow.notify.payloads import MAIL_TO
+from gflow.notify.payloads import MAIL_TO, user_of
 from gflow.notify.secrets import digest
 from gflow.notify.smtp import Conversation, Line
 from gflow.notify.smtp_url import Server
@@ -37,8 +41,12 @@ Answer = tuple[int, bytes | str]
 
 @dataclass(slots=True)
 class _Progress:
-    """What became of a delivery so far: addresses that were served, and those that the server wants no mail for."""
+    """What became of a delivery so far: addresses that were served, and those that the server wants no mail for.
 
+    - withheld: addresses that get none, for the user's jobs have had too many sent; None until that is decided.
+    """
+
+    withheld: set[str] | None = None
     served: set[str] = field(default_factory=set)
     refused: dict[str, Answer] = field(default_factory=dict)
 
@@ -50,6 +58,7 @@ class Email:
     - sender: as `headers.mailbox` writes it; envelope_from: the address alone.
     - to: addresses that get the events of the subscription.
     - jobs_too: this target also writes to whom a job names. Exactly one target does, so that nobody gets two.
+    - may_mail: and to which addresses then, in which `*` is anything.
     - log_path: where the log of a job is.
     """
 
@@ -61,6 +70,7 @@ class Email:
     to: Sequence[str] = field(repr=False)
     prefix: str | None = None
     jobs_too: bool = False
+    may_mail: Sequence[str] = ("*",)
     log_path: Callable[[int], Path] | None = field(default=None, repr=False)
     timeout_secs: float = 10.0
     max_retries: int = 3
@@ -68,6 +78,7 @@ class Email:
     kind: str = field(default="email", init=False)
     key: str = field(init=False)
     name: str = field(init=False)
+    allowance: Allowance = field(init=False, repr=False)
     _limiter: trio.CapacityLimiter = field(init=False, repr=False)
     _readers: trio.CapacityLimiter = field(init=False, repr=False)
     _progress: OrderedDict[str, _Progress] = field(default_factory=OrderedDict, init=False, repr=False)
@@ -75,6 +86,7 @@ class Email:
     def __post_init__(self) -> None:
         self.key = digest(self.kind, self.address, *self.to)
         self.name = f"email {self.server.host} ({self.key[:4]})"
+        self.allowance = Allowance(self.name)
         self._limiter, self._readers = trio.CapacityLimiter(THREADS), trio.CapacityLimiter(THREADS)
 
     def wants(self, payload: Mapping[str, Any]) -> bool:
@@ -82,9 +94,25 @@ class Email:
         return bool(self._recipients(payload))
 
     def _recipients(self, payload: Mapping[str, Any]) -> list[str]:
-        subscribed = self.to if self.subscription.wants(payload) else ()
-        asked = payload.get(MAIL_TO) or () if self.jobs_too else ()
-        return list({address.lower(): address for address in (*asked, *subscribed)}.values())
+        asked = filter(self.may_write_to, payload.get(MAIL_TO) or ())
+        return list({address.lower(): address for address in (*asked, *self._subscribed(payload))}.values())
+
+    def _subscribed(self, payload: Mapping[str, Any]) -> Sequence[str]:
+        return self.to if self.subscription.wants(payload) else ()
+
+    def _withheld(self, payload: Mapping[str, Any], served: Collection[str]) -> set[str]:
+        """Addresses that only the job names, and that may not be written to any more; the others are counted."""
+        free, user = {address.lower() for address in self._subscribed(payload)}, user_of(payload) or ""
+        asked = [to for to in self._recipients(payload) if to.lower() not in free and to not in served]
+        return {to for to in asked if not self.allowance.take(user, trio.current_time())}
+
+    def may_write_to(self, address: str) -> bool:
+        """Whether a job may have this address written to."""
+        return self.jobs_too and any(fnmatchcase(address.lower(), allowed.lower()) for allowed in self.may_mail)
+
+    def withheld(self) -> Mapping[str, int]:
+        """Mails that were not sent lately because a user's jobs had too many sent, by user."""
+        return self.allowance.withheld(trio.current_time())
 
     async def deliver(self, delivery: Delivery) -> str | None:
         """One attempt for all who have not been served yet. Raises DeliveryFailed.
@@ -107,6 +135,8 @@ class Email:
         progress = self._progress.setdefault(delivery.id, _Progress())
         if delivery.attempt == 1:
             progress.refused = {}
+        if delivery.attempt == 1 or progress.withheld is None:
+            progress.withheld = self._withheld(delivery.payload, progress.served)
         while len(self._progress) > REMEMBERED:
             self._progress.popitem(last=False)
         return progress
@@ -160,7 +190,7 @@ class _Session:
 
     def run(self) -> None:
         """Connect, send, and say in a DeliveryFailed what went wrong."""
-        done = {*self._progress.served, *self._progress.refused}
+        done = {*self._progress.served, *self._progress.refused, *(self._progress.withheld or ())}
         letters = self._target.letters(self._delivery, done, self._tail)
         if letters or self._delivery.payload["event"] == TEST:
             try:

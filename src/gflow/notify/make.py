@@ -49,7 +49,9 @@ def targets(notifications: config.Notifications, environ: Environ, *, log_path: 
     for at, webhook in enumerate(notifications.webhooks):
         made.append(_webhook(webhook, environ, f"notifications.webhooks[{at}]"))
     for at, email in enumerate(notifications.emails):
-        made.append(_email(email, environ, f"notifications.emails[{at}]", jobs_too=at == 0, log_path=log_path))
+        mail = _email(email, environ, f"notifications.emails[{at}]", jobs_too=at == 0, log_path=log_path)
+        mail.may_mail = [text.strip() for text in notifications.jobs_may_mail]
+        made.append(mail)
     for at, command in enumerate(notifications.commands):
         made.append(_command(command, environ, f"notifications.commands[{at}]"))
     _tell_apart(made)

@@ -5,8 +5,10 @@ far it got, so that after a crash the events in between are taken over once more
 in a power cut (`synchronous = NORMAL`: the file stays whole, its last moments may be missing) is delivered again,
 under the same id. Now and then a write is made sure of: what comes before it the state need not keep any longer.
 
-    event     number, name, payload (JSON): what is sent; there as long as a delivery is.
-    delivery  target (its key), number, attempts, next_try; given_up_at and why, if it was given up.
+    event     number, name, payload (JSON): what is sent; owner: the user it is about, or ''; there as long as a
+              delivery is.
+    delivery  target (its key), number, attempts, next_try; given_up_at and why, if it was given up; place, which says
+              when its turn is.
     standing  target, record (JSON): how it goes with a target, see `daemon/standing.py`.
     taken     number: of the last event that was taken over; no row: none was.
     fact      name, value: `origin`, a part of the ids of deliveries, so that those of two outboxes differ; `lost`, how
@@ -24,7 +26,7 @@ import secrets
 import sqlite3
 import string
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -36,7 +38,7 @@ from gflow.store.errors import Unreadable
 log = logging.getLogger(__name__)
 
 NAME = "outbox.sqlite"
-VERSION = 2
+VERSION = 3
 APPLICATION_ID = 0x67666C6F  # "gflo"
 
 KEPT_GIVEN_UP = 500
@@ -48,7 +50,13 @@ KEPT_GONE_SECS = 86_400.0
 
 _ORIGIN_LETTERS = 6
 
-_ADD_FACTS = f"CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL); PRAGMA user_version = {VERSION};"
+_ADD_FACTS = "CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);"
+_ADD_TURNS = f"""
+ALTER TABLE event ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+ALTER TABLE delivery ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX delivery_turn ON delivery (target, place, number) WHERE given_up_at IS NULL;
+PRAGMA user_version = {VERSION};
+"""
 _CREATE = f"""
 CREATE TABLE event (number INTEGER PRIMARY KEY, name TEXT NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE delivery (
@@ -61,6 +69,7 @@ CREATE TABLE standing (target TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT RO
 CREATE TABLE taken (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL);
 PRAGMA application_id = {APPLICATION_ID};
 {_ADD_FACTS}
+{_ADD_TURNS}
 """
 _UNUSED = "DELETE FROM event WHERE number = ? AND NOT EXISTS (SELECT 1 FROM delivery WHERE number = event.number)"
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -78,14 +87,28 @@ class OutboxDamaged(OutboxError):
     """What is in the file is no outbox, or not a whole one."""
 
 
+Turn = tuple[int, int]
+"""Place and number of a delivery."""
+
+START: Turn = (-1, 0)
+"""Before all of them."""
+
+
 class Stored(NamedTuple):
-    """A delivery that waits in the outbox; fields as in `Row`."""
+    """A delivery that waits in the outbox; fields as in `Row` and `Fresh`."""
 
     number: int
     event: str
     payload: bytes
     attempts: int
     next_try: float
+    place: int = 0
+    owner: str = ""
+
+    @property
+    def turn(self) -> Turn:
+        """What is in order when deliveries are in that in which they are made."""
+        return self.place, self.number
 
 
 class GivenUp(NamedTuple):
@@ -103,6 +126,7 @@ class GivenUp(NamedTuple):
 class Stock:
     """What an outbox holds: the last event taken over, deliveries waiting by target, standings by target.
 
+    - shares: by target and owner, how many wait and the place of the last of them.
     - set_aside: so many deliveries waited for targets that are gone now. lost: so many events were never told.
     """
 
@@ -111,6 +135,7 @@ class Stock:
     standings: dict[str, str]
     set_aside: int = 0
     lost: int = 0
+    shares: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
 
 
 class Outbox:
@@ -141,12 +166,11 @@ class Outbox:
         with self._database() as database, database:
             set_aside = _set_others_aside(database, targets, wall)
             taken = database.execute("SELECT number FROM taken").fetchone()
-            waiting = database.execute(
-                "SELECT target, count(*) FROM delivery WHERE given_up_at IS NULL GROUP BY target"
-            ).fetchall()
+            shares = _shares(database)
             standings = database.execute("SELECT target, record FROM standing").fetchall()
             (lost,) = database.execute("SELECT max(CAST(value AS INTEGER)) FROM fact WHERE name = 'lost'").fetchone()
-        return Stock(taken[0] if taken else None, dict(waiting), dict(standings), set_aside, lost or 0)
+        waiting = {target: sum(count for count, _ in of_target.values()) for target, of_target in shares.items()}
+        return Stock(taken[0] if taken else None, waiting, dict(standings), set_aside, lost or 0, shares)
 
     def save(self, changes: Changes, sure: bool = False) -> None:
         """Write all of it or nothing; `sure`: a power cut does not take it back, nor anything before it."""
@@ -154,16 +178,27 @@ class Outbox:
             database.execute(f"PRAGMA synchronous = {'FULL' if sure else 'NORMAL'}")
             _save(database, changes)
 
-    def waiting(self, target: str, after: int, besides: Iterable[int], most: int) -> list[Stored]:
-        """The first `most` deliveries to a target that wait, by number, after this one and not among `besides`."""
+    def waiting(self, target: str, after: Turn, besides: Iterable[int], most: int) -> list[Stored]:
+        """The first `most` deliveries to a target that wait, by turn, after this one and not among `besides`."""
         statement = (
-            "SELECT number, name, payload, attempts, next_try FROM delivery JOIN event USING (number)"
-            " WHERE target = ? AND number > ? AND given_up_at IS NULL"
-            " AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT ?"
+            "SELECT number, name, payload, attempts, next_try, place, owner FROM delivery JOIN event USING (number)"
+            " WHERE target = ? AND (place, number) > (?, ?) AND given_up_at IS NULL"
+            " AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY place, number LIMIT ?"
         )
         with self._database() as database:
-            rows = database.execute(statement, [target, after, json.dumps(list(besides)), most]).fetchall()
+            rows = database.execute(statement, [target, *after, json.dumps(list(besides)), most]).fetchall()
         return [Stored(*row) for row in rows]
+
+    def oldest_of(self, target: str, owner: str, besides: Iterable[int], most: int) -> list[int]:
+        """The numbers of the first `most` deliveries to a target that wait, of one user and not among `besides`."""
+        statement = (
+            "SELECT number FROM delivery JOIN event USING (number)"
+            " WHERE target = ? AND owner = ? AND given_up_at IS NULL"
+            " AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY place, number LIMIT ?"
+        )
+        with self._database() as database:
+            found = database.execute(statement, [target, owner, json.dumps(list(besides)), most]).fetchall()
+        return [number for (number,) in found]
 
     def given_up(self, most: int) -> list[GivenUp]:
         """The last `most` that were given up, the latest first."""
@@ -175,7 +210,7 @@ class Outbox:
             return [GivenUp(*row) for row in database.execute(statement, [most]).fetchall()]
 
     def take_back(self, target: str, number: int) -> bool | None:
-        """Let a delivery that was given up wait again, as if it had never been tried.
+        """Let a delivery that was given up wait again, as if it had never been tried, and as the next.
 
         Returns whether it had been given up; None if there is no such delivery.
         """
@@ -183,7 +218,7 @@ class Outbox:
             statement = "SELECT given_up_at IS NOT NULL FROM delivery WHERE target = ? AND number = ?"
             row = database.execute(statement, [target, number]).fetchone()
             database.execute(
-                "UPDATE delivery SET attempts = 0, next_try = 0, given_up_at = NULL, why = NULL"
+                "UPDATE delivery SET attempts = 0, next_try = 0, given_up_at = NULL, why = NULL, place = 0"
                 " WHERE target = ? AND number = ? AND given_up_at IS NOT NULL",
                 [target, number],
             )
@@ -257,7 +292,9 @@ class Outbox:
         if version is None:
             connection.executescript(f"BEGIN; {_CREATE} COMMIT;")
         elif version < 2:
-            connection.executescript(f"BEGIN; {_ADD_FACTS} COMMIT;")
+            connection.executescript(f"BEGIN; {_ADD_FACTS} {_ADD_TURNS} COMMIT;")
+        elif version < 3:
+            connection.executescript(f"BEGIN; {_ADD_TURNS} COMMIT;")
         problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if problem != "ok":
             raise OutboxDamaged(f"{self.path}: {str(problem).splitlines()[0]}")
@@ -273,13 +310,13 @@ def new_origin() -> str:
 
 def _save(database: sqlite3.Connection, changes: Changes) -> None:
     database.executemany(
-        "INSERT OR REPLACE INTO event VALUES (?, ?, ?)",
-        [(number, fresh.name, fresh.payload) for number, fresh in changes.events.items()],
+        "INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?)",
+        [(number, fresh.name, fresh.payload, fresh.owner) for number, fresh in changes.events.items()],
     )
     gone = [place for place, row in changes.rows.items() if row is None]
     database.executemany("DELETE FROM delivery WHERE target = ? AND number = ?", gone)
     there = [_values(place, row) for place, row in changes.rows.items() if row is not None]
-    database.executemany("INSERT OR REPLACE INTO delivery VALUES (?, ?, ?, ?, ?, ?)", there)
+    database.executemany("INSERT OR REPLACE INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?)", there)
     database.executemany(_UNUSED, [(number,) for _, number in gone])
     if any(values[4] is not None for values in there):
         _keep_the_last(database)
@@ -289,8 +326,19 @@ def _save(database: sqlite3.Connection, changes: Changes) -> None:
         database.execute("INSERT OR REPLACE INTO taken VALUES (1, ?)", [changes.taken])
 
 
+def _shares(database: sqlite3.Connection) -> dict[str, dict[str, tuple[int, int]]]:
+    shares: dict[str, dict[str, tuple[int, int]]] = {}
+    statement = (
+        "SELECT target, owner, count(*), max(place) FROM delivery JOIN event USING (number)"
+        " WHERE given_up_at IS NULL GROUP BY target, owner"
+    )
+    for target, owner, count, last in database.execute(statement):
+        shares.setdefault(target, {})[owner] = (count, last)
+    return shares
+
+
 def _values(place: tuple[str, int], row: Row) -> tuple[Any, ...]:
-    return (*place, row.attempts, row.next_try, row.given_up_at, row.why)
+    return (*place, row.attempts, row.next_try, row.given_up_at, row.why, row.place)
 
 
 def _keep_the_last(database: sqlite3.Connection) -> None:

@@ -105,6 +105,14 @@ class Webhook:
             ours["X-Gflow-Signature"] = signature(self.secret, timestamp, body)
         return ours
 
+    def may_write_to(self, _address: str, /) -> bool:
+        """No: it writes no mail."""
+        return False
+
+    def withheld(self) -> Mapping[str, int]:
+        """None: it is told of what its administrator wants it to be."""
+        return {}
+
     async def aclose(self) -> None:
         """Close what connections are kept."""
         await self._exchange.aclose()

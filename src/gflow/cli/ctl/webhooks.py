@@ -78,6 +78,8 @@ def _troubles(found: Record) -> list[str]:
         said.append(f"{found['events_lost']} events were lost when the daemon was killed")
     dropping = [target for target in found["targets"] if target["dropped"]]
     said += [f"{one['name']}: {one['dropped']} deliveries were dropped, for too many waited" for one in dropping]
+    kept = [(target, *item) for target in found["targets"] for item in target.get("mail_withheld", {}).items()]
+    said += [f"{one['name']}: {count} mails for jobs of {user} were not sent: too many" for one, user, count in kept]
     return said
 
 
