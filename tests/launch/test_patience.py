@@ -12,7 +12,7 @@ from gflow.launch.patience import AT_ONCE, Patience
 from gflow.launch.processes import Process
 from support.tmux_server import until
 
-SECS = 0.02
+SECS = 0.2
 ANA, BEN = 1001, 1002
 
 
