@@ -77,7 +77,7 @@ def test_the_commands_of_the_page_lead_back_and_forward_again(data, tmp_path, yo
     (home / ".local").mkdir(parents=True)
     data.parent.rename(home / ".local/share")
     back = home / ".local/share/gflow"
-    script = f"set -e\ngflowd() {{ :; }}\n{commands}"
+    script = f"set -e\ngflowd() {{ :; }}\ngctl() {{ :; }}\n{commands}"
     subprocess.run(["bash", "-c", script], env={"HOME": str(home), "PATH": "/usr/bin:/bin"}, check=True)
     assert sorted(path.name for path in back.iterdir()) == ["logs", "newer", "spool", "state.msgpack"]
     assert (back / "state.msgpack").read_bytes() == SAMPLE_MSGPACK.read_bytes()

@@ -20,14 +20,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave file
 @pytest.fixture
 def data(monkeypatch):
     """The directory of somebody who is not root, as who the test goes on: root may read and write whatever there is."""
-    base = Path(tempfile.mkdtemp())
+    was = os.geteuid()
+    base = Path(tempfile.mkdtemp(dir="/tmp" if was == 0 else None))  # TMPDIR may be closed to him
     base.chmod(0o755)
     made = base / "gflow"
     for name in ("logs", "runs/1.aa", "spool/env"):
         (made / name).mkdir(parents=True)
     (made / "ids").touch()
     (made / "state.msgpack.backup.1").touch(0o400)
-    was = os.geteuid()
     if was == 0:
         for path in (made, *made.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
