@@ -188,7 +188,8 @@ def test_a_daemon_that_is_ended_by_a_signal(tmp_path, path, monkeypatch, name, s
 def test_a_daemon_in_tmux_that_is_ended_by_a_signal(tmp_path, path, monkeypatch):
     monkeypatch.setenv("TMUX_TMPDIR", os.fspath(tmp_path))
     monkeypatch.delenv("TMUX", raising=False)
-    program(tmp_path, monkeypatch, "#!/bin/sh\nkill -KILL $$\n")
+    kept = "until tmux show-options -w remain-on-exit | grep -q on; do :; done"  # no daemon dies sooner
+    program(tmp_path, monkeypatch, f"#!/bin/sh\n{kept}\nkill -KILL $$\n")
     with pytest.raises(HostingFailed, match=r"ended by signal 9 \(SIGKILL\)"):
         start([], [], path, tmp_path)
 

@@ -226,9 +226,12 @@ class _InTmux:
         """The signal the daemon was ended by, 0 if by none (or if tmux is too old to tell)."""
         deadline = time.monotonic() + LAST_STATUS_SECS
         while time.monotonic() < deadline:
-            status, _, number = (self._pane("#{pane_dead_status},#{pane_dead_signal}") or "").partition(",")
+            told = self._pane("#{pane_pid},#{pane_dead_status},#{pane_dead_signal}") or ",,"
+            pid, status, number = told.split(",")
             if status or number:
                 return int(number) if number.isdigit() else 0
+            if (signal_ := _signal_of_zombie(pid)) is not None:  # a busy tmux may not hear of the end of its child
+                return signal_
             select.select([], [], [], 0.02)  # the terminal is closed a moment before the process is gone
         return 0
 
@@ -274,6 +277,15 @@ class _Detached:
     def last_words(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
         return f"{_said(lines)} (log: {self._log})"
+
+
+def _signal_of_zombie(pid: str) -> int | None:
+    """The signal that ended a process for whose end nobody has asked yet, 0 for none, None if it is no such process."""
+    try:
+        fields = Path("/proc", pid or "0", "stat").read_bytes().rpartition(b") ")[2].split()
+    except OSError:
+        return None
+    return int(fields[49]) & 0x7F if fields[0] == b"Z" else None  # exit_code of proc(5), as wait(2) tells it
 
 
 def _said(lines: Sequence[str]) -> str:
