@@ -154,12 +154,17 @@ def test_a_state_of_ours_is_never_replaced_and_the_way_out_is_named(data):
     assert (data / "state.msgpack").read_bytes() == before
 
 
+def add_to_history(data, job):
+    with contextlib.closing(History(data)) as history:
+        history.add([job])
+
+
 def test_a_history_with_another_job_of_the_same_id(data):
     job = some_job(data)
-    History(data).add([job])
+    add_to_history(data, job)
     assert start(data).recovery is None  # the very same
     leave(data, SAMPLE_MSGPACK.read_bytes())
-    History(data).add([replace(job, run_name="another", submitted_at=WALL)])
+    add_to_history(data, replace(job, run_name="another", submitted_at=WALL))
     recovery = start(data).recovery
     assert recovery is not None
     assert recovery.trouble.endswith("history.sqlite (its job 1 is another)")
