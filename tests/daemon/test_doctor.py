@@ -288,8 +288,8 @@ def test_what_keeps_limits_of_memory(place, monkeypatch):
 def test_no_service_is_recommended_where_the_machine_has_no_memory_controller(place, monkeypatch):
     monkeypatch.setattr(doctor_limits, "why_unavailable", lambda _: "cgroup v2 has no memory controller here")
     monkeypatch.setattr(doctor_limits, "runs_systemd", lambda: True)
-    for there, said in ((True, "gflowd service install"), (False, "is ended all the same")):
-        monkeypatch.setattr(doctor_limits, "machine_limits_memory", lambda there=there: there)
+    for missing, said in ((None, "gflowd service install"), ("no controller", "is ended all the same")):
+        monkeypatch.setattr(doctor_limits, "why_no_controller", lambda missing=missing: missing)
         (one,) = (one for one in found(place, NOTE) if "limits of memory" in one.what)
         assert said in one.remedy
 

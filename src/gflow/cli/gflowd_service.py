@@ -87,7 +87,7 @@ async def uninstall(given: Invocation, /, *, system: bool) -> None:
     if left is not None:
         click.echo(f"gflowd (pid {left.pid}), which was not of the unit, goes on.")
     else:
-        click.echo(f"gflowd is not running, and its jobs go on; without systemd: {_by_hand(system)}")
+        click.echo(f"gflowd is not running, and its jobs go on; without systemd: {host.by_hand}")
 
 
 @service.command()
@@ -107,10 +107,6 @@ async def status(*, system: bool) -> None:
         lasts = "yes" if lingers(user) else f"no; to outlive a logout: loginctl enable-linger {user}"
         click.echo(f"Lingering: {lasts}\n{note}", nl=False)
     sys.exit(0 if pid else 3)
-
-
-def _by_hand(system: bool) -> str:
-    return "gflowd run --system" if system else "gflowd up"
 
 
 def _tell(host: Host) -> int:

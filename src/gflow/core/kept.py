@@ -39,6 +39,10 @@ class Kept:
         if old is not None:
             self._take(old)
 
+    def above(self, size: int) -> set[str]:
+        """The owners whose jobs keep more than so many bytes of memory."""
+        return {owner for owner, kept in self.memory.items() if kept > size}
+
     def _add(self, job: Job) -> None:
         owner = job.spec.owner
         self.memory[owner] += weight(job.spec)

@@ -226,7 +226,7 @@ class Table:
         after `recently`; and those that are `heavy`. Moments are seconds since the epoch.
         """
         excess = len(self.finished) - keep
-        hogs = {owner for owner, size in self.kept.memory.items() if heavy is not None and size > heavy.bytes}
+        hogs = self.kept.above(heavy.bytes) if heavy is not None else set()
         chosen: dict[JobId, Job] = {}
         for position, job_id in enumerate(self.finished):
             job = self.jobs[job_id]

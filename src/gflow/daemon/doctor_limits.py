@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from gflow.daemon import hosting
 from gflow.daemon.finding import NOTE, OK, Finding, Place
 from gflow.daemon.units import Host, runs_systemd
-from gflow.launch.cgroups import machine_limits_memory, why_unavailable
+from gflow.launch.cgroups import why_no_controller, why_unavailable
 
 _WATCHED = "a job over its --memory is ended all the same, only a little later"
 
@@ -29,7 +29,7 @@ def limits(place: Place) -> Iterator[Finding]:
 def _said(why: str | None, place: Place) -> Finding:
     if why is None:
         return Finding(OK, "limits of memory are kept by the kernel (cgroup v2)")
-    could_have = machine_limits_memory() and runs_systemd() and not Host(system=place.system).installed
+    could_have = why_no_controller() is None and runs_systemd() and not Host(system=place.system).installed
     install = f"gflowd service install{' --system' if place.system else ''}"
     remedy = f"the kernel keeps them for jobs of a service of systemd: {install}"
     what = f"limits of memory are watched, about once a second: {why}"

@@ -10,7 +10,6 @@ The note is the file `left` in the data directory, one line: seconds since the e
 
 import logging
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,12 +19,12 @@ from typing import NamedTuple
 import trio
 
 from gflow.core.model import Exit, Job
+from gflow.daemon.units import runs_systemd
 from gflow.launch.ending import HUNG_UP, RESTARTED
 
 log = logging.getLogger(__name__)
 
 NOTE = "left"
-_SYSTEMD = Path("/run/systemd/system")
 _ASK_SECS = 3.0
 _LOOK_SECS = 1.0
 _SHUTDOWN_SECS = 90.0
@@ -47,10 +46,9 @@ class Left(NamedTuple):
 
 def machine_stops() -> bool | None:
     """Whether systemd is taking this machine down; None if it cannot be asked. Blocks."""
-    systemctl = shutil.which("systemctl")
-    if systemctl is None or not _SYSTEMD.is_dir():
+    if not runs_systemd():
         return None
-    words = [systemctl, "--system", "is-system-running"]
+    words = ["systemctl", "--system", "is-system-running"]
     try:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=_ASK_SECS

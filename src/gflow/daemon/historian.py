@@ -62,11 +62,8 @@ class Historian:
             while await self._take_turn():
                 pass
             await trio.sleep(PAUSE_SECS)
-            with trio.move_on_after(HEAVY_SECS if self._hogged() else LOOK_AGAIN_SECS):
+            with trio.move_on_after(HEAVY_SECS if self._runtime.engine.kept.above(HEAVY_BYTES) else LOOK_AGAIN_SECS):
                 await self._runtime.bus.wait_for_more(seen)
-
-    def _hogged(self) -> bool:
-        return any(size > HEAVY_BYTES for size in self._runtime.engine.kept.memory.values())
 
     async def _take_turn(self) -> bool:
         async with self._turn:

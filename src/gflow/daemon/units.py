@@ -170,7 +170,7 @@ class Host:
         """Run systemctl; returns what it prints. Raises UnitFailed."""
         systemctl = shutil.which("systemctl")
         if systemctl is None:
-            raise UnitFailed(f"this machine has no systemd (systemctl is not installed); without it: {self._by_hand}")
+            raise UnitFailed(f"this machine has no systemd (systemctl is not installed); without it: {self.by_hand}")
         command = [systemctl, *([] if self.system else ["--user"]), *words]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_CALL_SECS)
@@ -185,12 +185,13 @@ class Host:
 
     def _without_manager(self) -> str:
         if self.system or not runs_systemd():
-            return f"this machine runs no systemd that could be asked; without it: {self._by_hand}"
+            return f"this machine runs no systemd that could be asked; without it: {self.by_hand}"
         user = pwd.getpwuid(os.geteuid()).pw_name
         return f"no systemd of {user} runs here: log in anew (su starts none), or run: loginctl enable-linger {user}"
 
     @property
-    def _by_hand(self) -> str:
+    def by_hand(self) -> str:
+        """How a daemon is started that no service manager keeps."""
         return "gflowd run --system" if self.system else "gflowd up"
 
     def state(self) -> dict[str, str]:

@@ -196,14 +196,6 @@ def why_unavailable(pid: int) -> str | None:
     return None
 
 
-def machine_limits_memory() -> bool:
-    """Whether there is a memory controller for anybody here, be it where this process is or elsewhere."""
-    try:
-        return "memory" in _read(Path("/sys/fs/cgroup/cgroup.controllers")).split()
-    except OSError:
-        return False
-
-
 def _base(server_pid: int) -> tuple[Path, Own, bool]:
     """Where cgroups may be made, where the server is, and whether that is its own unit. Raises Unavailable."""
     own = _own(server_pid)
