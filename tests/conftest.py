@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("gflow")
 _WHOLE = {"e2e", "faults", "users", "imports", "recovery", "upkeep"}
 """Where tests are of whole daemons, or of files cut at every byte: both take their time."""
 
-_ON_EACH_PYTHON = {"test_commands", "test_lifecycle", "test_events", "test_recovery", "test_crash_rounds"}
+_ON_EACH_PYTHON = {"test_commands", "test_lifecycle", "test_events", "test_crash_rounds"}
 """Those of them that between them use about everything."""
 
 
