@@ -271,6 +271,17 @@ def test_reservations_by_number_hold_over_all_jobs_together(make_bench: MakeBenc
     assert bench.job(own[2]).state == "Queued", "beyond what is reserved, its owner waits as all do"
 
 
+def test_what_is_reserved_by_number_may_be_joined_while_there_is_another_for_it(make_bench: MakeBench) -> None:
+    bench = on_the_grid(make_bench(4, gpu_memory_mb=1000))
+    reserve(bench, "ben", 0, HOUR, gpu_count=1)
+    bench.sleep(1800)
+    both = {"gpus": 2, "shared": True, "gpu_memory_mb": 300, "gpu_indices": (0, 1)}
+    bench.starts(bench.queued(owner="ben", **both))
+    bench.starts(bench.queued(**both))
+    bench.queued(gpus=2)
+    assert bench.schedule() == [], "one of the last two is ben's, whose own are shared by now"
+
+
 def test_an_owner_is_not_shut_out_of_other_devices(make_bench: MakeBench) -> None:
     bench = on_the_grid(make_bench(3))
     reserve(bench, "ben", 0, HOUR, gpu_indices=[2])

@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 import zlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -62,15 +63,27 @@ def unchanged_state(daemon: Daemon):
     assert state_bytes(daemon) == before
 
 
-@pytest.fixture
-def veteran(daemon: Daemon) -> Daemon:
+@pytest.fixture(scope="module")
+def past() -> Iterator[Daemon]:
     """A daemon with a past, stopped: jobs 1 and 2 have ended, 3 waits, and there is a snapshot."""
-    assert daemon.wait_job(daemon.submit("echo one"))["state"] == "Finished"
-    assert daemon.wait_job(daemon.submit("exit 7"))["exit_code"] == 7
-    daemon.submit("echo three", hold=True)
-    assert daemon.stop() == 0
-    compact(daemon)
-    return daemon
+    with Daemon() as daemon:
+        assert daemon.wait_job(daemon.submit("echo one"))["state"] == "Finished"
+        assert daemon.wait_job(daemon.submit("exit 7"))["exit_code"] == 7
+        daemon.submit("echo three", hold=True)
+        assert daemon.stop() == 0
+        compact(daemon)
+        yield daemon
+
+
+@pytest.fixture
+def veteran(past: Daemon) -> Iterator[Daemon]:
+    """The same, for one test."""
+    daemon = Daemon()
+    try:
+        shutil.copytree(past.data, daemon.data)
+        yield daemon
+    finally:
+        daemon.close()
 
 
 def states(daemon: Daemon) -> dict[int, str]:

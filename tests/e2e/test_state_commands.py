@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import closing, suppress
 
 import pytest
@@ -231,15 +232,27 @@ def test_a_copy_made_while_the_daemon_works_is_whole_if_the_check_says_so(daemon
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def stopped(daemon: Daemon) -> Daemon:
+@pytest.fixture(scope="module")
+def ended() -> Iterator[Daemon]:
     """A daemon that has ended, with a snapshot and a log of six held jobs after it."""
-    daemon.submit("true", hold=True)
-    assert daemon.http("POST", "/state/compact").status == 200
-    for _ in range(6):
+    with Daemon() as daemon:
         daemon.submit("true", hold=True)
-    assert daemon.stop() == 0
-    return daemon
+        assert daemon.http("POST", "/state/compact").status == 200
+        for _ in range(6):
+            daemon.submit("true", hold=True)
+        assert daemon.stop() == 0
+        yield daemon
+
+
+@pytest.fixture
+def stopped(ended: Daemon) -> Iterator[Daemon]:
+    """The same, for one test."""
+    daemon = Daemon()
+    try:
+        shutil.copytree(ended.data, daemon.data)
+        yield daemon
+    finally:
+        daemon.close()
 
 
 def test_damage_in_the_log_is_named_with_its_byte(stopped: Daemon):

@@ -11,11 +11,16 @@ Ends are taken at the latest they can be: the time limit, and the ladder that st
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import compress, product
 from typing import NamedTuple
 
 from gflow.core.reservations import GpuSet, Reservation, gpu_set
 
 NEVER = math.inf
+
+_CHOSEN_FROM = 8
+"""Of more users than this at a moment, who each have more devices than are promised to them, the others give away
+nothing but what they have beyond: it bounds the number of claims, and only an array of MIG slices has so many."""
 
 
 class Claim(NamedTuple):
@@ -78,16 +83,37 @@ def _by_number(owner: str, active: list[Reservation], holdings: Holdings, there:
     beyond = free.bit_count() - sum(count for user, count in missing.items() if user != owner)
     allowance = max(own, beyond, 0)
     yield Claim(at, free, allowance)
-    charged = 0
-    for user in promised.keys() - {owner}:
+    charged, spare = 0, list[tuple[GpuSet, int]]()
+    for user in {user for user, count in promised.items() if count and user != owner}:
         over = filled[user].bit_count() - promised[user]
         if over > 0:
-            yield Claim(at, filled[user], over, sharing=True)
+            spare.append((filled[user], over))
         else:
             charged |= filled[user]
-    if charged:  # whoever joins a device that counts as somebody's reserved one costs that user another
-        yield Claim(at, free | charged, allowance, sharing=True)
-        yield Claim(at, charged, max(0, beyond - missing.get(owner, 0)), sharing=True)
+    yield from _by_joining(at, free, allowance, charged, max(0, beyond - missing.get(owner, 0)), spare)
+
+
+def _by_joining(
+    at: float, free: GpuSet, allowance: int, charged: GpuSet, joinable: int, spare: list[tuple[GpuSet, int]]
+) -> Iterable[Claim]:
+    """The claims on jobs that share devices with those who have them reserved.
+
+    Whoever joins one of the `charged` devices costs its user another one; so does, of the devices of a user in `spare`,
+    each but as many as are beyond what is promised to him. Together with the `free` devices a job takes this may cost
+    `allowance`, and `joinable` by itself. A sum of costs, none of them below zero, is within a bound if the sum of each
+    choice of them is: hence a pair of claims for each choice of users.
+    """
+    spare = sorted(spare, key=lambda user: (-user[1], user[0]))
+    for devices, over in spare[_CHOSEN_FROM:]:
+        yield Claim(at, devices, over, sharing=True)
+    for choice in product((False, True), repeat=len(spare[:_CHOSEN_FROM])):
+        joined, beyond = charged, 0
+        for devices, over in compress(spare, choice):
+            joined |= devices
+            beyond += over
+        if joined:
+            yield Claim(at, free | joined, allowance + beyond, sharing=True)
+            yield Claim(at, joined, joinable + beyond, sharing=True)
 
 
 def own_now(owner: str, reservations: Iterable[Reservation], holdings: Holdings, usable: GpuSet, now: float) -> "Own":
