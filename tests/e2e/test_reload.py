@@ -196,7 +196,7 @@ def test_a_broken_file_is_one_clear_error_and_the_settings_stay():
 
 
 def test_a_daemon_with_options_that_up_has_not_is_not_restarted_without_them():
-    with Daemon("--log-format", "json") as daemon:
+    with Daemon("--log-format", "json", as_typed=True) as daemon:
         done = daemon.cli("gflowd", "restart")
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         assert "--log-format; start it anew as it was started" in done.stderr
@@ -256,7 +256,7 @@ def test_another_program_takes_over_and_callers_only_wait(daemon: Daemon):
 
 
 def test_no_hang_up_ends_a_program_that_is_about_to_start():
-    nobody = Daemon("--simulated-gpus", "2")
+    nobody = Daemon("--simulated-gpus", "2", as_typed=True)
     try:
         nobody.begin()
         wait.until(lambda: blocked(nobody.pid) & 1, "its first line")

@@ -13,14 +13,17 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Self
 
 import gflow
+from support.preloaded import Child, Parent
 from support.scratch import end_processes_of
 from support.wait import until
 
+PROGRAM: tuple[str, ...] = ("-m", "gflow.cli.gflowd")
 SOURCES = Path(gflow.__file__).parents[1]
 GRACE = "GFLOW_DAEMON_KILL_GRACE_SECS"
 _PR_CAPBSET_DROP = 24
@@ -56,14 +59,21 @@ class UnixConnection(HTTPConnection):
 class Daemon:
     """`options` are those of `gflowd run`, `environment` is what the daemon has besides the scratch directories.
 
-    Commands run in `work`, with the same scratch directories.
+    Commands run in `work`, with the same scratch directories. A daemon is forked, unless it has a program or an
+    environment of its own, or `as_typed` asks for the command line that a user would type.
     """
 
-    def __init__(self, *options: str, grace_secs: float = 1.0, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        grace_secs: float = 1.0,
+        environment: dict[str, str] | None = None,
+        as_typed: bool = False,
+    ) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="gf", dir="/tmp"))
         self.work, self.data, self.runtime = self.root / "work", self.root / "data/gflow", self.root / "run/gflow"
         self.socket = self.runtime / "gflowd.sock"
-        self.program: tuple[str, ...] = ("-m", "gflow.cli.gflowd")
+        self.program = PROGRAM
         self.options = options
         for name in ("work", "run", "home", "tmux"):
             (self.root / name).mkdir(mode=0o700)
@@ -77,8 +87,9 @@ class Daemon:
             "TMUX_TMPDIR": str(self.root / "tmux"),
             "PYTHONPATH": str(SOURCES),
         }
+        self._forked = environment is None and not as_typed
         self.environment = {**self.surroundings, GRACE: str(grace_secs), **self._no_driver(), **(environment or {})}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | Child | None = None
 
     def _no_driver(self) -> dict[str, str]:
         """Keeps the GPUs that this machine may have out of its sight: what it finds for a library is none."""
@@ -107,6 +118,11 @@ class Daemon:
 
     def begin(self) -> None:
         """Start it without waiting."""
+        if self._forked and self.program == PROGRAM:
+            log = self.root / "daemon.log"
+            log.touch()
+            self.process = Child(_parent(), ["run", *self.options], self.environment, log)
+            return
         with (self.root / "daemon.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *self.program, "run", *self.options],
@@ -286,6 +302,12 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+@cache
+def _parent() -> Parent:
+    surroundings = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONPATH": str(SOURCES)}
+    return Parent(surroundings, _be_no_superuser)
 
 
 def _be_no_superuser() -> None:
