@@ -96,7 +96,8 @@ class TmuxDriver:
 
     def job(self, *, stubborn: bool = False, leaves_one_behind: bool = False) -> Job:
         trap = "trap '' INT TERM;" if stubborn else ""
-        leave = "setsid sleep 600 </dev/null >/dev/null 2>&1 &" if leaves_one_behind else ""
+        away = "setsid sh -c ': >away-$GFLOW_JOB_ID; exec sleep 600' </dev/null >/dev/null 2>&1 &"
+        leave = f"{away} until [ -e away-$GFLOW_JOB_ID ]; do sleep 0.01; done;" if leaves_one_behind else ""
         job = self.machine.job(
             f"{trap} {leave} echo $$ $! >ready-$GFLOW_JOB_ID; read -r code <>gate-$GFLOW_JOB_ID; exit $code"
         )
