@@ -16,7 +16,7 @@ from gflow.store.log import Log
 from gflow.store.recovery.opening import state_files
 from gflow.store.snapshot import NAME, Snapshot, write_snapshot
 from gflow.store.wal import read_segment, segment_path
-from support.daemon import Answer, Daemon
+from support.daemon import Answer, Daemon, with_data_of
 from support.gate import Gate
 from support.wait import until
 
@@ -78,12 +78,8 @@ def past() -> Iterator[Daemon]:
 @pytest.fixture
 def veteran(past: Daemon) -> Iterator[Daemon]:
     """The same, for one test."""
-    daemon = Daemon()
-    try:
-        shutil.copytree(past.data, daemon.data)
+    with with_data_of(past) as daemon:
         yield daemon
-    finally:
-        daemon.close()
 
 
 def states(daemon: Daemon) -> dict[int, str]:

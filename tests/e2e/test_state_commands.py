@@ -18,7 +18,7 @@ from gflow.store.log import Log
 from gflow.store.records import Transaction, encode
 from gflow.store.snapshot import NAME
 from gflow.store.wal import read_segment, segment_numbers, segment_path
-from support.daemon import Daemon
+from support.daemon import Daemon, with_data_of
 from support.wait import until
 
 pytestmark = pytest.mark.once
@@ -247,12 +247,8 @@ def ended() -> Iterator[Daemon]:
 @pytest.fixture
 def stopped(ended: Daemon) -> Iterator[Daemon]:
     """The same, for one test."""
-    daemon = Daemon()
-    try:
-        shutil.copytree(ended.data, daemon.data)
+    with with_data_of(ended) as daemon:
         yield daemon
-    finally:
-        daemon.close()
 
 
 def test_damage_in_the_log_is_named_with_its_byte(stopped: Daemon):

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPConnection
@@ -302,6 +303,17 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+@contextlib.contextmanager
+def with_data_of(stopped: Daemon) -> Iterator[Daemon]:
+    """A daemon that has not been started, with a copy of all that one that was stopped has left."""
+    daemon = Daemon()
+    try:
+        shutil.copytree(stopped.data, daemon.data)
+        yield daemon
+    finally:
+        daemon.close()
 
 
 @cache
