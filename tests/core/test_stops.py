@@ -3,7 +3,7 @@
 import pytest
 
 from gflow.core.errors import Forbidden, WrongState
-from gflow.core.model import EarlySignal, StopCause
+from gflow.core.model import EarlySignal, Exit, StopCause
 from gflow.core.stops import signal_name
 from support.jobs import HOUR, MINUTE, Bench
 
@@ -171,6 +171,18 @@ def test_the_limit_counts_from_the_first_instruction(bench: Bench) -> None:
     assert bench.enforce() == []
     bench.launched(job)
     assert due_in(bench) == MINUTE
+
+
+@pytest.mark.parametrize(("ran_secs", "state"), [(1.0, "Failed"), (4.8, "Failed"), (4.95, "Timeout"), (6.0, "Timeout")])
+def test_what_was_over_before_its_limit_was_not_ended_by_it(bench: Bench, ran_secs: float, state: str) -> None:
+    job = bench.running(time_limit_secs=5.0, max_retries=1)
+    ended_at = bench.now.wall + ran_secs
+    bench.sleep(10)  # nobody is there
+    assert bench.enforce() == [(INT, job)]
+    bench.step(bench.engine.ended, job, Exit(1, ended_at), bench.now, unseen=True)
+    assert (state.lower(), job) in bench.told()
+    ended = bench.job(job)
+    assert (ended.state, ended.finished_at, ended.retried_as is not None) == (state, ended_at, state == "Failed")
 
 
 @pytest.mark.parametrize("secs", [-HOUR, HOUR])

@@ -154,6 +154,20 @@ def test_a_limit_that_passes_meanwhile_strikes_at_once(daemon: Daemon):
     assert job["state"] == "Timeout"
 
 
+def test_a_limit_that_passes_meanwhile_is_none_of_what_was_over_before(daemon: Daemon):
+    short, failing = {"command": "sleep 0.1"}, {"command": "sleep 0.1; exit 3", "max_retries": 1}
+    ids = daemon.submit_all([short, failing], time_limit=1)
+    after = daemon.submit("true", depends_on_ids=[ids[0]], auto_cancel_on_dependency_failure=True)
+    started = [moment(daemon.wait_running(job_id)["started_at"]) for job_id in ids]
+    daemon.kill9()
+    wait.until(lambda: time.time() > max(started) + 1.2, "the limit")
+    daemon.start()
+    jobs = daemon.wait_jobs([*ids, after])
+    assert [(job["state"], job["exit_code"]) for job in jobs] == [("Finished", 0), ("Failed", 3), ("Finished", 0)]
+    assert all(moment(job["finished_at"]) - moment(job["started_at"]) < 1 for job in jobs)
+    assert jobs[1]["retried_as"] is not None
+
+
 def test_a_stop_under_way_is_carried_on(daemon: Daemon):
     job_id = daemon.submit("trap '' INT; echo on; while :; do sleep 0.1; done")
     daemon.wait_log(job_id)

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from support.daemon import Daemon
+from support.daemon import Daemon, moment
 from support.scratch import lives, processes_of
 from support.wait import until
 
@@ -48,6 +48,20 @@ def test_while_the_daemon_is_down(daemon: Daemon):
     job = daemon.wait_job(job_id)
     assert (job["state"], job["status_detail"]) == ("Failed", LOST)
     assert daemon.wait_job(daemon.submit("true"))["state"] == "Finished"
+
+
+def test_a_silent_job_was_there_as_long_as_a_daemon_saw_it(daemon: Daemon):
+    job_id = daemon.submit("sleep 1000", time_limit=600)
+    started_at = moment(daemon.wait_running(job_id)["started_at"])
+    seen = daemon.data / "seen"
+    until(lambda: seen.exists() and seen.stat().st_mtime > started_at + 1, "a note that it was seen")
+    daemon.kill9()
+    before = seen.stat().st_mtime
+    kill_tmux(daemon)
+    daemon.start()
+    job = daemon.wait_job(job_id)
+    assert (job["state"], job["status_detail"]) == ("Failed", LOST)
+    assert before <= moment(job["finished_at"]) + 0.01 < before + 1
 
 
 def test_again_and_again(daemon: Daemon):

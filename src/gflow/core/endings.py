@@ -1,7 +1,7 @@
 """How a job's end reads: its final state, its reason, and one sentence about it. Pure functions of job and exit."""
 
 from gflow.core.limits import format_duration
-from gflow.core.model import Exit, Job, Reason, ReasonKind, State, StopCause
+from gflow.core.model import Exit, Job, Now, Reason, ReasonKind, State, StopCause
 
 _ENDINGS: dict[StopCause, State] = {
     StopCause.CANCEL: State.CANCELLED,
@@ -16,6 +16,18 @@ UNASKED = frozenset({StopCause.LEFTOVERS, StopCause.LOST})
 
 _OF_THE_JOB = UNASKED | {StopCause.MEMORY}
 """Stops that nobody has asked for."""
+
+
+_UNSURE_SECS = 0.1
+"""What the moments of starts and ends may be off by: file systems and the process table have coarse clocks."""
+
+
+def ended_in_time(job: Job, how: Exit, now: Now) -> bool:
+    """Whether it was over before its time limit, if the wall clock has had no step since."""
+    limit, started = job.spec.time_limit_secs, job.started_boot
+    if limit is None or started is None:
+        return False
+    return now.boot - max(0.0, now.wall - how.at) < started + limit - _UNSURE_SECS
 
 
 def final_state(job: Job, how: Exit) -> State:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from gflow.core import oom, stops
 from gflow.core.dependencies import Verdict, closes_cycle, judge, latest_attempt, satisfies
 from gflow.core.effects import Launch, SendSignal
-from gflow.core.endings import UNASKED, cancelled, detail, final_reason, final_state, retries
+from gflow.core.endings import UNASKED, cancelled, detail, ended_in_time, final_reason, final_state, retries
 from gflow.core.errors import Conflict, Forbidden, Impossible, NotFound, WrongState
 from gflow.core.events import OUTCOMES, EventKind
 from gflow.core.fairshare import UsageNow
@@ -482,10 +482,15 @@ class Engine(Sweeps):
             self._begin_stop(out, job, StopCause.LEFTOVERS, now)
         return out
 
-    def ended(self, job_id: JobId, how: Exit, now: Now) -> Outcome:
-        """The last process of a running job is gone. Raises WrongState."""
+    def ended(self, job_id: JobId, how: Exit, now: Now, *, unseen: bool = False) -> Outcome:
+        """The last process of a running job is gone. Raises WrongState.
+
+        `unseen`: its main process ended while no daemon was there, so that a limit was found to be over by mistake.
+        """
         out = Outcome()
         job = self._running(job_id)
+        if unseen and job.stop is not None and job.stop.cause is StopCause.TIMEOUT and ended_in_time(job, how, now):
+            job = replace(job, stop=None)
         state = final_state(job, how)
         finished_at = max(how.at, job.started_at or how.at)
         job = self.measuring.end(job)

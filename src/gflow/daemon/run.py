@@ -42,6 +42,7 @@ from gflow.daemon.historian import Historian
 from gflow.daemon.housekeeping import Housekeeping
 from gflow.daemon.importing import first_start
 from gflow.daemon.in_force import InForce
+from gflow.daemon.last_seen import LastSeen
 from gflow.daemon.leaving import Leaving
 from gflow.daemon.limits import Limits
 from gflow.daemon.listening import Listening
@@ -126,6 +127,7 @@ class Daemon:
             recovering=self.recovering,
             watching=self._memory.watching,
             going_down=GoingDown(left if left is not None and left.boot_id != self._boot_id else None),
+            last_seen=LastSeen(settings.data_dir),
         )
         self._gpus = self._make_gpu_watch()
         self._manager = Manager(settings.given, self._runtime.schedule_wake, lambda: self._runtime.engine.counts)

@@ -19,6 +19,7 @@ from gflow.core.errors import Unavailable
 from gflow.core.limits import format_memory_mb
 from gflow.core.model import Exit, Job, JobId, State, StopCause
 from gflow.daemon.going_down import GoingDown
+from gflow.daemon.last_seen import LastSeen
 from gflow.daemon.runtime import Runtime
 from gflow.daemon.stalls import Stalls
 from gflow.launch.base import CannotLaunch, Launcher, LaunchFailed, Trace
@@ -39,7 +40,8 @@ class Watcher:
 
     `log_of`: where the output of a job is. `recovering`: there may be running jobs that could not be read, so traces of
     jobs that are not known stay. `watching` has the memory of a job watched, for as long as the context lasts.
-    `going_down` tells ends by a shutdown of the machine from others; without it there are none.
+    `going_down` tells ends by a shutdown of the machine from others; without it there are none. `last_seen` tells when
+    an earlier daemon saw jobs run, and is told that they do.
     `launching` jobs have been told to start and have not come to their first instruction.
     """
 
@@ -52,8 +54,10 @@ class Watcher:
         recovering: bool = False,
         watching: Callable[[JobId], AbstractContextManager[object]] = nullcontext,
         going_down: GoingDown | None = None,
+        last_seen: LastSeen | None = None,
     ) -> None:
         self.launching = 0
+        self._last_seen = last_seen
         self._going_down = going_down
         self._watching = watching
         self._runtime = runtime
@@ -74,6 +78,8 @@ class Watcher:
             await self._launcher.sweep([engine.jobs[job_id] for job_id in engine.running])
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            if self._last_seen is not None:
+                nursery.start_soon(self._last_seen.run, engine.running)
             try:
                 for job_id in tuple(engine.running):
                     self._launched[job_id] = trio.Event()
@@ -154,15 +160,19 @@ class Watcher:
         if start is not None and job.started_boot is None:
             self._runtime.commit(engine.launched(job.id, start.at, start.boot))
         self._launched[job.id].set()
-        await self._see_off(job)
+        await self._see_off(job, unseen=trace is Trace.ENDED)
 
-    async def _see_off(self, job: Job) -> None:
+    async def _see_off(self, job: Job, *, unseen: bool = False) -> None:
+        """Wait for its end. `unseen`: its main process ended while no daemon was there."""
         if job.spec.memory_mb is None:
             how = await self._end_of(job)
         else:
             with self._watching(job.id):
                 how = await self._end_of(job)
-        await self._finish(job, replace(how, gpu_memory_ran_out=await self._gpu_memory_ran_out(job, how)))
+        if unseen and how.code is None and self._last_seen is not None:  # what is known is how long it lived
+            how = replace(how, at=max(how.at, self._last_seen.before))
+        how = replace(how, gpu_memory_ran_out=await self._gpu_memory_ran_out(job, how))
+        await self._finish(job, how, unseen=unseen)
 
     async def _end_of(self, job: Job) -> Exit:
         """How it ended, once nothing of it is left."""
@@ -205,8 +215,8 @@ class Watcher:
         with contextlib.suppress(Unavailable):
             self._runtime.commit(engine.stop(job.id, StopCause.LOST, self._runtime.clock(), text=text))
 
-    async def _finish(self, job: Job, how: Exit) -> None:
-        seq = self._runtime.commit(self._runtime.engine.ended(job.id, how, self._runtime.clock()))
+    async def _finish(self, job: Job, how: Exit, *, unseen: bool = False) -> None:
+        seq = self._runtime.commit(self._runtime.engine.ended(job.id, how, self._runtime.clock(), unseen=unseen))
         self._stalls.forget(job.id)
         self._launched.pop(job.id).set()
         if how.gpu_memory_ran_out:
