@@ -1,6 +1,7 @@
 """GET /queue: lines of cells, ready for a command that only aligns them."""
 
 import threading
+import time
 
 import pytest
 import trio.testing
@@ -39,6 +40,17 @@ async def crowd(house, request):
     if request.param == "in the history":
         await house.retire(2)
     return house
+
+
+async def test_moments_in_seconds(crowd):
+    columns = "columns=JOBID,SUBMIT,START,END&ids=2"
+    (local,), _ = await ask(crowd, columns)
+    (cells,), _ = await ask(crowd, f"{columns}&epoch=1")
+    assert [cell[0] for cell in cells[1:]] == ["@"] * 3
+    read = [time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(int(cell[1:]))) for cell in cells[1:]]
+    assert read == local[1:]
+    by_id, _ = await ask(crowd, "columns=JOBID,SUBMIT,START,END&states=CD&epoch=1")
+    assert by_id == [cells]
 
 
 QUERIES = [

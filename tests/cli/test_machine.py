@@ -216,6 +216,18 @@ def test_expected_starts_as_data(run, queue):
     assert [job["expected_start"] for job in jobs] == [iso(1_800_000_000), None]
 
 
+def test_a_begin_time_is_the_expected_start_of_a_job_that_waits_for_nothing_else(run, queue):
+    rows = "7\x1f-\x1f(BeginTime)\n8\x1f-\x1f(Dependency)\n9\x1f-\x1f(JobHeldUser)\n"
+    queue.on("GET", "/queue", reply(rows, headers={"X-Total": "3"}))
+    begins = {"secs_since_epoch": 1_800_000_060, "nanos_since_epoch": 0}
+    jobs = [{"id": job_id, "state": "Queued", "run_name": "x", "scheduled_at": begins} for job_id in (7, 8)]
+    held = {"id": 9, "state": "Hold", "run_name": "x", "scheduled_at": begins}
+    queue.on("GET", "/jobs", reply([*jobs, held]))
+    queue.on("GET", "/forecast", reply([]))
+    jobs = json.loads(run(GQUEUE, "-f", "START", "-o", "json").out)["jobs"]
+    assert [job["expected_start"] for job in jobs] == [iso(1_800_000_060), None, None]
+
+
 def test_they_are_not_asked_for_otherwise(run, queue):
     (first, _) = json.loads(run(GQUEUE, "-o", "json").out)["jobs"]
     assert "expected_start" not in first

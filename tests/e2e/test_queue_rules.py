@@ -1,5 +1,6 @@
 """Dependencies, arrays, retries, holds and begin times, through the real commands and the real queue."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,19 @@ def test_a_begin_time_is_kept(shared: Daemon):
     job = shared.wait_job(job_id)
     assert before + 1 <= started(job) < time.time() + TICK_SECS
     assert 0 <= started(job) - moment(job["scheduled_at"]) < 1
+
+
+def test_a_time_of_the_queue_can_be_given_back_in_any_zone(shared: Daemon):
+    zone = {"TZ": "Asia/Kathmandu"}
+    job_id = str(shared.gbatch("--begin", "2030-11-28T09:00:20", "true", **zone))
+    columns = ("-j", job_id, "-f", "START,REASON")
+    shown = shared.cli("gqueue", *columns, **zone).stdout.splitlines()[1].split()
+    assert shown == ["2030-11-28T09:00:20", "Not", "before", "2030-11-28T09:00:20"]
+    assert shared.cli("gqueue", *columns, TZ="UTC").stdout.splitlines()[1].split()[0] == "2030-11-28T03:15:20"
+    (job,) = json.loads(shared.cli("gqueue", *columns, "-o", "json").stdout)["jobs"]
+    assert job["expected_start"] == "2030-11-28T03:15:20Z"
+    assert "before 2030-11-28 09:00:20, in" in shared.cli("gjob", "why", job_id, **zone).stdout
+    assert shared.cli("gcancel", job_id).returncode == 0
 
 
 def test_a_past_begin_time_is_refused(shared: Daemon):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gflow.core.lifecycle import CODES
 from gflow.core.model import JobId, Now, Reason, ReasonKind, State
-from gflow.wire.columns import CELL_END, COLUMNS, Row, line, printable
+from gflow.wire.columns import CELL_END, COLUMNS, EPOCH_COLUMNS, Row, line, printable
 from support.ledger import make_job
 from support.strategies import jobs, maybe, reasons
 
@@ -126,8 +126,27 @@ def test_how_it_ended(code, text):
 
 def test_moments_are_local_times():
     assert cell("SUBMIT", make_job(1)) == "2023-11-14T22:13:21"
-    assert cell("START", make_job(1, begin_at=1_700_000_000.0)) == "2023-11-14T22:13:20"
+    assert cell("START", make_job(1, begin_at=1_700_020_000.0)) == "2023-11-15T03:46:40"
     assert cell("END", ended(0)) == "2023-11-14T23:36:40"
+
+
+@pytest.mark.parametrize("state", [State.HOLD, State.QUEUED])
+def test_a_begin_time_that_is_over_is_no_start(state):
+    assert cell("START", make_job(1, state=state, begin_at=NOW.wall + 1)) == "2023-11-15T01:00:01"
+    assert cell("START", make_job(1, state=state, begin_at=NOW.wall)) == "-"
+
+
+def test_what_was_cancelled_before_it_began_has_no_start():
+    assert cell("START", make_job(1, state=State.CANCELLED, begin_at=NOW.wall + 1)) == "-"
+
+
+def test_moments_for_another_zone_are_seconds():
+    early = make_job(1, begin_at=NOW.wall + 1.5)
+    row = Row(early, Reason(ReasonKind.BEGIN_TIME), NOW)
+    made = {name: EPOCH_COLUMNS[name](row) for name in ("SUBMIT", "START", "END", "REASON")}
+    assert made == {"SUBMIT": "@1700000001", "START": "@1700010001", "END": "-", "REASON": "Not before @1700010001"}
+    assert EPOCH_COLUMNS["START"](row._replace(expected_start=NOW.wall + 9)) == "~@1700010009"
+    assert list(EPOCH_COLUMNS) == list(COLUMNS)
 
 
 def test_plain_cells():

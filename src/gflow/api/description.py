@@ -245,6 +245,7 @@ OPERATIONS: dict[str, Operation] = {
             "since": NUMBER,
             "mine": FLAG,
             "terminals": FLAG,
+            "epoch": FLAG,
         },
         kind=_TEXT_KIND,
     ),

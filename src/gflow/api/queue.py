@@ -21,11 +21,11 @@ from gflow.core.lifecycle import CODES
 from gflow.core.model import Job, JobId, Now, State
 from gflow.core.progress import Progress
 from gflow.core.stops import elapsed_secs
-from gflow.wire.columns import COLUMNS, ENDED_COLUMNS, Row, ended_line, line
+from gflow.wire.columns import COLUMNS, ENDED_COLUMNS, ENDED_EPOCH_COLUMNS, EPOCH_COLUMNS, Row, ended_line, line
 from gflow.wire.groups import group_json
 
 CHUNK = 500
-_PARAMETERS = tuple("columns states users ids names project group limit sort since mine terminals".split())
+_PARAMETERS = tuple("columns states users ids names project group limit sort since mine terminals epoch".split())
 _Pages = AsyncGenerator[Sequence[Job | Ended], None]
 DEFAULT_STATES = frozenset({State.QUEUED, State.HOLD, State.RUNNING})
 _STATE_ORDER = {state: position for position, state in enumerate(CODES)}
@@ -50,8 +50,9 @@ def blueprint(services: Services) -> Blueprint:
     async def queue() -> Response:
         query.allow(*_PARAMETERS)
         columns, now = _columns(), clock()
-        cells = [COLUMNS[name] for name in columns]
-        briefly = [ENDED_COLUMNS[name] for name in columns if name in ENDED_COLUMNS]
+        made, of_ended = (EPOCH_COLUMNS, ENDED_EPOCH_COLUMNS) if query.flag("epoch") else (COLUMNS, ENDED_COLUMNS)
+        cells = [made[name] for name in columns]
+        briefly = [of_ended[name] for name in columns if name in of_ended]
         starts: Starts = await services.forecast.starts() if "START" in columns else {}
         briefs = Briefs(engine, now) if "REASON" in columns else None
         terminals = await _terminals(services) if query.flag("terminals") else None

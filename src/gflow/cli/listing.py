@@ -43,7 +43,7 @@ def print_listing(
     jobs = [entry(found[int(row[0])], row[1], row[2], told.get(int(row[0]))) for row in rows if int(row[0]) in found]
     if "START" in (columns or ()):
         starts = client.forecast()
-        jobs = [job | {"expected_start": iso(starts.get(job["id"]))} for job in jobs]
+        jobs = [job | {"expected_start": iso(starts.get(job["id"], _begin(job, found)))} for job in jobs]
     if output == "csv":
         sys.stdout.write(csv([_CSV_FIELDS, *(_csv_row(job, _CSV_FIELDS) for job in jobs)]))
         return shown
@@ -56,6 +56,11 @@ def _print_columns(client: Client, filters: dict[str, Any], columns: Sequence[st
     rows, _ = client.queue((*columns, "JOBID"), **filters)
     sys.stdout.write(csv([[name.lower() for name in columns], *(row[:-1] for row in rows)]))
     return [int(row[-1]) for row in rows]
+
+
+def _begin(job: Record, records: dict[int, Record]) -> Any:
+    """When a job starts at the earliest that waits for that time alone: nothing is played forward for those."""
+    return records[job["id"]].get("scheduled_at") if job.get("reason") == "BeginTime" else None
 
 
 def _csv_row(job: Record, fields: tuple[str, ...]) -> list[str]:

@@ -27,6 +27,7 @@ RESTART_SECS = 60.0
 
 RETRY_SECS = 0.2
 _ACTIVE = ("Queued", "Hold", "Running")
+_WITH_TIMES = frozenset(("SUBMIT", "START", "END", "REASON"))
 _OFFSET = "x-offset"
 _MOST_SAID = 1 << 20
 """What a refusal may have to say, or an answer that says nothing, in bytes."""
@@ -133,14 +134,23 @@ class Client:
     def queue(self, columns: Iterable[str], **filters: str | int | None) -> tuple[list[list[str]], int]:
         """Rows of cell texts, in which nothing steers a terminal, and how many jobs matched before the limit.
 
+        Times are local ones of this process, whatever the zone of the daemon, so that a time that was shown can be
+        given to an option.
         `unreadable` is set to how many ended jobs the daemon cannot read any more; they are left out.
         """
-        query = {"columns": ",".join(columns), **filters}
+        columns = tuple(columns)
+        times = [at for at, name in enumerate(columns) if name in _WITH_TIMES]
+        query = {"columns": ",".join(columns), **filters, "epoch": 1 if times else None}
         answer = self._ask("GET", "/queue", query=query)
         total = answer.count("x-total")
         self.unreadable = answer.count("x-unreadable", "0")
         text = harmless_rows(answer.read().decode("utf-8", "replace"))
-        return [line.split("\x1f") for line in text.split("\n")[:-1]], total
+        rows = [line.split("\x1f") for line in text.split("\n")[:-1]]
+        if times:
+            from gflow.client.local_times import localise
+
+            localise(rows, times)
+        return rows, total
 
     def progress(self, *job_ids: int) -> list[Record]:
         """How far these running jobs are, as far as they say so; of all that run without ids."""

@@ -5,10 +5,11 @@ Every column is one function of a row; the words are Slurm's and gflow's.
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from gflow.core.ended import Ended
-from gflow.core.lifecycle import CODES
+from gflow.core.lifecycle import CODES, FINAL
 from gflow.core.limits import format_duration, format_memory_mb
 from gflow.core.model import Job, Now, Reason, ReasonKind, State
 from gflow.core.progress import Progress, time_left_secs
@@ -98,15 +99,35 @@ def _progress(row: Row) -> str:
     return f"{row.progress.percent:.0f}%" + (f" ~{format_duration(left)}" if left is not None else "")
 
 
+_Show = Callable[[float | None], str]
+
+
 def _clock(at: float | None) -> str:
     return "-" if at is None else time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
 
 
-def _start(row: Row) -> str:
-    """When it started, or is expected to, which a `~` says, or may begin."""
-    if row.job.started_at is None and row.expected_start is not None:
-        return f"~{_clock(max(row.expected_start, row.now.wall))}"
-    return _clock(row.job.started_at if row.job.started_at is not None else row.job.spec.begin_at)
+def _epoch(at: float | None) -> str:
+    """For who shows it in a zone of his own: that of the daemon need not be the one of whoever asks."""
+    return "-" if at is None else f"@{int(at)}"
+
+
+def _submit(row: Row, show: _Show = _clock) -> str:
+    return show(row.job.submitted_at)
+
+
+def _start(row: Row, show: _Show = _clock) -> str:
+    """When it started, or is expected to, which a `~` says, or may begin: a begin time that is over says nothing."""
+    job, now = row.job, row.now.wall
+    if job.started_at is not None or job.state in FINAL:
+        return show(job.started_at)
+    if row.expected_start is not None:
+        return f"~{show(max(row.expected_start, now))}"
+    begin_at = job.spec.begin_at
+    return show(begin_at if begin_at is not None and begin_at > now else None)
+
+
+def _end(row: Row, show: _Show = _clock) -> str:
+    return show(row.job.finished_at)
 
 
 def _exit(row: Row) -> str:
@@ -118,17 +139,17 @@ def _memory(row: Row) -> str:
     return "-" if row.job.spec.memory_mb is None else format_memory_mb(row.job.spec.memory_mb)
 
 
-def _why(row: Row) -> str:
-    return row.job.detail or row.brief or _reason_in_words(row)
+def _why(row: Row, show: _Show = _clock) -> str:
+    return row.job.detail or row.brief or _reason_in_words(row, show)
 
 
-def _reason_in_words(row: Row) -> str:
+def _reason_in_words(row: Row, show: _Show) -> str:
     if row.reason is None:
         return "-"
     if row.reason.kind is ReasonKind.HELD:
         return "On hold"
     if row.reason.kind is ReasonKind.BEGIN_TIME and row.job.spec.begin_at is not None:
-        return f"Not before {_clock(row.job.spec.begin_at)}"
+        return f"Not before {show(row.job.spec.begin_at)}"
     return short_reason(row.reason).strip("()")
 
 
@@ -153,9 +174,9 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "USER": lambda row: row.job.spec.owner,
     "PROJECT": lambda row: row.job.spec.project or "-",
     "PRIORITY": lambda row: str(row.job.spec.priority),
-    "SUBMIT": lambda row: _clock(row.job.submitted_at),
+    "SUBMIT": _submit,
     "START": _start,
-    "END": lambda row: _clock(row.job.finished_at),
+    "END": _end,
     "EXIT": _exit,
     "REASON": _why,
     "DEPENDS": lambda row: ",".join(map(str, row.job.spec.depends_on)) or "-",
@@ -165,6 +186,13 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "TASK": lambda row: "-" if row.job.spec.task_id is None else str(row.job.spec.task_id),
 }
 
+EPOCH_COLUMNS: dict[str, Callable[[Row], str]] = COLUMNS | {
+    "SUBMIT": partial(_submit, show=_epoch),
+    "START": partial(_start, show=_epoch),
+    "END": partial(_end, show=_epoch),
+    "REASON": partial(_why, show=_epoch),
+}
+"""The same with moments as `@` and seconds since the epoch."""
 
 _CODE_OF = {state.value: code for state, code in CODES.items()}
 
@@ -182,6 +210,12 @@ ENDED_COLUMNS: dict[str, Callable[[Ended], str]] = {
     "END": lambda job: _clock(job.finished_at),
 }
 """Those that can be made of what the history tells briefly; they are the same as above."""
+
+ENDED_EPOCH_COLUMNS: dict[str, Callable[[Ended], str]] = ENDED_COLUMNS | {
+    "SUBMIT": lambda job: _epoch(job.submitted_at),
+    "START": lambda job: _epoch(job.started_at),
+    "END": lambda job: _epoch(job.finished_at),
+}
 
 
 def ended_line(job: Ended, cells: list[Callable[[Ended], str]]) -> str:

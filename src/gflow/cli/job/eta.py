@@ -11,7 +11,7 @@ from gflow.cli.job.arguments import MANY, many
 from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.fit import folded
 from gflow.cli.render.table import harmless
-from gflow.cli.render.times import ahead, iso, stamp
+from gflow.cli.render.times import ahead, iso, local, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def line(answer: dict[str, Any], now: float) -> str:
         return f"{name} is expected to start at {stamp(start)}, {ahead(start - now)}."
     if answer.get("expected_start_unknown"):
         return f"{name}: no start can be told: {harmless(answer['expected_start_unknown'])}."
-    reasons = " ".join(reason["text"] for reason in answer.get("reasons") or ())
+    reasons = " ".join(local(reason["text"]) for reason in answer.get("reasons") or ())
     return f"{name} is {answer['state']}: {harmless(reasons)}"
 
 

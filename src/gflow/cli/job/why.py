@@ -11,7 +11,7 @@ from gflow.cli.job.arguments import MANY, many
 from gflow.cli.output import TEXT, print_each
 from gflow.cli.render.fit import folded
 from gflow.cli.render.table import harmless
-from gflow.cli.render.times import ahead, iso, stamp
+from gflow.cli.render.times import ahead, iso, local, stamp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def lines(answer: dict[str, Any]) -> list[str]:
 
 
 def _line(reason: dict[str, Any]) -> str:
-    return f"  {reason['text']}" + (f" ({reason['help']})" if reason.get("help") else "")
+    return f"  {local(reason['text'])}" + (f" ({reason['help']})" if reason.get("help") else "")
 
 
 COMMAND = Command(

@@ -29,6 +29,22 @@ def stamp(value: Any) -> str:
     return "-" if moment is None else time.strftime("%m/%d-%H:%M:%S", time.localtime(moment))
 
 
+def local(text: str) -> str:
+    """A sentence of the daemon, which knows no zone but UTC, with local times: others stand beside it."""
+    if " UTC" not in text:
+        return text
+    import re
+    from datetime import datetime
+
+    def shown(found: re.Match[str]) -> str:
+        try:
+            return f"{datetime.fromisoformat(found[1] + 'Z').astimezone():%Y-%m-%d %H:%M:%S}"
+        except (ValueError, OverflowError):  # somebody's own words
+            return found[0]
+
+    return re.sub(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\b", shown, text, flags=re.ASCII)
+
+
 def ahead(secs: float) -> str:
     """How long something is away: `in 2h 05m`, `in 3d 4h`, `in 40s`; what is due is so `at any moment`."""
     whole = int(secs)
