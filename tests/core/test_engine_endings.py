@@ -189,5 +189,6 @@ def test_an_ended_job_that_goes_on_says_as_which(bench: Bench) -> None:
         with pytest.raises(WrongState, match=f"^Job {job} has ended already: Failed; it goes on as job {last}$"):
             bench.cancel(job)
     bench.end(job + 2)
+    assert bench.told() == [("completed", job + 2)]
     with pytest.raises(WrongState, match=f"^Job {job} has ended already: Failed$"):
         bench.cancel(job)
