@@ -19,6 +19,26 @@ async def test_a_list_is_cancelled_as_far_as_it_can_be(house):
         assert (await house.get(f"/jobs/{job_id}/wait"))["state"] == "Cancelled"
 
 
+async def test_a_job_that_is_being_tried_again_says_as_which(house):
+    failed = await house.start(max_retries=1)
+    await house.end(failed, 1)
+    says = f"Job {failed} has ended already: Failed; it goes on as job {failed + 1}"
+    for how in ("cancel", "cancel?dry_run=1"):
+        assert await house.refused("POST", f"/jobs/{failed}/{how}", status=409, code="wrong_state") == says
+    answer = await house.ask("POST", "/jobs/cancel", {"ids": [failed]})
+    assert [job["error"] for job in answer["failed"]] == [says]
+
+
+async def test_so_does_one_that_has_left(house):
+    failed = await house.start(max_retries=1)
+    await house.end(failed, 1)
+    await house.retire(failed)
+    says = await house.refused("POST", f"/jobs/{failed}/cancel", status=409, code="wrong_state")
+    assert says == f"Job {failed} is Failed and cannot be changed any more; it goes on as job {failed + 1}"
+    answer = await house.ask("POST", "/jobs/cancel", {"ids": [failed]})
+    assert [job["error"].partition("; ")[2] for job in answer["failed"]] == [f"it goes on as job {failed + 1}"]
+
+
 async def test_none_of_a_list_starts_because_another_makes_room(house):
     first = await house.start(gpus=4)
     others = [await house.submit(gpus=4) for _ in range(3)]

@@ -178,3 +178,17 @@ def test_an_ended_job_cannot_be_stopped(bench: Bench) -> None:
         bench.cancel(job)
     with pytest.raises(WrongState, match=f"Job {job} is Finished, not Running"):
         bench.stop(job, StopCause.FAIL)
+
+
+def test_an_ended_job_that_goes_on_says_as_which(bench: Bench) -> None:
+    job = bench.running(max_retries=2)
+    for last in (job + 1, job + 2):
+        bench.end(last - 1, code=1)
+        assert bench.told() == [("submitted", last), ("failed", last - 1)]
+        bench.starts(last)
+        with pytest.raises(WrongState, match=f"^Job {job} has ended already: Failed; it goes on as job {last}$"):
+            bench.cancel(job)
+    bench.end(job + 2)
+    assert bench.told() == [("completed", job + 2)]
+    with pytest.raises(WrongState, match=f"^Job {job} has ended already: Failed$"):
+        bench.cancel(job)

@@ -91,6 +91,9 @@ def test_gpus_that_are_gone(make_bench: MakeBench) -> None:
     bench.set_machine(gpus(1))
     assert bench.schedule() == []
     assert why(bench, job)[0].text == "It needs 2 GPUs; 1 of 1 can be had now."
+    bench.set_machine([])
+    assert bench.schedule() == []
+    assert the_why(bench, job) == (ReasonKind.GPU, "It needs 2 GPUs; this machine has none.", ""), "nothing helps"
 
 
 def test_too_little_memory(make_bench: MakeBench) -> None:

@@ -5,6 +5,7 @@ import pty
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,6 +101,23 @@ def test_a_day_in_its_life(place: Daemon):
     job = place.wait_job(outlives)
     assert (job["state"], job["exit_code"]) == ("Finished", 0)
     assert place.cli("gflowd", "stop").returncode == 0
+
+
+def test_restarts_at_the_same_moment_keep_its_flags(place: Daemon):
+    """Each finds the daemon of the one before, not the gap in which there is none."""
+    first = place.cli("gflowd", "up", "--simulated-gpus", "2")
+    assert first.returncode == 0, first
+    at_once = [place.spawn("gflowd", "restart") for _ in range(3)]
+    said = [process.communicate(timeout=60)[0] for process in at_once]
+    assert [process.returncode for process in at_once] == [0, 0, 0], said
+    stopped = [pid_of(lines.splitlines()[0]) for lines in said]
+    started = [pid_of(lines.splitlines()[1]) for lines in said]
+    (last,) = set(started) - set(stopped)
+    assert {pid_of(first.stdout), *started} == {*stopped, last}, "one after the other"
+    assert place.get("/health")["pid"] == last
+    assert place.get("/status")["gpu_total"] == 2
+    assert stat.S_IMODE((place.data / "gflowd.turn").stat().st_mode) == 0o600
+    assert place.cli("gflowd", "down").returncode == 0
 
 
 @pytest.mark.once

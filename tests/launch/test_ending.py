@@ -10,7 +10,7 @@ import pytest
 from gflow.core.model import Exit
 from gflow.launch import ending
 from gflow.launch.ending import describe, exit_of
-from gflow.launch.run_directory import RunDirectory
+from gflow.launch.run_directory import RunDirectory, boot_id
 from support.tmux_server import make_job
 
 BLANK = "-" * 31 + "\n"
@@ -83,6 +83,19 @@ def test_a_restart_of_the_machine_and_the_last_sign_of_life(directory: RunDirect
     log.touch()
     os.utime(log, (2000.0, 2000.0))
     assert told(directory, seen_at=None) == Exit(None, 2000.0, ending.RESTARTED)
+
+
+def test_a_run_directory_that_was_removed(directory: RunDirectory) -> None:
+    (directory.path.parent / "boot").write_text(boot_id())
+    mark(directory, f"999999 {os.getpid()} %1\n")
+    (directory.path / "record").unlink()
+    assert told(directory).text == ending.GONE
+    directory.remove()
+    assert told(directory) == Exit(None, 5000.0, ending.GONE)
+    (directory.path.parent / "boot").unlink()
+    assert told(directory).text == ending.GONE
+    (directory.path.parent / "boot").write_text("00000000-0000-0000-0000-000000000000")
+    assert told(directory).text == ending.RESTARTED, "it may never have reached the disk"
 
 
 @pytest.mark.parametrize(

@@ -383,6 +383,11 @@ async def test_what_a_power_cut_kept_from_the_disk_may_have_run(machine: Machine
     assert (await machine.tmux.wait(job)).text == ending.RESTARTED
 
 
+async def test_a_job_that_removes_its_run_directory_is_not_taken_for_one_of_another_boot(tmux: Machine) -> None:
+    end = await tmux.end_of(tmux.job(f"rm -r '{tmux.data}'/runs/[0-9]*"))
+    assert (end.code, end.text) == (None, ending.GONE)
+
+
 # Accidents at the launch.
 
 

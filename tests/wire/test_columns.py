@@ -83,7 +83,9 @@ def test_what_is_left_of_a_limit():
     assert cell("REMAINING", make_job(1, time_limit_secs=60.0)) == "-"
     assert cell("REMAINING", running(20, time_limit_secs=60.0)) == "00:00:40"
     assert cell("REMAINING", running(70, time_limit_secs=60.0)) == "00:00:00", "it is being stopped"
-    assert cell("REMAINING", ended(20)) == "UNLIMITED"
+    assert cell("REMAINING", running(20)) == "UNLIMITED"
+    assert cell("REMAINING", ended(20)) == "-"
+    assert cell("TIMELIMIT", ended(20)) == "UNLIMITED"
 
 
 def test_a_step_of_the_wall_clock_does_not_show():

@@ -99,6 +99,10 @@ def blueprint(services: Services) -> Blueprint:
         _check_open(job)
         return job
 
+    def _check_open(job: Job) -> None:
+        if job.state in FINAL:
+            raise refusal(job, State.CANCELLED, engine.goes_on_as(job))
+
     def _cancel(jobs: list[Job], who: Caller, reason: str | None) -> int:
         """One step for all: none of them starts because another makes room. Those that wait first, the last first,
         as others may depend on the earlier ones; then the number of the transaction to wait for."""
@@ -121,8 +125,3 @@ def _distinct(ids: Iterable[int]) -> list[JobId]:
     if distinct and distinct[0] < 1:
         raise Malformed(f"Invalid job ID {distinct[0]}")
     return distinct
-
-
-def _check_open(job: Job) -> None:
-    if job.state in FINAL:
-        raise refusal(job, State.CANCELLED)

@@ -13,5 +13,7 @@ async def owned(services: Services, job_id: int) -> Job:
     services.runtime.check_open()
     engine = services.runtime.engine
     if job.id not in engine.jobs:
-        raise WrongState(f"Job {job_id} is {job.state.value} and cannot be changed any more")
+        later = engine.goes_on_as(job)
+        attempt = f"; it goes on as job {later}" if later is not None else ""
+        raise WrongState(f"Job {job_id} is {job.state.value} and cannot be changed any more{attempt}")
     return engine.job(job_id)

@@ -43,6 +43,7 @@ from gflow.cli.streams import open_what_is_closed
 from gflow.client import endpoint
 from gflow.config import ConfigError
 from gflow.daemon import hosting, signals
+from gflow.daemon.one_at_a_time import turn
 from gflow.daemon.units import UnitFailed
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ async def up(given: Invocation, /, *, own: bool, system: bool, **flags: str | No
         leave_to_the_others(given)
     else:
         must_be_root(given, "start", "up")
-        _start(given)
+        with turn(given.data_dir()):
+            _start(given)
 
 
 @gflowd.command()
@@ -146,9 +148,10 @@ async def down(given: Invocation, socket: str | None, *, own: bool, system: bool
     choose(given, own=own, system=system)
     must_be_root(given, "stop", "down")
     path = reach(given)
-    was_meant = endpoint.awaited()  # also one that has crashed
-    was_meant = _stop(given, path) or was_meant
-    hosting.forget(given.data_dir())
+    with turn(given.data_dir()):
+        was_meant = endpoint.awaited()  # also one that has crashed
+        was_meant = _stop(given, path) or was_meant
+        hosting.forget(given.data_dir())
     if was_meant and goes_to_the_others(given, path):
         click.echo("Commands are about that of all users until 'gflowd up --own'.")
 
@@ -162,15 +165,16 @@ async def restart(given: Invocation, /, *, own: bool, system: bool, **flags: str
     given.add(**flags)
     unasked = choose(given, own=own, system=system)
     must_be_root(given, "restart", "restart")
-    found = hosting.find(given.socket(), given.data_dir())
-    if found is not None:
-        given.flags = {**_flags_of(found.pid, given), **given.flags}
-    elif unasked:
-        leave_to_the_others(given)
-        return
-    _check(given)  # a bad setting must not leave us without a daemon
-    _stop(given, given.socket())
-    _start(given)
+    with turn(given.data_dir()):
+        found = hosting.find(given.socket(), given.data_dir())
+        if found is not None:
+            given.flags = {**_flags_of(found.pid, given), **given.flags}
+        elif unasked:
+            leave_to_the_others(given)
+            return
+        _check(given)  # a bad setting must not leave us without a daemon
+        _stop(given, given.socket())
+        _start(given)
 
 
 @gflowd.command()

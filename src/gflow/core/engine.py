@@ -19,7 +19,7 @@ from gflow.core.errors import Conflict, Forbidden, Impossible, NotFound, WrongSt
 from gflow.core.events import OUTCOMES, EventKind
 from gflow.core.fairshare import UsageNow
 from gflow.core.groups import Cell
-from gflow.core.lifecycle import ACTIVE, FINAL, move
+from gflow.core.lifecycle import ACTIVE, FINAL, move, refusal
 from gflow.core.model import (
     DependencyMode,
     Exit,
@@ -340,6 +340,8 @@ class Engine(Sweeps):
             elif cause is StopCause.CANCEL and job.stop.cause in UNASKED:
                 self._put(out, replace(job, stop=replace(job.stop, cause=cause, by=by, text=text)))
         elif cause is StopCause.CANCEL:
+            if job.state in FINAL:
+                raise refusal(job, State.CANCELLED, self.goes_on_as(job))
             said = cancelled(by, text) if by or text else None
             self._end(out, job, State.CANCELLED, now, reason=Reason(ReasonKind.CANCELLED), detail=said)
             self._tell_completed_groups(out, now)

@@ -173,6 +173,8 @@ def _gpus(engine: Engine, job: Job, shape: Shape, planner: Planner) -> Iterator[
 
 def _too_few(engine: Engine, job: Job, shape: Shape, fitting: list[int]) -> Why:
     resources = engine.resources
+    if not resources.gpus:
+        return Why(ReasonKind.GPU, f"It needs {_count(shape.gpus, 'GPU')}; this machine has none.")
     asked = shape.gpu_indices or tuple(resources.gpus)
     others = [index for index in asked if index not in fitting]
     holders = sorted({job_id for index in others for job_id in resources.holders(index)})

@@ -6,7 +6,7 @@ The table is data, so the diagram in docs/ and the test of every (state, state) 
 from dataclasses import replace
 
 from gflow.core.errors import WrongState
-from gflow.core.model import Job, State
+from gflow.core.model import Job, JobId, State
 
 CODES: dict[State, str] = {
     State.QUEUED: "PD",
@@ -43,10 +43,14 @@ def move(job: Job, to: State, **changes: object) -> Job:
     return replace(job, state=to, **changes)  # type: ignore[arg-type]
 
 
-def refusal(job: Job, to: State) -> WrongState:
-    """What to say of a step that the table does not allow; it names the current state."""
+def refusal(job: Job, to: State, goes_on_as: JobId | None = None) -> WrongState:
+    """What to say of a step that the table does not allow; it names the current state.
+
+    goes_on_as: the attempt at an ended job that has not ended.
+    """
     if job.state in FINAL:
-        return WrongState(f"Job {job.id} has ended already: {job.state.value}")
+        attempt = f"; it goes on as job {goes_on_as}" if goes_on_as is not None else ""
+        return WrongState(f"Job {job.id} has ended already: {job.state.value}{attempt}")
     if to is State.QUEUED:
         return WrongState(f"Job {job.id} is not on hold: it is {job.state.value}")
     if to is job.state is State.HOLD:

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gflow.core import stops
-from gflow.core.dependencies import Verdict, judge
+from gflow.core.dependencies import Verdict, judge, latest_attempt
 from gflow.core.drain import Drain
 from gflow.core.errors import NotFound
 from gflow.core.fairshare import FairShare
@@ -97,6 +97,13 @@ class Table:
             return self.jobs[JobId(job_id)]
         except KeyError:
             raise NotFound(f"Job {job_id} does not exist") from None
+
+    def goes_on_as(self, job: Job) -> JobId | None:
+        """The attempt at an ended job that waits or runs, None if there is none. The job itself may have left."""
+        if job.retried_as is None:
+            return None
+        last = self.jobs.get(latest_attempt(job.retried_as, self.jobs))
+        return last.id if last is not None and last.state in ACTIVE else None
 
     def reason(self, job: Job) -> Reason | None:
         """Why the job waits, or ended as it did."""

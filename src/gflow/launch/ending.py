@@ -13,10 +13,11 @@ from pathlib import Path
 from gflow.core.limits import format_memory_mb
 from gflow.core.model import Exit, Job, JobSpec
 from gflow.launch.processes import read_stat
-from gflow.launch.run_directory import Record, RunDirectory, boot_id
+from gflow.launch.run_directory import RunDirectory, boot_id
 
 NEVER_RAN = "It ended before its first instruction"
 RESTARTED = "The machine was restarted while the job ran"
+GONE = "Its run directory, or what was in it, is gone, so nobody knows how it ended"
 SERVER_LOST = "The tmux server was lost while the job ran"
 DISK_FULL = "The disk was full, so its exit status could not be recorded"
 READ_ONLY = "The data directory was read-only, so its exit status could not be recorded"
@@ -34,7 +35,7 @@ def exit_of(job: Job, directory: RunDirectory, server_pid: int | None, log: Path
     """
     record = directory.record()
     if record.code is None:
-        return Exit(None, seen_at or _last_sign(directory, log), _why_no_status(directory, record, server_pid))
+        return Exit(None, seen_at or _last_sign(directory, log), _why_no_status(directory, server_pid))
     if record.code == HUNG_UP and record.boot == boot_id() and _server_lost(directory, server_pid):
         return Exit(record.code, record.written_at, SERVER_LOST)
     return Exit(record.code, record.written_at, describe(job.spec, record.code, record.word, directory.conda_output()))
@@ -90,10 +91,12 @@ def _program(spec: JobSpec) -> str:
     return "'bash'" if spec.argv is None else f"'{spec.argv[0]}'"
 
 
-def _why_no_status(directory: RunDirectory, record: Record, server_pid: int | None) -> str:
+def _why_no_status(directory: RunDirectory, server_pid: int | None) -> str:
     mark = directory.mark()
-    if record.boot != boot_id():
+    if directory.boot() not in (None, boot_id()):
         return RESTARTED
+    if directory.record().boot is None:
+        return GONE
     if mark is None:
         return NEVER_RAN
     if mark.pid is None:

@@ -22,6 +22,9 @@ from gflow.launch.script import MARK, RECORD
 
 WRAPPER = "run.sh"
 CONDA_OUTPUT = "conda"
+BOOT = "boot"
+"""Beside the directories of launches: the boot of the latest launches, on disk before the first of them."""
+
 
 _STATUS = re.compile(rb"(\d{1,3})(?: ([a-z]+))?\n")
 _BOOT = re.compile(rb"^[0-9a-f]{8}-[0-9a-f-]{27}$", re.MULTILINE)
@@ -124,6 +127,17 @@ class RunDirectory:
             boot=boot[0].decode() if boot else None,
             logger_pid=int(logger[1]) if logger else None,
         )
+
+    def boot(self) -> str | None:
+        """The boot the launch was made in: what its record says, else, as a daemon may be killed before there is one,
+        what was noted for all launches; None if there is neither."""
+        own = self.record().boot
+        if own is not None:
+            return own
+        try:
+            return (self.path.parent / BOOT).read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return None
 
     def conda_output(self) -> str | None:
         """The last line conda printed."""

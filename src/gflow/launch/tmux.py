@@ -52,7 +52,7 @@ from gflow.launch.processes import (
 )
 from gflow.launch.program import PROGRESS_FILE, program_of
 from gflow.launch.progress import Report, read_report
-from gflow.launch.run_directory import WRAPPER, RunDirectory, boot_id
+from gflow.launch.run_directory import BOOT, WRAPPER, RunDirectory, boot_id
 from gflow.launch.script import UNCONFINED, Confinement, Places, render_environment, render_wrapper
 from gflow.launch.tmux_server import Answer, TmuxServer
 
@@ -62,7 +62,6 @@ _CONCURRENT_LAUNCHES = 4
 _LOG_DEADLINE_SECS = 60.0
 _LAST_WORD_SECS = 1.0
 _CTRL_C_SECS = 2.0
-_BOOT = "boot"
 _ENVIRONMENT = "environment"
 
 
@@ -324,7 +323,7 @@ class Tmux:
         if self._prepared and self._runs.is_dir():
             return
         self._runs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace(self._runs / _BOOT, boot_id().encode())
+        _replace(self._runs / BOOT, boot_id().encode())
         _replace(self._runs / _ENVIRONMENT, render_environment(_minimal_environment()))
         self._prepared = True
 
@@ -424,21 +423,12 @@ class Tmux:
         directory = self._directory(job)
         if directory.record().code is not None:
             return Trace.ENDED
-        if directory.mark() is None and self._machine_restarted(directory):
-            return Trace.ENDED
+        if directory.mark() is None and directory.boot() not in (None, boot_id()):
+            return Trace.ENDED  # what is missing may just not have reached the disk: "never started" is no promise
         if directory.claim():
             return Trace.NEVER_STARTED
         process = self._wrapper(job, directory)
         return Trace.ALIVE if process and is_alive(process) else Trace.ENDED
-
-    def _machine_restarted(self, directory: RunDirectory) -> bool:
-        """Whether the machine was restarted since the launch: then what is missing may just not have reached the disk,
-        and "never started" cannot be promised. A daemon may be killed before there is a record, or a directory; the
-        boot noted for all launches is on disk before the first of them."""
-        noted = directory.record().boot
-        if noted is None and (boot := self._runs / _BOOT).exists():
-            noted = boot.read_text(encoding="ascii")
-        return noted not in (None, boot_id())
 
     async def _log_complete(self, job: Job, directory: RunDirectory) -> None:
         """Wait for the end of the process that writes the log.

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from gflow.core.ended import Ended
-from gflow.core.lifecycle import CODES, FINAL
+from gflow.core.lifecycle import ACTIVE, CODES, FINAL
 from gflow.core.limits import format_duration, format_memory_mb
 from gflow.core.model import Job, Now, Reason, ReasonKind, State
 from gflow.core.progress import Progress, time_left_secs
@@ -84,9 +84,9 @@ def _limit(row: Row) -> str:
 
 def _remaining(row: Row) -> str:
     limit, elapsed = row.job.spec.time_limit_secs, elapsed_secs(row.job, row.now)
-    if limit is None:
+    if limit is None and row.job.state in ACTIVE:
         return "UNLIMITED"
-    if row.job.state is not State.RUNNING or elapsed is None:
+    if limit is None or row.job.state is not State.RUNNING or elapsed is None:
         return "-"
     return format_duration(limit - elapsed)
 
