@@ -379,6 +379,11 @@ def leader_of(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
+def children_of(pid: int) -> list[int]:
+    """The children of the first thread of the process `pid`; none where the kernel does not tell."""
+    return [int(word) for word in _read(pid, f"task/{pid}/children").split()]
+
+
 def _list_processes() -> dict[int, int]:
     """Process id -> inode number of its /proc directory."""
     with os.scandir("/proc") as entries:

@@ -33,7 +33,7 @@ from gflow.launch.confined import confined_over
 from gflow.launch.consumption import consumption_of, memory_over
 from gflow.launch.cpu_sets import CpuSets, usable_cpus
 from gflow.launch.ending import SERVER_LOST, exit_of, ran_out
-from gflow.launch.log import find_writer, make_log, writer_command
+from gflow.launch.log import end_idle, find_writer, make_log, writer_command
 from gflow.launch.logout import remedy_for_lost
 from gflow.launch.patience import Patience
 from gflow.launch.processes import (
@@ -434,8 +434,8 @@ class Tmux:
         """Wait for the end of the process that writes the log.
 
         tmux ends it with the pane. A pane that stays (somebody looks at it, or it is kept) has said all once it is
-        dead, and tmux 3.3 has no command to close its pipe; so the writer is ended here as soon as it sleeps, which it
-        does only when there is nothing left to write.
+        dead, and tmux 3.3 has no command to close its pipe; so the writer is ended here as soon as it has
+        nothing left to write.
         """
         with trio.move_on_after(_LOG_DEADLINE_SECS):
             writer = await find_writer(directory, self.log_path(job.id))
@@ -445,8 +445,8 @@ class Tmux:
                     await wait_process(writer)
                     return
                 pause_secs = 0.05
-                if await self._pane_is_dead(directory) and (stat := read_stat(writer.pid)) and stat.state == "S":
-                    send(writer, signals.SIGTERM)
+                if await self._pane_is_dead(directory):
+                    end_idle(writer)
 
     async def _pane_is_dead(self, directory: RunDirectory) -> bool:
         mark = directory.mark()
