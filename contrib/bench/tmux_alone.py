@@ -16,7 +16,6 @@ import time
 from gflow.core.model import Job, JobId, JobSpec, State
 from gflow.launch import tmux as launcher
 from gflow.launch.log import make_log, writer_command
-from gflow.launch.processes import RUN_ID_VARIABLE
 from gflow.launch.program import program_of
 from gflow.launch.run_directory import WRAPPER, RunDirectory
 from gflow.launch.script import Places, render_environment, render_wrapper
@@ -63,7 +62,7 @@ class TmuxAlone:
         make_log(log, time.time())
         name = f"gjob-{number}"
         pid = self.call(
-            *("new-session", "-d", "-s", name, "-x", "160", "-y", "48", "-e", f"{RUN_ID_VARIABLE}={job.run_id}"),
+            *("new-session", "-d", "-s", name, "-x", "160", "-y", "48", "-e", f"GFLOW_RUN_ID={job.run_id}"),
             *("-P", "-F", "#{pane_pid}", "/bin/sh", str(directory.path / WRAPPER)),
             *(";", "pipe-pane", "-t", f"={name}:", writer_command(log, directory)),
         )

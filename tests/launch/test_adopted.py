@@ -242,6 +242,7 @@ async def test_what_the_shell_keeps_in_the_background_is_left_alone(
 async def test_a_restart_of_the_daemon_changes_nothing(sessions: OlderSessions, adopted: Adopted, tmp_path: Path):
     started = sessions.start("gjob-7", 7, "sleep 600")
     wait_busy(sessions, "gjob-7")
+    until(lambda: [child for pid in children(sessions.shell("gjob-7")) for child in children(pid)], "its sleep")
     job = adopt("gjob-7", started)
     assert await adopted.trace(job) is Trace.ALIVE
     start = adopted.started(job)
