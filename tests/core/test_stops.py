@@ -163,6 +163,16 @@ def test_a_launch_that_fails_during_a_cancel_is_a_cancel(bench: Bench) -> None:
     assert bench.told() == [("started", job), ("cancelled", job)]
 
 
+def test_a_limit_strikes_nothing_that_has_ended_by_itself(bench: Bench) -> None:
+    over, endless = bench.running(time_limit_secs=5.0), bench.running(time_limit_secs=5.0)
+    bench.sleep(6)
+    bench.step(bench.engine.enforce, bench.now, lambda job: job.id == over)
+    assert bench.asked() == [(INT, endless)]
+    bench.end(over)
+    assert bench.told() == [("completed", over)]
+    assert due_in(bench) == 10
+
+
 def test_the_limit_counts_from_the_first_instruction(bench: Bench) -> None:
     job = bench.queued(time_limit_secs=MINUTE)
     assert bench.schedule() == [job]

@@ -64,7 +64,11 @@ class Life:
 
     async def run(self):
         async with trio.open_nursery() as nursery:
-            for service in (self.watcher, Scheduler(self.desk.runtime), TimeoutEnforcer(self.desk.runtime)):
+            for service in (
+                self.watcher,
+                Scheduler(self.desk.runtime),
+                TimeoutEnforcer(self.desk.runtime, self.launcher.is_over),
+            ):
                 await nursery.start(service.run)
             nursery.start_soon(self._write)
 

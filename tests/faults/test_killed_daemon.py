@@ -1,6 +1,7 @@
 """kill -9 of the daemon loses nothing and repeats nothing; what ended meanwhile is accounted to the moment."""
 
 import os
+import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -166,6 +167,16 @@ def test_a_limit_that_passes_meanwhile_is_none_of_what_was_over_before(daemon: D
     assert [(job["state"], job["exit_code"]) for job in jobs] == [("Finished", 0), ("Failed", 3), ("Finished", 0)]
     assert all(moment(job["finished_at"]) - moment(job["started_at"]) < 1 for job in jobs)
     assert jobs[1]["retried_as"] is not None
+
+
+def test_a_limit_that_passes_while_it_hangs_is_none_of_what_was_over_before(daemon: Daemon):
+    ids = daemon.submit_all([{"command": "sleep 0.1"}, {"command": "sleep 0.1; exit 3"}], time_limit=1)
+    started = [moment(daemon.wait_running(job_id)["started_at"]) for job_id in ids]
+    os.kill(daemon.pid, signal.SIGSTOP)
+    wait.until(lambda: time.time() > max(started) + 1.2, "the limit")
+    os.kill(daemon.pid, signal.SIGCONT)
+    jobs = daemon.wait_jobs(ids)
+    assert [(job["state"], job["exit_code"]) for job in jobs] == [("Finished", 0), ("Failed", 3)]
 
 
 def test_a_stop_under_way_is_carried_on(daemon: Daemon):

@@ -138,6 +138,10 @@ class FakeLauncher:
     async def wait_stranded(self, job: Job) -> str:
         return await self._strandings.setdefault(job.id, _Stranding()).wait()
 
+    def is_over(self, job: Job) -> bool:
+        run = self._runs.get(_run_id(job))
+        return run is not None and run.exit is not None
+
     async def survivors(self, job: Job) -> bool:
         await trio.lowlevel.checkpoint()
         return self._runs[_run_id(job)].survivors > 0

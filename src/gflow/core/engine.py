@@ -7,7 +7,7 @@ stands on.
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -55,6 +55,10 @@ from gflow.core.sweeps import Sweeps, latest_by_cell
 _T = TypeVar("_T")
 
 _PLAIN = Policy()
+
+
+def _runs_on(_job: Job) -> bool:
+    return False
 
 
 class Engine(Sweeps):
@@ -543,24 +547,28 @@ class Engine(Sweeps):
             self._put(out, dependent.with_spec(depends_on=tuple(moved)))
         return replace(failed, retried_as=attempt.id)
 
-    def enforce(self, now: Now) -> Outcome:
-        """Do what is due about running jobs: rungs of stops, early signals, time limits."""
+    def enforce(self, now: Now, is_over: Callable[[Job], bool] = _runs_on) -> Outcome:
+        """Do what is due about running jobs: rungs of stops, early signals, time limits.
+
+        A limit strikes nothing of which `is_over` tells that it has ended by itself, and that its end is on its way.
+        """
         out = Outcome()
         while self._deadlines and self._deadlines[0][0] <= now.boot:
             job = self.jobs.get(heapq.heappop(self._deadlines)[1])
             due = stops.due_boot(job) if job is not None and job.state is State.RUNNING else None
             if job is not None and due is not None and due <= now.boot:
-                self._enforce_one(out, job, now)
+                self._enforce_one(out, job, now, is_over)
         return out
 
-    def _enforce_one(self, out: Outcome, job: Job, now: Now) -> None:
+    def _enforce_one(self, out: Outcome, job: Job, now: Now, is_over: Callable[[Job], bool]) -> None:
         early, limit, started = job.spec.early_signal, job.spec.time_limit_secs, job.started_boot
         if job.stop is not None:
             job = replace(job, stop=stops.climb(job.stop, now.boot))
             self._put(out, job)
             out.effects.append(stops.action(job, _present(job.stop)))
         elif limit is not None and started is not None and started + limit <= now.boot:
-            self._begin_stop(out, job, StopCause.TIMEOUT, now)
+            if not is_over(job):
+                self._begin_stop(out, job, StopCause.TIMEOUT, now)
         elif early is not None:
             self._put(out, replace(job, signalled=True))
             out.effects.append(SendSignal(job, early.signal))

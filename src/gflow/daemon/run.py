@@ -305,7 +305,7 @@ class Daemon:
         await start("memory", self._memory)
         await start("gpus", self._gpus)
         await start("scheduler", Scheduler(self._runtime, self._manager.beat))
-        await start("timeouts", TimeoutEnforcer(self._runtime))
+        await start("timeouts", TimeoutEnforcer(self._runtime, self._launcher.is_over))
         if self._recovery is not None:
             await start("state watch", self._state_watch(self._recovery))
         else:

@@ -5,10 +5,11 @@ Deadlines are in CLOCK_BOOTTIME: they hold over suspends, and over steps of the 
 
 import logging
 import time
+from collections.abc import Callable
 
 import trio
 
-from gflow.core.model import JobId, Stop, StopCause, StopStep
+from gflow.core.model import Job, JobId, Stop, StopCause, StopStep
 from gflow.core.outcome import Outcome
 from gflow.daemon.alarm import Alarm
 from gflow.daemon.runtime import Runtime
@@ -18,10 +19,14 @@ log = logging.getLogger(__name__)
 
 
 class TimeoutEnforcer:
-    """Owner of early signals, time limits and the ladder Ctrl-C, SIGTERM, SIGKILL."""
+    """Owner of early signals, time limits and the ladder Ctrl-C, SIGTERM, SIGKILL.
 
-    def __init__(self, runtime: Runtime) -> None:
+    `is_over` sees whether a job has ended, which this process may not have heard if it had no time for so long.
+    """
+
+    def __init__(self, runtime: Runtime, is_over: Callable[[Job], bool]) -> None:
         self._runtime = runtime
+        self._is_over = is_over
         self._alarm = Alarm(time.CLOCK_BOOTTIME)
         self._killed: set[JobId] = set()
 
@@ -35,7 +40,7 @@ class TimeoutEnforcer:
                 task_status.started()
                 while True:
                     wake.clear()
-                    outcome = runtime.engine.enforce(runtime.clock())
+                    outcome = runtime.engine.enforce(runtime.clock(), self._is_over)
                     if outcome:
                         self._warn(outcome)
                         runtime.commit(outcome)

@@ -228,6 +228,10 @@ class Adopted:
         await trio.sleep_forever()
         raise AssertionError
 
+    def is_over(self, job: Job) -> bool:
+        """Whether its shell is gone; what that runs ends by itself, and tells so."""
+        return not is_alive(self._follow(job).shell)
+
     async def survivors(self, job: Job) -> bool:
         """Whether anything of the job runs."""
         return bool(await self._members(job))

@@ -86,6 +86,9 @@ class Launcher(Protocol):
     async def wait_stranded(self, job: Job) -> str:
         """Wait until the job has lost its terminal, though it may run on; return a sentence about that."""
 
+    def is_over(self, job: Job) -> bool:
+        """Whether its main process is seen to be gone, though `wait` may not have told so yet. Does not wait."""
+
     async def survivors(self, job: Job) -> bool:
         """Whether processes of the job outlive its main process, which is gone."""
 

@@ -35,6 +35,10 @@ class Launchers:
         """Wait until it has lost its terminal."""
         return await self._of(job).wait_stranded(job)
 
+    def is_over(self, job: Job) -> bool:
+        """Whether its main process is seen to be gone."""
+        return self._of(job).is_over(job)
+
     async def survivors(self, job: Job) -> bool:
         """Whether processes outlive its main process."""
         return await self._of(job).survivors(job)

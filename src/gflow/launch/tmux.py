@@ -169,6 +169,14 @@ class Tmux:
             await trio.sleep_forever()
         return SERVER_LOST
 
+    def is_over(self, job: Job) -> bool:
+        """Whether its wrapper is gone, as far as it has been looked for."""
+        run_id = job.run_id or ""
+        if run_id not in self._wrappers:
+            return False
+        process = self._wrappers[run_id]
+        return process is None or not is_alive(process)
+
     async def survivors(self, job: Job) -> bool:
         """Whether anything of the job but its wrapper runs."""
         return bool(await self._members(job))

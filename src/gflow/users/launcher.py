@@ -25,6 +25,7 @@ from gflow.launch.patience import Patience
 from gflow.launch.processes import (
     Process,
     ProcessTable,
+    is_alive,
     read_stat,
     real_user_of,
     send,
@@ -257,6 +258,11 @@ class PerUser:
             with contextlib.suppress(HelperLost, Declined, NoAccount, UnsafePlace, OSError):
                 return await self._ask(job, frames.text, "wait_stranded")
             await trio.sleep(ANSWER_SECS)
+
+    def is_over(self, job: Job) -> bool:
+        """Whether its wrapper is gone, as far as it is known."""
+        wrapper = self._wrappers.get(job.run_id or "")
+        return wrapper is not None and not is_alive(wrapper)
 
     async def survivors(self, job: Job) -> bool:
         """Whether anything of the job but its wrapper runs."""
