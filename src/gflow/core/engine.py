@@ -567,7 +567,9 @@ class Engine(Sweeps):
             self._put(out, job)
             out.effects.append(stops.action(job, _present(job.stop)))
         elif limit is not None and started is not None and started + limit <= now.boot:
-            if not is_over(job):
+            if is_over(job):
+                self._over.add(job.id)
+            else:
                 self._begin_stop(out, job, StopCause.TIMEOUT, now)
         elif early is not None:
             self._put(out, replace(job, signalled=True))

@@ -211,7 +211,9 @@ def _check_gpu(engine: Engine, index: int, shares: Mapping[JobId, int | None]) -
 def _check_deadlines(engine: Engine) -> None:
     for job in _in_state(engine.jobs, State.RUNNING):
         due = stops.due_boot(job)
-        assert due is None or (due, job.id) in engine._deadlines, f"nobody will wake up for job {job.id} at {due}"
+        seen_to = due is None or job.id in engine._over or (due, job.id) in engine._deadlines
+        assert seen_to, f"nobody will wake up for job {job.id} at {due}"
+    assert engine._over <= engine.running.keys(), "jobs that are over are remembered for longer"
 
 
 def _check_names(engine: Engine) -> None:

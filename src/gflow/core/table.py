@@ -76,6 +76,8 @@ class Table:
         self._early: set[JobId] = set()
         self._begins: list[tuple[float, JobId]] = []
         self._deadlines: list[tuple[float, JobId]] = []
+        self._over: set[JobId] = set()
+        """Running jobs that had ended by themselves when their limit was reached: there is nothing left to be done."""
         self._dependents: dict[JobId, set[JobId]] = {}
         self._awaited: dict[JobId, set[JobId]] = {}
         self._members: dict[str, set[JobId]] = {}
@@ -373,6 +375,7 @@ class Table:
         self._awaited.pop(job.id, None)
         if job.state is State.RUNNING:
             del self.running[job.id]
+            self._over.discard(job.id)
             self.resources.free(job)
             self.fair_share.free(job)
             if job.spec.group_id is not None:
