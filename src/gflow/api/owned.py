@@ -3,6 +3,7 @@
 from gflow.api.callers import caller, check_owner
 from gflow.api.services import Services
 from gflow.core.errors import WrongState
+from gflow.core.lifecycle import and_goes_on
 from gflow.core.model import Job
 
 
@@ -13,7 +14,6 @@ async def owned(services: Services, job_id: int) -> Job:
     services.runtime.check_open()
     engine = services.runtime.engine
     if job.id not in engine.jobs:
-        later = engine.goes_on_as(job)
-        attempt = f"; it goes on as job {later}" if later is not None else ""
+        attempt = and_goes_on(engine.goes_on_as(job))
         raise WrongState(f"Job {job_id} is {job.state.value} and cannot be changed any more{attempt}")
     return engine.job(job_id)

@@ -57,7 +57,7 @@ _T = TypeVar("_T")
 _PLAIN = Policy()
 
 
-def _runs_on(_job: Job) -> bool:
+def _not_over(_job: Job) -> bool:
     return False
 
 
@@ -547,7 +547,7 @@ class Engine(Sweeps):
             self._put(out, dependent.with_spec(depends_on=tuple(moved)))
         return replace(failed, retried_as=attempt.id)
 
-    def enforce(self, now: Now, is_over: Callable[[Job], bool] = _runs_on) -> Outcome:
+    def enforce(self, now: Now, is_over: Callable[[Job], bool] = _not_over) -> Outcome:
         """Do what is due about running jobs: rungs of stops, early signals, time limits.
 
         A limit strikes nothing of which `is_over` tells that it has ended by itself, and that its end is on its way.

@@ -43,14 +43,18 @@ def move(job: Job, to: State, **changes: object) -> Job:
     return replace(job, state=to, **changes)  # type: ignore[arg-type]
 
 
+def and_goes_on(attempt: JobId | None) -> str:
+    """The end of a sentence about an ended job: as which attempt it goes on, if there is one that has not ended."""
+    return f"; it goes on as job {attempt}" if attempt is not None else ""
+
+
 def refusal(job: Job, to: State, goes_on_as: JobId | None = None) -> WrongState:
     """What to say of a step that the table does not allow; it names the current state.
 
     goes_on_as: the attempt at an ended job that has not ended.
     """
     if job.state in FINAL:
-        attempt = f"; it goes on as job {goes_on_as}" if goes_on_as is not None else ""
-        return WrongState(f"Job {job.id} has ended already: {job.state.value}{attempt}")
+        return WrongState(f"Job {job.id} has ended already: {job.state.value}{and_goes_on(goes_on_as)}")
     if to is State.QUEUED:
         return WrongState(f"Job {job.id} is not on hold: it is {job.state.value}")
     if to is job.state is State.HOLD:
